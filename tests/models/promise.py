@@ -23,7 +23,8 @@ class Made:
 
     def __init__(self) -> None:
         self.first: dict[object, list[int]] = defaultdict(list)  # flow -> its ISNs, in order
-        self.marks: dict[object, set[object]] = defaultdict(set)  # flow -> (incarnation, place, byte or mark)
+        # flow -> (incarnation, place, byte or mark)
+        self.marks: dict[object, set[tuple[int, object, object]]] = defaultdict(set)
         self.acks: dict[object, list[int]] = defaultdict(list)
         self.datagrams: dict[object, list[bytes]] = defaultdict(list)
         self.fragments = Reassembly()
@@ -57,6 +58,22 @@ class Made:
         other.acks.update({flow: list(acks) for flow, acks in self.acks.items()})
         other.datagrams.update({flow: list(each) for flow, each in self.datagrams.items()})
         return other
+
+
+    def fill_holes(self) -> None:
+        """Between the first and the last byte that a guest showed lies nothing that its state does not hold.
+
+        A segment that was lost in front of the proxy is in the guest's send queue, and goes with its
+        state to the SVM. Such places get the mark `None`: any byte.
+        """
+        for places in self.marks.values():
+            for number in {number for number, _, _ in places}:
+                shown = {place for n, place, _ in places if n == number and isinstance(place, int)}
+                if shown:
+                    one = next(iter(shown))
+                    away = [(place - one + 2**31) % 2**32 - 2**31 for place in shown]
+                    span = {(one + step) % 2**32 for step in range(min(away), max(away))}
+                    places |= {(number, place, None) for place in span - shown}
 
 
 def marks(packet: Packet, base: int) -> set[tuple[object, object]]:
@@ -110,11 +127,12 @@ class Promise:
             self.holding, self.passing = kind != "unprotect", kind == "unprotect"
             self.ports = {}
         elif kind == "failover":
-            self.failed_over = True
+            self.failed_over, self.holding, self.passing = True, False, False
 
     def _commit(self) -> None:
         """The SVM has made all that the PVM said before its stop, and what it has said since its own."""
         self.svm, self.ports = self.pvm.copy(), {}
+        self.svm.fill_holes()
         for frame in self.svm_after_stop:
             self.svm.say(frame, {})
         self.holding = self.passing = False
@@ -154,7 +172,12 @@ class Promise:
     def _check_segment(self, packet: Packet, flow: object) -> None:
         made = self.svm.marks[flow]
         bases = enumerate([0, *self.pvm.first[flow]])  # mid-stream, then each incarnation
-        if not any(all((number, *mark) in made for mark in marks(packet, base)) for number, base in bases):
+
+        def fits(number: int, base: int) -> bool:
+            said = marks(packet, base)
+            return all({(number, place, what), (number, place, None)} & made for place, what in said)
+
+        if not any(fits(number, base) for number, base in bases):
             raise PromiseBroken(f"bytes or flags that the SVM did not make: {packet}")
         if packet.flags & ACK and not any((ack - packet.ack) % 2**32 < 2**31 for ack in self.svm.acks[flow]):
             raise PromiseBroken(f"an acknowledgement that the SVM did not make: {packet}")

@@ -126,7 +126,7 @@ class Simulation:
         self.datagrams = [[self._datagram() for _ in range(12)] for _ in range(flows)]
         lines = [Line(self._isn(), 1000, 80, 40000 + i) for i in range(scenario.connections)]
         if scenario.opening in ("vm", "vm-other-port"):
-            lines = [Line(self._isn(), 1000, 33000 + i, 443) for i in range(scenario.connections)]
+            lines = [Line(self._isn(), 1000, 33000 + i, 443 + i) for i in range(scenario.connections)]
         styles = ["tiny", "mss", "mixed", "super"] if scenario.bulk else ["mss", "mixed", "mixed"]
         if self.length <= 500:
             styles.append("tiny")

@@ -279,14 +279,15 @@ class Connection:
         for side in (p, s):
             for at in [at for at in side.said if at < self.matched or not observe]:
                 del side.said[at], side.when[at]
-        if p.ack is not None and (s.ack is None or p.ack >= s.ack or not observe):
-            s.ack, s.raw = p.ack, max(p.raw, s.raw) if observe else p.raw
-        s.edge = further(s.edge, p.edge) if observe else p.edge
         if observe:
+            if p.ack is not None and (s.ack is None or p.ack >= s.ack):
+                s.ack, s.raw = p.ack, p.raw if p.ack != s.ack else max(p.raw, s.raw)
+            s.edge = further(s.edge, p.edge)
             s.urgent |= p.urgent
             s.reset = s.reset or p.reset
         else:
             s.base, s.syn, s.timestamp, s.end = p.base, p.syn, p.timestamp, p.end
+            s.ack, s.edge, s.raw = p.ack, p.edge, p.raw
             s.urgent, s.reset = set(p.urgent), p.reset
 
 
