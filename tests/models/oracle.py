@@ -38,7 +38,10 @@ class TcpFlow:
         """The connection a segment of this side belongs to; a SYN with a new ISN begins the next one."""
         connection = self.connections[self.current[who]]
         side = getattr(connection, who)
-        if segment.flags & SYN and side.base != segment.seq:
+        only_reset = (
+            who == "s" and connection.p.reset and (connection.p.end, connection.s.base) == (None, None)
+        )
+        if segment.flags & SYN and side.base != segment.seq and not only_reset:
             used = side.base is not None or (connection.midstream and connection.low is not None)
             if used or (connection.midstream and (connection.p.base, connection.s.base) != (None, None)):
                 self.current[who] += 1

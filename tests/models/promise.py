@@ -59,7 +59,6 @@ class Made:
         other.datagrams.update({flow: list(each) for flow, each in self.datagrams.items()})
         return other
 
-
     def fill_holes(self) -> None:
         """Between the first and the last byte that a guest showed lies nothing that its state does not hold.
 

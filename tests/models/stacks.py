@@ -166,7 +166,9 @@ class Simulation:
                 if self._checkpoint():
                     break
             else:
-                self.now += self.random.choice((300_000,) * 4 + (5_300_001,) * 4 + (1_200_000_003, 3_000_000_007))
+                self.now += self.random.choice(
+                    (300_000,) * 4 + (5_300_001,) * 4 + (1_200_000_003, 3_000_000_007)
+                )
                 self._event("tick")
         self._deliver(self.p, "primary", everything=True)
         self._deliver(self.s, "secondary", everything=True)
@@ -283,7 +285,9 @@ class Simulation:
             more = 0x2000 if at + size < len(data) else 0
             ident = int.from_bytes(packet[4:6])
             addresses = [".".join(map(str, packet[i : i + 4])) for i in (12, 16)]
-            pieces.append(ip(*addresses, packet[9], data[at : at + size], ident=ident, fragment=at // 8 | more))
+            pieces.append(
+                ip(*addresses, packet[9], data[at : at + size], ident=ident, fragment=at // 8 | more)
+            )
             at += size
         if self.of.disorder:
             self.random.shuffle(pieces)
@@ -374,9 +378,7 @@ class Simulation:
             return
         self._send(guest, number, line, at, self._bytes(line, at, length), flags)
 
-    def _send(
-        self, guest: Guest, number: int, line: Line, at: int, data: bytes, flags: int
-    ) -> None:
+    def _send(self, guest: Guest, number: int, line: Line, at: int, data: bytes, flags: int) -> None:
         options = b""
         if flags & SYN:
             mss = 1400 if line.difference == "syn-options" else 1460

@@ -10,5 +10,7 @@ COMMON = {
     "print_blob": True,
 }
 settings.register_profile("ci", max_examples=3000, derandomize=False, **COMMON)
-settings.register_profile("fuzz", max_examples=int(os.environ.get("COLO_PROXY_FUZZ", "0") or 0) or 100_000, **COMMON)
+settings.register_profile(
+    "fuzz", max_examples=int(os.environ.get("COLO_PROXY_FUZZ", "0") or 0) or 100_000, **COMMON
+)
 settings.load_profile("fuzz" if os.environ.get("COLO_PROXY_FUZZ") else "ci")

@@ -59,7 +59,9 @@ def brief(frame: bytes) -> str:
     flags = "".join(letter for bit, letter in enumerate("FSRP.U") if p.flags >> bit & 1)
     urgent = f" urg {p.urgent}" if p.urgent else ""
     ends = f"{p.sport}>{p.dport}"
-    return f"{ends} {flags} {p.seq}:{p.seq + len(p.payload)} ack {p.ack} win {p.window}{urgent} opts {p.options}"
+    return (
+        f"{ends} {flags} {p.seq}:{p.seq + len(p.payload)} ack {p.ack} win {p.window}{urgent} opts {p.options}"
+    )
 
 
 def disagreement(events: list[Event], settings: dict[str, Any]) -> str | None:
@@ -70,7 +72,9 @@ def disagreement(events: list[Event], settings: dict[str, Any]) -> str | None:
         tell(oracle, event)
         ours, theirs = answers(core), answers(oracle)
         if ours != theirs:
-            told = [f"  {e.now:>12} {e.kind} {brief(e.frame) if e.frame else ''}" for e in events[: number + 1]]
+            told = [
+                f"  {e.now:>12} {e.kind} {brief(e.frame) if e.frame else ''}" for e in events[: number + 1]
+            ]
             lines = [*told, "core:", *map(shown, ours), "oracle:", *map(shown, theirs)]
             return "\n".join(lines)
     return None

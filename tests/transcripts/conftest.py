@@ -23,7 +23,12 @@ def play(request: pytest.FixtureRequest) -> Callable[..., None]:
     """`play(transcript, **settings)`: p_isn, s_isn, c_isn, and whatever a comparator takes."""
 
     def run(
-        transcript: str, *, p_isn: int = 1_000_000, s_isn: int = 7_000_000, c_isn: int = 500_000, **settings: Any
+        transcript: str,
+        *,
+        p_isn: int = 1_000_000,
+        s_isn: int = 7_000_000,
+        c_isn: int = 500_000,
+        **settings: Any,
     ) -> None:
         Play(comparator(request.param, **settings), p_isn=p_isn, s_isn=s_isn, c_isn=c_isn).run(transcript)
 

@@ -168,7 +168,7 @@ class Play:
             text = "" if packet.payload == stream(start, len(packet.payload)) else f" {packet.payload!r}"
             where = f"#{packet.dport - 40000}" if packet.dport != 40000 else ""
             sport = f" sport {packet.sport}" if packet.sport != 80 else ""
-            return f">{where} {letters} {shape}{ack} win {packet.window}{sport}{text}"
+            return f">{where} {letters} {shape}{ack}{sport} win {packet.window}{text}"
         if packet.kind == "fragment":
             more = " +" if packet.more else ""
             return f"> frag {packet.fragment_id} {packet.fragment_offset}{more} {item.data[packet.l4 : packet.end]!r}"
@@ -190,12 +190,10 @@ class Play:
         if words[1] in ("udp", "icmp", "gre", "ether", "arp", "frag"):
             return re.sub(r'"(.*)"', lambda match: repr(match[1].encode()), line)
         said = arguments(words)
-        if "win" not in said:
-            window = re.search(r" win \d+", came[0]) if came else None
-            line = re.sub(r"( ack \d+|$)", lambda m: m[1] + (window[0] if window else ""), line, count=1)
-        if "text" in said:
-            line = re.sub(r'"(.*)"', lambda match: repr(match[1].encode()), line)
-        return re.sub(r"\(\d+\)", "", line)
+        text = f" {said['text']!r}" if "text" in said else ""
+        window = re.search(r" win \d+", line) or (re.search(r" win \d+", came[0]) if came else None)
+        line = re.sub(r'\(\d+\)| win \d+| *".*"', "", line)
+        return line + (window[0] if window else "") + text
 
 
 def pseudo_of(packet: Any, length: int) -> bytes:
@@ -214,7 +212,21 @@ def arguments(words: list[str]) -> dict[str, Any]:
     for at, word in enumerate(words):
         if word.startswith('"'):
             found["text"] = word[1:-1].encode()
-        elif word in ("ack", "win", "mss", "ws", "ts", "urg", "flip", "sport", "pad", "id", "ttl", "vlan", "inner"):
+        elif word in (
+            "ack",
+            "win",
+            "mss",
+            "ws",
+            "ts",
+            "urg",
+            "flip",
+            "sport",
+            "pad",
+            "id",
+            "ttl",
+            "vlan",
+            "inner",
+        ):
             found[word] = int(words[at + 1])
     return found
 
@@ -236,5 +248,3 @@ def options(words: list[str], said: dict[str, Any]) -> bytes:
 def stream(start: int, length: int) -> bytes:
     """The bytes that both guests say at these positions."""
     return bytes((n * 7 + n // 251) % 251 for n in range(start, start + length))
-
-

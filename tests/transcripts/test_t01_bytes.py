@@ -1,10 +1,6 @@
 """T1: a PVM segment leaves when all it occupies is inside the agreed range."""
 
-HANDSHAKE = """
-    P S. 0 ack 1 mss 1460
-    S S. 0 ack 1 mss 1460
-    > S. 0 ack 1
-"""
+from transcripts.common import HANDSHAKE
 
 
 def test_the_same_bytes_leave_when_the_second_guest_says_them(play):
