@@ -1,6 +1,7 @@
 """The reference for what is not TCP: docs/comparison.md, sections 4 and 5."""
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from models.packets import Packet, ip, parse
 
@@ -85,19 +86,19 @@ class Reassembly:
     """Fragments of one side, by the datagram they belong to (F1, F2)."""
 
     def __init__(self) -> None:
-        self.parts: dict[tuple[object, ...], list[tuple[Packet, bytes, int]]] = {}
+        self.parts: dict[tuple[object, ...], list[tuple[Packet, bytes, int, int]]] = {}
 
-    def add(self, packet: Packet, frame: bytes, now: int) -> Whole | None:
+    def add(self, packet: Packet, frame: bytes, now: int, number: int = 0) -> Whole | None:
         """Add a fragment; the datagram when that was the last one missing."""
         key = (*packet.flow(True), packet.fragment_id)
         parts = self.parts.setdefault(key, [])
-        parts.append((packet, frame, now))
-        data = _joined([part for part, _, _ in parts])
+        parts.append((packet, frame, now, number))
+        data = _joined([part for part, _, _, _ in parts])
         if data is None:
             return None
         del self.parts[key]
-        first = next(part for part, _, _ in parts if part.fragment_offset == 0)
-        return Whole(_rebuilt(first, data), [each for _, each, _ in parts])
+        first = next(part for part, _, _, _ in parts if part.fragment_offset == 0)
+        return Whole(_rebuilt(first, data), [each for _, each, _, _ in parts])
 
     def stale(self, before: int) -> list[tuple[int, tuple[object, ...]]]:
         """Datagrams whose first fragment came at or before this time and that are not complete."""
@@ -105,13 +106,13 @@ class Reassembly:
 
     def remove(self, key: tuple[object, ...]) -> list[bytes]:
         """Take out the fragments of one datagram."""
-        return [frame for _, frame, _ in self.parts.pop(key)]
+        return [frame for _, frame, _, _ in self.parts.pop(key)]
 
-    def remove_all(self) -> list[bytes]:
-        """Take out everything."""
-        frames = [frame for parts in self.parts.values() for _, frame, _ in parts]
+    def remove_all(self) -> list[tuple[int, bytes]]:
+        """Take out everything, with the order of arrival."""
+        found = [(number, frame) for parts in self.parts.values() for _, frame, _, number in parts]
         self.parts.clear()
-        return frames
+        return found
 
     def drop(self, before: int) -> None:
         """Forget what stayed incomplete."""
@@ -133,11 +134,7 @@ def _joined(parts: list[Packet]) -> bytes | None:
 
 
 def _rebuilt(first: Packet, data: bytes) -> Packet:
-    """The datagram as if it had never been cut (extension headers before the fragment header are left out)."""
-    source, target = (
-        (":".join(each.hex()[i : i + 4] for i in range(0, 32, 4)) for each in (first.source, first.target))
-        if len(first.source) == 16
-        else (".".join(map(str, each)) for each in (first.source, first.target))
-    )
+    """The datagram as if it had never been cut, without extension headers."""
+    source, target = (str(ip_address(each)) for each in (first.source, first.target))
     ttl = first.frame[first.l3 + (8 if len(first.source) == 4 else 7)]
     return parse(first.frame[: first.l3] + ip(source, target, first.protocol, data, ttl=ttl))

@@ -163,7 +163,7 @@ class Oracle:
 
     # ------------------------------------------------------------------ TCP
 
-    def _primary_tcp(self, segment: Packet, frame: bytes, whole: bool = True) -> None:
+    def _primary_tcp(self, segment: Packet, frame: bytes, frames: list[bytes] | None = None) -> None:
         flow = self._flow(segment.flow(True))
         connection = flow.incarnation("p", segment)
         ack = connection.ack_of(segment)
@@ -171,7 +171,7 @@ class Oracle:
         if segment.flags & SYN and not segment.flags & ACK:
             self._pair(segment)
         held = Held(self.number, frame, self.now, flow, "data", segment, connection)
-        held.position = connection.place(connection.p, segment)
+        held.position, held.frames = connection.place(connection.p, segment), frames or []
         held.ack = ack
         if segment.flags & RST:
             held.kind = "rst"
@@ -247,7 +247,10 @@ class Oracle:
         assert held.connection is not None
         assert held.segment is not None
         ack, window = held.connection.clamp(held.segment)
-        self._emit(copy_with(held, ack, window))
+        if held.frames:
+            self._emit_held(held)
+        else:
+            self._emit(copy_with(held, ack, window))
         held.connection.tell(held.segment, ack, window)
 
     def _tick_tcp(self, flow: TcpFlow) -> None:
@@ -368,7 +371,7 @@ class Oracle:
             return
         kind = "datagram" if len(frames) == 1 else "fragments"
         held = Held(self.number, b"", since, queue, kind, packet)
-        held.frames = frames  # type: ignore[attr-defined]
+        held.frames = frames
         self.held.append(held)
 
     def _secondary_datagram(self, packet: Packet, frames: list[bytes]) -> None:
@@ -397,22 +400,22 @@ class Oracle:
             self._diverge(queue, "missing-primary", queue.matched)
 
     def _primary_fragment(self, packet: Packet, frame: bytes) -> None:
-        whole = self.pieces["p"].add(packet, frame, self.now)
-        if self.mode is not Mode.COMPARE:
-            self.held.append(Held(self.number, frame, self.now, None, "piece"))
-        elif whole is not None and whole.packet.kind == "tcp":
-            raise NotImplementedError("TCP in fragments is covered by its own transcripts")
-        elif whole is not None and whole.packet.kind == "house":
+        whole = self.pieces["p"].add(packet, frame, self.now, self.number)
+        if whole is None:
+            return
+        if whole.packet.kind == "tcp":
+            self._primary_tcp(whole.packet, whole.packet.frame, whole.frames)
+        elif whole.packet.kind == "house" and self.mode is Mode.COMPARE:
             for piece in whole.frames:
                 self._emit(piece)
-        elif whole is not None:
+        else:
             self._primary_datagram(whole.packet, whole.frames, self.now)
 
     def _tick_fragments(self) -> None:
         for since, key in self.pieces["p"].stale(self.now - self.timeout):
             queue = self.datagrams.setdefault(key, DatagramFlow(key))
             held = Held(self.number, b"", since, queue, "fragments")
-            held.frames = self.pieces["p"].remove(key)  # type: ignore[attr-defined]
+            held.frames = self.pieces["p"].remove(key)
             self.held.append(held)
             if not queue.reported:
                 self._diverge(queue, "missing-secondary", 0)
@@ -447,12 +450,14 @@ class Oracle:
         self.out.append(Frame(Port.UPLINK, frame))
 
     def _emit_held(self, held: Held) -> None:
-        for frame in getattr(held, "frames", None) or [held.frame]:
+        for frame in held.frames or [held.frame]:
             self._emit(frame)
 
     def _release_all(self) -> None:
         """Everything that the PVM has held leaves, in order, as it is."""
-        for held in self.held:
+        for number, frame in self.pieces["p"].remove_all():
+            self.held.append(Held(number, frame, self.now, None, "piece"))
+        for held in sorted(self.held, key=lambda each: each.number):
             connection, segment = held.connection, held.segment
             if connection is not None and segment is not None:
                 ack = connection.ack_of(segment)
@@ -468,8 +473,6 @@ class Oracle:
                     held.flow.expected.append(equal_form(held.segment))
                     held.flow.matched += len(payload_of(held.segment))
         self.held.clear()
-        for frame in self.pieces["p"].remove_all():
-            self._emit(frame)
 
     # ------------------------------------------------------------------ checkpoint words
 

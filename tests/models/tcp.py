@@ -54,6 +54,7 @@ class Held:
     position: int | None = None
     ack: int | None = None
     duplicate: bool = False
+    frames: list[bytes] = field(default_factory=list)  # the fragments, where it came in some
 
 
 class Connection:
@@ -230,6 +231,8 @@ class Connection:
         ack = self.ack_of(segment)
         if ack is not None and self.s.ack is None:
             return False
+        if held.frames and self.clamp(segment) != (ack, segment.window):
+            return False  # fragments leave as they came, and so not before no clamping is needed
         if held.kind == "rst":
             return self.s.reset
         if held.kind == "data":
@@ -251,6 +254,12 @@ class Connection:
         if held.kind == "owed":
             return True
         return window == segment.window or held.duplicate or self.news(segment, clamped, window)
+
+    def behind_with_news(self, ack: int | None) -> bool:
+        """T6: the SVM has not acknowledged as much, but more than clients have been told."""
+        if ack is None or self.s.ack is None or self.s.ack >= ack:
+            return False
+        return self.told is None or self.s.ack > self.told
 
     def tell(self, segment: Packet, ack: int | None, window: int) -> None:
         """A frame left: remember what clients have been told."""
