@@ -42,9 +42,7 @@ def why_not() -> str | None:
     return None
 
 
-needs_wires = pytest.mark.skipif(
-    why_not() is not None and not os.environ.get("CI"), reason=why_not() or ""
-)
+needs_wires = pytest.mark.skipif(why_not() is not None and not os.environ.get("CI"), reason=why_not() or "")
 
 
 def _call(name: str, *arguments: int) -> None:
@@ -117,7 +115,13 @@ class Namespace:
             with self.inside():
                 Path("/proc/sys/net/ipv6/conf", name, "disable_ipv6").write_text("0")
         with self.netlink() as ipr:
-            ipr.addr("add", index=ipr.link_lookup(ifname=name)[0], address=address, prefixlen=prefix, flags=IFA_F_NODAD)
+            ipr.addr(
+                "add",
+                index=ipr.link_lookup(ifname=name)[0],
+                address=address,
+                prefixlen=prefix,
+                flags=IFA_F_NODAD,
+            )
 
     def bridge(self, name: str, *members: str) -> None:
         with self.netlink() as ipr:

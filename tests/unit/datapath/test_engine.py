@@ -34,7 +34,9 @@ class Bench:
                 ours.setblocking(False)
                 theirs.settimeout(5)
                 self.sockets += [ours, theirs]
-            specs = [PortSpec(ours.fileno(), "stream", f"{port.name}{nic}") for (ours, _), port in zip(pairs, Port)]
+            specs = [
+                PortSpec(ours.fileno(), "stream", f"{port.name}{nic}") for (ours, _), port in zip(pairs, Port)
+            ]
             assert self.engine.add_nic(*specs) == nic
             self.peers.append([theirs for _, theirs in pairs])
         self.uplink, self.pvm, self.svm = self.peers[0]

@@ -73,7 +73,9 @@ frames = st.lists(st.binary(min_size=14, max_size=200) | st.just(bytes(range(250
 @given(frames=frames, data=st.data(), vnet=st.sampled_from([None, 0, 10, 12, 20]))
 @settings(deadline=None, max_examples=150)
 def test_any_chopping_gives_the_same_frames(frames, data, vnet):
-    header = None if vnet is None else bytes([1, 0, 3, 4, 5, 6, 7, 8, 9, 10][:vnet]) + bytes(max(vnet - 10, 0))
+    header = (
+        None if vnet is None else bytes([1, 0, 3, 4, 5, 6, 7, 8, 9, 10][:vnet]) + bytes(max(vnet - 10, 0))
+    )
     stream = b"".join(wire(frame, header) for frame in frames)
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=20).map(sorted))
     got = []
