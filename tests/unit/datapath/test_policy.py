@@ -20,9 +20,17 @@ TWICE = link(vlans=(10, 20)) / ip4() / TCP(sport=80, dport=40000)
 CUT = link() / ip4(proto=6) / Raw(b"\x00\x50")
 WHO = link() / ARP()
 ALL = {
-    "HTTP": HTTP, "HTTP6": HTTP6, "DNS": DNS, "PING": PING, "PING6": PING6, "TUNNEL": TUNNEL, "TAGGED": TAGGED,
-    "TWICE": TWICE, "CUT": CUT, "WHO": WHO,
-}  # fmt: skip
+    "HTTP": HTTP,
+    "HTTP6": HTTP6,
+    "DNS": DNS,
+    "PING": PING,
+    "PING6": PING6,
+    "TUNNEL": TUNNEL,
+    "TAGGED": TAGGED,
+    "TWICE": TWICE,
+    "CUT": CUT,
+    "WHO": WHO,
+}
 
 
 def matching(match: dict[str, object]) -> set[str]:
