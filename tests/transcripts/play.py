@@ -32,8 +32,9 @@ unless the line begins with +3s, +5ms, +7us.
 import re
 from typing import Any, Protocol
 
-from colo_proxy.words import Divergence, Frame, Port
 from models.packets import ACK, FIN, PSH, RST, SYN, URG, checksum, ethernet, ip, parse, tcp, udp
+
+from colo_proxy.words import Divergence, Frame, Port
 
 FLAGS = {"S": SYN, "F": FIN, "R": RST, "P": PSH, "U": URG, ".": ACK}
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3}
