@@ -264,7 +264,7 @@ cdef void settle_debt(Core *core, Flow *flow) noexcept nogil:
     """Send what is owed of a released segment's acknowledgement, unless a later segment carried it."""
     cdef Clamp clamp
     cdef Node *owed = flow.owed
-    if owed == NULL:
+    if owed == NULL or flow.flags & F_BLOCKED:
         return
     if seq_le(owed.packet.ack, flow.told_ack):
         forget(core, owed)

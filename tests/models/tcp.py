@@ -211,11 +211,14 @@ class Connection:
         ack = self.ack_of(segment)
         if ack is None or self.s.ack is None:
             return None, min(segment.window, self.s.raw) if segment.flags & SYN else segment.window
-        ack = min(ack, self.s.ack)
+        own, ack = ack, min(ack, self.s.ack)
         scale = 0 if segment.flags & SYN else self.p.scale
-        if scale is None:
+        if self.p.scale is None or self.s.scale is None:
             return ack, min(segment.window, self.s.raw)
-        return ack, min(segment.window, max((self.s.edge or 0) - ack, 0) >> scale)
+        edge = own + (segment.window << scale)
+        if ack == own and edge <= (self.s.edge or 0):
+            return ack, segment.window
+        return ack, min(max(min(edge, self.s.edge or 0) - ack, 0) >> scale, 0xFFFF)
 
     def news(self, segment: Packet, ack: int, window: int) -> bool:
         """Would this acknowledgement and window tell clients anything that they do not know?"""
