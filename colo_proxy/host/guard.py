@@ -43,9 +43,12 @@ class Guard:
     """
 
     def __init__(self, interface: str) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
-        )
+        try:
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
+            )
+        except OSError as error:
+            raise HostError(f"packet:{interface}: {_explain(error.errno or 0)}") from None
         try:
             self._socket.bind((0, 0))
             self._socket.settimeout(_ANSWER_SECONDS)
