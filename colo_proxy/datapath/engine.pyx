@@ -2,7 +2,8 @@
 
 from libc cimport errno as c
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
 from posix.unistd cimport close
 
 import os
@@ -17,26 +18,20 @@ from colo_proxy.datapath.messages import (
     PortSpec,
     Word,
 )
-from colo_proxy.words import Divergence, Drop, Exhausted, Mode, Port, Reason
+from colo_proxy.words import Drop, Exhausted, Mode, Port, Reason
 
-from colo_proxy.datapath.comparator cimport (
-    Counts,
-    Diverged,
-    Settings,
-    core_counts,
-    core_free,
-    core_new,
-    core_word,
-)
-from colo_proxy.datapath.comparator cimport Word as CoreWord
+from colo_proxy.datapath.core cimport Core, Counts, Settings
+from colo_proxy.datapath.entry cimport FlowRecord, core_counts, core_flows, core_free, core_new
 from colo_proxy.datapath.kernel cimport EPOLL_CLOEXEC, epoll_create1, write
 from colo_proxy.datapath.loop cimport (
     C_ATTACH,
+    C_CALL,
     C_WORD,
     E_DIVERGED,
     E_DONE,
     E_EXHAUSTED,
     PORTS,
+    Call,
     Command,
     CommandKind,
     Event,
@@ -56,6 +51,8 @@ from colo_proxy.datapath.mailbox cimport (
     ring_vacant,
     store_release,
 )
+from colo_proxy.datapath.objects cimport divergence_object, flow_object
+from colo_proxy.datapath.policy cimport Policies, PolicyTable
 from colo_proxy.datapath.pool cimport pool_free, pool_new
 from colo_proxy.datapath.ports cimport Port as PortState
 from colo_proxy.datapath.ports cimport PortKind, batch_free, batch_new, port_close, port_open
@@ -65,19 +62,18 @@ from colo_proxy.datapath.words cimport SECONDARY, UPLINK
 __all__ = ["Done", "Engine", "NicCounters", "PortCounters", "PortFault", "PortSpec", "Word"]
 
 cdef enum:
+    CALL_POLICIES = 0
+    CALL_FLOWS = 1
     MAX_NICS = 64
     COMMANDS = 256
     EVENTS = 1024  # loop.pyx keeps 256 of them for answers to commands
 
 cdef int64_t MILLISECOND = 1000000
 
-# The word that brings a new comparator into a mode.
-FIRST_WORD = {
-    Mode.HOLD: Word.HOLD,
-    Mode.PASS: Word.UNPROTECT,
-    Mode.COMPARE: Word.COMMIT,
-    Mode.FAILED_OVER: Word.FAILOVER,
-}
+
+cdef struct Records:  # the answer to a request for flows, by NIC; its memory is taken in the data path
+    FlowRecord *of[MAX_NICS]
+    uint64_t count[MAX_NICS]
 
 
 cdef class Engine:
@@ -89,11 +85,13 @@ cdef class Engine:
 
     cdef Loop loop
     cdef Settings settings
-    cdef object mode
+    cdef int mode
     cdef list names
     cdef uint64_t tickets
     cdef uint32_t underway  # commands without an answer yet
     cdef bint started
+    cdef object table  # the PolicyTable in force
+    cdef dict tables  # those on their way, by ticket
     cdef object running  # a lock: held while the loop turns
 
     def __cinit__(self, *, int64_t timeout_ms=3000, int64_t reorder_ms=5, uint64_t max_held_bytes=64 << 20,
@@ -102,14 +100,16 @@ cdef class Engine:
         self.loop.epoll = -1
         if timeout_ms < 0 or reorder_ms < 0:
             raise ValueError("timeout_ms and reorder_ms cannot be negative")
+        memset(&self.settings, 0, sizeof(self.settings))
         self.settings.timeout = timeout_ms * MILLISECOND
         self.settings.reorder = reorder_ms * MILLISECOND
         self.settings.max_flow_bytes = max_flow_bytes
         self.settings.seed = seed
         self.settings.observe = observe
         self.settings.passthrough = passthrough
-        self.mode = Mode(mode)
+        self.mode = Mode(mode).value
         self.names = []
+        self.tables = {}
         self.running = threading.Lock()
         self.loop.nics = <Nic *>calloc(MAX_NICS, sizeof(Nic))
         if self.loop.nics == NULL:
@@ -166,7 +166,8 @@ cdef class Engine:
         except BaseException:
             free_nic(nic)
             raise
-        core_word(nic.core, <CoreWord><int>FIRST_WORD[self.mode], 0)
+        nic.core.mode = self.mode
+        nic.core.counts.mode = <uint64_t>self.mode
         self.names.append((uplink.name, primary.name, secondary.name))
         self.loop.count += 1
         return self.loop.count - 1
@@ -194,20 +195,22 @@ cdef class Engine:
         """Grows with each turn of the loop, at least every 500 ms while it runs."""
         return load(&self.loop.beat)
 
-    cdef uint64_t post(self, CommandKind kind, uint32_t code, int fd, int64_t stamp) except 0:
+    cdef Command *draft(self, CommandKind kind, uint32_t code) except NULL:
+        """The slot of the next command, to be filled in and posted."""
         cdef Command *command
-        # The last slot but one: each command's answer must find room among the events.
+        # One slot less than there are: each command's answer must find room among the events.
         if self.underway == COMMANDS - 1:
             raise BlockingIOError(c.EAGAIN, f"{self.underway} commands wait for the data path")
         command = <Command *>ring_vacant(&self.loop.commands)
-        self.tickets += 1
-        self.underway += 1
+        memset(command, 0, sizeof(Command))
         command.kind = kind
         command.code = code
-        command.fd = fd
-        command.stamp = stamp
-        command.ticket = self.tickets
-        command.argument = NULL
+        command.ticket = self.tickets + 1
+        return command
+
+    cdef uint64_t post(self):
+        self.tickets += 1
+        self.underway += 1
         ring_publish(&self.loop.commands)
         return self.tickets
 
@@ -217,7 +220,9 @@ cdef class Engine:
         SVM_STOP and PVM_STOP first take in what that guest's port received up to `stamp_ns` (CLOCK_REALTIME; 0: until
         now); a port without timestamps is read until it is empty. BlockingIOError: too many commands are under way.
         """
-        return self.post(C_WORD, <uint32_t>Word(word).value, -1, stamp_ns)
+        cdef Command *command = self.draft(C_WORD, Word(word).value)
+        command.stamp = stamp_ns
+        return self.post()
 
     def attach(self, int nic, port, int fd):
         """Give a port another descriptor (-1: none), of the kind it was made with; return a ticket.
@@ -225,11 +230,35 @@ cdef class Engine:
         After the Done the former descriptor is used no more. What its peer had sent in part is forgotten; what waits to
         be sent to an uplink goes to the new one.
         """
+        cdef Command *command
         if not 0 <= nic < <int>self.loop.count:
             raise ValueError(f"there is no NIC {nic}")
         if fd >= 0:
             check_port(&self.loop.nics[nic].plugs[<int>port], fd)
-        return self.post(C_ATTACH, <uint32_t>nic * PORTS + <uint32_t>Port(port).value, fd, 0)
+        command = self.draft(C_ATTACH, <uint32_t>nic * PORTS + <uint32_t>Port(port).value)
+        command.fd = fd
+        return self.post()
+
+    def set_policies(self, rules):
+        """Let these rules decide from now on; return a ticket. ValueError: a rule contradicts itself."""
+        cdef PolicyTable table = PolicyTable(rules)
+        cdef Command *command = self.draft(C_CALL, CALL_POLICIES)
+        command.call = use_policies
+        command.argument = table.policies
+        self.tables[command.ticket] = table
+        return self.post()
+
+    def request_flows(self):
+        """Ask for a snapshot of all flows; return the ticket of the Done that carries them.
+
+        The data path stands still while it writes them down.
+        """
+        cdef Command *command = self.draft(C_CALL, CALL_FLOWS)
+        command.call = record_flows
+        command.argument = calloc(1, sizeof(Records))
+        if command.argument == NULL:
+            raise MemoryError
+        return self.post()
 
     def events(self):
         """Return what has happened since the last call, in order."""
@@ -249,9 +278,11 @@ cdef class Engine:
     cdef message(self, Event *event):
         if event.kind == E_DONE:
             self.underway -= 1
-            return Done(event.command.ticket, bool(event.late))
+            if event.command.kind == C_CALL and event.command.code == CALL_POLICIES:
+                self.table = self.tables.pop(event.command.ticket)  # the one before is used no more
+            return Done(event.command.ticket, bool(event.late), recorded_flows(event))
         if event.kind == E_DIVERGED:
-            return divergence(event.nic, &event.diverged)
+            return divergence_object(&event.diverged, event.nic)
         if event.kind == E_EXHAUSTED:
             return Exhausted(event.nic, Drop(event.code), event.time)
         port = Port(event.code)
@@ -293,10 +324,43 @@ cdef void free_nic(Nic *nic) noexcept nogil:
 
 
 cdef void forget_event(Event *event) noexcept nogil:
-    """Free what an event owns."""
+    """Free what an event owns and no object has taken over."""
+    cdef Records *records
+    cdef int nic
     if event.kind == E_DIVERGED:
         free(event.diverged.primary)
         free(event.diverged.secondary)
+    elif event.kind == E_DONE and event.command.kind == C_CALL and event.command.code == CALL_FLOWS:
+        records = <Records *>event.command.argument
+        for nic in range(MAX_NICS):
+            free(records.of[nic])
+        free(records)
+
+
+# What commands do to each core, in the data path.
+
+cdef void use_policies(Core *core, uint32_t nic, void *argument) noexcept nogil:
+    core.policies = <Policies *>argument
+
+
+cdef void record_flows(Core *core, uint32_t nic, void *argument) noexcept nogil:
+    cdef Records *records = <Records *>argument
+    cdef uint64_t room = core_counts(core).flows
+    records.of[nic] = <FlowRecord *>malloc((room + 1) * sizeof(FlowRecord))
+    if records.of[nic] != NULL:
+        records.count[nic] = core_flows(core, records.of[nic], room)
+
+
+cdef recorded_flows(Event *event):
+    cdef Records *records = <Records *>event.command.argument
+    cdef uint64_t at
+    cdef int nic
+    flows = []
+    if event.command.kind == C_CALL and event.command.code == CALL_FLOWS:
+        for nic in range(MAX_NICS):
+            for at in range(records.count[nic]):
+                flows.append(flow_object(&records.of[nic][at], nic))
+    return tuple(flows)
 
 
 cdef check_port(const Plug *plug, int fd):
@@ -304,19 +368,6 @@ cdef check_port(const Plug *plug, int fd):
     cdef PortState trial
     port_open(&trial, plug.port.kind, fd, True)
     port_close(&trial)
-
-
-cdef divergence(int nic, const Diverged *what):
-    return Divergence(
-        nic,
-        what.flow.decode(),
-        what.protocol.decode(),
-        Reason(what.reason),
-        what.stream_offset,
-        what.time,
-        what.primary[:what.primary_size] if what.primary != NULL else None,
-        what.secondary[:what.secondary_size] if what.secondary != NULL else None,
-    )
 
 
 cdef nic_counters(Nic *nic, names):

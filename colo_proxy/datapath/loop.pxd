@@ -15,7 +15,7 @@ errno 0, follows when frames pass again. Nothing here allocates, but for the eve
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from colo_proxy.datapath.comparator cimport Core, Diverged
+from colo_proxy.datapath.core cimport Core, Diverged
 from colo_proxy.datapath.mailbox cimport Ring
 from colo_proxy.datapath.pool cimport Pool
 from colo_proxy.datapath.ports cimport BATCH, Batch, Frame, Port

@@ -4,11 +4,10 @@ from libc cimport errno as c
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from colo_proxy.datapath.comparator cimport (
+from colo_proxy.datapath.core cimport Out
+from colo_proxy.datapath.entry cimport (
     W_PVM_STOP,
     W_SVM_STOP,
-    Core,
-    Out,
     Word,
     core_counts,
     core_divergence,

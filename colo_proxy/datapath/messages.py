@@ -90,6 +90,8 @@ class NicCounters:
     held_frames: int
     held_bytes: int
     flows: int
-    hold_buckets: tuple[int, ...]  # of frames that left: bucket k held for less than 2**k microseconds, no lower one
+    hold_buckets: tuple[
+        int, ...
+    ]  # of frames that left: bucket k held for less than 2**k microseconds, no lower one
     hold_sum_ns: int
     timeout_ns: int  # in force now

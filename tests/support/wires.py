@@ -29,6 +29,7 @@ IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 = 1, 2, 4
 SIOCETHTOOL = 0x8946
 ETHTOOL_STXCSUM, ETHTOOL_SSG, ETHTOOL_STSO, ETHTOOL_SGSO = 0x17, 0x19, 0x1F, 0x24
+IFA_F_NODAD = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -41,9 +42,7 @@ def why_not() -> str | None:
     return None
 
 
-needs_wires = pytest.mark.skipif(
-    why_not() is not None and not os.environ.get("CI"), reason=why_not() or ""
-)
+needs_wires = pytest.mark.skipif(why_not() is not None and not os.environ.get("CI"), reason=why_not() or "")
 
 
 def _call(name: str, *arguments: int) -> None:
@@ -112,8 +111,25 @@ class Namespace:
             ipr.link("set", index=ipr.link_lookup(ifname=name)[0], state=state)
 
     def address(self, name: str, address: str, prefix: int = 24) -> None:
+        if ":" in address:
+            with self.inside():
+                Path("/proc/sys/net/ipv6/conf", name, "disable_ipv6").write_text("0")
         with self.netlink() as ipr:
-            ipr.addr("add", index=ipr.link_lookup(ifname=name)[0], address=address, prefixlen=prefix)
+            ipr.addr(
+                "add",
+                index=ipr.link_lookup(ifname=name)[0],
+                address=address,
+                prefixlen=prefix,
+                flags=IFA_F_NODAD,
+            )
+
+    def bridge(self, name: str, *members: str) -> None:
+        with self.netlink() as ipr:
+            ipr.link("add", ifname=name, kind="bridge")
+            bridge = ipr.link_lookup(ifname=name)[0]
+            for member in members:
+                ipr.link("set", index=ipr.link_lookup(ifname=member)[0], master=bridge)
+        self.up(name)
 
     def remove(self, name: str) -> None:
         with self.netlink() as ipr:
