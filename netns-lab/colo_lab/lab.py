@@ -1,14 +1,17 @@
 """The whole laboratory: network, PVM and SVM, as one context."""
 
-import sys
-from contextlib import ExitStack
+import os
+from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Self
 
-from . import kernel, vm
+from . import kernel
 from .errors import Missing
 from .markers import Run
+from .namespaces import Namespace
+from .replica.arena import create as create_arena
 from .topology import Topology, Uplink
+from .vm import Vm, running
 
 
 def best_uplink() -> Uplink:
@@ -35,17 +38,10 @@ class Lab:
             self.topology = stack.enter_context(
                 Topology(self.run.environment, uplink=self._uplink, nics=self._nics)
             )
-            wires = self.topology.nics
-            self.pvm = stack.enter_context(
-                vm.running(
-                    self.topology.pvm, self.topology.host, [(n, n.primary) for n in wires], seed=self._seed
-                )
-            )
-            self.svm = stack.enter_context(
-                vm.running(
-                    self.topology.svm, self.topology.host, [(n, n.secondary) for n in wires], seed=self._seed
-                )
-            )
+            arena = create_arena()
+            stack.callback(os.close, arena)
+            self.pvm = stack.enter_context(self._vm(self.topology.pvm, "primary", arena))
+            self.svm = stack.enter_context(self._vm(self.topology.svm, "secondary", arena))
             self._stack = stack.pop_all()
         return self
 
@@ -54,6 +50,6 @@ class Lab:
     ) -> None:
         self._stack.close()
 
-    def client_argv(self, *arguments: str) -> list[str]:
-        """The command line of the lab's own HTTP client (client.py), for `topology.client.popen`."""
-        return [sys.executable, "-m", "colo_lab.client", *arguments]
+    def _vm(self, namespace: Namespace, port: str, arena: int) -> AbstractContextManager[Vm]:
+        ports = [(nic, getattr(nic, port)) for nic in self.topology.nics]
+        return running(namespace, self.topology.host, ports, arena, seed=self._seed)

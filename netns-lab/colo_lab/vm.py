@@ -97,26 +97,27 @@ class Vm:
 
 @contextmanager
 def running(
-    namespace: Namespace, host: Namespace, ports: Sequence[tuple[Names, str]], *, seed: int = 0
+    namespace: Namespace, host: Namespace, ports: Sequence[tuple[Names, str]], arena: int, *, seed: int = 0
 ) -> Iterator[Vm]:
-    """A VM in `namespace` whose NICs are connected to these ports of the host."""
+    """A VM in `namespace` whose NICs are connected to these ports of the host.
+
+    `arena` is a descriptor that it shares with its peer (replica/arena.py).
+    """
     ours, theirs = socket.socketpair()
     nics = []
     process = None
     try:
         for names, port in ports:
             nics.append(Nic(namespace, names.device, host, port))
+        arguments = {"--channel": theirs.fileno(), "--arena": arena, "--seed": seed}
         process = namespace.popen(
             [
                 sys.executable,
                 "-m",
                 "colo_lab.replica",
-                "--channel",
-                str(theirs.fileno()),
-                "--seed",
-                str(seed),
+                *(str(word) for pair in arguments.items() for word in pair),
             ],
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), arena],
             stdin=subprocess.DEVNULL,
         )
         theirs.close()

@@ -23,6 +23,8 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
+from .arena import Arena
+
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_REPAIR_OPTIONS = 19, 20, 21, 22
 TCP_TIMESTAMP, TCP_REPAIR_WINDOW = 24, 29
 _ON, _OFF_QUIETLY = 1, -1  # -1: without the window probe that 0 sends
@@ -76,8 +78,8 @@ class Snapshot:
     state: int  # a FIN that is queued but not sent does not count
     una: int  # the oldest byte that the peer has not acknowledged
     rcv: int  # the oldest byte that the application has not read
-    sent: bytes  # in flight
-    received: bytes
+    sent: tuple[int, int]  # in flight; its place in the arena
+    received: tuple[int, int]
     mss: int
     options: int  # TCPI_OPT_*
     scales: int  # the peer's window scale | ours << 16
@@ -96,7 +98,7 @@ def prepare(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 256 << 10)  # little is ever unsent
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 128 << 10)  # little is ever unsent
 
 
 def state(sock: socket.socket) -> State:
@@ -108,10 +110,10 @@ def has_said_fin(snap: Snapshot) -> bool:
     return snap.state in _FIN_SAID
 
 
-def snapshot(sock: socket.socket) -> tuple[Snapshot, bytes]:
+def snapshot(sock: socket.socket, arena: Arena) -> tuple[Snapshot, bytes]:
     """Read a connection out; it stays as it is. Also returns the bytes that were queued but never sent.
 
-    Raises Immovable for one that cannot be carried.
+    Raises Immovable for one that cannot be carried, MemoryError.
     """
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)
     now = State(info[0])
@@ -120,23 +122,25 @@ def snapshot(sock: socket.socket) -> tuple[Snapshot, bytes]:
     _set(sock, TCP_REPAIR, _ON)
     try:
         outstanding, unsent = _ioctl(sock, termios.TIOCOUTQ), _ioctl(sock, _SIOCOUTQNSD)
-        end, flight = _queue(sock, _SEND, outstanding)
-        rcv_end, received = _queue(sock, _RECEIVE, _ioctl(sock, termios.FIONREAD))
+        rcv_end, count, room = _queue(sock, _RECEIVE, _ioctl(sock, termios.FIONREAD), arena)
+        received = arena.keep(0, count)
+        end, count, room = _queue(sock, _SEND, outstanding, arena)
         una = (end - outstanding) % _MOD
         if now in _FIN_SAID and now is not State.FIN_WAIT2:  # the kernel counts our FIN as the last byte
             outstanding -= 1
             if unsent:
                 unsent -= 1
                 now = _WITHOUT_OUR_FIN[now]
-        flight = flight[len(flight) - outstanding :]  # a partly acknowledged segment begins below una
+        skip = count - outstanding  # a partly acknowledged segment begins below una
+        unsent_bytes = bytes(room[count - unsent : count])
         snap = Snapshot(
             family=int(sock.family),
             local=sock.getsockname(),
             peer=sock.getpeername(),
             state=int(now),
             una=una,
-            rcv=(rcv_end - (now in _FIN_HEARD) - len(received)) % _MOD,
-            sent=flight[: outstanding - unsent],
+            rcv=(rcv_end - (now in _FIN_HEARD) - received[1]) % _MOD,
+            sent=arena.keep(skip, outstanding - unsent),
             received=received,
             mss=sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG),
             options=info[5],
@@ -145,12 +149,12 @@ def snapshot(sock: socket.socket) -> tuple[Snapshot, bytes]:
             timestamp=sock.getsockopt(socket.IPPROTO_TCP, TCP_TIMESTAMP) % _MOD,
             taken=time.monotonic_ns(),
         )
-        return snap, flight[outstanding - unsent :]
+        return snap, unsent_bytes
     finally:
         release(sock)
 
 
-def recreate(snap: Snapshot) -> socket.socket:
+def recreate(snap: Snapshot, arena: Arena) -> socket.socket:
     """Make the connection anew, here; it stays in repair mode until `release`.
 
     Raises Immovable, or OSError where the kernel refuses a value.
@@ -165,10 +169,10 @@ def recreate(snap: Snapshot) -> socket.socket:
         _seq(sock, _RECEIVE, snap.rcv)
         sock.connect(snap.peer)
         sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_OPTIONS, _options(snap))
-        _fill(sock, _RECEIVE, snap.received)
-        _fill(sock, _SEND, snap.sent)
+        _fill(sock, _RECEIVE, arena.read(snap.received))
+        _fill(sock, _SEND, arena.read(snap.sent))
         wl1, wnd, largest, rcv_wnd, wup = snap.window
-        rcv_nxt = (snap.rcv + len(snap.received)) % _MOD
+        rcv_nxt = (snap.rcv + snap.received[1]) % _MOD
         if snap.state in _FIN_HEARD and wup == (rcv_nxt + 1) % _MOD:
             wup = rcv_nxt  # the FIN is delivered again below
         sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_WINDOW, _WINDOW.pack(wl1, wnd, largest, rcv_wnd, wup))
@@ -201,7 +205,7 @@ def vanish(sock: socket.socket) -> None:
 def _close_as(sock: socket.socket, snap: Snapshot, rcv_nxt: int) -> None:
     """Bring a fresh connection from ESTABLISHED to the closing state of the snapshot."""
     target = State(snap.state)
-    una_after = (snap.una + len(snap.sent) + 1) % _MOD
+    una_after = (snap.una + snap.sent[1] + 1) % _MOD
     if target in (State.CLOSE_WAIT, State.LAST_ACK):  # the peer was first
         _deliver(snap, rcv_nxt, snap.una, fin=True)
     if target in _FIN_SAID:
@@ -249,22 +253,22 @@ def _options(snap: Snapshot) -> bytes:
     return b"".join(struct.pack("=II", *option) for option in options)
 
 
-def _queue(sock: socket.socket, queue: int, count: int) -> tuple[int, bytes]:
-    """The sequence number after the queue's end, and its bytes (some more than `count` for the send
-    queue, whose first segment may be partly acknowledged)."""
+def _queue(sock: socket.socket, queue: int, count: int, arena: Arena) -> tuple[int, int, memoryview]:
+    """Peek at a queue: the sequence number after its end, how many bytes there were, and where they are (some
+    more than `count` in the send queue, whose first segment may be partly acknowledged)."""
     _set(sock, TCP_REPAIR_QUEUE, queue)
     end = sock.getsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ) % _MOD
-    data = sock.recv(count + 65536, socket.MSG_PEEK) if count else b""
+    room = arena.room(count + 65536)
+    got = sock.recv_into(room, 0, socket.MSG_PEEK) if count else 0
     _set(sock, TCP_REPAIR_QUEUE, _NO_QUEUE)
-    return end, data
+    return end, got, room
 
 
-def _fill(sock: socket.socket, queue: int, data: bytes) -> None:
+def _fill(sock: socket.socket, queue: int, data: memoryview) -> None:
     if data:
         _set(sock, TCP_REPAIR_QUEUE, queue)
-        view = memoryview(data)
-        while view:
-            view = view[sock.send(view[: 1 << 20]) :]
+        while data:
+            data = data[sock.send(data[: 1 << 20]) :]
         _set(sock, TCP_REPAIR_QUEUE, _NO_QUEUE)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from ..addresses import ECHO_PORT, HTTP_PORT
 from ..kernel import die_with_parent
 from . import repair
+from .arena import Arena
 from .channel import Channel
 from .connection import Connection
 from .content import Content
@@ -53,8 +54,9 @@ class Peer:
 class Replica:
     """The server. `run` returns when the lab closes the channel."""
 
-    def __init__(self, channel: Channel, *, seed: int) -> None:
+    def __init__(self, channel: Channel, arena: Arena, *, seed: int) -> None:
         self._channel = channel
+        self._arena = arena
         self._content = Content(seed)
         self._generator = random.Random()  # seeded by the system: each replica has its own
         self._faults = Faults()
@@ -274,11 +276,12 @@ class Replica:
     def _dump(self) -> dict[str, Any]:
         for listener in self._listeners.values():
             self._accept(listener)
+        self._arena.clear()
         connections, lost = [], 0
         for peer in self._peers.values():
             try:
-                snap, unsent = repair.snapshot(peer.sock)
-            except (repair.Immovable, OSError):
+                snap, unsent = repair.snapshot(peer.sock, self._arena)
+            except (repair.Immovable, MemoryError, OSError):
                 lost += 1
                 continue
             ended = peer.ended and repair.has_said_fin(snap)
@@ -305,7 +308,7 @@ class Replica:
         lost = 0
         for tcp, http, ended in state["connections"]:
             try:
-                sock = repair.recreate(repair.Snapshot(**tcp))
+                sock = repair.recreate(repair.Snapshot(**tcp), self._arena)
             except (repair.Immovable, OSError):
                 lost += 1
                 continue
@@ -335,8 +338,10 @@ def _drain(sock: socket.socket) -> list[tuple[bytes, tuple[Any, ...]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="A replica of the lab; started by the lab.")
     parser.add_argument("--channel", type=int, required=True, help="descriptor of the socket to the lab")
+    parser.add_argument("--arena", type=int, required=True, help="descriptor of the shared memory")
     parser.add_argument("--seed", type=int, default=0, help="of the content")
     arguments = parser.parse_args()
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the lab, which ends us in its order
-    Replica(Channel(socket.socket(fileno=arguments.channel)), seed=arguments.seed).run()
+    channel = Channel(socket.socket(fileno=arguments.channel))
+    Replica(channel, Arena(arguments.arena), seed=arguments.seed).run()
