@@ -6,11 +6,12 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from .namespaces import Namespace
 from .nic import ETH_P_ALL
 
-SYN, FIN, RST, ACK = 0x02, 0x01, 0x04, 0x10
+SYN, ACK = 0x02, 0x10
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 26, 33, 35
 _SNAP = 128  # bytes kept of each frame: the headers
 _MOD = 1 << 32
@@ -28,10 +29,37 @@ class Segment:
     flags: int
     length: int
 
-    def reaches(self, isn: int, offset: int) -> bool:
-        """Whether it carries the stream's byte at `offset` or a later one (`isn`: its SYN's number)."""
-        end = (self.seq + self.length - isn - 1) % _MOD
-        return bool(self.length) and offset < end < _MOD // 2
+    def end(self, isn: int) -> int:
+        """The stream offset after its last byte (`isn`: the SYN's number); 0 for what carries none."""
+        return (self.seq + self.length - isn - 1) % _MOD if self.length else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What the server of a capture's first connection said there, from its SYN/ACK on."""
+
+    isn: int
+    segments: list[Segment]
+
+    @classmethod
+    def first(cls, segments: list[Segment]) -> Self:
+        """Raises LookupError where no SYN/ACK was captured."""
+        opening = next((item for item in segments if item.flags & (SYN | ACK) == SYN | ACK), None)
+        if opening is None:
+            raise LookupError("no SYN/ACK was captured")
+        ports = (opening.source, opening.target)
+        return cls(opening.seq, [item for item in segments if (item.source, item.target) == ports])
+
+    def reached(self, offset: int) -> int:
+        """When the byte at `offset` first passed, ns. Raises LookupError."""
+        for segment in self.segments:
+            if offset < segment.end(self.isn):
+                return segment.time
+        raise LookupError(f"the byte at {offset} was not captured")
+
+    def said(self, before: int) -> int:
+        """How many bytes of the stream had passed before this time (ns), gaps counted in."""
+        return max((item.end(self.isn) for item in self.segments if item.time < before), default=0)
 
 
 class Capture:

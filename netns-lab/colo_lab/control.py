@@ -3,6 +3,7 @@
 import json
 import select
 import socket
+import subprocess
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -28,8 +29,17 @@ class Disconnected(LabError):
 class Control:
     """One connection. Events that come while an answer is awaited are kept for `event`."""
 
-    def __init__(self, path: Path, deadline: Deadline) -> None:
-        self._socket = until(lambda: _connect(path), deadline, f"control socket {path}")
+    def __init__(
+        self, path: Path, deadline: Deadline, *, owner: "subprocess.Popen[bytes] | None" = None
+    ) -> None:
+        """Connect, waiting until somebody listens there; in vain once `owner` has ended.
+
+        Raises LabError.
+        """
+        found = until(lambda: _connect(path) or _ended(owner), deadline, f"control socket {path}")
+        if isinstance(found, int):
+            raise LabError(f"the proxy ended with exit status {found}")
+        self._socket = found
         self._buffer = b""
         self._events: deque[dict[str, Any]] = deque()
         self._number = 0
@@ -99,6 +109,11 @@ class Control:
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         return dict(json.loads(line))
+
+
+def _ended(process: "subprocess.Popen[bytes] | None") -> int | None:
+    """The exit status that is not 0 of a process that has ended."""
+    return process.poll() if process else None
 
 
 def _connect(path: Path) -> socket.socket | None:

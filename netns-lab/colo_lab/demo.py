@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -18,9 +18,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from . import kernel, markers
-from .capture import ACK, SYN, Segment, capturing
+from .capture import Stream, capturing
 from .errors import LabError
 from .lab import Lab, best_uplink
+from .protected import protected
 from .proxy import Proxy
 from .replica.content import Content
 from .topology import Uplink
@@ -47,11 +48,8 @@ def demo() -> int:
         _console.print(f"[dim]{kernel.TUN} may not be opened here: the uplink is a veth pair, not a TAP[/]")
     content = Content()
     plain = _plain(content)
-    with ExitStack() as stack:
-        lab = stack.enter_context(Lab(uplink=uplink))
-        proxy = stack.enter_context(Proxy(lab))
-        vmm = stack.enter_context(Vmm(proxy, lab.pvm, lab.svm))
-        vmm.wait(lambda vmm: bool(vmm.checkpoints), 10, "the first checkpoint")
+    with protected(uplink=uplink) as made:
+        lab, proxy, vmm = made.lab, made.proxy, made.vmm
         _title("The proxy is up: it held everything until the SVM had the PVM's state, and is now protected")
         _proxied(lab, vmm, content, plain)
         _own_numbers(lab, proxy)
@@ -91,14 +89,15 @@ def _own_numbers(lab: Lab, proxy: Proxy) -> None:
         Transfer(lab, nic.url("/bytes/65536")) as transfer,
     ):
         transfer.result()
-        pvm, svm, seen = (_syn_ack(capture.segments()) for capture in (primary, secondary, client))
-    offset = (svm.seq - pvm.seq) % 2**32
-    flow = next((flow for flow in proxy.flows() if flow["flow"].endswith(f":{pvm.target}")), None)
+        pvm, svm, seen = (Stream.first(capture.segments()) for capture in (primary, secondary, client))
+    offset = (svm.isn - pvm.isn) % 2**32
+    port = f":{pvm.segments[0].target}"
+    flow = next((flow for flow in proxy.flows() if flow["flow"].endswith(port)), None)
     table = Table("SYN/ACK of", "sequence number", box=None)
-    for who, segment in (("the PVM", pvm), ("the SVM", svm), ("what the client saw", seen)):
-        table.add_row(who, f"{segment.seq:>10}")
+    for who, stream in (("the PVM", pvm), ("the SVM", svm), ("what the client saw", seen)):
+        table.add_row(who, f"{stream.isn:>10}")
     _console.print(table)
-    _claim(seen.seq == pvm.seq, "the client sees the PVM's numbers")
+    _claim(seen.isn == pvm.isn, "the client sees the PVM's numbers")
     _claim(offset != 0, f"the SVM's differ by {offset}")
     if flow:
         _claim(flow["seq_offset"] == offset, "and the proxy says the same offset of that flow")
@@ -116,8 +115,8 @@ def _difference(lab: Lab, vmm: Vmm, content: Content) -> None:
     ):
         result = _download(lab, content, _FLIP_SIZE)
         vmm.wait(lambda vmm: len(vmm.checkpoints) > count, 10, "the checkpoint")
-        differs = max(_reached(primary.segments(), _FLIP_AT), _reached(secondary.segments(), _FLIP_AT))
-        delivered = _reached(client.segments(), _FLIP_AT)
+        differs = max(Stream.first(side.segments()).reached(_FLIP_AT) for side in (primary, secondary))
+        delivered = Stream.first(client.segments()).reached(_FLIP_AT)
     checkpoint = vmm.checkpoints[count]
     times = {event["event"]: stamp(event) for event in reversed(vmm.events[seen:])}
     table = Table("ms", "what", box=None)
@@ -192,23 +191,6 @@ def _bar(what: str, size: int) -> Iterator[Callable[[int], None]]:
         task = progress.add_task("", total=size)
         yield lambda count: progress.update(task, completed=count)
         progress.update(task, completed=size)
-
-
-def _syn_ack(segments: list[Segment]) -> Segment:
-    found = [segment for segment in segments if segment.flags & (SYN | ACK) == SYN | ACK]
-    if not found:
-        raise LabError("no SYN/ACK was captured")
-    return found[0]
-
-
-def _reached(segments: list[Segment], offset: int) -> int:
-    """When the server's byte at `offset` first passed, ns."""
-    isn = _syn_ack(segments).seq
-    server = _syn_ack(segments).source
-    for segment in segments:
-        if segment.source == server and segment.reaches(isn, offset):
-            return segment.time
-    raise LabError(f"the byte at {offset} was never captured")
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

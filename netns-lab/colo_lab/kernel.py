@@ -109,10 +109,10 @@ def may_make_taps() -> bool:
 def join(pid: int, fd: int) -> None:
     """Enter the network namespace behind descriptor `fd` of process `pid`, and the user namespace that owns
     it where that is another. Must run before a second thread exists."""
-    user = f"/proc/{pid}/ns/user"
+    user = Path(f"/proc/{pid}/ns/user")
     network = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY)
     try:
-        if os.stat(user).st_ino != os.stat("/proc/self/ns/user").st_ino:
+        if user.stat().st_ino != Path("/proc/self/ns/user").stat().st_ino:
             owner = os.open(user, os.O_RDONLY)
             _check(_libc.setns(owner, CLONE_NEWUSER), "setns")
             os.close(owner)

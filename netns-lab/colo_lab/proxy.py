@@ -1,4 +1,4 @@
-"""The program under test: `colo-proxy run`, in the host's namespace of a lab, with a generated configuration."""
+"""The program under test: `colo-proxy run` in the host's namespace of a lab, with a configuration for it."""
 
 import subprocess
 import sys
@@ -79,7 +79,7 @@ class Proxy:
                 [*self._command, "run", str(self.config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            self.connect(10).close()
+            Control(self.control, Deadline(10), owner=self.process).close()
         except LabError as error:
             end(self.process)
             raise LabError(f"{error}\n{self.log.read_text()}") from None

@@ -11,14 +11,12 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from . import kernel, markers
 from .errors import LabError
-from .lab import Lab, best_uplink
-from .proxy import Proxy
+from .lab import Lab
+from .protected import protected
 from .topology import Uplink
-from .vmm import Checkpoint, Vmm
 from .waiting import Deadline, wait_exit, wait_readable
 
 _STATE = "lab.json"
@@ -28,13 +26,13 @@ def up(*, nics: int = 1, plain: bool = False) -> str:
     """Start a lab in the background; returns what to tell the person. Raises LabError."""
     read_end, write_end = os.pipe()
     words = ["serve", "--ready", str(write_end), "--nics", str(nics), *(["--plain"] if plain else [])]
-    with open(os.devnull, "rb") as nothing:
-        subprocess.Popen(
-            [sys.executable, "-m", "colo_lab", *words],
-            pass_fds=[write_end],
-            stdin=nothing,
-            start_new_session=True,
-        )
+    subprocess.Popen(
+        [sys.executable, "-m", "colo_lab", *words],
+        pass_fds=[write_end],
+        env={**os.environ, "PYTHONPATH": str(markers.PACKAGE_ROOT)},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     os.close(write_end)
     wait_readable(read_end, Deadline(30), "the lab")
     with os.fdopen(read_end) as answer:
@@ -49,18 +47,13 @@ def serve(ready: int, *, nics: int, plain: bool) -> None:
     note = kernel.become_root()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     with ExitStack() as stack:
-        lab = stack.enter_context(Lab(uplink=Uplink.BRIDGE if plain else best_uplink(), nics=nics))
         lines = [note] if note else []
-        if not plain:
-            proxy = stack.enter_context(Proxy(lab))
-            log = stack.enter_context((lab.run.directory / "vmm.log").open("w"))
-
-            def write(news: dict[str, Any] | Checkpoint) -> None:
-                print(news, file=log, flush=True)
-
-            vmm = stack.enter_context(Vmm(proxy, lab.pvm, lab.svm, watch=write))
-            vmm.wait(lambda vmm: bool(vmm.checkpoints), 10, "the first checkpoint")
-            lines += [f"control socket  {proxy.control}", f"logs            {proxy.log}, {log.name}"]
+        if plain:
+            lab = stack.enter_context(Lab(uplink=Uplink.BRIDGE, nics=nics))
+        else:
+            made = stack.enter_context(protected(nics=nics))
+            lab = made.lab
+            lines += [f"control socket  {made.proxy.control}", f"its log         {made.proxy.log}"]
         state = {space.name: space.fd for space in lab.topology.namespaces}
         (lab.run.directory / _STATE).write_text(json.dumps(state))
         lines += [
