@@ -1,0 +1,1 @@
+"""Checkpoints: the state machine and the adapters that speak to VMMs."""
