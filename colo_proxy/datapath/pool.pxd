@@ -1,20 +1,37 @@
 """Where frames that must wait are kept: nodes in size classes, recycled, bounded.
 
-A node is taken when a frame is held and given back when it has been sent or dropped. Slabs come from
-malloc while the high-water mark rises, never after: the steady state allocates nothing.
+A node is taken when a frame is held and given back when it has been sent or dropped. Memory comes from
+malloc while the high-water mark rises and from the free lists after: the steady state allocates nothing.
+What lies on the free lists counts too: when the bound is near, a class gives its spare nodes up to another.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from colo_proxy.datapath.wire cimport Packet
 
+cdef enum:
+    CLASSES = 5
+
+cdef enum NodeFlag:
+    N_RX = 1  # still in a receive buffer: copied when it has to stay
+    N_HELD = 2  # on the core's lists
+    N_GONE = 4  # handed out
+    N_SVM = 8  # said by the SVM
+    N_SORTED = 16  # on the list in order of sequence numbers
+    N_OWED = 32  # the acknowledgement left over from a segment that has gone (T6)
+    N_PURE = 64  # a pure acknowledgement or a reset: on the flow's list of those
+    N_REPORTED = 128  # a divergence has named it
+    N_LIMBO = 256  # kept for the new epoch
+    N_COVERED = 512  # below the agreed range, and the SVM has said the same (3.1)
+    N_TOLD = 1024  # a clamped copy of it has left
+    N_WHOLE = 2048  # reassembled; `chain` is what leaves
+
 cdef struct Node:
-    # the core's lists: arrival order of one side, arrival order in the flow, order of sequence numbers
-    Node *prev
+    Node *prev  # arrival order of one side
     Node *next
-    Node *flow_prev
+    Node *flow_prev  # arrival order in the flow
     Node *flow_next
-    Node *sort_prev
+    Node *sort_prev  # order of sequence numbers
     Node *sort_next
     Node *chain  # the fragments that make up this datagram, in order of arrival
     void *flow
@@ -28,15 +45,16 @@ cdef struct Node:
 
 cdef struct Pool:
     uint64_t held_bytes  # what is taken now, in allocated bytes
+    uint64_t spare_bytes  # what lies on the free lists
     uint64_t max_bytes
     uint64_t flows
     uint64_t max_flows
-    Node *free[5]
-    void *slabs
+    Node *free[CLASSES]
 
 cdef Pool *pool_new(uint64_t max_bytes, uint64_t max_flows) except NULL
 cdef void pool_free(Pool *pool) noexcept nogil
 # A node with room for `size` bytes, or NULL at the bound.
 cdef Node *pool_take(Pool *pool, uint32_t size) noexcept nogil
+# Gives a node back, and the chain behind it.
 cdef void pool_give(Pool *pool, Node *node) noexcept nogil
 cdef uint32_t node_cost(const Node *node) noexcept nogil

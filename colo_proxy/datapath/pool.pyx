@@ -1,0 +1,87 @@
+# See pool.pxd for the layout and who owns what.
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+
+from colo_proxy.datapath.wire cimport MAX_FRAME, VNET
+
+# Room in a node's data by class: an acknowledgement, a full Ethernet frame, a jumbo frame, a quarter and a
+# whole super-frame.
+cdef uint32_t[CLASSES] ROOM = [256, 2048, 9216, 20480, MAX_FRAME + VNET]
+
+
+cdef Pool *pool_new(uint64_t max_bytes, uint64_t max_flows) except NULL:
+    cdef Pool *pool = <Pool *>calloc(1, sizeof(Pool))
+    if pool == NULL:
+        raise MemoryError
+    pool.max_bytes = max_bytes
+    pool.max_flows = max_flows
+    return pool
+
+
+cdef void pool_free(Pool *pool) noexcept nogil:
+    """Free the spare nodes and the pool; every node must have been given back."""
+    cdef int klass
+    if pool != NULL:
+        for klass in range(CLASSES):
+            release_spare(pool, klass)
+        free(pool)
+
+
+cdef void release_spare(Pool *pool, int klass) noexcept nogil:
+    cdef Node *node
+    while pool.free[klass] != NULL:
+        node = pool.free[klass]
+        pool.free[klass] = node.next
+        pool.spare_bytes -= node_cost(node)
+        free(node)
+
+
+cdef uint32_t node_cost(const Node *node) noexcept nogil:
+    """The bytes of memory that a node takes, header included."""
+    return <uint32_t>sizeof(Node) + ROOM[node.klass]
+
+
+cdef Node *pool_take(Pool *pool, uint32_t size) noexcept nogil:
+    cdef int klass = 0
+    cdef int other
+    cdef uint64_t cost
+    cdef Node *node
+    while klass < CLASSES and ROOM[klass] < size:
+        klass += 1
+    if klass == CLASSES:
+        return NULL
+    cost = sizeof(Node) + ROOM[klass]
+    if pool.held_bytes + cost > pool.max_bytes:
+        return NULL
+    node = pool.free[klass]
+    if node != NULL:
+        pool.free[klass] = node.next
+        pool.spare_bytes -= cost
+    else:
+        for other in range(CLASSES):
+            if pool.held_bytes + pool.spare_bytes + cost <= pool.max_bytes:
+                break
+            release_spare(pool, other)
+        node = <Node *>malloc(cost)
+        if node == NULL:
+            return NULL
+    memset(node, 0, sizeof(Node))
+    node.klass = klass
+    node.data = <uint8_t *>node + sizeof(Node)
+    pool.held_bytes += cost
+    return node
+
+
+cdef void pool_give(Pool *pool, Node *node) noexcept nogil:
+    cdef Node *behind
+    cdef uint32_t cost
+    while node != NULL:
+        behind = node.chain
+        cost = node_cost(node)
+        pool.held_bytes -= cost
+        pool.spare_bytes += cost
+        node.next = pool.free[node.klass]
+        pool.free[node.klass] = node
+        node = behind
