@@ -41,7 +41,8 @@ for module in {" ".join(MODULES)}; do insmod /modules/$module.ko; done
 ip link set lo up
 ip link set eth0 up
 ip address add {ADDRESS}/24 dev eth0
-ip -6 address add {ADDRESS6}/64 dev eth0 nodad
+echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
+ip -6 address add {ADDRESS6}/64 dev eth0
 
 # The 64 MiB file is the block again and again, each time after its own number; the others are its beginning.
 mount -t tmpfs -o size=100m tmpfs /www

@@ -7,6 +7,7 @@ one client. No filter objects, no disks: the guest lives in its initramfs.
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -59,8 +60,13 @@ class Vm:
             self.process = await asyncio.create_subprocess_exec(
                 *command, *sockets, *console, *extra, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
-        await self.until(self._lab.exists, 20, "QMP socket")
-        await self._client.connect(str(self._lab))
+        await self.until(self._lab.exists, 20, "the QMP socket")
+        try:
+            await self._client.connect(str(self._lab))
+        except QMPError:  # bound and not yet listening, or already gone: `until` knows which
+            await asyncio.sleep(0.1)
+            await self.until(lambda: True, 1, "the QMP socket")
+            await self._client.connect(str(self._lab))
 
     async def execute(self, command: str, **arguments: object) -> object:
         """One QMP command; argument names with `_` for `-`."""
@@ -70,8 +76,7 @@ class Vm:
     async def until(self, true: Callable[[], object], seconds: float, what: str) -> None:
         """Wait for a condition; `LabError` with QEMU's own output when it does not come or QEMU ends."""
         end = time.monotonic() + seconds
-        while not true():
-            dead = self.process is not None and self.process.returncode is not None
+        while (dead := self.process is not None and self.process.returncode is not None) or not true():
             if dead or time.monotonic() > end:
                 said = self.log.read_text(errors="replace")[-2000:] + self._tail()
                 why = "QEMU ended" if dead else f"none after {seconds} s"
@@ -105,7 +110,7 @@ def _arguments(accel: str, kernel: guest.Guest, tap: str) -> list[str]:
         *("-m", str(MEMORY_MB), "-smp", "1", "-nodefaults", "-nographic"),
         *("-kernel", str(kernel.kernel), "-initrd", str(kernel.initramfs), "-append", guest.APPEND),
         *("-netdev", f"tap,id=hn0,ifname={tap},script=no,downscript=no,vhost=off"),
-        *("-device", f"virtio-net-pci,netdev=hn0,mac={guest.MAC}"),
+        *("-device", f"virtio-net-pci,netdev=hn0,mac={guest.MAC},romfile="),
     ]
 
 
@@ -128,8 +133,8 @@ class Pair:
         CACHE.mkdir(parents=True, exist_ok=True)
         # Short, since a UNIX socket's path may have 107 bytes.
         self.directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="colovm-")))
-        for part in self.kernel:
-            os.symlink(part, self.directory / part.name)
+        for part in self.kernel:  # a chrooted QEMU sees this directory and no other
+            shutil.copy(part, self.directory)
         return self
 
     async def __aexit__(
