@@ -1,10 +1,9 @@
 """Which QEMU versions have a COLO that works, by name, as measured with `x-colo` pairs.
 
-| QEMU | what happens |
-| --- | --- |
-| up to 7.2, TCG | the primary deadlocks inside a checkpoint: the COLO thread waits on a condition variable without QEMU's global lock (`tcg_log_global_after_sync`). KVM does not take that path |
-| 10.0 | the migration completes; the COLO state is never entered |
-| 11.1 | works |
+- up to 7.2, TCG: the primary deadlocks inside a checkpoint; the COLO thread waits on a condition variable
+  without QEMU's global lock (`tcg_log_global_after_sync`). KVM does not take that path.
+- 10.0: the migration completes; the COLO state is never entered.
+- 11.1: works.
 """
 
 from enum import Enum

@@ -74,9 +74,7 @@ def mirror() -> str:
         origin, component, codename, address = line.split("|", 3)
         if origin == "Debian" and component == "main" and "-" not in codename:
             return address
-    raise LabError(
-        "apt's sources name no Debian archive with lists: run apt-get update, or add one to /etc/apt/sources.list"
-    )
+    raise LabError("apt's sources name no Debian archive with lists: run apt-get update")
 
 
 def unpack(package: str, into: Path) -> None:

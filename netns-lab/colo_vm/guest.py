@@ -18,16 +18,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .debian import CACHE, depends, need, run, say, unpack
+from .debian import CACHE, depends, need, say, unpack
 
 ADDRESS, ADDRESS6, MAC = "192.0.2.2", "2001:db8::2", "52:54:00:00:00:02"
 SIZES = {"tiny": 6, "1k": 1 << 10, "64k": 1 << 16, "1m": 1 << 20, "16m": 1 << 24, "64m": 1 << 26}
 APPEND = "console=ttyS0 panic=1 quiet tsc=unstable clocksource=acpi_pm"
 
 # In the order they must be loaded.
-MODULES = (
-    "virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net"
-).split()
+MODULES = [
+    *("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci"),
+    *("failover", "net_failover", "virtio_net"),
+]
 
 _BLOCK = 1 << 20
 _HEAD = 16  # bytes of a block's own number at its start
@@ -142,9 +143,8 @@ def build() -> Guest:
         say(f"guest: kernel {image}")
     executable, directory = 0o100755, 0o040755
     modules = {path.stem: path for path in (parts / "lib" / "modules").rglob("*.ko")}
-    files: dict[str, tuple[int, bytes]] = {
-        name: (directory, b"") for name in ("bin", "dev", "proc", "sys", "tmp", "www", "cgi", "modules")
-    }
+    empty = ("bin", "dev", "proc", "sys", "tmp", "www", "cgi", "modules")
+    files: dict[str, tuple[int, bytes]] = dict.fromkeys(empty, (directory, b""))
     files["init"] = (executable, _INIT.encode())
     files["block"] = (0o100644, _block())
     files["bin/busybox"] = (executable, (parts / "bin" / "busybox").read_bytes())

@@ -36,7 +36,8 @@ class Network:
         for name in (self.host, self.client):
             self._ip("netns", "add", name)
             # IPv6's duplicate address detection would delay the start by a second.
-            run(self.inside(name, "sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad"), what="lab")
+            no_dad = "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad"
+            run(self.inside(name, "sh", "-c", no_dad), what="lab")
             self._ip("-n", name, "link", "set", "lo", "up")
         host, client = self.host, self.client
         self._ip("-n", host, "link", "add", "br0", "type", "bridge")
@@ -78,7 +79,9 @@ class Network:
                 self._ip("netns", "delete", name)
 
 
-def in_client(network: Network, command: Sequence[str], timeout: float = 30) -> subprocess.CompletedProcess[str]:
+def in_client(
+    network: Network, command: Sequence[str], timeout: float = 30
+) -> subprocess.CompletedProcess[str]:
     """Run a short command in the client namespace."""
     return subprocess.run(
         network.inside(network.client, *command), capture_output=True, text=True, timeout=timeout, check=False

@@ -36,7 +36,8 @@ class Qemu(NamedTuple):
             'mkdir -p "$root$shared"; mount --bind "$shared" "$root$shared"; '
             f'exec chroot "$root" {BINARY} "$@"'
         )
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "qemu", str(self.chroot), str(shared)]
+        private = ["unshare", "--mount", "--propagation", "private"]
+        return [*private, "sh", "-c", script, "qemu", str(self.chroot), str(shared)]
 
     def __str__(self) -> str:
         where = f"Debian {SUITE} in a chroot" if self.chroot else "the system's"
@@ -93,8 +94,10 @@ def _build(root: Path, system: tuple[int, int, int] | None) -> None:
     script = Path("/usr/share/debootstrap/scripts") / SUITE
     if not script.exists():
         script = script.with_name("sid")
-    run(["debootstrap", "--variant=minbase", SUITE, str(scratch), mirror(), str(script)], what=f"debootstrap {SUITE}")
+    command = ["debootstrap", "--variant=minbase", SUITE, str(scratch), mirror(), str(script)]
+    run(command, what=f"debootstrap {SUITE}")
     say("QEMU: installing qemu-system-x86 in it")
     install = "apt-get install -y -qq --no-install-recommends qemu-system-x86 && apt-get clean"
-    run(["chroot", str(scratch), "env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", install], what="installing QEMU")
+    quiet = ["env", "DEBIAN_FRONTEND=noninteractive"]
+    run(["chroot", str(scratch), *quiet, "sh", "-c", install], what="installing QEMU")
     scratch.rename(root)

@@ -1,0 +1,279 @@
+"""The `qmp` adapter: an unmodified QEMU pair, followed and steered over both its QMP sockets.
+
+`QmpPair` owns the two connections, feeds what they say to the `Follower` and hands the follower's news
+on. It carries out the two orders that the news imply (`x-colo-lost-heartbeat` to the survivor) and
+asks for checkpoints: setting `x-checkpoint-delay` on a primary in the COLO state starts one at once
+(seen with QEMU 11.1).
+
+A connection that ends is tried again at once, and then with growing pauses, for ever. Nobody listening
+any more is the one proof of a death; see `follower.py`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from qemu.qmp import ExecuteError, Message, QMPClient, QMPError
+from qemu.qmp.protocol import Runstate
+
+from .follower import Follower, Kind, News, Phase, Side, Snapshot
+from .qemu_versions import Colo, Verdict, judge
+
+log = logging.getLogger(__name__)
+
+REPLY_S = 3.0  # QEMU answers in 0.1 ms; its main loop may be busy with a guest's state for a second or two
+POLL_S = 1.0  # the state asked for again: finds a hung QEMU, and a pair that enters the COLO state
+BACKOFF_S = (0.05, 1.0)  # first and longest pause between two attempts to connect
+NEVER_MS = 0xFFFF_FFFF  # `x-checkpoint-delay` is a uint32; 49 days
+
+# What a peer that closes, hangs, lies or sends garbage raises out of qemu.qmp (nested JSON: RecursionError).
+TROUBLE = (QMPError, OSError, EOFError, TimeoutError, ValueError, KeyError, TypeError, RecursionError)
+
+
+class BrokenQemu(Exception):
+    """This QEMU's COLO is known not to work. The text names it and what to use instead."""
+
+
+def _address(endpoint: str) -> tuple[socket.AddressFamily, Any]:
+    """The socket family and address of `unix:PATH` or `tcp:HOST:PORT`. Raises `ValueError`."""
+    kind, _, rest = endpoint.partition(":")
+    if kind == "unix" and rest:
+        return socket.AF_UNIX, rest
+    host, _, port = rest.rpartition(":")
+    if kind == "tcp" and host and port.isdecimal():
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return family, (host.strip("[]"), int(port))
+    raise ValueError(f"{endpoint!r} is no QMP socket: write unix:PATH or tcp:HOST:PORT")
+
+
+async def _dial(endpoint: str) -> socket.socket:
+    """Connect. Raises `ConnectionRefusedError` or `FileNotFoundError` when nobody listens there."""
+    family, address = _address(endpoint)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        async with asyncio.timeout(REPLY_S):
+            await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _ask(client: QMPClient, command: str, **arguments: object) -> dict[str, Any]:
+    named = {name.replace("_", "-"): value for name, value in arguments.items()}
+    async with asyncio.timeout(REPLY_S):
+        answer = await client.execute(command, named)
+    if not isinstance(answer, dict):
+        raise TypeError(f"{command} answered with {type(answer).__name__}")
+    return answer
+
+
+async def _snapshot(client: QMPClient) -> Snapshot:
+    colo = await _ask(client, "query-colo-status")
+    status = await _ask(client, "query-status")
+    return Snapshot(str(colo["mode"]), str(colo.get("last-mode", "none")), status["running"] is True)
+
+
+async def _judge(client: QMPClient) -> Verdict:
+    version = (await _ask(client, "query-version"))["qemu"]
+    kvm = (await _ask(client, "query-kvm"))["enabled"] is True
+    return judge((int(version["major"]), int(version["minor"]), int(version["micro"])), kvm=kvm)
+
+
+async def inspect(endpoint: str) -> Verdict:
+    """Ask the QEMU behind a QMP endpoint what it is, for `colo-proxy check`.
+
+    Raises `ConnectionError` with a line for the operator when it does not answer as QMP does.
+    """
+    client = QMPClient("check")
+    try:
+        async with asyncio.timeout(REPLY_S):
+            await client.connect(await _dial(endpoint))
+        return await _judge(client)
+    except TROUBLE as error:
+        raise ConnectionError(f"{endpoint}: {_plain(error)}") from error
+    finally:
+        with contextlib.suppress(*TROUBLE):
+            await client.disconnect()
+
+
+def _plain(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {REPLY_S:g} s"
+    return str(error) or type(error).__name__
+
+
+def _stamp_ns(event: Message) -> int:
+    """The event's own time in nanoseconds; 0 when it has none (QEMU writes -1 when its clock fails)."""
+    stamp = event.get("timestamp")
+    if not isinstance(stamp, dict):
+        return 0
+    seconds, micros = stamp.get("seconds"), stamp.get("microseconds")
+    if not isinstance(seconds, int) or not isinstance(micros, int) or seconds < 0 or micros < 0:
+        return 0
+    return seconds * 1_000_000_000 + micros * 1_000
+
+
+class QmpPair:
+    """Both sides of a pair. `tell` is called with each piece of news, in order, in the loop's thread."""
+
+    def __init__(
+        self, primary: str, secondary: str, tell: Callable[[News], None], *, period_ms: int = 0
+    ) -> None:
+        self._endpoints = {Side.PRIMARY: primary, Side.SECONDARY: secondary}
+        for endpoint in self._endpoints.values():
+            _address(endpoint)
+        self._tell = tell
+        self._period_ms = period_ms or NEVER_MS
+        self._follower = Follower()
+        self._clients: dict[Side, QMPClient] = {}
+        self._trouble: dict[Side, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def is_connected(self, side: Side) -> bool:
+        """Whether a QMP session with this side is up."""
+        return side in self._clients
+
+    async def run(self) -> None:
+        """Follow both sides until cancelled. Raises `BrokenQemu`."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for side in Side:
+                    group.create_task(self._follow(side))
+        except* BrokenQemu as broken:
+            raise broken.exceptions[0] from None
+        finally:
+            for task in tuple(self._tasks):
+                task.cancel()
+
+    def request_checkpoint(self) -> None:
+        """Ask the primary for a checkpoint now. The news tell what comes of it; the caller repeats."""
+        self._spawn(self._order(Side.PRIMARY, "migrate-set-parameters", x_checkpoint_delay=self._period_ms))
+
+    def fail_over(self) -> None:
+        """Tell the SVM to take over, on an operator's word."""
+        self._pass(self._follower.give_up_primary("on the operator's word"))
+
+    # One side's connection, again and again.
+
+    async def _follow(self, side: Side) -> None:
+        pause, longest = BACKOFF_S
+        while True:
+            why = "the connection ended"
+            try:
+                sock = await _dial(self._endpoints[side])
+            except (ConnectionRefusedError, FileNotFoundError) as error:
+                self._log(side, f"nobody listens on {self._endpoints[side]} ({_plain(error)})")
+                self._pass(self._follower.gone(side, "nobody listens on its QMP socket"))
+            except TROUBLE as error:
+                why = _plain(error)
+                self._log(side, f"cannot connect to {self._endpoints[side]}: {why}")
+                self._pass(self._follower.blind(side, why))
+            else:
+                self._pass(self._follower.blind(side, why))
+                began = asyncio.get_running_loop().time()
+                await self._session(side, sock)
+                if asyncio.get_running_loop().time() - began > longest:
+                    pause = BACKOFF_S[0]
+                    continue  # a session that worked has ended: look at once who listens now
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+    async def _session(self, side: Side, sock: socket.socket) -> None:
+        """One QMP session to its end, if one comes about at all. Raises `BrokenQemu`."""
+        client = QMPClient(side.value)
+        # The library keeps every event that a listener accepts; this one accepts none, and passes all on.
+        client.events.accept = lambda event: self._heard(side, event)  # type: ignore[method-assign]
+        try:
+            async with asyncio.timeout(REPLY_S):
+                await client.connect(sock)
+            self._refuse_broken(side, await _judge(client))
+            snapshot = await _snapshot(client)
+            self._clients[side] = client
+            self._log(side, f"connected to {self._endpoints[side]}")
+            self._pass(self._follower.connected(side, snapshot))
+            await self._watch(side, client)
+        except TROUBLE as error:
+            self._log(side, f"{self._endpoints[side]}: {_plain(error)}")
+        finally:
+            self._clients.pop(side, None)
+            with contextlib.suppress(*TROUBLE):
+                async with asyncio.timeout(REPLY_S):
+                    await client.disconnect()
+            sock.close()
+
+    async def _watch(self, side: Side, client: QMPClient) -> None:
+        """Poll until the session ends. Listeners do not wake on end of file; the run state does."""
+        ended = asyncio.ensure_future(client.runstate_changed())
+        try:
+            while client.runstate is Runstate.RUNNING:
+                pause = POLL_S if self._follower.phase is Phase.COLO else POLL_S / 5
+                await asyncio.wait({ended}, timeout=pause)
+                if ended.done():
+                    break
+                self._pass(self._follower.polled(side, await _snapshot(client)))
+        finally:
+            ended.cancel()
+
+    def _refuse_broken(self, side: Side, verdict: Verdict) -> None:
+        if verdict.colo is Colo.BROKEN:
+            raise BrokenQemu(f"{self._endpoints[side]}: {verdict.text}")
+        if verdict.colo is Colo.UNTESTED:
+            log.warning("%s: %s", side.value, verdict.text)
+
+    # Events in, news out, orders to the VMs.
+
+    def _heard(self, side: Side, event: Message) -> bool:
+        name, data = event.get("event"), event.get("data")
+        if isinstance(name, str):
+            facts = data if isinstance(data, dict) else {}
+            self._pass(self._follower.event(side, name, _stamp_ns(event), facts))
+        return False
+
+    def _pass(self, news: list[News]) -> None:
+        for item in news:
+            if item.kind is Kind.REPLICA_LOST:
+                self._spawn(self._leave_colo(Side.PRIMARY))
+            elif item.kind is Kind.PRIMARY_LOST:
+                self._spawn(self._leave_colo(Side.SECONDARY))
+            self._tell(item)
+
+    async def _leave_colo(self, side: Side) -> None:
+        """Tell the survivor that its peer is lost, until it has left the COLO state."""
+        while side in self._clients:
+            if not await self._order(side, "x-colo-lost-heartbeat"):
+                await asyncio.sleep(POLL_S / 5)
+            with contextlib.suppress(*TROUBLE):
+                if (await _snapshot(self._clients[side])).mode == "none":
+                    return
+            await asyncio.sleep(POLL_S / 20)
+
+    async def _order(self, side: Side, command: str, **arguments: object) -> bool:
+        client = self._clients.get(side)
+        if client is None:
+            log.warning("%s: %s not sent: no QMP session", side.value, command)
+            return False
+        try:
+            await _ask(client, command, **arguments)
+        except ExecuteError as error:
+            log.error("%s: QEMU refused %s: %s", side.value, command, error)
+            return False
+        except TROUBLE as error:
+            log.warning("%s: %s: %s", side.value, command, _plain(error))
+            return False
+        return True
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _log(self, side: Side, text: str) -> None:
+        """Each change of a side's condition once, however often it is tried again."""
+        if self._trouble.get(side) != text:
+            self._trouble[side] = text
+            log.info("%s: %s", side.value, text)

@@ -1,0 +1,213 @@
+"""The adapter over real sockets, against QEMUs that close, hang, lie, die and come back."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from fakes.qemu import FakeQemu
+
+from colo_proxy.checkpoint import qmp
+from colo_proxy.checkpoint.follower import Kind, News, Side
+from colo_proxy.checkpoint.qemu_versions import Colo
+
+
+class Scene:
+    """A pair of fakes, the adapter on them, and the news so far."""
+
+    def __init__(self, directory: Path) -> None:
+        self.primary = FakeQemu(directory / "pvm.qmp", "primary")
+        self.secondary = FakeQemu(directory / "svm.qmp", "secondary")
+        self.news: list[News] = []
+        self.pair = qmp.QmpPair(
+            f"unix:{self.primary.path}", f"unix:{self.secondary.path}", self.news.append, period_ms=7000
+        )
+
+    @property
+    def kinds(self) -> list[Kind]:
+        return [item.kind for item in self.news]
+
+    async def until(self, true: Callable[[], object], seconds: float = 10) -> None:
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, f"news so far: {self.news}"
+            await asyncio.sleep(0.005)
+
+    async def news_of(self, kind: Kind, seconds: float = 10) -> News:
+        await self.until(lambda: kind in self.kinds, seconds)
+        return self.news[self.kinds.index(kind)]
+
+    def asked(self, vm: FakeQemu, command: str) -> list[dict[str, object]]:
+        return [arguments for name, arguments in vm.received if name == command]
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    monkeypatch.setattr(qmp, "REPLY_S", 0.3)
+    monkeypatch.setattr(qmp, "POLL_S", 0.1)
+    monkeypatch.setattr(qmp, "BACKOFF_S", (0.02, 0.1))
+    scene = Scene(tmp_path)
+    await scene.primary.listen()
+    await scene.secondary.listen()
+    task = asyncio.create_task(scene.pair.run())
+    yield scene
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await scene.primary.die()
+    await scene.secondary.die()
+
+
+async def test_checkpoint_with_its_stamps(scene: Scene) -> None:
+    await scene.news_of(Kind.IN_STEP)
+    assert scene.pair.is_connected(Side.PRIMARY)
+    assert scene.pair.is_connected(Side.SECONDARY)
+    scene.pair.request_checkpoint()
+    await scene.until(lambda: scene.asked(scene.primary, "migrate-set-parameters"))
+    assert scene.asked(scene.primary, "migrate-set-parameters") == [{"x-checkpoint-delay": 7000}]
+    svm_stop, pvm_stop = scene.secondary.emit("STOP"), scene.primary.emit("STOP")
+    await scene.news_of(Kind.PVM_STOPPED)
+    scene.secondary.emit("RESUME")
+    resume = scene.primary.emit("RESUME")
+    await scene.news_of(Kind.COMMITTED)
+    assert scene.news[1:] == [
+        News(Kind.SVM_STOPPED, svm_stop),
+        News(Kind.PVM_STOPPED, pvm_stop),
+        News(Kind.COMMITTED, resume),
+    ]
+
+
+async def test_dead_primary_is_told_at_once_to_the_secondary(scene: Scene) -> None:
+    await scene.news_of(Kind.IN_STEP)
+    died = time.monotonic()
+    await scene.primary.die()
+    await scene.news_of(Kind.PRIMARY_LOST)
+    await scene.until(lambda: scene.asked(scene.secondary, "x-colo-lost-heartbeat"))
+    assert time.monotonic() - died < 5
+    await asyncio.sleep(0.5)
+    assert len(scene.asked(scene.secondary, "x-colo-lost-heartbeat")) == 1
+    assert not scene.asked(scene.primary, "x-colo-lost-heartbeat")
+
+
+async def test_dead_secondary_and_a_new_one(scene: Scene) -> None:
+    await scene.news_of(Kind.IN_STEP)
+    await scene.secondary.die()
+    await scene.news_of(Kind.REPLICA_LOST)
+    await scene.until(lambda: scene.asked(scene.primary, "x-colo-lost-heartbeat"))
+    scene.news.clear()
+    scene.secondary.path.unlink()
+    scene.secondary = await FakeQemu(scene.secondary.path, "secondary").listen()
+    await scene.until(lambda: scene.pair.is_connected(Side.SECONDARY))
+    await asyncio.sleep(0.2)
+    assert scene.news == []  # the primary is not in COLO
+    scene.primary.mode = "primary"
+    await scene.news_of(Kind.IN_STEP)
+
+
+@pytest.mark.parametrize("which", ["primary", "secondary"])
+async def test_closed_connection_is_no_death(scene: Scene, which: str) -> None:
+    await scene.news_of(Kind.IN_STEP)
+    vm: FakeQemu = getattr(scene, which)
+    vm.hang_up()
+    await scene.until(lambda: scene.kinds.count(Kind.IN_STEP) == 2)
+    assert scene.kinds == [Kind.IN_STEP, Kind.BLIND, Kind.IN_STEP]
+    assert not scene.asked(scene.primary, "x-colo-lost-heartbeat")
+    assert not scene.asked(scene.secondary, "x-colo-lost-heartbeat")
+
+
+@pytest.mark.parametrize("which", ["primary", "secondary"])
+async def test_hung_qemu_holds_until_it_answers(scene: Scene, which: str) -> None:
+    await scene.news_of(Kind.IN_STEP)
+    vm: FakeQemu = getattr(scene, which)
+    vm.silent, vm.greets = True, False
+    await scene.news_of(Kind.BLIND)
+    await asyncio.sleep(0.5)
+    assert scene.kinds == [Kind.IN_STEP, Kind.BLIND]
+    vm.silent, vm.greets = False, True
+    await scene.until(lambda: scene.kinds.count(Kind.IN_STEP) == 2)
+
+
+GARBAGE = [
+    b"\xff\xfe\x00not json\r\n",
+    b"[1, 2]\r\n",
+    b'{"event": "STOP"}\r\n' + b"x" * 200_000,
+    b'{"error": {"class": "GenericError", "desc": "parse error"}}\r\n',
+    b'"' + b"a" * 70_000 + b'"\r\n',
+    b"[" * 50_000 + b"\r\n",
+]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=["bytes", "list", "flood", "error", "long", "nested"])
+async def test_garbage_ends_the_session_and_nothing_else(scene: Scene, garbage: bytes) -> None:
+    await scene.news_of(Kind.IN_STEP)
+    scene.primary.write(garbage)
+    await scene.until(lambda: scene.kinds.count(Kind.IN_STEP) == 2)
+    assert scene.kinds == [Kind.IN_STEP, Kind.BLIND, Kind.IN_STEP]
+
+
+ODD_EVENTS = [
+    b'{"event": 7, "timestamp": 7}\r\n',
+    b'{"event": "STOP", "timestamp": {"seconds": -1, "microseconds": -1}}\r\n{"event": "RESUME"}\r\n',
+    b'{"event": "COLO_EXIT_SOON", "data": [1], "timestamp": {"seconds": "x"}}\r\n',
+    b'{"return": {}, "id": "never asked"}\r\n',
+]
+
+
+@pytest.mark.parametrize("odd", ODD_EVENTS)
+async def test_odd_messages_do_no_harm(scene: Scene, odd: bytes) -> None:
+    await scene.news_of(Kind.IN_STEP)
+    scene.primary.write(odd)
+    await asyncio.sleep(0.2)
+    assert scene.kinds == [Kind.IN_STEP]
+    assert scene.primary.sessions == 1
+
+
+async def test_closing_again_and_again_is_no_busy_loop(scene: Scene) -> None:
+    await scene.news_of(Kind.IN_STEP)
+    end = time.monotonic() + 0.6
+    while time.monotonic() < end:
+        scene.primary.hang_up()
+        await asyncio.sleep(0.001)
+    assert scene.primary.sessions < 30
+
+
+async def test_broken_version_is_refused_by_name(tmp_path: Path) -> None:
+    vm = await FakeQemu(tmp_path / "qmp", version=(10, 0, 2)).listen()
+    pair = qmp.QmpPair(f"unix:{vm.path}", f"unix:{tmp_path}/none", lambda news: None)
+    with pytest.raises(qmp.BrokenQemu, match=r"QEMU 10\.0\.2 never enters .* Use QEMU 11\.1"):
+        await asyncio.wait_for(pair.run(), 10)
+    verdict = await qmp.inspect(f"unix:{vm.path}")
+    assert verdict.colo is Colo.BROKEN
+    await vm.die()
+    with pytest.raises(ConnectionError, match="refused"):
+        await qmp.inspect(f"unix:{vm.path}")
+
+
+@pytest.mark.parametrize(
+    ("version", "kvm", "colo"),
+    [
+        ((7, 2, 22), False, Colo.BROKEN),
+        ((7, 2, 22), True, Colo.UNTESTED),
+        ((9, 2, 0), False, Colo.UNTESTED),
+        ((10, 0, 2), True, Colo.BROKEN),
+        ((11, 1, 2), False, Colo.WORKS),
+    ],
+)
+def test_versions(version: tuple[int, int, int], kvm: bool, colo: Colo) -> None:
+    verdict = qmp.judge(version, kvm=kvm)
+    assert verdict.colo is colo
+    assert bool(verdict.text) == (colo is not Colo.WORKS)
+
+
+def test_endpoint_that_is_none() -> None:
+    with pytest.raises(ValueError, match="no QMP socket"):
+        qmp.QmpPair("/run/vm.qmp", "unix:/run/vm.qmp", lambda news: None)
+
+
+async def test_operator_fails_over(scene: Scene) -> None:
+    await scene.news_of(Kind.IN_STEP)
+    scene.pair.fail_over()
+    assert scene.kinds[-1] is Kind.PRIMARY_LOST
+    await scene.until(lambda: scene.asked(scene.secondary, "x-colo-lost-heartbeat"))
