@@ -9,9 +9,12 @@ Layout in memory, offsets from `base`:
     base + VNET          Ethernet: destination, source, up to two VLAN tags, EtherType
     base + l3            the bytes after the EtherType
     base + l4            TCP, UDP, ICMP... header
-    base + payload       the layer-4 payload
+    base + payload       the layer-4 payload of TCP and UDP; l4 for all others
     base + end           the end that the IP header gives; what follows is Ethernet padding
     base + size          the end of the frame as received
+
+Always l3 <= l4 <= payload <= end <= size. Where a part is missing, its offset is that of the next. The fields
+of a protocol that the packet does not carry are zero.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
@@ -22,6 +25,22 @@ cdef enum:
     VNET = 10
     MAX_FRAME = 69632  # QEMU's largest: 4,096 + 65,536 bytes
     NO_VLAN = 0xffff
+    ETHERNET = 14  # bytes of an untagged Ethernet header
+
+cdef enum EtherType:
+    ET_IPV4 = 0x0800
+    ET_ARP = 0x0806
+    ET_VLAN = 0x8100
+    ET_IPV6 = 0x86dd
+    ET_QINQ = 0x88a8
+    ET_LLDP = 0x88cc
+
+cdef enum Protocol:  # IANA's numbers
+    IP_ICMP = 1
+    IP_IGMP = 2
+    IP_TCP = 6
+    IP_UDP = 17
+    IP_ICMPV6 = 58
 
 cdef enum Kind:
     K_TCP = 0
@@ -57,8 +76,8 @@ cdef struct Packet:
     Seq ack
     uint32_t length  # sequence numbers occupied: payload, SYN, FIN
     uint16_t urgent
-    uint16_t mss  # 0: absent
-    uint8_t wscale  # 255: absent
+    uint16_t mss  # of a SYN, as are wscale and sack_permitted; 0: absent
+    uint8_t wscale  # 255: absent; at most 14 (RFC 7323, 2.3)
     uint8_t sack_permitted
     uint8_t sack_blocks  # how many whole ones
     uint32_t timestamps  # offset of the timestamps option's TSval, 0: absent
@@ -88,6 +107,11 @@ cdef inline void put32(uint8_t *at, uint32_t value) noexcept nogil:
     at[1] = <uint8_t>(value >> 16)
     at[2] = <uint8_t>(value >> 8)
     at[3] = <uint8_t>value
+
+# The checksum at `at` covers a 16-bit word that changes from `old` to `new` (RFC 1624, equation 3).
+cdef void checksum_fix(uint8_t *at, uint16_t old, uint16_t new) noexcept nogil
+# The Internet checksum (RFC 1071) of `size` bytes, begun with `start`, a sum of 16-bit words.
+cdef uint16_t checksum(const uint8_t *at, uint32_t size, uint32_t start) noexcept nogil
 
 # Rewriting, with the checksum kept right incrementally (RFC 1624, equation 3). `at` is an offset from
 # base inside the TCP header; a partial checksum covers the pseudo-header alone and is left as it is.

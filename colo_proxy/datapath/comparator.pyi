@@ -1,0 +1,63 @@
+"""The comparator of one NIC for tests, captures and anyone who has frames in a list.
+
+No I/O: frames and the time go in, frames and divergences come out (`take`), in order. The rules are in
+docs/comparison.md. Frames begin at the Ethernet header; `vnet` is a virtio-net header of 10 bytes (all zero
+where it is not given). Times are nanoseconds and never go backwards; an earlier time counts as the latest seen.
+"""
+
+from collections.abc import Buffer, Sequence
+from typing import Any
+
+from colo_proxy.datapath.policy import PolicyRule
+from colo_proxy.words import Divergence, Exhausted, FlowInfo, Frame, Mode
+
+class Comparator:
+    def __init__(
+        self,
+        *,
+        nic: int = 0,
+        timeout_ms: int = 3000,
+        reorder_ms: int = 5,
+        max_held_bytes: int = ...,
+        max_flow_bytes: int = ...,
+        max_flows: int = 100_000,
+        observe: bool = False,
+        passthrough: bool = False,
+        mode: Mode = ...,
+        seed: int = 0,
+    ) -> None:
+        """`timeout_ms` 0 learns the SVM's usual lag. `observe` follows each divergence as if a checkpoint had been
+        made; with `passthrough` PVM frames leave on arrival. `seed` is that of the flow table's hash."""
+
+    def uplink(self, frame: Buffer, now: int, vnet: Buffer | None = None) -> None:
+        """A frame from the clients: comes out for the PVM as it is, and aligned for the SVM."""
+
+    def primary(self, frame: Buffer, now: int, vnet: Buffer | None = None) -> None:
+        """A frame the PVM sent."""
+
+    def secondary(self, frame: Buffer, now: int, vnet: Buffer | None = None) -> None:
+        """A frame the SVM sent."""
+
+    def tick(self, now: int) -> int:
+        """Let time pass. Returns when to call again at the latest, ns; the largest 64-bit number if nothing waits."""
+
+    def hold(self, now: int) -> None: ...
+    def unprotect(self, now: int) -> None: ...
+    def svm_stop(self, now: int) -> None: ...
+    def svm_loaded(self, now: int) -> None: ...
+    def pvm_stop(self, now: int) -> None: ...
+    def commit(self, now: int) -> None: ...
+    def abort(self, now: int) -> None: ...
+    def failover(self, now: int) -> None: ...
+    def finish(self, now: int) -> None:
+        """The captures end: what has no counterpart is reported."""
+
+    def take(self) -> list[Frame | Divergence | Exhausted]:
+        """What came out since the last call, frames before the divergences of the same event."""
+
+    def set_policies(self, rules: Sequence[PolicyRule]) -> None: ...
+    def flows(self) -> list[FlowInfo]: ...
+    @property
+    def mode(self) -> Mode: ...
+    @property
+    def counters(self) -> dict[str, Any]: ...

@@ -1,0 +1,214 @@
+"""The comparator of one NIC for tests, captures and anyone who has frames in a list. See comparator.pyi."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from colo_proxy.datapath.core cimport Core, Counts, Diverged, Out, Settings, diverge
+from colo_proxy.datapath.entry cimport (
+    W_ABORT,
+    W_COMMIT,
+    W_FAILOVER,
+    W_FINISH,
+    W_HOLD,
+    W_PVM_STOP,
+    W_SVM_LOADED,
+    W_SVM_STOP,
+    W_UNPROTECT,
+    FlowRecord,
+    Word,
+    core_counts,
+    core_divergence,
+    core_exhausted,
+    core_flows,
+    core_free,
+    core_new,
+    core_outs,
+    core_primary,
+    core_secondary,
+    core_sent,
+    core_tick,
+    core_uplink,
+    core_word,
+)
+from colo_proxy.datapath.objects cimport divergence_object, flow_object
+from colo_proxy.datapath.policy cimport PolicyTable
+from colo_proxy.datapath.pool cimport Pool, pool_free, pool_new
+from colo_proxy.datapath.wire cimport MAX_FRAME, VNET
+from colo_proxy.datapath.words cimport M_COMPARE, M_FAILED_OVER
+
+from colo_proxy.words import Drop, Exhausted, Frame, Mode, Port
+
+cdef dict PORTS = {int(port): port for port in Port}
+cdef bytes NO_VNET = bytes(VNET)
+
+
+cdef class Comparator:
+    cdef Core *core
+    cdef Pool *pool
+    cdef uint8_t *buffer
+    cdef int nic
+    cdef list ready
+    cdef PolicyTable policies
+
+    def __cinit__(
+        self,
+        *,
+        nic=0,
+        timeout_ms=3000,
+        reorder_ms=5,
+        max_held_bytes=64 << 20,
+        max_flow_bytes=16 << 20,
+        max_flows=100_000,
+        observe=False,
+        passthrough=False,
+        mode=Mode.COMPARE,
+        seed=0,
+    ):
+        cdef Settings settings
+        memset(&settings, 0, sizeof(settings))
+        settings.timeout = timeout_ms * 1_000_000
+        settings.reorder = reorder_ms * 1_000_000
+        settings.max_flow_bytes = max_flow_bytes
+        settings.seed = seed
+        settings.observe = observe
+        settings.passthrough = passthrough
+        self.nic = nic
+        self.ready = []
+        self.buffer = <uint8_t *>malloc(VNET + MAX_FRAME + 1)
+        if self.buffer == NULL:
+            raise MemoryError
+        self.pool = pool_new(max_held_bytes, max_flows)
+        self.core = core_new(self.pool, &settings)
+        self.core.mode = int(mode)
+        self.core.counts.mode = int(mode)
+
+    def __dealloc__(self):
+        if self.core != NULL:
+            core_free(self.core)
+        if self.pool != NULL:
+            pool_free(self.pool)
+        free(self.buffer)
+
+    def uplink(self, frame, now, vnet=None):
+        cdef uint32_t size = self.load(frame, vnet)
+        cdef int mode = self.core.mode
+        if mode != M_FAILED_OVER:
+            self.ready.append(Frame(Port.PRIMARY, bytes(frame), bytes(vnet or NO_VNET)))
+        if core_uplink(self.core, self.buffer, size, now):
+            self.ready.append(self.frame_object(Port.SECONDARY, self.buffer, size))
+        self.collect()
+
+    def primary(self, frame, now, vnet=None):
+        core_primary(self.core, self.buffer, self.load(frame, vnet), now)
+        self.collect()
+
+    def secondary(self, frame, now, vnet=None):
+        core_secondary(self.core, self.buffer, self.load(frame, vnet), now)
+        self.collect()
+
+    def tick(self, now):
+        cdef int64_t due = core_tick(self.core, now)
+        self.collect()
+        return due
+
+    def hold(self, now):
+        self.word(W_HOLD, now)
+
+    def unprotect(self, now):
+        self.word(W_UNPROTECT, now)
+
+    def svm_stop(self, now):
+        self.word(W_SVM_STOP, now)
+
+    def svm_loaded(self, now):
+        self.word(W_SVM_LOADED, now)
+
+    def pvm_stop(self, now):
+        self.word(W_PVM_STOP, now)
+
+    def commit(self, now):
+        self.word(W_COMMIT, now)
+
+    def abort(self, now):
+        self.word(W_ABORT, now)
+
+    def failover(self, now):
+        self.word(W_FAILOVER, now)
+
+    def finish(self, now):
+        self.word(W_FINISH, now)
+
+    def take(self):
+        ready = self.ready
+        self.ready = []
+        return ready
+
+    def set_policies(self, rules):
+        self.policies = PolicyTable(rules)
+        self.core.policies = self.policies.policies
+
+    def flows(self):
+        cdef uint64_t room = self.core.table.count
+        cdef FlowRecord *records = <FlowRecord *>malloc((room + 1) * sizeof(FlowRecord))
+        if records == NULL:
+            raise MemoryError
+        try:
+            room = core_flows(self.core, records, room)
+            return [flow_object(&records[index], self.nic) for index in range(room)]
+        finally:
+            free(records)
+
+    @property
+    def mode(self):
+        return Mode(self.core.mode)
+
+    @property
+    def counters(self):
+        cdef Counts *counts = core_counts(self.core)
+        return {
+            "frames": {port.name.lower(): counts.frames[<int>port] for port in Port},
+            "released": counts.released,
+            "released_bytes": counts.released_bytes,
+            "held_frames": counts.held_frames,
+            "held_bytes": counts.held_bytes,
+            "memory": self.pool.held_bytes,
+            "flows": self.core.table.count,
+            "dropped": {why: counts.dropped[<int>why] for why in Drop},
+        }
+
+    cdef uint32_t load(self, frame, vnet) except 0:
+        """Put a frame into the buffer; one that is too long is cut just above the bound, and so refused there."""
+        cdef const uint8_t[::1] header = vnet or NO_VNET
+        cdef const uint8_t[::1] view = frame
+        cdef uint32_t size = <uint32_t>min(view.shape[0], MAX_FRAME + 1)
+        if header.shape[0] != VNET:
+            raise ValueError(f"a virtio-net header has {VNET} bytes, not {header.shape[0]}")
+        memcpy(self.buffer, &header[0], VNET)
+        if size:
+            memcpy(self.buffer + VNET, &view[0], size)
+        return VNET + size
+
+    cdef object frame_object(self, port, const uint8_t *base, uint32_t size):
+        return Frame(port, base[VNET:size], base[:VNET])
+
+    cdef int word(self, Word word, now) except -1:
+        core_word(self.core, word, now)
+        self.collect()
+        return 0
+
+    cdef int collect(self) except -1:
+        """Turn what came out into objects, at once: the buffer is used again."""
+        cdef Diverged diverged
+        cdef uint32_t count, index
+        cdef Out *outs = core_outs(self.core, &count)
+        for index in range(count):
+            self.ready.append(self.frame_object(PORTS[outs[index].port], outs[index].base, outs[index].size))
+        core_sent(self.core)
+        while core_divergence(self.core, &diverged):
+            self.ready.append(divergence_object(&diverged, self.nic))
+        cdef uint32_t bits = core_exhausted(self.core)
+        for why in Drop:
+            if bits >> <int>why & 1:
+                self.ready.append(Exhausted(self.nic, why, self.core.now))
+        return 0

@@ -1,0 +1,125 @@
+"""The state of one NIC's comparator, and the few things that may happen to a frame.
+
+A frame arrives as a node that still lies in a receive buffer (N_RX). It is judged (stream.pyx, datagram.pyx) and then
+has one of four fates, each a function here: it is *emitted*, *dropped*, *held* (put on the lists; `settle` copies
+it into the pool if it is still there when the judging is over) or kept in *limbo*, unjudged, for the next epoch.
+
+Lists: `held` and `pending` link what waits of the PVM and of the SVM in order of arrival, over all flows, so that a
+commit releases in order and a timeout looks at the first only. A node is on at most one of held, pending, limbo;
+on its flow's list of data or of pure acknowledgements; and, for bytes not agreed yet, on its flow's sorted list.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from colo_proxy.datapath.flow cimport Flow, Side, Table
+from colo_proxy.datapath.fragment cimport Fragments
+from colo_proxy.datapath.neighbour cimport Neighbours
+from colo_proxy.datapath.policy cimport Policies
+from colo_proxy.datapath.pool cimport Node, Pool
+from colo_proxy.datapath.words cimport DropId, PortId, ReasonId
+
+cdef enum:
+    DIVERGED = 64  # divergences that wait to be taken; each blocks a flow, so more are rare, and counted
+
+cdef struct Settings:
+    int64_t timeout  # ns; 0: learned from the SVM's lag
+    int64_t reorder  # ns
+    uint64_t max_flow_bytes
+    uint64_t seed  # of the flow table's hash
+    bint observe  # follow each divergence as if a checkpoint had been made
+    bint passthrough  # with observe: PVM frames leave on arrival
+
+cdef struct Out:
+    uint8_t *base
+    uint32_t size
+    uint32_t port
+    Node *node  # returned to the pool by core_sent
+
+cdef struct Diverged:
+    char[128] flow
+    char[24] protocol
+    int reason
+    int64_t stream_offset
+    int64_t time
+    uint8_t *primary  # malloc'ed copies from the Ethernet header, or NULL; whoever takes the divergence frees them
+    uint32_t primary_size
+    uint8_t *secondary
+    uint32_t secondary_size
+
+# What is counted, one block a NIC; 64-bit words, written by the owning thread alone.
+cdef struct Counts:
+    uint64_t[3] frames  # by port, received
+    uint64_t[3] bytes
+    uint64_t released  # PVM (after a failover SVM) frames that left
+    uint64_t released_bytes
+    uint64_t[16] divergences  # reason * 4 + protocol: tcp, udp, icmp, other
+    uint64_t[16] dropped  # by DropId
+    uint64_t mode
+    uint64_t held_frames
+    uint64_t held_bytes
+    uint64_t flows
+    uint64_t[32] hold_buckets  # bucket k: holds shorter than 2**k microseconds that bucket k - 1 did not count
+    uint64_t hold_sum  # ns
+    uint64_t timeout  # ns, in force now
+
+cdef struct List:
+    Node *first
+    Node *last
+
+cdef struct Core:
+    Pool *pool
+    Settings settings
+    Counts counts
+    Table table
+    Policies *policies
+    Fragments *pvm_fragments
+    Fragments *svm_fragments
+    Neighbours *neighbours
+    List held
+    List pending
+    List limbo
+    Node *due_held  # the first that no divergence has named
+    Node *due_pending
+    Flow *touched  # flows that a commit has to bring up to date, linked by commit_next
+    Flow *swept  # where the search for flows that may go stands
+    Flow *mismatch_first  # datagram flows on which both sides wait, oldest first
+    Flow *mismatch_last
+    Flow *pvm_syn_first  # guests' SYNs that wait for the other guest's, oldest first
+    Flow *pvm_syn_last
+    Flow *svm_syn_first
+    Flow *svm_syn_last
+    int64_t now
+    uint64_t order
+    int mode
+    bint svm_stopped  # between the SVM's stop and the commit: what it says belongs to the new epoch
+    bint svm_loaded  # and it is known to run on the PVM's state
+    bint pvm_stopped
+    uint32_t exhausted
+    int64_t lag  # learned: a decaying peak of how long the SVM takes, ns
+    uint64_t lag_samples
+    Node rx  # the frame that is being judged
+    Out *outs
+    uint32_t out_count
+    uint32_t out_room
+    Diverged[DIVERGED] diverged
+    uint32_t diverged_first
+    uint32_t diverged_count
+
+cdef Flow *flow_of(Node *node) noexcept nogil
+cdef Side *side_of(Node *node) noexcept nogil
+cdef int64_t timeout_of(const Core *core) noexcept nogil
+cdef int protocol_of(const Flow *flow) noexcept nogil
+cdef void hold(Core *core, Flow *flow, Node *node) noexcept nogil
+cdef void unhold(Core *core, Node *node) noexcept nogil
+cdef Node *pooled(Core *core, Node *node) noexcept nogil
+cdef bint settle(Core *core, Node *node) noexcept nogil
+cdef void emit(Core *core, Node *node) noexcept nogil
+cdef void emit_to(Core *core, uint8_t *base, uint32_t size, PortId port, Node *node) noexcept nogil
+cdef void discard(Core *core, Node *node) noexcept nogil
+cdef void drop(Core *core, Node *node, DropId why) noexcept nogil
+cdef void keep_for_next_epoch(Core *core, Node *node) noexcept nogil
+# Put a flow on the list that the next commit goes through.
+cdef void touch(Core *core, Flow *flow) noexcept nogil
+cdef void learn_lag(Core *core, int64_t lag) noexcept nogil
+cdef void diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
+                  const Node *pvm, const Node *svm) noexcept nogil

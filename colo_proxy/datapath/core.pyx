@@ -1,0 +1,358 @@
+# See core.pxd for what a node may go through.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport malloc, realloc
+from libc.string cimport memcpy, memset
+
+from colo_proxy.datapath.flow cimport F_BLOCKED, F_TOUCHED, Flow, Side
+from colo_proxy.datapath.key cimport key_protocol, key_text
+from colo_proxy.datapath.pool cimport (
+    N_GONE,
+    N_HELD,
+    N_OWED,
+    N_PURE,
+    N_RX,
+    N_SENT,
+    N_SORTED,
+    N_SVM,
+    Node,
+    node_cost,
+    pool_give,
+    pool_take,
+)
+from colo_proxy.datapath.wire cimport VNET
+from colo_proxy.datapath.words cimport D_FLOWS, D_MEMORY, UPLINK, DropId, PortId, ReasonId
+
+cdef int64_t MILLISECOND = 1000000
+# Bounds of the learned timeout (`timeout_ms = "auto"`), and how many holds it takes to trust what was learned.
+cdef int64_t SHORTEST = 50 * MILLISECOND
+cdef int64_t LONGEST = 3000 * MILLISECOND
+cdef uint64_t ENOUGH = 64
+
+
+cdef Flow *flow_of(Node *node) noexcept nogil:
+    return <Flow *>node.flow
+
+
+cdef Side *side_of(Node *node) noexcept nogil:
+    cdef Flow *flow = <Flow *>node.flow
+    return &flow.svm if node.flags & N_SVM else &flow.pvm
+
+
+cdef int64_t timeout_of(const Core *core) noexcept nogil:
+    """How long a missing counterpart is waited for: fixed, or four times the peak lag seen of late."""
+    if core.settings.timeout:
+        return core.settings.timeout
+    if core.lag_samples < ENOUGH:
+        return LONGEST
+    return min(max(4 * core.lag, SHORTEST), LONGEST)
+
+
+cdef void learn_lag(Core *core, int64_t lag) noexcept nogil:
+    """Take in how long the SVM took for something. Peaks count at once and fade over some hundred packets."""
+    core.lag_samples += 1
+    core.lag = lag if lag > core.lag else core.lag - (core.lag - lag) // 256
+
+
+cdef int protocol_of(const Flow *flow) noexcept nogil:
+    """The index of a flow's protocol in Counts.divergences."""
+    if flow.key.version == 0:
+        return 3
+    if flow.key.proto == 6:
+        return 0
+    if flow.key.proto == 17:
+        return 1
+    return 2 if flow.key.proto in (1, 58) else 3
+
+
+# Lists. Each pair of links is its own list; a node that moves (settle) keeps its place in all of them.
+
+cdef void hold(Core *core, Flow *flow, Node *node) noexcept nogil:
+    """Put a node on its side's list of what waits and on its flow's."""
+    cdef List *every
+    cdef Side *side
+    cdef Node *last
+    node.flow = flow
+    node.flags |= N_HELD
+    side = side_of(node)
+    if node.flags & N_SVM:
+        every = &core.pending
+        if core.due_pending == NULL:
+            core.due_pending = node
+    else:
+        every = &core.held
+        if core.due_held == NULL:
+            core.due_held = node
+        if not node.flags & N_OWED:
+            core.counts.held_frames += 1
+            core.counts.held_bytes += node.size - VNET
+    node.prev = every.last
+    node.next = NULL
+    if every.last != NULL:
+        every.last.next = node
+    else:
+        every.first = node
+    every.last = node
+    flow.waiting += 1
+    if node.flags & N_OWED:
+        flow.owed = node
+    else:
+        last = side.pure_last if node.flags & N_PURE else side.last
+        node.flow_prev = last
+        node.flow_next = NULL
+        if last != NULL:
+            last.flow_next = node
+        elif node.flags & N_PURE:
+            side.pure_first = node
+        else:
+            side.first = node
+        if node.flags & N_PURE:
+            side.pure_last = node
+        else:
+            side.last = node
+    if not node.flags & N_RX:
+        side.bytes += node_cost(node)
+
+
+cdef void unhold(Core *core, Node *node) noexcept nogil:
+    """Take a node off every list; it still belongs to the caller."""
+    cdef Flow *flow = flow_of(node)
+    cdef Side *side = side_of(node)
+    cdef List *every = &core.pending if node.flags & N_SVM else &core.held
+    if node == core.due_held:
+        core.due_held = node.next
+    if node == core.due_pending:
+        core.due_pending = node.next
+    replace(every, node, NULL)
+    if node.flags & N_OWED:
+        flow.owed = NULL
+    else:
+        replace_in_flow(side, node, NULL)
+    if node.flags & N_SORTED:
+        replace_sorted(side, node, NULL)
+    if not node.flags & (N_SVM | N_OWED):
+        core.counts.held_frames -= 1
+        core.counts.held_bytes -= node.size - VNET
+    if not node.flags & N_RX:
+        side.bytes -= node_cost(node)
+    flow.waiting -= 1
+    node.flags &= ~<uint32_t>(N_HELD | N_SORTED)
+
+
+cdef void replace(List *every, Node *node, Node *by) noexcept nogil:
+    """Let `by` take the node's place in a list, or close the gap where it is NULL."""
+    cdef Node *ahead = by if by != NULL else node.next
+    cdef Node *behind = by if by != NULL else node.prev
+    if node.prev != NULL:
+        node.prev.next = ahead
+    else:
+        every.first = ahead
+    if node.next != NULL:
+        node.next.prev = behind
+    else:
+        every.last = behind
+
+
+cdef void replace_in_flow(Side *side, Node *node, Node *by) noexcept nogil:
+    cdef Node *ahead = by if by != NULL else node.flow_next
+    cdef Node *behind = by if by != NULL else node.flow_prev
+    if node.flow_prev != NULL:
+        node.flow_prev.flow_next = ahead
+    elif node.flags & N_PURE:
+        side.pure_first = ahead
+    else:
+        side.first = ahead
+    if node.flow_next != NULL:
+        node.flow_next.flow_prev = behind
+    elif node.flags & N_PURE:
+        side.pure_last = behind
+    else:
+        side.last = behind
+
+
+cdef void replace_sorted(Side *side, Node *node, Node *by) noexcept nogil:
+    cdef Node *ahead = by if by != NULL else node.sort_next
+    cdef Node *behind = by if by != NULL else node.sort_prev
+    if node.sort_prev != NULL:
+        node.sort_prev.sort_next = ahead
+    else:
+        side.low = ahead
+    if node.sort_next != NULL:
+        node.sort_next.sort_prev = behind
+    else:
+        side.high = behind
+
+
+cdef Node *pooled(Core *core, Node *node) noexcept nogil:
+    """A copy of a node out of its receive buffer; NULL at the bound. A node of the pool is its own copy."""
+    cdef Node *copied
+    cdef uint32_t klass
+    cdef uint8_t *data
+    if not node.flags & N_RX:
+        return node
+    copied = pool_take(core.pool, node.size)
+    if copied == NULL:
+        return NULL
+    klass = copied.klass
+    data = copied.data
+    memcpy(copied, node, sizeof(Node))
+    memcpy(data, node.data, node.size)
+    copied.klass = klass
+    copied.data = data
+    copied.flags &= ~<uint32_t>N_RX
+    node.flags |= N_GONE
+    return copied
+
+
+cdef bint settle(Core *core, Node *node) noexcept nogil:
+    """Copy a held node out of its receive buffer, in place on all its lists; at a bound it is dropped instead."""
+    cdef Node *stays = NULL
+    cdef Side *side = side_of(node)
+    if side.bytes < core.settings.max_flow_bytes:
+        stays = pooled(core, node)
+    if stays == NULL:
+        unhold(core, node)
+        drop(core, node, D_MEMORY)
+        return False
+    if node == core.due_held:
+        core.due_held = stays
+    if node == core.due_pending:
+        core.due_pending = stays
+    replace(&core.pending if node.flags & N_SVM else &core.held, node, stays)
+    replace_in_flow(side, node, stays)
+    if node.flags & N_SORTED:
+        replace_sorted(side, node, stays)
+    side.bytes += node_cost(stays)
+    return True
+
+
+# Fates.
+
+cdef void emit(Core *core, Node *node) noexcept nogil:
+    """Let a node go to the clients; it must be off the lists. What was reassembled leaves as it came."""
+    cdef Node *piece
+    cdef Node *behind
+    cdef int64_t held = core.now - node.time
+    cdef int bucket = 0
+    if node.flags & N_SENT:
+        discard(core, node)
+        return
+    while bucket < 31 and (<int64_t>1000 << bucket) <= held:
+        bucket += 1
+    core.counts.hold_buckets[bucket] += 1
+    core.counts.hold_sum += held
+    piece = node.chain
+    node.chain = NULL
+    node.flags |= N_GONE
+    if piece == NULL:
+        core.counts.released += 1
+        core.counts.released_bytes += node.size - VNET
+        emit_to(core, node.data, node.size, UPLINK, NULL if node.flags & N_RX else node)
+        return
+    while piece != NULL:
+        behind = piece.chain
+        piece.chain = NULL
+        core.counts.released += 1
+        core.counts.released_bytes += piece.size - VNET
+        emit_to(core, piece.data, piece.size, UPLINK, piece)
+        piece = behind
+    if not node.flags & N_RX:
+        pool_give(core.pool, node)
+
+
+cdef void emit_to(Core *core, uint8_t *base, uint32_t size, PortId port, Node *node) noexcept nogil:
+    """Put a frame on the list of what leaves. The list grows to its high-water mark and stays there."""
+    cdef Out *outs
+    cdef uint32_t room
+    if core.out_count == core.out_room:
+        room = 2 * core.out_room if core.out_room else 1024
+        outs = <Out *>realloc(core.outs, room * sizeof(Out))
+        if outs == NULL:
+            core.counts.dropped[<int>D_MEMORY] += 1
+            pool_give(core.pool, node)
+            return
+        core.outs = outs
+        core.out_room = room
+    core.outs[core.out_count].base = base
+    core.outs[core.out_count].size = size
+    core.outs[core.out_count].port = port
+    core.outs[core.out_count].node = node
+    core.out_count += 1
+
+
+cdef void discard(Core *core, Node *node) noexcept nogil:
+    """Forget a node that is off the lists and of no more use: agreed bytes of the SVM, say. Not counted."""
+    node.flags |= N_GONE
+    if node.flags & N_RX:
+        pool_give(core.pool, node.chain)
+        node.chain = NULL
+    else:
+        pool_give(core.pool, node)
+
+
+cdef void drop(Core *core, Node *node, DropId why) noexcept nogil:
+    """Drop a frame, counted; at a bound a checkpoint is asked for as well (B1, B2)."""
+    core.counts.dropped[<int>why] += 1
+    if why == D_MEMORY or why == D_FLOWS:
+        core.exhausted |= <uint32_t>1 << <int>why
+    discard(core, node)
+
+
+cdef void keep_for_next_epoch(Core *core, Node *node) noexcept nogil:
+    """Put a frame aside, unjudged, until the commit (C2, C3)."""
+    cdef Node *stays = pooled(core, node)
+    if stays == NULL:
+        drop(core, node, D_MEMORY)
+        return
+    stays.flags &= N_SVM
+    stays.prev = core.limbo.last
+    stays.next = NULL
+    if core.limbo.last != NULL:
+        core.limbo.last.next = stays
+    else:
+        core.limbo.first = stays
+    core.limbo.last = stays
+
+
+cdef void touch(Core *core, Flow *flow) noexcept nogil:
+    if not flow.flags & F_TOUCHED:
+        flow.flags |= F_TOUCHED
+        flow.commit_next = core.touched
+        core.touched = flow
+
+
+cdef void diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
+                  const Node *pvm, const Node *svm) noexcept nogil:
+    """Report that the outputs of a flow differ and block it (C1); a blocked flow is not reported again."""
+    cdef Diverged *entry
+    if flow.flags & F_BLOCKED:
+        return
+    flow.flags |= F_BLOCKED
+    touch(core, flow)
+    flow.divergences += 1
+    core.counts.divergences[<int>reason * 4 + protocol_of(flow)] += 1
+    if core.diverged_count == DIVERGED:
+        return  # counted above; the checkpoint that the others ask for covers this one too
+    entry = &core.diverged[(core.diverged_first + core.diverged_count) % DIVERGED]
+    core.diverged_count += 1
+    memset(entry, 0, sizeof(Diverged))
+    key_text(&flow.key, entry.flow, sizeof(entry.flow))
+    key_protocol(&flow.key, entry.protocol, sizeof(entry.protocol))
+    entry.reason = reason
+    entry.stream_offset = offset
+    entry.time = core.now
+    entry.primary = copy(pvm, &entry.primary_size)
+    entry.secondary = copy(svm, &entry.secondary_size)
+
+
+cdef uint8_t *copy(const Node *node, uint32_t *size) noexcept nogil:
+    """A divergence is rare: here, and only here, the comparator calls malloc for a frame."""
+    cdef uint8_t *data
+    size[0] = 0
+    if node == NULL or node.size <= VNET:
+        return NULL
+    data = <uint8_t *>malloc(node.size - VNET)
+    if data != NULL:
+        size[0] = node.size - VNET
+        memcpy(data, node.data + VNET, size[0])
+    return data

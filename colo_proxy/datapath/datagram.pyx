@@ -1,0 +1,177 @@
+# See datagram.pxd for the idea.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcmp
+
+from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, hold, learn_lag, unhold
+from colo_proxy.datapath.flow cimport F_BLOCKED, F_MISMATCH, Flow
+from colo_proxy.datapath.pool cimport N_RX, Node
+from colo_proxy.datapath.wire cimport K_OTHER, K_UDP, Packet
+from colo_proxy.datapath.words cimport D_OLD_EPOCH, R_PAYLOAD
+
+cdef enum:
+    # How many waiting datagrams a new one is held against. Further back it is no reordering any more.
+    LOOK = 256
+
+
+cdef uint32_t content(const Packet *p) noexcept nogil:
+    """Where the bytes that `stream_offset` counts begin (D3)."""
+    if p.kind == K_OTHER or p.version == 0:
+        return p.l3
+    return p.payload if p.kind == K_UDP else p.l4
+
+
+cdef uint32_t checksum_at(const Packet *p) noexcept nogil:
+    """The place of a layer-4 checksum that may be partial, or 0."""
+    if p.kind == K_UDP:
+        return p.l4 + 6
+    if p.version and p.proto in (1, 58) and p.end >= p.l4 + 4:
+        return p.l4 + 2
+    return 0
+
+
+cdef bint equal(const Node *a, const Node *b) noexcept nogil:
+    """D2: everything above layer 2, but for what two right guests choose freely."""
+    cdef const Packet *p = &a.packet
+    cdef const Packet *q = &b.packet
+    cdef const uint8_t *x = a.data + p.l3
+    cdef const uint8_t *y = b.data + q.l3
+    cdef uint32_t size = p.end - p.l3
+    cdef uint32_t at = 0
+    cdef uint32_t skip
+    if size != q.end - q.l3 or p.kind != q.kind or p.version != q.version:
+        return False
+    if p.version == 4:
+        # The identification (bytes 4 and 5) and with it the header checksum (10 and 11).
+        if memcmp(x, y, 4) != 0 or memcmp(x + 6, y + 6, 4) != 0:
+            return False
+        at = 12
+    if p.partial or q.partial:
+        skip = checksum_at(p)
+        if skip != checksum_at(q) + p.l3 - q.l3:
+            return False
+        if skip:
+            skip -= p.l3
+            if memcmp(x + at, y + at, skip - at) != 0:
+                return False
+            at = skip + 2
+    return memcmp(x + at, y + at, size - at) == 0
+
+
+cdef Node *find_equal(Node *first, const Node *node) noexcept nogil:
+    cdef int left = LOOK
+    while first != NULL and left:
+        if equal(first, node):
+            return first
+        first = first.flow_next
+        left -= 1
+    return NULL
+
+
+cdef void watch(Core *core, Flow *flow) noexcept nogil:
+    """Keep the flow on the core's list exactly while both sides wait."""
+    cdef bint both = flow.pvm.first != NULL and flow.svm.first != NULL and not flow.flags & F_BLOCKED
+    if both:
+        flow.mismatch_since = max(flow.pvm.first.time, flow.svm.first.time)
+    if both == ((flow.flags & F_MISMATCH) != 0):
+        return
+    if not both:
+        datagram_forget(core, flow)
+        return
+    flow.flags |= F_MISMATCH
+    flow.pair_prev = core.mismatch_last
+    flow.pair_next = NULL
+    if core.mismatch_last != NULL:
+        core.mismatch_last.pair_next = flow
+    else:
+        core.mismatch_first = flow
+    core.mismatch_last = flow
+
+
+cdef void datagram_forget(Core *core, Flow *flow) noexcept nogil:
+    if not flow.flags & F_MISMATCH:
+        return
+    flow.flags &= ~<uint32_t>F_MISMATCH
+    if flow.pair_prev != NULL:
+        flow.pair_prev.pair_next = flow.pair_next
+    else:
+        core.mismatch_first = flow.pair_next
+    if flow.pair_next != NULL:
+        flow.pair_next.pair_prev = flow.pair_prev
+    else:
+        core.mismatch_last = flow.pair_prev
+
+
+cdef void matched(Core *core, Flow *flow, Node *pvm) noexcept nogil:
+    flow.matched_bytes += pvm.packet.end - content(&pvm.packet)
+    if not pvm.flags & N_RX:
+        learn_lag(core, core.now - pvm.time)
+    emit(core, pvm)
+
+
+cdef void datagram_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
+    cdef Node *other = NULL
+    if not flow.flags & F_BLOCKED:
+        other = find_equal(flow.svm.first, node)
+    if other == NULL:
+        hold(core, flow, node)
+    else:
+        unhold(core, other)
+        discard(core, other)
+        matched(core, flow, node)
+    watch(core, flow)
+
+
+cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
+    cdef Node *other = NULL
+    if not flow.flags & F_BLOCKED:
+        other = find_equal(flow.pvm.first, node)
+    if other != NULL:
+        unhold(core, other)
+        discard(core, node)
+        matched(core, flow, other)
+    elif flow.late_copies and core.now <= flow.late_until:
+        flow.late_copies -= 1
+        drop(core, node, D_OLD_EPOCH)
+    else:
+        hold(core, flow, node)
+    watch(core, flow)
+
+
+cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil:
+    cdef Node *a = flow.pvm.first
+    cdef Node *b = flow.svm.first
+    cdef uint32_t from_a = content(&a.packet)
+    cdef uint32_t from_b = content(&b.packet)
+    cdef uint32_t shorter = min(max(a.packet.end, from_a) - from_a, max(b.packet.end, from_b) - from_b)
+    cdef uint32_t index = 0
+    while index < shorter and a.data[from_a + index] == b.data[from_b + index]:
+        index += 1
+    if index == shorter and a.packet.end - from_a == b.packet.end - from_b:
+        index = 0  # the difference is in a header
+    diverge(core, flow, R_PAYLOAD, <int64_t>(flow.matched_bytes + index), a, b)
+    watch(core, flow)
+
+
+cdef int64_t datagram_tick(Core *core, int64_t never) noexcept nogil:
+    cdef int64_t soonest = never
+    cdef int64_t due
+    cdef Flow *flow = core.mismatch_first
+    cdef Flow *behind
+    while flow != NULL:
+        behind = flow.pair_next
+        due = flow.mismatch_since + core.settings.reorder
+        if due <= core.now:
+            datagram_mismatch(core, flow)
+        else:
+            soonest = min(soonest, due)
+        flow = behind
+    return soonest
+
+
+cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
+    """The PVM's datagrams have left. Really replaced, the SVM says nothing old any more; else its copies come late."""
+    flow.flags &= ~<uint32_t>F_BLOCKED
+    if replaced:
+        flow.late_copies = 0
+    watch(core, flow)

@@ -1,0 +1,351 @@
+# See entry.pxd. The way of a frame of a guest:
+#
+#     core_primary / core_secondary    count, parse, and what the mode says of the frame
+#     judge.pyx                        policy, fragments, flow; then stream.pyx or datagram.pyx
+#     finish_frame                     what has to stay is copied; an observed divergence is followed at once
+
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+from colo_proxy.datapath.align cimport Offset, align_quoted, align_to_svm, quoted_tcp
+from colo_proxy.datapath.core cimport (
+    DIVERGED,
+    Core,
+    Counts,
+    Diverged,
+    Out,
+    Settings,
+    diverge,
+    drop,
+    emit,
+    emit_to,
+    flow_of,
+    keep_for_next_epoch,
+    settle,
+    timeout_of,
+    unhold,
+)
+from colo_proxy.datapath.datagram cimport datagram_tick
+from colo_proxy.datapath.epoch cimport (
+    epoch_clear,
+    epoch_commit,
+    epoch_failover,
+    epoch_finish,
+    epoch_hold,
+    epoch_pvm_stop,
+    epoch_svm_loaded,
+    epoch_svm_stop,
+    epoch_unprotect,
+    follow_observed,
+)
+from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, Flow, table_close, table_open
+from colo_proxy.datapath.flows cimport flow_for_uplink, sweep
+from colo_proxy.datapath.fragment cimport fragments_expire, fragments_free, fragments_new
+from colo_proxy.datapath.judge cimport judge_primary, judge_secondary, offset_of_flow, pass_secondary
+from colo_proxy.datapath.key cimport Key, key_of, key_protocol, key_text
+from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
+from colo_proxy.datapath.pool cimport (
+    N_GONE,
+    N_HELD,
+    N_OWED,
+    N_PURE,
+    N_RX,
+    N_SENT,
+    N_SVM,
+    Node,
+    Pool,
+    pool_free,
+    pool_give,
+    pool_new,
+)
+from colo_proxy.datapath.prefix cimport start_of
+from colo_proxy.datapath.seq cimport seq_le, seq_lt
+from colo_proxy.datapath.stream cimport stream_missing
+from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_IP, K_TCP, MAX_FRAME, RST, VNET, parse
+from colo_proxy.datapath.words cimport (
+    D_OLD_EPOCH,
+    D_OVERSIZED,
+    D_TRUNCATED,
+    D_UNCOMMITTED,
+    M_COMPARE,
+    M_FAILED_OVER,
+    M_HOLD,
+    M_PASS,
+    PRIMARY,
+    R_MISSING_PRIMARY,
+    R_MISSING_SECONDARY,
+    SECONDARY,
+    UPLINK,
+    PortId,
+)
+
+cdef enum:
+    ETHERNET = 14  # the shortest frame that says anything
+
+cdef int64_t SWEEP_EVERY = 100000000  # ns
+
+
+cdef Core *core_new(Pool *pool, const Settings *settings) except NULL:
+    cdef Core *core = <Core *>calloc(1, sizeof(Core))
+    if core == NULL:
+        raise MemoryError
+    core.pool = pool
+    core.settings = settings[0]
+    core.counts.timeout = timeout_of(core)
+    try:
+        table_open(&core.table, settings.seed)
+        core.pvm_fragments = fragments_new()
+        core.svm_fragments = fragments_new()
+        core.neighbours = neighbours_new()
+    except MemoryError:
+        core_free(core)
+        raise
+    return core
+
+
+cdef void core_free(Core *core) noexcept nogil:
+    """Give everything back to the pool and free the core; the pool stays."""
+    cdef Diverged left
+    if core == NULL:
+        return
+    core_sent(core)
+    if core.table.buckets != NULL:
+        epoch_clear(core)
+        core.pool.flows -= core.table.count
+        table_close(&core.table)
+    while core_divergence(core, &left):
+        free(left.primary)
+        free(left.secondary)
+    fragments_free(core.pvm_fragments)
+    fragments_free(core.svm_fragments)
+    neighbours_free(core.neighbours)
+    free(core.outs)
+    free(core)
+
+
+cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_t now) noexcept nogil:
+    """Count and parse a frame; NULL if it can be none."""
+    cdef Node *node = &core.rx
+    core.now = max(core.now, now)
+    core.counts.frames[<int>port] += 1
+    core.counts.bytes[<int>port] += size - VNET if size > VNET else 0
+    if size < VNET + ETHERNET:
+        core.counts.dropped[<int>D_TRUNCATED] += 1
+        return NULL
+    if size > VNET + MAX_FRAME:
+        core.counts.dropped[<int>D_OVERSIZED] += 1
+        return NULL
+    memset(node, 0, sizeof(Node))
+    node.flags = N_RX
+    node.data = base
+    node.size = size
+    node.time = core.now
+    core.order += 1
+    node.order = core.order
+    parse(&node.packet, base, size)
+    return node
+
+
+cdef void finish_frame(Core *core, Node *node) noexcept nogil:
+    if node.flags & N_HELD and not node.flags & N_GONE:
+        settle(core, node)
+    follow_observed(core)
+
+
+cdef void core_primary(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil:
+    cdef Node *node = receive(core, PRIMARY, base, size, now)
+    if node == NULL:
+        return
+    if core.mode == M_FAILED_OVER:
+        drop(core, node, D_UNCOMMITTED)
+    elif core.pvm_stopped:
+        keep_for_next_epoch(core, node)
+    elif core.mode == M_PASS:
+        emit(core, node)
+    else:
+        if core.settings.passthrough:
+            core.counts.released += 1
+            core.counts.released_bytes += size - VNET
+            emit_to(core, base, size, UPLINK, NULL)
+            node.flags |= N_SENT
+        judge_primary(core, node)
+        finish_frame(core, node)
+
+
+cdef void core_secondary(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil:
+    cdef Node *node = receive(core, SECONDARY, base, size, now)
+    if node == NULL:
+        return
+    node.flags |= N_SVM
+    if core.svm_stopped:
+        keep_for_next_epoch(core, node)
+    elif core.mode == M_COMPARE:
+        judge_secondary(core, node)
+        finish_frame(core, node)
+    elif core.mode == M_FAILED_OVER:
+        pass_secondary(core, node)
+    else:
+        drop(core, node, D_OLD_EPOCH)
+
+
+cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil:
+    cdef Node *node = receive(core, UPLINK, base, size, now)
+    cdef Key key
+    cdef Flow *flow
+    cdef Offset offset
+    if node == NULL or core.mode == M_PASS:
+        return False
+    if node.packet.kind == K_HOUSEKEEPING:
+        neighbours_learn(core.neighbours, &node.packet, base)
+    elif node.packet.kind == K_TCP:
+        key_of(&key, &node.packet, base, False)
+        flow = flow_for_uplink(core, &key)
+        # From its stop on the SVM has no numbers of its own any more (C2).
+        if flow != NULL and not core.svm_stopped:
+            align_to_svm(&node.packet, base, offset_of_flow(flow, &offset))
+    elif quoted_tcp(&key, &node.packet, base) and not core.svm_stopped:
+        flow = flow_for_uplink(core, &key)
+        if flow != NULL:
+            align_quoted(&node.packet, base, offset_of_flow(flow, &offset))
+    return True
+
+
+cdef bint is_tcp(const Flow *flow) noexcept nogil:
+    return flow.key.version != 0 and flow.key.proto == 6
+
+
+cdef void missing(Core *core, Node *node) noexcept nogil:
+    """A node has waited for the timeout: M1, M2, D4."""
+    cdef Flow *flow = flow_of(node)
+    cdef int64_t offset
+    if flow.flags & F_BLOCKED:
+        return
+    if is_tcp(flow):
+        if node.flags & N_SVM and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
+                seq_lt(start_of(node), flow.low):
+            unhold(core, node)  # from before this flow was first seen
+            drop(core, node, D_OLD_EPOCH)
+            return
+        if node.flags & N_PURE and not node.packet.flags & RST and flow.svm.acked and \
+                seq_le(node.packet.ack, flow.svm.ack) and seq_lt(flow.told_ack, flow.told_edge):
+            unhold(core, node)  # a window update, while clients have a window: nobody waits for it
+            pool_give(core.pool, node)
+            return
+        offset = stream_missing(flow, node)
+    else:
+        offset = <int64_t>flow.matched_bytes
+    if node.flags & N_SVM:
+        diverge(core, flow, R_MISSING_PRIMARY, offset, NULL, node)
+    else:
+        diverge(core, flow, R_MISSING_SECONDARY, offset, node, NULL)
+
+
+cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
+    cdef int64_t timeout = timeout_of(core)
+    cdef int64_t soonest
+    cdef Node *node
+    core.now = max(core.now, now)
+    core.counts.timeout = timeout
+    core.counts.flows = core.table.count
+    soonest = core.now + SWEEP_EVERY if core.table.count else INT64_MAX
+    sweep(core)
+    fragments_expire(core, core.now - timeout)
+    if core.mode != M_COMPARE or core.svm_stopped:
+        return soonest
+    while core.due_held != NULL and core.now - core.due_held.time >= timeout:
+        node = core.due_held
+        core.due_held = node.next
+        missing(core, node)
+    while core.due_pending != NULL and core.now - core.due_pending.time >= timeout:
+        node = core.due_pending
+        core.due_pending = node.next
+        missing(core, node)
+    soonest = datagram_tick(core, soonest)
+    follow_observed(core)
+    if core.due_held != NULL:
+        soonest = min(soonest, core.due_held.time + timeout)
+    if core.due_pending != NULL:
+        soonest = min(soonest, core.due_pending.time + timeout)
+    return soonest
+
+
+cdef void core_word(Core *core, Word word, int64_t now) noexcept nogil:
+    core.now = max(core.now, now)
+    if word == W_HOLD or word == W_ABORT:
+        epoch_hold(core)
+    elif word == W_UNPROTECT:
+        epoch_unprotect(core)
+    elif word == W_SVM_STOP:
+        epoch_svm_stop(core)
+    elif word == W_SVM_LOADED:
+        epoch_svm_loaded(core)
+    elif word == W_PVM_STOP:
+        epoch_pvm_stop(core)
+    elif word == W_COMMIT:
+        epoch_commit(core)
+    elif word == W_FAILOVER:
+        epoch_failover(core)
+    elif word == W_FINISH:
+        epoch_finish(core)
+
+
+cdef Out *core_outs(Core *core, uint32_t *count) noexcept nogil:
+    count[0] = core.out_count
+    return core.outs
+
+
+cdef void core_sent(Core *core) noexcept nogil:
+    cdef uint32_t index
+    for index in range(core.out_count):
+        if core.outs[index].node != NULL:
+            pool_give(core.pool, core.outs[index].node)
+    core.out_count = 0
+
+
+cdef bint core_divergence(Core *core, Diverged *into) noexcept nogil:
+    if core.diverged_count == 0:
+        return False
+    into[0] = core.diverged[core.diverged_first]
+    core.diverged_first = (core.diverged_first + 1) % DIVERGED
+    core.diverged_count -= 1
+    return True
+
+
+cdef uint32_t core_exhausted(Core *core) noexcept nogil:
+    cdef uint32_t bits = core.exhausted
+    core.exhausted = 0
+    return bits
+
+
+cdef Counts *core_counts(Core *core) noexcept nogil:
+    return &core.counts
+
+
+cdef uint64_t core_flows(Core *core, FlowRecord *into, uint64_t room) noexcept nogil:
+    cdef Flow *flow = core.table.idle_first
+    cdef FlowRecord *record
+    cdef uint64_t count = 0
+    while flow != NULL and count < room:
+        if not flow.flags & F_ALIAS:
+            record = &into[count]
+            memset(record, 0, sizeof(FlowRecord))
+            key_text(&flow.key, record.flow, sizeof(record.flow))
+            key_protocol(&flow.key, record.protocol, sizeof(record.protocol))
+            count_held(flow.pvm.first, record)
+            count_held(flow.pvm.pure_first, record)
+            record.matched_bytes = max(flow.position, 0) if is_tcp(flow) else flow.matched_bytes
+            record.divergences = flow.divergences
+            record.offset = flow.offset
+            record.blocked = (flow.flags & F_BLOCKED) != 0
+            record.idle = core.now - flow.used
+            count += 1
+        flow = flow.idle_next
+    return count
+
+
+cdef void count_held(const Node *node, FlowRecord *record) noexcept nogil:
+    while node != NULL:
+        record.held_frames += 1
+        record.held_bytes += node.size - VNET
+        node = node.flow_next

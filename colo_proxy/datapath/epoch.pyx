@@ -1,0 +1,297 @@
+# See epoch.pxd for the words.
+
+from libc.stdint cimport int64_t, uint32_t
+
+from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, flow_of, timeout_of, touch, unhold
+from colo_proxy.datapath.datagram cimport datagram_commit, datagram_mismatch
+from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, F_GATHERED, F_TOUCHED, Flow
+from colo_proxy.datapath.flows cimport flow_remove
+from colo_proxy.datapath.fragment cimport fragments_take
+from colo_proxy.datapath.judge cimport judge_primary, judge_secondary, pass_secondary
+from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
+from colo_proxy.datapath.prefix cimport advance, agreed, start_of
+from colo_proxy.datapath.release cimport note_told
+from colo_proxy.datapath.seq cimport seq_le, seq_lt
+from colo_proxy.datapath.stream cimport stream_commit, stream_missing
+from colo_proxy.datapath.wire cimport RST
+from colo_proxy.datapath.words cimport (
+    D_OLD_EPOCH,
+    D_UNCOMMITTED,
+    M_COMPARE,
+    M_FAILED_OVER,
+    M_HOLD,
+    M_PASS,
+    R_MISSING_PRIMARY,
+    R_MISSING_SECONDARY,
+)
+
+
+cdef bint is_tcp(const Flow *flow) noexcept nogil:
+    return flow.key.version != 0 and flow.key.proto == 6
+
+
+cdef void drop_pending(Core *core) noexcept nogil:
+    """Drop what the SVM said in an epoch that is over."""
+    cdef Node *node
+    while core.pending.first != NULL:
+        node = core.pending.first
+        unhold(core, node)
+        drop(core, node, D_OLD_EPOCH)
+    pool_give(core.pool, fragments_take(core.svm_fragments))
+
+
+cdef void emit_held(Core *core) noexcept nogil:
+    """What the PVM said leaves as it is, in order."""
+    cdef Node *node
+    cdef Flow *flow
+    while core.held.first != NULL:
+        node = core.held.first
+        flow = flow_of(node)
+        unhold(core, node)
+        if node.flags & N_OWED and seq_le(node.packet.ack, flow.told_ack):
+            discard(core, node)
+            continue
+        if is_tcp(flow):
+            note_told(flow, node)
+        emit(core, node)
+
+
+cdef void emit_chain(Core *core, Node *node) noexcept nogil:
+    """Fragments of datagrams that are not complete yet leave too."""
+    cdef Node *behind
+    while node != NULL:
+        behind = node.chain
+        node.chain = NULL
+        emit(core, node)
+        node = behind
+
+
+cdef void feed_limbo(Core *core, bint pvm, bint svm) noexcept nogil:
+    """Judge what was put aside, in order of arrival; the side that is not wanted is dropped."""
+    cdef Node *node = core.limbo.first
+    cdef Node *behind
+    core.limbo.first = core.limbo.last = NULL
+    while node != NULL:
+        behind = node.next
+        if node.flags & N_SVM:
+            if not svm:
+                drop(core, node, D_OLD_EPOCH)
+            elif core.mode == M_FAILED_OVER:
+                pass_secondary(core, node)
+            else:
+                judge_secondary(core, node)
+        elif not pvm:
+            drop(core, node, D_UNCOMMITTED)
+        elif core.mode == M_PASS:
+            emit(core, node)
+        else:
+            judge_primary(core, node)
+        node = behind
+
+
+cdef void leave_stop(Core *core, int mode) noexcept nogil:
+    core.mode = mode
+    core.counts.mode = mode
+    core.svm_stopped = False
+    core.svm_loaded = False
+    core.pvm_stopped = False
+
+
+cdef void untouch_all(Core *core) noexcept nogil:
+    while core.touched != NULL:
+        core.touched.flags &= ~<uint32_t>F_TOUCHED
+        core.touched = core.touched.commit_next
+
+
+cdef void epoch_hold(Core *core) noexcept nogil:
+    drop_pending(core)
+    leave_stop(core, M_HOLD)
+    feed_limbo(core, True, False)
+
+
+cdef void epoch_unprotect(Core *core) noexcept nogil:
+    cdef Flow *flow
+    cdef Flow *behind
+    drop_pending(core)
+    emit_held(core)
+    emit_chain(core, fragments_take(core.pvm_fragments))
+    untouch_all(core)
+    leave_stop(core, M_PASS)
+    flow = core.table.idle_first
+    while flow != NULL:
+        behind = next_flow(flow)
+        if not flow.flags & F_ALIAS:
+            flow_remove(core, flow)
+        flow = behind
+    feed_limbo(core, True, False)
+
+
+cdef Flow *next_flow(Flow *flow) noexcept nogil:
+    """The next in idle order that is no alias: an alias goes together with its flow."""
+    flow = flow.idle_next
+    while flow != NULL and flow.flags & F_ALIAS:
+        flow = flow.idle_next
+    return flow
+
+
+cdef void epoch_svm_stop(Core *core) noexcept nogil:
+    drop_pending(core)
+    core.svm_stopped = True
+
+
+cdef void epoch_svm_loaded(Core *core) noexcept nogil:
+    core.svm_loaded = core.svm_stopped
+
+
+cdef void epoch_pvm_stop(Core *core) noexcept nogil:
+    core.pvm_stopped = True
+
+
+cdef void replaced_flows(Core *core) noexcept nogil:
+    """The SVM is the PVM now: bring every flow up to date, and let go of those that only the old SVM had."""
+    cdef Flow *flow = core.table.idle_first
+    cdef Flow *behind
+    while flow != NULL:
+        behind = next_flow(flow)
+        if flow.flags & F_ALIAS:
+            pass
+        elif not flow.pvm.open and is_tcp(flow) or (flow.newer != NULL and flow.newer.pvm.open):
+            flow_remove(core, flow)
+        elif is_tcp(flow):
+            stream_commit(core, flow, True)
+        else:
+            datagram_commit(core, flow, True)
+        flow = behind
+
+
+cdef void epoch_commit(Core *core) noexcept nogil:
+    if not core.svm_stopped:
+        epoch_svm_stop(core)
+    emit_held(core)
+    emit_chain(core, fragments_take(core.pvm_fragments))
+    untouch_all(core)
+    replaced_flows(core)
+    leave_stop(core, M_COMPARE)
+    feed_limbo(core, True, True)
+
+
+cdef void epoch_failover(Core *core) noexcept nogil:
+    cdef Node *node
+    while core.held.first != NULL:
+        node = core.held.first
+        unhold(core, node)
+        if node.flags & N_OWED:
+            discard(core, node)
+        else:
+            drop(core, node, D_UNCOMMITTED)
+    pool_give(core.pool, fragments_take(core.pvm_fragments))
+    untouch_all(core)
+    if core.svm_loaded:
+        replaced_flows(core)
+    leave_stop(core, M_FAILED_OVER)
+    while core.pending.first != NULL:
+        node = core.pending.first
+        unhold(core, node)
+        pass_secondary(core, node)
+    emit_chain(core, fragments_take(core.svm_fragments))
+    feed_limbo(core, False, True)
+
+
+# Observing: nothing was copied, so the SVM goes on with its own numbers, and its copies of what left come late.
+
+cdef void pair_off(Core *core, Flow *flow) noexcept nogil:
+    """Each PVM datagram that leaves now takes an SVM datagram with it: one that waits, or one still to come."""
+    cdef Node *pvm = flow.pvm.first
+    cdef Node *svm
+    while pvm != NULL:
+        svm = flow.svm.first
+        if svm != NULL:
+            unhold(core, svm)
+            discard(core, svm)
+        elif core.now - pvm.time < timeout_of(core):
+            flow.late_copies += 1
+            flow.late_until = core.now + timeout_of(core)
+        pvm = pvm.flow_next
+
+
+cdef void follow_observed(Core *core) noexcept nogil:
+    cdef Node *node
+    cdef Flow *flow
+    if core.touched == NULL or not core.settings.observe:
+        return
+    node = core.held.first
+    while node != NULL:
+        flow = flow_of(node)
+        if not flow.flags & F_GATHERED:
+            flow.flags |= F_GATHERED
+            touch(core, flow)
+            if not is_tcp(flow):
+                pair_off(core, flow)
+        node = node.next
+    emit_held(core)
+    while core.touched != NULL:
+        flow = core.touched
+        core.touched = flow.commit_next
+        flow.flags &= ~<uint32_t>(F_TOUCHED | F_GATHERED)
+        if is_tcp(flow):
+            stream_commit(core, flow, False)
+            advance(core, flow)  # what the SVM had said of it is agreed by now
+        else:
+            while flow.svm.first != NULL and core.now - flow.svm.first.time >= timeout_of(core):
+                node = flow.svm.first
+                unhold(core, node)
+                drop(core, node, D_OLD_EPOCH)
+            datagram_commit(core, flow, False)
+
+
+# The end of the captures, and of the core.
+
+cdef void finish_stream(Core *core, Flow *flow) noexcept nogil:
+    cdef Node *node = flow.pvm.first
+    cdef Node *missing = NULL
+    while node != NULL:
+        if not agreed(flow, node) and (missing == NULL or stream_missing(flow, node) < stream_missing(flow, missing)):
+            missing = node
+        node = node.flow_next
+    node = flow.pvm.pure_first
+    while node != NULL and missing == NULL:
+        if node.packet.flags & RST:
+            missing = node
+        node = node.flow_next
+    if missing != NULL:
+        diverge(core, flow, R_MISSING_SECONDARY, stream_missing(flow, missing), missing, NULL)
+        return
+    node = flow.svm.low if flow.svm.low != NULL else flow.svm.pure_first
+    while node != NULL and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
+            seq_lt(start_of(node), flow.low):
+        node = node.sort_next
+    if node != NULL:
+        diverge(core, flow, R_MISSING_PRIMARY, stream_missing(flow, node), NULL, node)
+
+
+cdef void epoch_finish(Core *core) noexcept nogil:
+    cdef Flow *flow = core.table.idle_first
+    while flow != NULL:
+        if flow.flags & F_BLOCKED or not flow.waiting:
+            pass
+        elif is_tcp(flow):
+            finish_stream(core, flow)
+        elif flow.pvm.first != NULL and flow.svm.first != NULL:
+            datagram_mismatch(core, flow)
+        elif flow.pvm.first != NULL:
+            diverge(core, flow, R_MISSING_SECONDARY, <int64_t>flow.matched_bytes, flow.pvm.first, NULL)
+        elif flow.svm.first != NULL:
+            diverge(core, flow, R_MISSING_PRIMARY, <int64_t>flow.matched_bytes, NULL, flow.svm.first)
+        flow = flow.idle_next
+
+
+cdef void epoch_clear(Core *core) noexcept nogil:
+    cdef Node *node
+    drop_pending(core)
+    while core.held.first != NULL:
+        node = core.held.first
+        unhold(core, node)
+        discard(core, node)
+    pool_give(core.pool, fragments_take(core.pvm_fragments))
+    leave_stop(core, M_HOLD)
+    feed_limbo(core, False, False)

@@ -1,0 +1,105 @@
+"""Flows: what is known of each conversation, and the table that finds them.
+
+A flow is the 5-tuple seen from the VM, plus VLAN (`Key`). One key may hold several *incarnations*, oldest first,
+linked by `newer`: PVM and SVM open a 4-tuple again at different moments (rule T10), so each side has its own
+current one. An *alias* is the key under which the SVM speaks of a guest-initiated connection for which it chose
+another source port; it leads to the PVM's flow through `target`.
+
+Reading guide: `pvm` and `svm` hold what that guest said; the fields after them hold what both have agreed on and
+what clients have been told. Positions are the PVM's sequence numbers; an SVM number is moved by `offset` first.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from colo_proxy.datapath.key cimport Key
+from colo_proxy.datapath.pool cimport Node, Pool
+from colo_proxy.datapath.seq cimport Seq
+
+cdef enum FlowFlag:
+    F_ALIAS = 1
+    F_BLOCKED = 2  # a divergence waits for its commit (C1)
+    F_ANCHORED = 4  # low and matched are set
+    F_TOLD = 8  # told_ack and told_edge are set
+    F_DISORDERED = 16  # the PVM's held segments are not in order of sequence numbers
+    F_PAIRING = 32  # a guest's SYN that waits for the other guest's
+    F_MISMATCH = 64  # datagrams of both sides wait: on the core's list (D3)
+    F_OWN_OFFSET = 128  # offset was learned
+    F_GATHERED = 512  # its waiting PVM frames have been gone through by an observed commit
+    F_TOUCHED = 256  # on the list of flows that a commit brings up to date
+
+cdef struct Side:
+    bint open  # has said something
+    bint syn  # isn is set
+    bint acked  # ack is set
+    bint reset
+    bint urged  # urgent is set
+    bint fin  # FIN said, at `end` - 1
+    uint8_t wscale  # 255: not known
+    uint16_t window  # raw, of the latest segment
+    Seq isn
+    Seq end  # one past the furthest position said
+    Seq ack  # the furthest acknowledgement made
+    Seq last_ack  # the latest
+    Seq edge  # the furthest right edge offered
+    Seq urgent  # the latest urgent position announced
+    Node *first  # what waits, in order of arrival (data, datagrams)
+    Node *last
+    Node *pure_first  # what waits and carries no bytes: acknowledgements, resets
+    Node *pure_last
+    Node *low  # bytes not agreed, in order of sequence numbers
+    Node *high
+    uint32_t syn_options  # those that bind, packed: compared as one word
+    uint32_t tsval
+    uint64_t bytes  # memory that waits
+
+cdef struct Flow:
+    Key key
+    Flow *chain  # next in the hash bucket
+    Flow *newer  # the next incarnation
+    Flow *idle_prev  # order of last use
+    Flow *idle_next
+    Flow *commit_next
+    Flow *target  # of an alias
+    Flow *alias
+    Flow *pair_prev  # flows whose SYN waits for its other half; datagram flows with a mismatch
+    Flow *pair_next
+    uint32_t hash
+    uint32_t flags
+    int64_t used
+    Side pvm
+    Side svm
+    Seq low
+    Seq matched
+    int64_t position  # stream offset of matched: bytes since the first after the SYN
+    uint32_t offset  # isn_svm - isn_pvm
+    uint32_t ts_offset
+    uint16_t svm_port
+    Seq told_ack
+    Seq told_edge
+    Node *owed
+    uint32_t below  # PVM segments that wait below `low`
+    uint32_t divergences
+    uint32_t waiting  # nodes of either side that wait
+    # datagrams
+    int64_t mismatch_since
+    uint64_t matched_bytes
+    int64_t late_until
+    uint32_t late_copies  # SVM datagrams still to come for PVM datagrams that left without them (C8)
+
+cdef struct Table:
+    Flow **buckets
+    uint64_t size  # a power of two
+    uint64_t count
+    uint64_t seed
+    Flow *idle_first  # longest idle
+    Flow *idle_last
+    Flow *spare
+
+cdef bint table_open(Table *table, uint64_t seed) except False
+cdef void table_close(Table *table) noexcept nogil
+# The oldest incarnation under the key; of the SVM's aliases or of the PVM's flows.
+cdef Flow *table_find(Table *table, const Key *key, bint alias) noexcept nogil
+# A new flow, the newest incarnation of its key; NULL without memory. The caller has seen to the bound.
+cdef Flow *table_add(Table *table, const Key *key, bint alias) noexcept nogil
+cdef void table_remove(Table *table, Flow *flow) noexcept nogil
+cdef void table_use(Table *table, Flow *flow, int64_t now) noexcept nogil

@@ -1,0 +1,159 @@
+# See flow.pxd for the layout. The hash is seeded, so that nobody outside can choose colliding flows.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+
+from colo_proxy.datapath.key cimport Key, key_equal, key_hash
+
+
+cdef bint table_open(Table *table, uint64_t seed) except False:
+    memset(table, 0, sizeof(Table))
+    table.size = 1024
+    table.seed = seed
+    table.buckets = <Flow **>calloc(table.size, sizeof(Flow *))
+    if table.buckets == NULL:
+        raise MemoryError
+    return True
+
+
+cdef void table_close(Table *table) noexcept nogil:
+    """Free every flow; what they held must have been given back."""
+    cdef Flow *flow
+    while table.idle_first != NULL:
+        table_remove(table, table.idle_first)
+    while table.spare != NULL:
+        flow = table.spare
+        table.spare = flow.chain
+        free(flow)
+    free(table.buckets)
+    table.buckets = NULL
+
+
+cdef Flow *table_find(Table *table, const Key *key, bint alias) noexcept nogil:
+    cdef uint32_t hashed = <uint32_t>key_hash(key, table.seed)
+    cdef Flow *flow = table.buckets[hashed & (table.size - 1)]
+    while flow != NULL:
+        if flow.hash == hashed and ((flow.flags & F_ALIAS) != 0) == alias and key_equal(&flow.key, key):
+            return flow
+        flow = flow.chain
+    return NULL
+
+
+cdef Flow *table_add(Table *table, const Key *key, bint alias) noexcept nogil:
+    cdef Flow *older
+    cdef Flow *flow = table.spare
+    if flow != NULL:
+        table.spare = flow.chain
+    else:
+        flow = <Flow *>malloc(sizeof(Flow))
+        if flow == NULL:
+            return NULL
+    memset(flow, 0, sizeof(Flow))
+    flow.key = key[0]
+    flow.hash = <uint32_t>key_hash(key, table.seed)
+    flow.pvm.wscale = 255
+    flow.svm.wscale = 255
+    flow.svm_port = key.local_port
+    if alias:
+        flow.flags = F_ALIAS
+    if table.count >= table.size:
+        grow(table)
+    older = table_find(table, key, alias)
+    if older != NULL:
+        while older.newer != NULL:
+            older = older.newer
+        older.newer = flow
+    else:
+        enter(table, flow)
+    table.count += 1
+    flow.idle_prev = table.idle_last
+    if table.idle_last != NULL:
+        table.idle_last.idle_next = flow
+    else:
+        table.idle_first = flow
+    table.idle_last = flow
+    return flow
+
+
+cdef void enter(Table *table, Flow *flow) noexcept nogil:
+    cdef Flow **bucket = &table.buckets[flow.hash & (table.size - 1)]
+    flow.chain = bucket[0]
+    bucket[0] = flow
+
+
+cdef void grow(Table *table) noexcept nogil:
+    """Double the buckets; a table that cannot grow goes on with longer chains."""
+    cdef uint64_t size = table.size
+    cdef uint64_t index
+    cdef Flow *flow
+    cdef Flow *behind
+    cdef Flow **old = table.buckets
+    cdef Flow **new = <Flow **>calloc(2 * size, sizeof(Flow *))
+    if new == NULL:
+        return
+    table.buckets = new
+    table.size = 2 * size
+    for index in range(size):
+        flow = old[index]
+        while flow != NULL:
+            behind = flow.chain
+            enter(table, flow)
+            flow = behind
+    free(old)
+
+
+cdef void table_remove(Table *table, Flow *flow) noexcept nogil:
+    """Take a flow out; a newer incarnation takes its place in the bucket."""
+    cdef Flow **bucket = &table.buckets[flow.hash & (table.size - 1)]
+    cdef Flow *other = bucket[0]
+    cdef Flow **link = bucket
+    while other != NULL:
+        if other == flow:
+            if flow.newer != NULL:
+                flow.newer.chain = flow.chain
+                link[0] = flow.newer
+            else:
+                link[0] = flow.chain
+            break
+        if other.hash == flow.hash and unlink_newer(other, flow):
+            break
+        link = &other.chain
+        other = other.chain
+    if flow.idle_prev != NULL:
+        flow.idle_prev.idle_next = flow.idle_next
+    else:
+        table.idle_first = flow.idle_next
+    if flow.idle_next != NULL:
+        flow.idle_next.idle_prev = flow.idle_prev
+    else:
+        table.idle_last = flow.idle_prev
+    table.count -= 1
+    flow.chain = table.spare
+    table.spare = flow
+
+
+cdef bint unlink_newer(Flow *oldest, Flow *flow) noexcept nogil:
+    cdef Flow *before = oldest
+    while before.newer != NULL:
+        if before.newer == flow:
+            before.newer = flow.newer
+            return True
+        before = before.newer
+    return False
+
+
+cdef void table_use(Table *table, Flow *flow, int64_t now) noexcept nogil:
+    """Mark a flow as used now: it goes to the end of the idle order."""
+    flow.used = now
+    if flow == table.idle_last:
+        return
+    if flow.idle_prev != NULL:
+        flow.idle_prev.idle_next = flow.idle_next
+    else:
+        table.idle_first = flow.idle_next
+    flow.idle_next.idle_prev = flow.idle_prev
+    flow.idle_prev = table.idle_last
+    flow.idle_next = NULL
+    table.idle_last.idle_next = flow
+    table.idle_last = flow

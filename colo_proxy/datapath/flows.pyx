@@ -1,0 +1,253 @@
+# See flows.pxd.
+
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcmp
+
+from colo_proxy.datapath.core cimport Core
+from colo_proxy.datapath.datagram cimport datagram_forget
+from colo_proxy.datapath.flow cimport (
+    F_ALIAS,
+    F_ANCHORED,
+    F_PAIRING,
+    F_TOUCHED,
+    Flow,
+    table_add,
+    table_find,
+    table_remove,
+    table_use,
+)
+from colo_proxy.datapath.key cimport Key, key_equal
+from colo_proxy.datapath.pool cimport Node
+from colo_proxy.datapath.seq cimport seq_eq
+from colo_proxy.datapath.stream cimport incarnation, stream_closed, stream_pair
+from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
+
+cdef int64_t SECOND = 1000000000
+cdef int64_t OVER = 60 * SECOND  # a closed connection (Linux keeps TIME-WAIT as long), an idle datagram flow
+cdef int64_t FORGOTTEN = 3600 * SECOND  # an idle connection that a flow made anew would serve as well
+
+cdef enum:
+    SWEEP = 256  # flows looked at in one sweep
+    SEARCH = 1024  # flows looked at for one that makes room
+    PAIRS = 256  # waiting SYNs looked at
+
+
+cdef Flow *flow_for_pvm(Core *core, const Key *key, Node *node) noexcept nogil:
+    cdef Flow *oldest = table_find(&core.table, key, False)
+    cdef Flow *flow = oldest
+    cdef Flow *other
+    if node.packet.kind == K_TCP and oldest != NULL:
+        flow = incarnation(oldest, node)
+    if flow == NULL:
+        flow = make(core, key, False)
+        if flow == NULL:
+            return NULL
+        if opens(node):
+            other = find_pair(core.svm_syn_first, key)
+            if other != NULL:
+                join(core, flow, other)
+            else:
+                await_pair(&core.pvm_syn_first, &core.pvm_syn_last, flow)
+    elif opens(node) and flow.flags & F_PAIRING and not flow.pvm.open:
+        stop_awaiting(core, flow)  # the SVM chose the same port, and was first
+    table_use(&core.table, flow, core.now)
+    if oldest != NULL and flow != oldest:
+        retire(core, oldest)
+    return flow
+
+
+cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil:
+    cdef Flow *oldest = table_find(&core.table, key, True)
+    cdef Flow *flow
+    if oldest != NULL:
+        oldest = oldest.target
+    else:
+        oldest = table_find(&core.table, key, False)
+    flow = oldest
+    if node.packet.kind == K_TCP and oldest != NULL:
+        flow = incarnation(oldest, node)
+    if flow == NULL:
+        if opens(node):
+            flow = find_pair(core.pvm_syn_first, key)
+            if flow != NULL:
+                stop_awaiting(core, flow)
+                flow.svm_port = key.local_port
+                name_alias(core, flow, key)
+                table_use(&core.table, flow, core.now)
+                return flow
+        flow = make(core, key, False)
+        if flow == NULL:
+            return NULL
+        if opens(node):
+            await_pair(&core.svm_syn_first, &core.svm_syn_last, flow)
+    elif opens(node) and flow.flags & F_PAIRING and not flow.svm.open:
+        stop_awaiting(core, flow)
+    table_use(&core.table, flow, core.now)
+    if oldest != NULL and flow != oldest:
+        retire(core, oldest)
+    return flow
+
+
+cdef Flow *flow_for_uplink(Core *core, const Key *key) noexcept nogil:
+    cdef Flow *flow = table_find(&core.table, key, False)
+    cdef Flow *known = flow
+    while flow != NULL:
+        if flow.flags & F_ANCHORED and not (flow.pvm.syn and seq_eq(flow.matched, flow.pvm.isn)):
+            known = flow
+        flow = flow.newer
+    return known
+
+
+# Guest-initiated connections: each guest picks a source port of its own, so their SYNs are paired by what both
+# must agree on, in order.
+
+cdef bint opens(const Node *node) noexcept nogil:
+    return node.packet.kind == K_TCP and node.packet.flags & (SYN | ACK | RST) == SYN
+
+
+cdef Flow *find_pair(Flow *first, const Key *key) noexcept nogil:
+    cdef int left = PAIRS
+    while first != NULL and left:
+        if first.key.remote_port == key.remote_port and first.key.vlan == key.vlan and \
+                first.key.version == key.version and \
+                memcmp(first.key.remote, key.remote, sizeof(key.remote)) == 0 and \
+                memcmp(first.key.local, key.local, sizeof(key.local)) == 0:
+            return first
+        first = first.pair_next
+        left -= 1
+    return NULL
+
+
+cdef void await_pair(Flow **first, Flow **last, Flow *flow) noexcept nogil:
+    flow.flags |= F_PAIRING
+    flow.pair_prev = last[0]
+    flow.pair_next = NULL
+    if last[0] != NULL:
+        last[0].pair_next = flow
+    else:
+        first[0] = flow
+    last[0] = flow
+
+
+cdef void stop_awaiting(Core *core, Flow *flow) noexcept nogil:
+    cdef bint svm = core.svm_syn_first == flow or core.svm_syn_last == flow
+    if flow.pair_prev != NULL:
+        flow.pair_prev.pair_next = flow.pair_next
+    elif svm:
+        core.svm_syn_first = flow.pair_next
+    else:
+        core.pvm_syn_first = flow.pair_next
+    if flow.pair_next != NULL:
+        flow.pair_next.pair_prev = flow.pair_prev
+    elif svm:
+        core.svm_syn_last = flow.pair_prev
+    else:
+        core.pvm_syn_last = flow.pair_prev
+    flow.flags &= ~<uint32_t>F_PAIRING
+
+
+cdef void name_alias(Core *core, Flow *flow, const Key *key) noexcept nogil:
+    cdef Flow *alias
+    if key_equal(&flow.key, key):
+        return
+    alias = table_find(&core.table, key, True)
+    if alias != NULL:
+        alias.target.alias = NULL  # the SVM uses the port again
+    else:
+        alias = table_add(&core.table, key, True)
+        if alias == NULL:
+            return
+        core.pool.flows += 1
+    alias.target = flow
+    flow.alias = alias
+
+
+cdef void join(Core *core, Flow *flow, Flow *svm) noexcept nogil:
+    """The SVM's SYN came first, under a key of its own: its side moves into the PVM's flow."""
+    cdef Key key = svm.key
+    stop_awaiting(core, svm)
+    stream_pair(core, flow, svm)
+    svm.waiting = 0
+    flow_remove(core, svm)
+    name_alias(core, flow, &key)
+
+
+# The bound.
+
+cdef Flow *make(Core *core, const Key *key, bint alias) noexcept nogil:
+    cdef Flow *flow
+    if core.pool.flows >= core.pool.max_flows and not make_room(core):
+        return NULL
+    flow = table_add(&core.table, key, alias)
+    if flow != NULL:
+        core.pool.flows += 1
+        flow.used = core.now
+    return flow
+
+
+cdef void flow_remove(Core *core, Flow *flow) noexcept nogil:
+    """Take out a flow on which nothing waits, and its alias."""
+    if flow.flags & F_PAIRING:
+        stop_awaiting(core, flow)
+    datagram_forget(core, flow)
+    if flow.alias != NULL:
+        drop_alias(core, flow)
+    if core.swept == flow:
+        core.swept = flow.idle_next
+    table_remove(&core.table, flow)
+    core.pool.flows -= 1
+
+
+cdef void drop_alias(Core *core, Flow *flow) noexcept nogil:
+    cdef Flow *alias = flow.alias
+    flow.alias = NULL
+    if core.swept == alias:
+        core.swept = alias.idle_next
+    table_remove(&core.table, alias)
+    core.pool.flows -= 1
+
+
+cdef void retire(Core *core, Flow *oldest) noexcept nogil:
+    """Let go of an incarnation that both sides have left behind."""
+    if oldest.waiting == 0 and not oldest.flags & F_TOUCHED and oldest.newer != NULL and \
+            oldest.newer.pvm.open and oldest.newer.svm.open:
+        flow_remove(core, oldest)
+
+
+cdef bint replaceable(const Flow *flow) noexcept nogil:
+    """Whether a flow made anew at the next packet would serve as well: nothing held, no offset to lose."""
+    if flow.waiting or flow.flags & (F_ALIAS | F_TOUCHED | F_PAIRING):
+        return False
+    if flow.key.proto != 6 or flow.key.version == 0:
+        return True
+    return stream_closed(flow) or (flow.offset == 0 and flow.ts_offset == 0 and flow.alias == NULL)
+
+
+cdef bint make_room(Core *core) noexcept nogil:
+    cdef Flow *flow = core.table.idle_first
+    cdef int left = SEARCH
+    while flow != NULL and left:
+        if replaceable(flow):
+            flow_remove(core, flow)
+            return True
+        flow = flow.idle_next
+        left -= 1
+    return False
+
+
+cdef void sweep(Core *core) noexcept nogil:
+    cdef Flow *flow = core.swept if core.swept != NULL else core.table.idle_first
+    cdef Flow *behind
+    cdef int left = SWEEP
+    cdef int64_t idle
+    while flow != NULL and left:
+        idle = core.now - flow.used
+        if idle < OVER:
+            flow = NULL  # what follows was used later still
+            break
+        behind = flow.idle_next
+        if replaceable(flow) and (idle >= FORGOTTEN or flow.key.proto != 6 or stream_closed(flow)):
+            flow_remove(core, flow)
+        flow = behind
+        left -= 1
+    core.swept = flow

@@ -1,0 +1,14 @@
+"""The way of one parsed frame of a guest: policy, fragments, flow, and then the comparison of its kind."""
+
+from colo_proxy.datapath.align cimport Offset
+from colo_proxy.datapath.core cimport Core
+from colo_proxy.datapath.flow cimport Flow
+from colo_proxy.datapath.pool cimport Node
+
+# The node has been parsed and stamped. After the call it is held, or has left, or is forgotten.
+cdef void judge_primary(Core *core, Node *node) noexcept nogil
+cdef void judge_secondary(Core *core, Node *node) noexcept nogil
+# An SVM frame leaves as the output, aligned (C7).
+cdef void pass_secondary(Core *core, Node *node) noexcept nogil
+# A flow's numbers in the form that align.pyx takes.
+cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil

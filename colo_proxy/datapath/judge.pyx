@@ -1,0 +1,129 @@
+# See judge.pxd.
+
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
+
+from colo_proxy.datapath.align cimport Offset, align_from_svm
+from colo_proxy.datapath.core cimport Core, diverge, discard, drop, emit, emit_to, hold
+from colo_proxy.datapath.datagram cimport datagram_primary, datagram_secondary
+from colo_proxy.datapath.flow cimport Flow
+from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_svm
+from colo_proxy.datapath.fragment cimport FRAGMENT_DONE, FRAGMENT_KEPT, Fragments, fragments_add
+from colo_proxy.datapath.key cimport Key, key_of
+from colo_proxy.datapath.neighbour cimport neighbours_answer
+from colo_proxy.datapath.policy cimport P_BYPASS, P_COMPARE, P_DEFAULT, P_DROP, policy_match
+from colo_proxy.datapath.pool cimport N_GONE, N_RX, N_SENT, N_SVM, N_WHOLE, Node, pool_give, pool_take
+from colo_proxy.datapath.stream cimport stream_note, stream_primary, stream_secondary
+from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP, VNET, parse
+from colo_proxy.datapath.words cimport (
+    D_FLOWS,
+    D_FRAGMENT,
+    D_MEMORY,
+    D_OLD_EPOCH,
+    D_POLICY,
+    M_COMPARE,
+    M_HOLD,
+    SECONDARY,
+    UPLINK,
+)
+
+
+cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
+    """Give a fragment to its datagram; the datagram, once it is complete (F1)."""
+    cdef Node *kept = pooled(core, node)
+    if kept == NULL:
+        drop(core, node, D_MEMORY)
+        return NULL
+    return fragments_add(core, fragments, kept)
+
+
+cdef void judge_primary(Core *core, Node *node) noexcept nogil:
+    cdef Key key
+    cdef Flow *flow
+    cdef int action
+    if node.packet.kind == K_FRAGMENT:
+        node = whole(core, core.pvm_fragments, node)
+        if node == NULL:
+            return
+    key_of(&key, &node.packet, node.data, True)
+    action = policy_match(core.policies, &key)
+    if action == P_DROP:
+        drop(core, node, D_POLICY)
+        return
+    if action == P_BYPASS or (action == P_DEFAULT and node.packet.kind == K_HOUSEKEEPING):
+        emit(core, node)
+        return
+    flow = flow_for_pvm(core, &key, node)
+    if flow == NULL:
+        drop(core, node, D_FLOWS)
+    elif core.mode == M_HOLD or core.svm_stopped:
+        if node.packet.kind == K_TCP:
+            stream_note(core, flow, node)
+        hold(core, flow, node)
+    elif node.packet.kind == K_TCP:
+        stream_primary(core, flow, node)
+    else:
+        datagram_primary(core, flow, node)
+
+
+cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
+    cdef Key key
+    cdef Flow *flow
+    cdef int action
+    if node.packet.kind == K_FRAGMENT:
+        node = whole(core, core.svm_fragments, node)
+        if node == NULL:
+            return
+    key_of(&key, &node.packet, node.data, True)
+    action = policy_match(core.policies, &key)
+    if action == P_DROP or action == P_BYPASS:
+        discard(core, node)
+        return
+    if action == P_DEFAULT and node.packet.kind == K_HOUSEKEEPING:
+        answer_neighbour(core, node)
+        discard(core, node)
+        return
+    flow = flow_for_svm(core, &key, node)
+    if flow == NULL:
+        drop(core, node, D_FLOWS)
+        return
+    if node.packet.kind == K_TCP:
+        stream_secondary(core, flow, node)
+    else:
+        datagram_secondary(core, flow, node)
+    if not node.flags & (N_HELD | N_GONE):
+        discard(core, node)
+
+
+cdef void answer_neighbour(Core *core, const Node *node) noexcept nogil:
+    """The PVM may know a neighbour that the SVM asks for, and so never ask: answer from what clients said."""
+    cdef Node *answer = pool_take(core.pool, 256)
+    cdef uint32_t size
+    if answer == NULL:
+        return
+    size = neighbours_answer(core.neighbours, &node.packet, node.data, answer.data, 256)
+    if size:
+        emit_to(core, answer.data, size, SECONDARY, answer)
+    else:
+        pool_give(core.pool, answer)
+
+
+cdef void pass_secondary(Core *core, Node *node) noexcept nogil:
+    cdef Key key
+    cdef Flow *flow
+    cdef Offset offset
+    if node.packet.kind == K_TCP:
+        key_of(&key, &node.packet, node.data, True)
+        flow = flow_for_svm(core, &key, node)
+        if flow != NULL:
+            align_from_svm(&node.packet, node.data, offset_of_flow(flow, &offset))
+    emit(core, node)
+
+
+cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil:
+    """A flow's numbers in the form that align.pyx takes."""
+    into.seq = flow.offset
+    into.ts = flow.ts_offset
+    into.svm_port = flow.svm_port
+    into.pvm_port = flow.key.local_port
+    return into

@@ -1,0 +1,54 @@
+# See objects.pxd.
+
+from libc.stdlib cimport free
+
+from colo_proxy.datapath.core cimport Diverged
+from colo_proxy.datapath.entry cimport FlowRecord
+from colo_proxy.datapath.words cimport (
+    D_TRUNCATED,
+    DROPS,
+    M_FAILED_OVER,
+    R_MISSING_PRIMARY,
+    SECONDARY,
+)
+
+from colo_proxy.words import Divergence, Drop, FlowInfo, Mode, Port, Reason
+
+# The C enums and the Python ones are two lists of the same words.
+assert DROPS == len(Drop) and D_TRUNCATED == Drop.TRUNCATED
+assert R_MISSING_PRIMARY == Reason.MISSING_PRIMARY and M_FAILED_OVER == Mode.FAILED_OVER
+assert SECONDARY == Port.SECONDARY
+
+
+cdef object divergence_object(Diverged *diverged, int nic):
+    try:
+        return Divergence(
+            nic=nic,
+            flow=diverged.flow.decode(),
+            protocol=diverged.protocol.decode(),
+            reason=Reason(diverged.reason),
+            stream_offset=diverged.stream_offset,
+            time=diverged.time,
+            primary=diverged.primary[: diverged.primary_size] if diverged.primary != NULL else None,
+            secondary=diverged.secondary[: diverged.secondary_size] if diverged.secondary != NULL else None,
+        )
+    finally:
+        free(diverged.primary)
+        free(diverged.secondary)
+        diverged.primary = NULL
+        diverged.secondary = NULL
+
+
+cdef object flow_object(const FlowRecord *record, int nic):
+    return FlowInfo(
+        nic=nic,
+        flow=record.flow.decode(),
+        protocol=record.protocol.decode(),
+        held_frames=record.held_frames,
+        held_bytes=record.held_bytes,
+        matched_bytes=record.matched_bytes,
+        seq_offset=record.offset,
+        blocked=bool(record.blocked),
+        divergences=record.divergences,
+        idle_ms=record.idle // 1_000_000,
+    )

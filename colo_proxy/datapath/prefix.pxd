@@ -1,0 +1,30 @@
+"""The agreed range of a TCP flow: what both guests have said identically (docs/comparison.md, 3.1 and T1 to T3).
+
+Each side keeps the segments with bytes beyond the range in order of sequence numbers (`Side.low` to `Side.high`).
+`advance` walks both lists from `matched` on, compares what both have, and moves `matched`. Segments are
+compared where they lie; nothing is copied into a stream buffer.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+
+from colo_proxy.datapath.core cimport Core
+from colo_proxy.datapath.flow cimport Flow
+from colo_proxy.datapath.pool cimport Node
+from colo_proxy.datapath.seq cimport Seq
+
+cdef enum:
+    FAR = 1 << 30  # the largest window (RFC 7323, 2.3): nothing further away can belong to the stream now
+
+# Where a held node begins and ends, as positions of the PVM's.
+cdef Seq start_of(const Node *node) noexcept nogil
+cdef Seq end_of(const Node *node) noexcept nogil
+cdef Seq position_of(const Flow *flow, Seq raw, bint svm) noexcept nogil
+# The stream offset of a position; what lies before the first byte counts as offset 0.
+cdef int64_t offset_of(const Flow *flow, Seq position) noexcept nogil
+# Whether all that the node occupies is inside the agreed range.
+cdef bint agreed(const Flow *flow, const Node *node) noexcept nogil
+# Put a held node on its side's sorted list; false: it contradicts what that side said before (T2).
+cdef bint sort_in(Core *core, Flow *flow, Node *node) noexcept nogil
+cdef bint advance(Core *core, Flow *flow) noexcept nogil
+cdef void match_below(Core *core, Flow *flow) noexcept nogil
+cdef void move_range(Flow *flow, Seq to) noexcept nogil

@@ -1,0 +1,235 @@
+# See prefix.pxd for the idea.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.string cimport memcmp
+
+from colo_proxy.datapath.core cimport Core, discard, diverge, flow_of, side_of, unhold
+from colo_proxy.datapath.flow cimport F_ANCHORED, Flow, Side
+from colo_proxy.datapath.pool cimport N_COVERED, N_SORTED, N_SVM, Node
+from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_le, seq_lt, seq_max, seq_min
+from colo_proxy.datapath.wire cimport FIN, MAX_FRAME, SYN
+from colo_proxy.datapath.words cimport R_CONTROL, R_PAYLOAD
+
+cdef enum What:
+    IS_BYTE = 0
+    IS_SYN = 1
+    IS_FIN = 2
+
+
+cdef Seq position_of(const Flow *flow, Seq raw, bint svm) noexcept nogil:
+    return seq_add(raw, -<int64_t>flow.offset) if svm else raw
+
+
+cdef Seq start_of(const Node *node) noexcept nogil:
+    return position_of(<Flow *>node.flow, node.packet.seq, (node.flags & N_SVM) != 0)
+
+
+cdef Seq end_of(const Node *node) noexcept nogil:
+    return seq_add(start_of(node), node.packet.length)
+
+
+cdef int64_t offset_of(const Flow *flow, Seq position) noexcept nogil:
+    cdef int64_t offset = flow.position + seq_diff(position, flow.matched)
+    return offset if offset > 0 else 0
+
+
+cdef bint agreed(const Flow *flow, const Node *node) noexcept nogil:
+    if node.flags & N_COVERED:
+        return True
+    return seq_le(flow.low, start_of(node)) and seq_le(end_of(node), flow.matched)
+
+
+cdef void move_range(Flow *flow, Seq to) noexcept nogil:
+    """Let the agreed range end at `to`; its start follows, so that no difference ever comes near 2**31."""
+    flow.position += seq_diff(to, flow.matched)
+    flow.matched = to
+    if seq_diff(to, flow.low) > FAR:
+        flow.low = seq_add(to, -<int64_t>FAR)
+
+
+cdef What what_at(const Node *node, int32_t index) noexcept nogil:
+    """What a segment has at a place counted from its own start (RFC 9293, 3.4: SYN first, FIN last)."""
+    if index == 0 and node.packet.flags & SYN:
+        return IS_SYN
+    if node.packet.flags & FIN and index == <int32_t>node.packet.length - 1:
+        return IS_FIN
+    return IS_BYTE
+
+
+cdef const uint8_t *bytes_at(const Node *node, int32_t index, int32_t *count) noexcept nogil:
+    """The payload from a place on, and how much there is."""
+    cdef int32_t inside = index - (1 if node.packet.flags & SYN else 0)
+    count[0] = <int32_t>(node.packet.end - node.packet.payload) - inside
+    return node.data + node.packet.payload + inside
+
+
+cdef int32_t differ(const uint8_t *a, const uint8_t *b, int32_t count) noexcept nogil:
+    """The index of the first byte that differs, or `count`."""
+    cdef int32_t index = 0
+    if memcmp(a, b, count) == 0:
+        return count
+    while a[index] == b[index]:
+        index += 1
+    return index
+
+
+cdef Seq compare(const Node *a, const Node *b, Seq at, Seq until, What *kinds) noexcept nogil:
+    """Compare two segments from `at` to `until`, which both cover; returns where they first differ, or `until`.
+
+    `kinds` gets what the two have there, where they differ.
+    """
+    cdef int32_t a_left, b_left, same, step
+    cdef const uint8_t *a_bytes
+    cdef const uint8_t *b_bytes
+    while seq_lt(at, until):
+        kinds[0] = what_at(a, seq_diff(at, start_of(a)))
+        kinds[1] = what_at(b, seq_diff(at, start_of(b)))
+        if kinds[0] != kinds[1]:
+            return at
+        if kinds[0] != IS_BYTE:
+            at = seq_add(at, 1)
+            continue
+        a_bytes = bytes_at(a, seq_diff(at, start_of(a)), &a_left)
+        b_bytes = bytes_at(b, seq_diff(at, start_of(b)), &b_left)
+        step = min(min(a_left, b_left), seq_diff(until, at))
+        same = differ(a_bytes, b_bytes, step)
+        at = seq_add(at, same)
+        if same < step:
+            return at
+    return until
+
+
+cdef void unsort(Node *node) noexcept nogil:
+    cdef Side *side = side_of(node)
+    if node.sort_prev != NULL:
+        node.sort_prev.sort_next = node.sort_next
+    else:
+        side.low = node.sort_next
+    if node.sort_next != NULL:
+        node.sort_next.sort_prev = node.sort_prev
+    else:
+        side.high = node.sort_prev
+    node.flags &= ~<uint32_t>N_SORTED
+
+
+cdef bint sort_in(Core *core, Flow *flow, Node *node) noexcept nogil:
+    cdef Side *side = side_of(node)
+    cdef Seq start = start_of(node)
+    cdef Seq end = end_of(node)
+    cdef Node *before = side.high
+    cdef Node *other
+    while before != NULL and seq_lt(start, start_of(before)):
+        before = before.sort_prev
+    node.sort_prev = before
+    if before != NULL:
+        node.sort_next = before.sort_next
+        before.sort_next = node
+    else:
+        node.sort_next = side.low
+        side.low = node
+    if node.sort_next != NULL:
+        node.sort_next.sort_prev = node
+    else:
+        side.high = node
+    node.flags |= N_SORTED
+    # A guest never says two things about one position; if it does, neither can be trusted.
+    other = node.sort_next
+    while other != NULL and seq_lt(start_of(other), end):
+        if contradicts(core, flow, node, other):
+            return False
+        other = other.sort_next
+    other = before
+    while other != NULL and seq_diff(start, start_of(other)) <= MAX_FRAME:
+        if contradicts(core, flow, node, other):
+            return False
+        other = other.sort_prev
+    return True
+
+
+cdef bint contradicts(Core *core, Flow *flow, Node *new, Node *old) noexcept nogil:
+    cdef What[2] kinds
+    cdef Seq at = seq_max(start_of(new), start_of(old))
+    cdef Seq until = seq_min(end_of(new), end_of(old))
+    cdef Seq found
+    if flow.flags & F_ANCHORED and seq_le(flow.low, at):
+        at = seq_max(at, flow.matched)
+    if seq_le(until, at):
+        return False
+    found = compare(new, old, at, until, kinds)
+    if found.n == until.n:
+        return False
+    diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found),
+            NULL if new.flags & N_SVM else new, new if new.flags & N_SVM else NULL)
+    return True
+
+
+cdef Node *covering(Core *core, Flow *flow, Node *node) noexcept nogil:
+    """The first node from here on with something at `matched`; what is agreed leaves the sorted list."""
+    cdef Node *behind
+    while node != NULL and seq_le(end_of(node), flow.matched):
+        behind = node.sort_next
+        if seq_le(flow.low, start_of(node)):
+            if node.flags & N_SVM:
+                unhold(core, node)
+                discard(core, node)
+            else:
+                unsort(node)
+        node = behind
+    if node != NULL and seq_le(start_of(node), flow.matched):
+        return node
+    return NULL
+
+
+cdef bint advance(Core *core, Flow *flow) noexcept nogil:
+    """Compare what both sides have from `matched` on; true if the range has grown."""
+    cdef What[2] kinds
+    cdef Seq begin = flow.matched
+    cdef Seq until, found
+    cdef Node *pvm
+    cdef Node *svm
+    while True:
+        pvm = covering(core, flow, flow.pvm.low)
+        svm = covering(core, flow, flow.svm.low)
+        if pvm == NULL or svm == NULL:
+            break
+        until = seq_min(end_of(pvm), end_of(svm))
+        if what_at(pvm, seq_diff(flow.matched, start_of(pvm))) == IS_SYN and \
+                what_at(svm, seq_diff(flow.matched, start_of(svm))) == IS_SYN and \
+                flow.pvm.syn_options != flow.svm.syn_options:
+            diverge(core, flow, R_CONTROL, 0, pvm, svm)
+            break
+        found = compare(pvm, svm, flow.matched, until, kinds)
+        move_range(flow, found)
+        if found.n != until.n:
+            diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found), pvm, svm)
+            break
+    return begin.n != flow.matched.n
+
+
+cdef void match_below(Core *core, Flow *flow) noexcept nogil:
+    """For PVM segments below the range of a flow caught in mid-stream: has the SVM said the same there?
+
+    Rare (the first segment seen was not the lowest), so nothing is remembered: each such segment is compared
+    against the SVM's own segments below the range as a whole.
+    """
+    cdef What[2] kinds
+    cdef Seq at, until, found
+    cdef Node *svm
+    cdef Node *pvm = flow.pvm.low
+    while pvm != NULL and seq_lt(start_of(pvm), flow.low):
+        at = start_of(pvm)
+        svm = flow.svm.low
+        while svm != NULL and seq_le(start_of(svm), at) and seq_lt(at, flow.low):
+            if seq_lt(at, end_of(svm)):
+                until = seq_min(seq_min(end_of(svm), end_of(pvm)), flow.low)
+                found = compare(pvm, svm, at, until, kinds)
+                if found.n != until.n:
+                    diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, 0, pvm, svm)
+                    return
+                at = until
+                if at.n == end_of(pvm).n:
+                    break
+            svm = svm.sort_next
+        if seq_le(seq_min(end_of(pvm), flow.low), at) and seq_le(end_of(pvm), flow.matched):
+            pvm.flags |= N_COVERED
+        pvm = pvm.sort_next

@@ -1,0 +1,255 @@
+# See release.pxd for the idea.
+
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy, memset
+
+from colo_proxy.datapath.core cimport Core, diverge, emit, hold, learn_lag, unhold
+from colo_proxy.datapath.flow cimport F_BLOCKED, F_DISORDERED, F_TOLD, Flow
+from colo_proxy.datapath.pool cimport (
+    N_COVERED,
+    N_DUPLICATE,
+    N_OWED,
+    N_PURE,
+    N_RX,
+    N_SENT,
+    N_WHOLE,
+    Node,
+    pool_give,
+    pool_take,
+)
+from colo_proxy.datapath.prefix cimport agreed, end_of, offset_of, position_of
+from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
+from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, VNET, put16, put32, seal, set16, set32
+from colo_proxy.datapath.words cimport R_CONTROL
+
+cdef struct Clamp:
+    bint change  # something differs from what the PVM said
+    Seq ack
+    uint16_t window
+    Seq edge
+
+
+cdef uint8_t scale_of(const Flow *flow, const Node *node) noexcept nogil:
+    """The shift of a segment's window; a SYN's is never scaled (RFC 7323, 2.2)."""
+    return 0 if node.packet.flags & SYN or flow.pvm.wscale == 255 else flow.pvm.wscale
+
+
+cdef Clamp clamp_of(const Flow *flow, const Node *node) noexcept nogil:
+    """What a segment may say of the other direction: T4 and T5."""
+    cdef Clamp clamp
+    cdef uint8_t scale = scale_of(flow, node)
+    cdef Seq offered = seq_add(node.packet.ack, <uint32_t>node.packet.window << scale)
+    cdef int32_t room
+    clamp.ack = seq_min(node.packet.ack, flow.svm.ack)
+    clamp.window = node.packet.window
+    if node.packet.flags & RST:
+        pass  # a reset offers nothing
+    elif flow.pvm.wscale == 255 or flow.svm.wscale == 255:
+        # Mid-stream the scale is not known: the smaller of the raw windows offers no more than either did.
+        clamp.window = min(node.packet.window, flow.svm.window)
+    elif seq_lt(flow.svm.edge, offered) or not seq_eq(clamp.ack, node.packet.ack):
+        room = seq_diff(seq_min(offered, flow.svm.edge), clamp.ack)
+        clamp.window = <uint16_t>min(max(room, 0) >> scale, 0xffff)
+    clamp.edge = seq_add(clamp.ack, <uint32_t>clamp.window << scale)
+    clamp.change = not seq_eq(clamp.ack, node.packet.ack) or clamp.window != node.packet.window
+    return clamp
+
+
+cdef void tell(Flow *flow, const Clamp *clamp) noexcept nogil:
+    if flow.flags & F_TOLD:
+        flow.told_ack = seq_max(flow.told_ack, clamp.ack)
+        flow.told_edge = seq_max(flow.told_edge, clamp.edge)
+    else:
+        flow.flags |= F_TOLD
+        flow.told_ack = clamp.ack
+        flow.told_edge = clamp.edge
+
+
+cdef void note_told(Flow *flow, const Node *node) noexcept nogil:
+    cdef Clamp clamp
+    if node.packet.flags & ACK:
+        clamp.ack = node.packet.ack
+        clamp.window = node.packet.window
+        clamp.edge = seq_add(node.packet.ack, <uint32_t>node.packet.window << scale_of(flow, node))
+        tell(flow, &clamp)
+
+
+cdef void apply(Node *node, const Clamp *clamp) noexcept nogil:
+    if not seq_eq(clamp.ack, node.packet.ack):
+        set32(&node.packet, node.data, node.packet.l4 + 8, clamp.ack.n)
+        node.packet.ack = clamp.ack
+    if clamp.window != node.packet.window:
+        set16(&node.packet, node.data, node.packet.l4 + 14, clamp.window)
+        node.packet.window = clamp.window
+
+
+cdef bint urgent_agreed(Core *core, Flow *flow, const Node *node) noexcept nogil:
+    """T11: the SVM has announced the same urgent position."""
+    cdef Seq urgent = seq_add(node.packet.seq, node.packet.urgent)
+    if flow.svm.urged and seq_eq(position_of(flow, flow.svm.urgent, True), urgent):
+        return True
+    if seq_lt(urgent, flow.matched):
+        diverge(core, flow, R_CONTROL, offset_of(flow, urgent), node, NULL)
+    return False
+
+
+cdef bint data_may_leave(Core *core, Flow *flow, const Node *node) noexcept nogil:
+    if not agreed(flow, node):
+        return False
+    if node.flags & N_SENT:
+        return True
+    if node.packet.flags & ACK and not flow.svm.acked:
+        return False  # T4: the SVM has acknowledged nothing yet
+    if node.packet.flags & URG and not urgent_agreed(core, flow, node):
+        return False
+    if node.flags & N_WHOLE and node.packet.flags & ACK and clamp_of(flow, node).change:
+        return False  # fragments leave as they came, or not yet
+    return True
+
+
+cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
+    """Take a node off the lists, clamp it and emit it; what it acknowledged beyond the SVM is owed."""
+    cdef Clamp clamp
+    cdef Node *rest = NULL
+    unhold(core, node)
+    if not node.flags & (N_RX | N_OWED):
+        learn_lag(core, core.now - node.time)
+    if node.packet.flags & ACK and not node.flags & N_SENT:
+        clamp = clamp_of(flow, node)
+        if not node.flags & N_PURE and seq_lt(clamp.ack, node.packet.ack):
+            rest = bare(core, flow, node, node.packet.ack)
+        if clamp.change:
+            apply(node, &clamp)
+        tell(flow, &clamp)
+    emit(core, node)
+    if rest != NULL:
+        if flow.owed != NULL:
+            forget(core, flow.owed)
+        rest.flags |= N_OWED
+        hold(core, flow, rest)
+
+
+cdef void forget(Core *core, Node *node) noexcept nogil:
+    unhold(core, node)
+    pool_give(core.pool, node)
+
+
+cdef Node *bare(Core *core, Flow *flow, const Node *node, Seq ack) noexcept nogil:
+    """A pure acknowledgement with a segment's headers, as the PVM would send it right after that segment."""
+    cdef uint32_t size = node.packet.payload
+    cdef Node *made = pool_take(core.pool, size)
+    if made == NULL:
+        return NULL  # the client's retransmission will ask for it again
+    memcpy(made.data, node.data, size)
+    memset(made.data, 0, VNET)
+    made.packet = node.packet
+    made.packet.size = size
+    made.packet.end = size
+    made.packet.seq = seq_add(node.packet.seq, node.packet.length)
+    made.packet.length = 0
+    made.packet.ack = ack
+    made.packet.flags = ACK
+    made.packet.partial = False
+    made.packet.urgent = 0
+    made.size = size
+    made.flow = flow
+    made.time = core.now
+    made.order = node.order
+    put32(made.data + made.packet.l4 + 4, made.packet.seq.n)
+    put32(made.data + made.packet.l4 + 8, ack.n)
+    made.data[made.packet.l4 + 13] = ACK
+    put16(made.data + made.packet.l4 + 18, 0)
+    seal(&made.packet, made.data)
+    return made
+
+
+cdef void tell_part(Core *core, Flow *flow, const Node *node, const Clamp *clamp) noexcept nogil:
+    """Send a clamped copy of a pure acknowledgement; the node stays for the rest (T6)."""
+    cdef Node *copy = pool_take(core.pool, node.size)
+    if copy == NULL:
+        return
+    memcpy(copy.data, node.data, node.size)
+    copy.packet = node.packet
+    copy.size = node.size
+    copy.time = core.now
+    apply(copy, clamp)
+    tell(flow, clamp)
+    emit(core, copy)
+
+
+cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
+    """T6, T7 and T8, for what carries no bytes."""
+    cdef Clamp clamp
+    cdef bint news
+    if node.packet.flags & RST:
+        if flow.svm.reset and (flow.svm.acked or not node.packet.flags & ACK):
+            let_go(core, flow, node)
+            return True
+        return False
+    if node.flags & N_SENT:
+        let_go(core, flow, node)
+        return True
+    if not flow.svm.acked:
+        return False
+    clamp = clamp_of(flow, node)
+    if seq_le(node.packet.ack, flow.svm.ack):
+        news = not flow.flags & F_TOLD or seq_lt(flow.told_ack, clamp.ack) or seq_lt(flow.told_edge, clamp.edge)
+        if clamp.change and not news and not node.flags & N_DUPLICATE:
+            return False  # a window update that would look like a duplicate acknowledgement
+        let_go(core, flow, node)
+        return True
+    if not flow.flags & F_TOLD or seq_lt(flow.told_ack, clamp.ack):
+        tell_part(core, flow, node, &clamp)
+    return False
+
+
+cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil:
+    if flow.flags & F_BLOCKED:
+        return False
+    if node.flags & N_PURE:
+        return release_pure(core, flow, node)
+    if data_may_leave(core, flow, node):
+        let_go(core, flow, node)
+        return True
+    return False
+
+
+cdef void release(Core *core, Flow *flow) noexcept nogil:
+    cdef Node *data = flow.pvm.first
+    cdef Node *pure = flow.pvm.pure_first
+    cdef Node *node
+    while data != NULL or pure != NULL:
+        if flow.flags & F_BLOCKED:
+            return
+        if pure == NULL or (data != NULL and data.order < pure.order):
+            node = data
+            data = data.flow_next
+            # In order, what follows a segment that is not agreed is not agreed either.
+            if not release_one(core, flow, node) and not flow.flags & F_DISORDERED:
+                data = NULL
+        else:
+            node = pure
+            pure = pure.flow_next
+            release_one(core, flow, node)
+    if flow.pvm.first == NULL:
+        flow.flags &= ~<uint32_t>F_DISORDERED
+    settle_debt(core, flow)
+
+
+cdef void settle_debt(Core *core, Flow *flow) noexcept nogil:
+    """Send what is owed of a released segment's acknowledgement, unless a later segment carried it."""
+    cdef Clamp clamp
+    cdef Node *owed = flow.owed
+    if owed == NULL:
+        return
+    if seq_le(owed.packet.ack, flow.told_ack):
+        forget(core, owed)
+        return
+    clamp = clamp_of(flow, owed)
+    if seq_le(owed.packet.ack, flow.svm.ack):
+        unhold(core, owed)
+        apply(owed, &clamp)
+        tell(flow, &clamp)
+        emit(core, owed)
+    elif seq_lt(flow.told_ack, clamp.ack):
+        tell_part(core, flow, owed, &clamp)

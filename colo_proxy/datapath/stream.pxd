@@ -1,0 +1,29 @@
+"""Judging one TCP segment of either guest (docs/comparison.md, section 3).
+
+    PVM segment:  note what it says -> held -> sorted -> advance -> release -> (still here: it waits)
+    SVM segment:  note what it says -> held -> sorted -> advance -> release -> (not needed: forgotten)
+
+An SVM segment matters for the bytes it carries beyond the agreed range, for its acknowledgement and window, and
+for SYN, FIN and RST; once these are noted nothing of it is kept but bytes the PVM has not said yet.
+"""
+
+from libc.stdint cimport int64_t
+
+from colo_proxy.datapath.core cimport Core
+from colo_proxy.datapath.flow cimport Flow
+from colo_proxy.datapath.pool cimport Node
+
+# The incarnation of a flow that a segment belongs to; NULL: its SYN opens a new one (T10).
+cdef Flow *incarnation(Flow *oldest, const Node *node) noexcept nogil
+# Take in what a PVM segment says, unjudged: it will leave on the next commit.
+cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil
+cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil
+cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil
+# What the PVM had said counts as said by the SVM: after a checkpoint, or as if there had been one (C4, C8).
+cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil
+# The guest opened this connection on both sides, on the SVM from another port: make it one flow.
+cdef void stream_pair(Core *core, Flow *pvm, Flow *svm) noexcept nogil
+# Nothing more is expected of the connection.
+cdef bint stream_closed(const Flow *flow) noexcept nogil
+# The stream offset that a timeout on this node names (M1, M2).
+cdef int64_t stream_missing(const Flow *flow, const Node *node) noexcept nogil

@@ -1,0 +1,311 @@
+# See stream.pxd for the way of a segment.
+
+from libc.stdint cimport int64_t, uint32_t
+
+from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold
+from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_DISORDERED, F_OWN_OFFSET, F_TOLD, Flow, Side
+from colo_proxy.datapath.pool cimport (
+    N_DUPLICATE,
+    N_GONE,
+    N_HELD,
+    N_PURE,
+    N_SENT,
+    N_SVM,
+    N_WHOLE,
+    Node,
+)
+from colo_proxy.datapath.prefix cimport (
+    FAR,
+    advance,
+    agreed,
+    end_of,
+    match_below,
+    move_range,
+    offset_of,
+    position_of,
+    sort_in,
+    start_of,
+)
+from colo_proxy.datapath.release cimport release, release_one
+from colo_proxy.datapath.seq cimport Seq, seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max
+from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, get32
+from colo_proxy.datapath.words cimport R_CONTROL
+
+
+cdef Flow *incarnation(Flow *oldest, const Node *node) noexcept nogil:
+    cdef Flow *flow = oldest
+    cdef Flow *current = NULL
+    cdef bint svm = (node.flags & N_SVM) != 0
+    cdef Side *side
+    cdef bint opens = node.packet.flags & SYN and not node.packet.flags & RST
+    while flow != NULL:
+        side = &flow.svm if svm else &flow.pvm
+        if opens and side.syn and seq_eq(side.isn, node.packet.seq):
+            return flow  # said again
+        if side.open:
+            current = flow
+        elif opens or current == NULL:
+            # A side that has not spoken here yet: its SYN opens it, and so does whatever it says first of all.
+            return flow
+        flow = flow.newer
+    return NULL if opens else current
+
+
+cdef void note(Flow *flow, Node *node) noexcept nogil:
+    """Take in what a segment says of its side: numbers, options, acknowledgement, window. Raw, not aligned."""
+    cdef bint svm = (node.flags & N_SVM) != 0
+    cdef Side *side = &flow.svm if svm else &flow.pvm
+    cdef Seq end = seq_add(node.packet.seq, node.packet.length)
+    cdef Seq edge
+    cdef uint32_t scale
+    if node.packet.flags & SYN and not side.syn:
+        side.syn = True
+        side.isn = node.packet.seq
+        side.end = end
+        side.wscale = 0 if node.packet.wscale == 255 else min(node.packet.wscale, 14)  # RFC 7323, 2.3
+        side.syn_options = (<uint32_t>node.packet.mss << 16) | (<uint32_t>node.packet.wscale << 8) | \
+            (<uint32_t>node.packet.sack_permitted << 1) | (node.packet.timestamps != 0)
+        if node.packet.timestamps:
+            side.tsval = get32(node.data + node.packet.timestamps)
+        side.open = True
+        learn_offset(flow)
+    if not side.open:
+        side.open = True
+        side.end = end
+    elif 0 < seq_diff(end, side.end) <= FAR:
+        side.end = end
+    if node.packet.flags & FIN:
+        side.fin = True
+    if node.packet.flags & URG:
+        side.urged = True
+        side.urgent = seq_add(node.packet.seq, node.packet.urgent)
+    if node.packet.flags & ACK:
+        scale = 0 if node.packet.flags & SYN or side.wscale == 255 else side.wscale
+        edge = seq_add(node.packet.ack, <uint32_t>node.packet.window << scale)
+        if side.acked:
+            if not svm and not node.packet.length and not node.packet.flags & RST and \
+                    seq_eq(side.last_ack, node.packet.ack) and side.window == node.packet.window:
+                node.flags |= N_DUPLICATE
+            side.ack = seq_max(side.ack, node.packet.ack)
+            side.edge = seq_max(side.edge, edge)
+        else:
+            side.acked = True
+            side.ack = node.packet.ack
+            side.edge = edge
+        side.last_ack = node.packet.ack
+        side.window = node.packet.window
+
+
+cdef void learn_offset(Flow *flow) noexcept nogil:
+    """The guests chose different initial numbers and timestamp clocks (DESIGN section 4)."""
+    if flow.pvm.syn and flow.svm.syn and not flow.flags & F_OWN_OFFSET:
+        flow.flags |= F_OWN_OFFSET
+        flow.offset = flow.svm.isn.n - flow.pvm.isn.n
+        flow.ts_offset = flow.svm.tsval - flow.pvm.tsval
+
+
+cdef void anchor(Flow *flow, const Node *node) noexcept nogil:
+    """The agreed range starts, empty, at the PVM's SYN, or at the first number it showed (3.1)."""
+    if not flow.flags & F_ANCHORED:
+        flow.flags |= F_ANCHORED
+        flow.low = node.packet.seq
+        flow.matched = node.packet.seq
+        flow.position = -1 if node.packet.flags & SYN else 0
+    elif not flow.pvm.syn and seq_eq(flow.low, flow.matched) and node.packet.length and \
+            -FAR < seq_diff(node.packet.seq, flow.low) < 0:
+        flow.low = node.packet.seq
+        flow.matched = node.packet.seq
+
+
+cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
+    note(flow, node)
+    anchor(flow, node)
+    if node.packet.flags & RST:
+        flow.pvm.reset = True
+    if not node.packet.length or node.packet.flags & RST:
+        node.flags |= N_PURE
+    elif not flow.pvm.syn and seq_lt(node.packet.seq, flow.low):
+        flow.below += 1
+
+
+cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
+    cdef Node *last
+    cdef bint more
+    cdef bint unordered
+    stream_note(core, flow, node)
+    if node.flags & N_PURE:
+        hold(core, flow, node)
+        if node.packet.flags & RST:
+            reset_against(core, flow, node)
+            while flow.svm.pure_first != NULL:
+                forget(core, flow.svm.pure_first)
+        release_one(core, flow, node)
+        return
+    last = flow.pvm.last
+    unordered = (last != NULL and seq_lt(start_of_new(node), end_of(last))) or node.packet.flags & URG or \
+        node.flags & N_WHOLE
+    if unordered:
+        flow.flags |= F_DISORDERED
+    hold(core, flow, node)
+    if agreed(flow, node):
+        release_one(core, flow, node)  # a retransmission
+        return
+    if abs(seq_diff(node.packet.seq, flow.matched)) > FAR:
+        return  # no number of this stream: it waits for a commit
+    if not sort_in(core, flow, node):
+        return
+    reset_against(core, flow, node)
+    more = advance(core, flow)
+    if flow.below:
+        match_below(core, flow)
+    if more or flow.below:
+        release(core, flow)
+    else:
+        release_one(core, flow, node)
+
+
+cdef Seq start_of_new(const Node *node) noexcept nogil:
+    return node.packet.seq
+
+
+cdef void reset_against(Core *core, Flow *flow, Node *node) noexcept nogil:
+    """T8: a reset of one guest against a SYN or FIN of the other at the same position."""
+    cdef Seq at
+    if node.packet.flags & RST and not flow.svm.reset:
+        if flow.svm.syn and not flow.pvm.syn:
+            diverge(core, flow, R_CONTROL, 0, node, NULL)
+        at = position_of(flow, seq_add(flow.svm.end, -1), True)
+        if flow.svm.fin and seq_eq(at, node.packet.seq) and not seq_lt(at, flow.matched):
+            diverge(core, flow, R_CONTROL, offset_of(flow, at), node, NULL)
+    elif flow.svm.reset and not flow.pvm.reset:
+        if node.packet.flags & SYN and not flow.svm.syn:
+            diverge(core, flow, R_CONTROL, 0, node, flow.svm.pure_first)
+        at = seq_add(node.packet.seq, <int64_t>node.packet.length - 1)
+        if node.packet.flags & FIN and flow.svm.pure_first != NULL and \
+                seq_eq(at, start_of(flow.svm.pure_first)) and not agreed(flow, node):
+            diverge(core, flow, R_CONTROL, offset_of(flow, at), node, flow.svm.pure_first)
+
+
+cdef void forget(Core *core, Node *node) noexcept nogil:
+    unhold(core, node)
+    discard(core, node)
+
+
+cdef void svm_reset(Core *core, Flow *flow, Node *node) noexcept nogil:
+    """The SVM has reset the flow. Until the PVM does, its own connection is no replica of the PVM's (M2)."""
+    cdef bint first = not flow.svm.reset
+    cdef Node *pvm = flow.pvm.first
+    flow.svm.reset = True
+    if flow.pvm.reset or not first:
+        return
+    node.flags |= N_PURE
+    hold(core, flow, node)
+    while pvm != NULL and not flow.flags & F_BLOCKED:
+        reset_against(core, flow, pvm)
+        pvm = pvm.flow_next
+
+
+cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
+    cdef Side *svm = &flow.svm
+    cdef bint known = svm.acked
+    cdef bint more = False
+    cdef Seq ack = svm.ack
+    cdef Seq edge = svm.edge
+    cdef bint urged = svm.urged
+    cdef Seq start
+    note(flow, node)
+    node.flow = flow
+    if node.packet.flags & RST:
+        svm_reset(core, flow, node)
+        more = True
+    elif node.packet.length:
+        start = start_of(node)
+        if not flow.flags & F_ANCHORED or worth_keeping(flow, node):
+            hold(core, flow, node)
+            if sort_in(core, flow, node) and flow.flags & F_ANCHORED:
+                more = advance(core, flow)
+                if flow.below:
+                    match_below(core, flow)
+                    more = True
+        if svm.fin and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
+            pure_resets_against(core, flow)
+    if more or not known or not seq_eq(ack, svm.ack) or not seq_eq(edge, svm.edge) or urged != svm.urged:
+        release(core, flow)
+
+
+cdef void pure_resets_against(Core *core, Flow *flow) noexcept nogil:
+    cdef Node *node = flow.pvm.pure_first
+    while node != NULL and not flow.flags & F_BLOCKED:
+        if node.packet.flags & RST:
+            reset_against(core, flow, node)
+        node = node.flow_next
+
+
+cdef bint worth_keeping(Flow *flow, Node *node) noexcept nogil:
+    """Whether an SVM segment has bytes that are not agreed, inside the stream, and not at hand already."""
+    cdef Seq start = start_of(node)
+    cdef Seq end = end_of(node)
+    cdef Node *other
+    if abs(seq_diff(start, flow.matched)) > FAR:
+        return False
+    if seq_lt(start, flow.low):
+        if flow.pvm.syn:
+            return False
+    elif seq_le(end, flow.matched):
+        return False
+    return True
+
+
+cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
+    cdef Seq end = flow.pvm.end
+    flow.flags &= ~<uint32_t>F_BLOCKED
+    if not flow.pvm.open:
+        return
+    if seq_lt(flow.matched, end):
+        move_range(flow, end)
+    flow.below = 0
+    if replaced:
+        # The SVM is the PVM now: its numbers, its acknowledgements, its windows, its options.
+        flow.low = seq_add(flow.matched, -<int64_t>FAR)
+        flow.svm = flow.pvm
+        flow.svm.first = flow.svm.last = flow.svm.pure_first = flow.svm.pure_last = NULL
+        flow.svm.low = flow.svm.high = NULL
+        flow.svm.bytes = 0
+        flow.offset = 0
+        flow.ts_offset = 0
+        flow.svm_port = flow.key.local_port
+        flow.flags |= F_OWN_OFFSET
+        return
+    flow.svm.reset |= flow.pvm.reset
+    if flow.pvm.acked:
+        flow.svm.ack = seq_max(flow.svm.ack, flow.pvm.ack) if flow.svm.acked else flow.pvm.ack
+        flow.svm.edge = seq_max(flow.svm.edge, flow.pvm.edge) if flow.svm.acked else flow.pvm.edge
+        flow.svm.acked = True
+
+
+cdef void stream_pair(Core *core, Flow *pvm, Flow *svm) noexcept nogil:
+    cdef Node *node
+    pvm.svm = svm.svm
+    pvm.svm_port = svm.key.local_port
+    pvm.waiting += svm.waiting
+    node = pvm.svm.first
+    while node != NULL:
+        node.flow = pvm
+        node = node.flow_next
+    node = pvm.svm.pure_first
+    while node != NULL:
+        node.flow = pvm
+        node = node.flow_next
+    learn_offset(pvm)
+
+
+cdef bint stream_closed(const Flow *flow) noexcept nogil:
+    if flow.pvm.reset and flow.svm.reset:
+        return True
+    return flow.pvm.fin and flow.svm.fin and seq_eq(flow.matched, flow.pvm.end)
+
+
+cdef int64_t stream_missing(const Flow *flow, const Node *node) noexcept nogil:
+    if node.flags & N_PURE or not flow.flags & F_ANCHORED or seq_lt(start_of(node), flow.matched):
+        return offset_of(flow, flow.matched)
+    return offset_of(flow, start_of(node))
