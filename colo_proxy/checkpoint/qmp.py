@@ -29,8 +29,12 @@ POLL_S = 1.0  # the state asked for again: finds a hung QEMU, and a pair that en
 BACKOFF_S = (0.05, 1.0)  # first and longest pause between two attempts to connect
 NEVER_MS = 0xFFFF_FFFF  # `x-checkpoint-delay` is a uint32; 49 days
 
-# What a peer that closes, hangs, lies or sends garbage raises out of qemu.qmp (nested JSON: RecursionError).
-TROUBLE = (QMPError, OSError, EOFError, TimeoutError, ValueError, KeyError, TypeError, RecursionError)
+# What a peer that closes, hangs, lies or sends garbage raises out of qemu.qmp 0.0.6, each seen: nested JSON
+# gives RecursionError, a connection that ends just as its session begins an AssertionError.
+TROUBLE: tuple[type[Exception], ...] = (
+    *(QMPError, OSError, EOFError, TimeoutError, ValueError, KeyError, TypeError),
+    *(RecursionError, AssertionError),
+)
 
 
 class BrokenQemu(Exception):
