@@ -250,7 +250,7 @@ cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
     core.counts.flows = core.table.count
     soonest = core.now + SWEEP_EVERY if core.table.count else INT64_MAX
     sweep(core)
-    fragments_expire(core, core.now - timeout)
+    fragments_expire(core.svm_fragments, core.pool, core.now - timeout)
     if core.mode != M_COMPARE or core.svm_stopped:
         return soonest
     while core.due_held != NULL and core.now - core.due_held.time >= timeout:

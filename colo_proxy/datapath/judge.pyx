@@ -1,30 +1,25 @@
 # See judge.pxd.
 
 from libc.stdint cimport uint32_t
-from libc.string cimport memcpy
 
 from colo_proxy.datapath.align cimport Offset, align_from_svm
-from colo_proxy.datapath.core cimport Core, diverge, discard, drop, emit, emit_to, hold
+from colo_proxy.datapath.core cimport Core, discard, drop, emit, emit_to, hold, pooled
 from colo_proxy.datapath.datagram cimport datagram_primary, datagram_secondary
 from colo_proxy.datapath.flow cimport Flow
 from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_svm
-from colo_proxy.datapath.fragment cimport FRAGMENT_DONE, FRAGMENT_KEPT, Fragments, fragments_add
+from colo_proxy.datapath.fragment cimport Fragments, fragments_add
 from colo_proxy.datapath.key cimport Key, key_of
 from colo_proxy.datapath.neighbour cimport neighbours_answer
 from colo_proxy.datapath.policy cimport P_BYPASS, P_COMPARE, P_DEFAULT, P_DROP, policy_match
-from colo_proxy.datapath.pool cimport N_GONE, N_RX, N_SENT, N_SVM, N_WHOLE, Node, pool_give, pool_take
+from colo_proxy.datapath.pool cimport N_GONE, N_HELD, Node, pool_give, pool_take
 from colo_proxy.datapath.stream cimport stream_note, stream_primary, stream_secondary
-from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP, VNET, parse
+from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP
 from colo_proxy.datapath.words cimport (
     D_FLOWS,
-    D_FRAGMENT,
     D_MEMORY,
-    D_OLD_EPOCH,
     D_POLICY,
-    M_COMPARE,
     M_HOLD,
     SECONDARY,
-    UPLINK,
 )
 
 
@@ -34,7 +29,7 @@ cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
     if kept == NULL:
         drop(core, node, D_MEMORY)
         return NULL
-    return fragments_add(core, fragments, kept)
+    return fragments_add(fragments, core.pool, kept, core.now)
 
 
 cdef void judge_primary(Core *core, Node *node) noexcept nogil:

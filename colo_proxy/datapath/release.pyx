@@ -19,7 +19,7 @@ from colo_proxy.datapath.pool cimport (
 )
 from colo_proxy.datapath.prefix cimport agreed, end_of, offset_of, position_of
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
-from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, VNET, put16, put32, seal, set16, set32
+from colo_proxy.datapath.wire cimport ACK, RST, SYN, URG, VNET, Packet, checksum, get16, put16, put32, set16, set32
 from colo_proxy.datapath.words cimport R_CONTROL
 
 cdef struct Clamp:
@@ -161,6 +161,27 @@ cdef Node *bare(Core *core, Flow *flow, const Node *node, Seq ack) noexcept nogi
     put16(made.data + made.packet.l4 + 18, 0)
     seal(&made.packet, made.data)
     return made
+
+
+cdef void seal(const Packet *p, uint8_t *base) noexcept nogil:
+    """Make the lengths and checksums of a TCP segment without payload right."""
+    cdef uint8_t *ip = base + p.l3
+    cdef uint8_t *tcp = base + p.l4
+    cdef uint32_t size = p.end - p.l4
+    cdef uint32_t pseudo = size + 6  # RFC 9293, 3.1: the addresses, the protocol and the length
+    cdef uint32_t at = 12 if p.version == 4 else 8
+    cdef uint32_t until = 20 if p.version == 4 else 40
+    while at < until:
+        pseudo += get16(ip + at)
+        at += 2
+    if p.version == 4:
+        put16(ip + 2, p.end - p.l3)
+        put16(ip + 10, 0)
+        put16(ip + 10, checksum(ip, (ip[0] & 15) * 4, 0))
+    else:
+        put16(ip + 4, p.end - p.l3 - 40)
+    put16(tcp + 16, 0)
+    put16(tcp + 16, checksum(tcp, size, pseudo))
 
 
 cdef void tell_part(Core *core, Flow *flow, const Node *node, const Clamp *clamp) noexcept nogil:

@@ -1,6 +1,7 @@
 # See stream.pxd for the way of a segment.
 
 from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport abs
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold
 from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_DISORDERED, F_OWN_OFFSET, F_TOLD, Flow, Side
@@ -245,7 +246,6 @@ cdef bint worth_keeping(Flow *flow, Node *node) noexcept nogil:
     """Whether an SVM segment has bytes that are not agreed, inside the stream, and not at hand already."""
     cdef Seq start = start_of(node)
     cdef Seq end = end_of(node)
-    cdef Node *other
     if abs(seq_diff(start, flow.matched)) > FAR:
         return False
     if seq_lt(start, flow.low):

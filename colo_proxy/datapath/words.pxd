@@ -1,17 +1,17 @@
 """The C twins of colo_proxy.words; the two are compared when the comparator is imported."""
 
-cpdef enum PortId:
+cdef enum PortId:
     UPLINK = 0
     PRIMARY = 1
     SECONDARY = 2
 
-cpdef enum ReasonId:
+cdef enum ReasonId:
     R_PAYLOAD = 0
     R_CONTROL = 1
     R_MISSING_SECONDARY = 2
     R_MISSING_PRIMARY = 3
 
-cpdef enum DropId:
+cdef enum DropId:
     D_MEMORY = 0
     D_FLOWS = 1
     D_POLICY = 2
@@ -23,7 +23,7 @@ cpdef enum DropId:
     D_TRUNCATED = 8
     DROPS = 9
 
-cpdef enum ModeId:
+cdef enum ModeId:
     M_HOLD = 0
     M_PASS = 1
     M_COMPARE = 2
