@@ -53,12 +53,14 @@ def _version(command: list[str]) -> tuple[int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
-def bare() -> list[str]:
-    """A QEMU, of whatever version, for its `colo-compare` object alone: no VM, no COLO state needed."""
-    if shutil.which(BINARY):
-        return [BINARY]
-    qemu = find()
-    return qemu.command(CACHE)
+def bare() -> tuple[list[str], str]:
+    """A QEMU of whatever version for its `colo-compare` object alone: command and version.
+
+    No VM and no COLO state are needed for that. In a chroot it sees the directory `CACHE`.
+    """
+    system = _version([BINARY])
+    qemu = Qemu(system, None) if system else find()
+    return qemu.command(CACHE), ".".join(map(str, qemu.version))
 
 
 def find() -> Qemu:
