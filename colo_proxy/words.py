@@ -109,3 +109,17 @@ class FlowInfo:
     blocked: bool
     divergences: int
     idle_ms: int
+
+
+class Word(IntEnum):
+    """A checkpoint word of the comparator (docs/comparison.md, section 6)."""
+
+    HOLD = 0  # nothing is known: hold until a commit
+    UNPROTECT = 1
+    SVM_STOP = 2
+    PVM_STOP = 3
+    COMMIT = 4
+    ABORT = 5
+    FAILOVER = 6
+    FINISH = 7  # the captures end
+    SVM_LOADED = 8  # between SVM_STOP and COMMIT: the SVM runs on the PVM's state

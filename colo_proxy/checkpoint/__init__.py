@@ -1,1 +1,1 @@
-"""Checkpoints: the state machine and the adapters that speak to VMMs."""
+"""Checkpoints: the state machine, which does no I/O, and the VMM adapters that speak to it."""
