@@ -3,7 +3,7 @@
 from colo_proxy.datapath.comparator import Comparator
 from colo_proxy.words import Divergence, Exhausted, Frame, Mode, Port
 
-from .scenarios import TIMEOUT_MS, Commit, Pause, Say, Scenario
+from .scenarios import Commit, Pause, Say, Scenario
 
 STEP_NS = 1_000  # between two frames
 _MS = 1_000_000
@@ -11,7 +11,7 @@ _MS = 1_000_000
 
 def run(scenario: Scenario) -> tuple[list[bytes], int]:
     """What left to the uplink, and how many checkpoints were asked for (until one is made, one is enough)."""
-    comparator = Comparator(timeout_ms=TIMEOUT_MS, mode=Mode.COMPARE)
+    comparator = Comparator(timeout_ms=scenario.timeout_ms, mode=Mode.COMPARE)
     now, released, asks, asked = _MS, [], 0, False
     for step in scenario.steps:
         match step:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from .scenarios import SCAN_MS, TIMEOUT_MS, Commit, Pause, Say, Scenario
+from .scenarios import SCAN_MS, Commit, Pause, Say, Scenario
 
 ENDS = ("primary", "secondary", "out", "notify")
 SETTLE_S = 0.01  # between two frames, so that they are handled in the order sent
@@ -52,8 +52,8 @@ class _Reader(threading.Thread):
 class ColoCompare:
     """Context manager: one QEMU with one colo-compare and our ends of its sockets."""
 
-    def __init__(self, command: list[str], directory: Path) -> None:
-        self._command, self._directory = command, directory
+    def __init__(self, command: list[str], directory: Path, timeout_ms: int) -> None:
+        self._command, self._directory, self._timeout_ms = command, directory, timeout_ms
 
     def __enter__(self) -> "ColoCompare":
         self._home = tempfile.TemporaryDirectory(dir=self._directory)
@@ -64,7 +64,7 @@ class ColoCompare:
         arguments += [
             "-object",
             "colo-compare,id=compare,primary_in=primary,secondary_in=secondary,outdev=out,iothread=io,"
-            f"notify_dev=notify,compare_timeout={TIMEOUT_MS},expired_scan_cycle={SCAN_MS}",
+            f"notify_dev=notify,compare_timeout={self._timeout_ms},expired_scan_cycle={SCAN_MS}",
         ]
         self._process = subprocess.Popen(
             [*self._command, *arguments],
@@ -117,7 +117,7 @@ class ColoCompare:
             match step:
                 case Say(primary=primary, frame=frame):
                     if burst and before is not None and before != primary:
-                        time.sleep(1)
+                        time.sleep(0.2)
                     before = primary
                     self.ends["primary" if primary else "secondary"].sendall(framed(frame))
                     time.sleep(0 if burst else SETTLE_S)

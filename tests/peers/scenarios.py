@@ -54,13 +54,15 @@ Step = Say | Pause | Commit
 
 @dataclass(frozen=True)
 class Scenario:
-    """`right`: allowed states of the named frames; frames not named in it must leave. `asks`: checkpoints."""
+    """`right`: allowed states of the named frames (others must leave); `asks`: how many checkpoints."""
 
     name: str
     group: str
     steps: list[Step]
     right: dict[str, set[State]] = field(default_factory=dict)
     asks: int = 0
+    timeout_ms: int = TIMEOUT_MS
+    in_order: bool = True  # what leaves must do so in the order the PVM sent it
 
 
 def eth(payload: Packet, vlan: int | None = None) -> bytes:
@@ -110,12 +112,15 @@ LOSES = "Loses or reorders"
 
 def _must_hold() -> Iterator[Scenario]:
     def scenario(name: str, steps: list[Step], right: dict[str, set[State]], asks: int = 0) -> Scenario:
-        return Scenario(name, MUST_HOLD, steps, right, asks)
+        # A moment for comparators that let datagrams overtake each other; far from the timeout.
+        return Scenario(name, MUST_HOLD, [*steps, Pause(50)], right, asks)
 
     yield scenario(
         "a pure ACK of 5,000 where the SVM has acknowledged 4,000",
-        [*opened(), *both(tcp(b"hi"), "hi"), p(tcp(seq=ISN + 3, ack=5000, flags="A"), "ack")]
-        + [s(tcp(seq=ISN + 3, flags="A"))],
+        [
+            *(*opened(), *both(tcp(b"hi"), "hi")),
+            *(p(tcp(seq=ISN + 3, ack=5000, flags="A"), "ack"), s(tcp(seq=ISN + 3, flags="A"))),
+        ],
         {"ack": NOT_AS_IS},
     )
     yield scenario(
@@ -136,8 +141,10 @@ def _must_hold() -> Iterator[Scenario]:
     )
     yield scenario(
         "a second connection on the same addresses and ports, its numbers lower, its data different",
-        [*opened(2_000_000_000), *both(tcp(b"first", seq=2_000_000_001), "first")]
-        + [*opened(), p(tcp(b"one"), "second"), s(tcp(b"two"))],
+        [
+            *(*opened(2_000_000_000), *both(tcp(b"first", seq=2_000_000_001), "first")),
+            *(*opened(), p(tcp(b"one"), "second"), s(tcp(b"two"))),
+        ],
         {"second": HELD},
         asks=1,
     )
@@ -181,19 +188,30 @@ def _must_hold() -> Iterator[Scenario]:
 
 def _no_need() -> Iterator[Scenario]:
     def scenario(
-        name: str, steps: list[Step], right: dict[str, set[State]] | None = None, asks: int = 0
+        name: str,
+        steps: list[Step],
+        right: dict[str, set[State]] | None = None,
+        asks: int = 0,
+        in_order: bool = True,
     ) -> Scenario:
-        return Scenario(name, NO_NEED, [*steps, Pause(2 * TIMEOUT_MS + 2 * SCAN_MS)], right or {}, asks)
+        settled = [*steps, Pause(2 * TIMEOUT_MS + 2 * SCAN_MS)]
+        return Scenario(name, NO_NEED, settled, right or {}, asks, in_order=in_order)
 
     one, two = udp(b"one"), udp(b"two")
     yield scenario(
         "UDP: the PVM's 1 and 2, then the SVM's 1 and 2", [p(one, "1"), p(two, "2"), s(one), s(two)]
     )
-    yield scenario("UDP: the SVM's 2 before its 1", [p(one, "1"), p(two, "2"), s(two), s(one)])
+    yield scenario(
+        "UDP: the SVM's 2 before its 1",
+        [p(one, "1"), p(two, "2"), s(two), s(one)],
+        in_order=False,
+    )
     yield scenario(
         "equal data cut differently, the PVM's acknowledgement ahead for a moment",
-        [*opened(), p(tcp(b"abcdef", ack=5000), "abcdef"), s(tcp(b"abc")), s(tcp(b"def", seq=ISN + 4))]
-        + [s(tcp(seq=ISN + 7, ack=5000, flags="A"))],
+        [
+            *(*opened(), p(tcp(b"abcdef", ack=5000), "abcdef")),
+            *(s(tcp(b"abc")), s(tcp(b"def", seq=ISN + 4)), s(tcp(seq=ISN + 7, ack=5000, flags="A"))),
+        ],
         {"abcdef": {State.LEFT, State.CLAMPED}},
     )
     yield scenario(
@@ -238,6 +256,7 @@ def _loses() -> Iterator[Scenario]:
         "1,200 datagrams of the PVM before the SVM's (queue bound 1,024)",
         LOSES,
         [*(p(frame, name) for name, frame in many), *(s(frame) for _, frame in many)],
+        timeout_ms=3000,
     )
     flows = [
         (f"flow {n}", eth(ip(id=7) / UDP(sport=n % 60000 + 1, dport=53 + n // 60000) / Raw(b"x")))
@@ -247,6 +266,7 @@ def _loses() -> Iterator[Scenario]:
         "16,500 flows of one datagram each (table bound 16,384)",
         LOSES,
         [*(p(frame, name) for name, frame in flows), *(s(frame) for _, frame in flows)],
+        timeout_ms=3000,
     )
 
 
