@@ -1,9 +1,9 @@
 """The `qmp` adapter: an unmodified QEMU pair, followed and steered over both its QMP sockets.
 
-`QmpPair` owns the two connections, feeds what they say to the `Follower` and hands the follower's news
-on. It carries out the two orders that the news imply (`x-colo-lost-heartbeat` to the survivor) and
-asks for checkpoints: setting `x-checkpoint-delay` on a primary in the COLO state starts one at once
-(seen with QEMU 11.1).
+`QmpPair` owns the two connections, feeds what they say to the `Follower` and hands the follower's
+events on to the checkpoint machine. It carries out the follower's orders (`x-colo-lost-heartbeat` to the
+survivor) and asks for checkpoints: setting `x-checkpoint-delay` on a primary in the COLO state starts
+one at once (seen with QEMU 11.1).
 
 A connection that ends is tried again at once, and then with growing pauses, for ever. Nobody listening
 any more is the one proof of a death; see `follower.py`.
@@ -19,14 +19,18 @@ from typing import Any
 from qemu.qmp import ExecuteError, Message, QMPClient, QMPError
 from qemu.qmp.protocol import Runstate
 
-from .follower import Follower, Kind, News, Phase, Side, Snapshot
+from .events import Event
+from .follower import Ask, Follower, LeaveColo, News, Phase, Probe, Side, Snapshot
 from .qemu_versions import Colo, Verdict, judge
 
 log = logging.getLogger(__name__)
 
 REPLY_S = 3.0  # QEMU answers in 0.1 ms; its main loop may be busy with a guest's state for a second or two
 POLL_S = 1.0  # the state asked for again: finds a hung QEMU, and a pair that enters the COLO state
-BACKOFF_S = (0.05, 1.0)  # first and longest pause between two attempts to connect
+BACKOFF_S = (0.005, 1.0)  # first and longest pause between two attempts to connect
+# A dying QEMU may close its connections some milliseconds before its listening socket (seen). For that long a
+# PVM that hung up is not out of sight yet; a checkpoint whose end is missed meanwhile is never committed.
+GRACE_S = 0.03
 NEVER_MS = 0xFFFF_FFFF  # `x-checkpoint-delay` is a uint32; 49 days
 
 # What a peer that closes, hangs, lies or sends garbage raises out of qemu.qmp 0.0.6, each seen: nested JSON
@@ -123,10 +127,10 @@ def _stamp_ns(event: Message) -> int:
 
 
 class QmpPair:
-    """Both sides of a pair. `tell` is called with each piece of news, in order, in the loop's thread."""
+    """Both sides of a pair. `tell` is called with each event, in order, in the loop's thread."""
 
     def __init__(
-        self, primary: str, secondary: str, tell: Callable[[News], None], *, period_ms: int = 0
+        self, primary: str, secondary: str, tell: Callable[[Event], None], *, period_ms: int = 0
     ) -> None:
         self._endpoints = {Side.PRIMARY: primary, Side.SECONDARY: secondary}
         for endpoint in self._endpoints.values():
@@ -166,26 +170,35 @@ class QmpPair:
 
     async def _follow(self, side: Side) -> None:
         pause, longest = BACKOFF_S
+        loop = asyncio.get_running_loop()
+        lost: asyncio.TimerHandle | None = None
+        why = "the connection ended"
         while True:
-            why = "the connection ended"
             try:
                 sock = await _dial(self._endpoints[side])
             except (ConnectionRefusedError, FileNotFoundError) as error:
+                if lost is not None:
+                    lost.cancel()
                 self._log(side, f"nobody listens on {self._endpoints[side]} ({_plain(error)})")
                 self._pass(self._follower.gone(side, "nobody listens on its QMP socket"))
             except TROUBLE as error:
-                why = _plain(error)
-                self._log(side, f"cannot connect to {self._endpoints[side]}: {why}")
-                self._pass(self._follower.blind(side, why))
+                self._log(side, f"cannot connect to {self._endpoints[side]}: {_plain(error)}")
+                self._pass(self._follower.blind(side, _plain(error)))
             else:
-                self._pass(self._follower.blind(side, why))
-                began = asyncio.get_running_loop().time()
+                grace = GRACE_S if side is Side.PRIMARY else 0
+                if lost is None or lost.cancelled() or lost.when() < loop.time():
+                    lost = loop.call_later(grace, self._lose_sight, side, why)
+                began = loop.time()
                 await self._session(side, sock)
-                if asyncio.get_running_loop().time() - began > longest:
+                if loop.time() - began > longest:
                     pause = BACKOFF_S[0]
                     continue  # a session that worked has ended: look at once who listens now
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
+
+    def _lose_sight(self, side: Side, why: str) -> None:
+        if side not in self._clients:
+            self._pass(self._follower.blind(side, why))
 
     async def _session(self, side: Side, sock: socket.socket) -> None:
         """One QMP session to its end, if one comes about at all. Raises `BrokenQemu`."""
@@ -197,6 +210,7 @@ class QmpPair:
                 await client.connect(sock)
             self._refuse_broken(side, await _judge(client))
             snapshot = await _snapshot(client)
+            self._pass(self._follower.blind(side, "the connection ended"))  # what it said meanwhile is lost
             self._clients[side] = client
             self._log(side, f"connected to {self._endpoints[side]}")
             self._pass(self._follower.connected(side, snapshot))
@@ -240,11 +254,29 @@ class QmpPair:
 
     def _pass(self, news: list[News]) -> None:
         for item in news:
-            if item.kind is Kind.REPLICA_LOST:
-                self._spawn(self._leave_colo(Side.PRIMARY))
-            elif item.kind is Kind.PRIMARY_LOST:
-                self._spawn(self._leave_colo(Side.SECONDARY))
-            self._tell(item)
+            match item:
+                case LeaveColo(side):
+                    self._spawn(self._leave_colo(side))
+                case Ask(side, attempt):
+                    self._spawn(self._sync(side, attempt))
+                case Probe():
+                    self.request_checkpoint()
+                case _:
+                    self._tell(item)
+
+    async def _sync(self, side: Side, attempt: int) -> None:
+        """Have all events of this side that were emitted until now; a QMP answer comes after them."""
+        client = self._clients.get(side)
+        if client is None:
+            return  # the follower hears that this side is out of sight, too
+        if attempt > 1:
+            await asyncio.sleep(POLL_S / 10)
+        try:
+            await _ask(client, "query-status")
+        except TROUBLE as error:
+            self._log(side, f"{self._endpoints[side]}: {_plain(error)}")
+            return
+        self._pass(self._follower.asked(side, attempt))
 
     async def _leave_colo(self, side: Side) -> None:
         """Tell the survivor that its peer is lost, until it has left the COLO state."""

@@ -62,7 +62,8 @@ def main() -> int:
     wrong = [sum(bool(row[side].faults(row[0])) for row in found) for side in (1, 2)]
     score = f"{len(found)} scenarios; QEMU {version}: {wrong[0]} wrong; colo-proxy: {wrong[1]} wrong."
     text = (
-        f"{score} Bold: what is not as it should be. colo-compare runs alone, fed over its sockets; both sides "
+        f"{score} Bold: what is not as it should be.\n"
+        "colo-compare runs alone, fed over its sockets; both sides "
         "are aligned already, so its rewriter has no part in this. It asks again at each scan until a "
         "checkpoint is made, and every request makes one.\n"
     )

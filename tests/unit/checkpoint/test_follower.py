@@ -1,6 +1,6 @@
-"""Transcripts of QEMU pairs: QMP events in, news out.
+"""Transcripts of QEMU pairs: QMP events in, events for the machine and orders for the adapter out.
 
-Each line is `milliseconds side event`, as the sockets delivered them, then the news that must follow.
+Each line is `milliseconds side event`, as the sockets delivered them, then what must follow.
 The times are those of runs of QEMU 11.1.2 where a run is named.
 """
 
@@ -8,7 +8,8 @@ import itertools
 
 import pytest
 
-from colo_proxy.checkpoint.follower import Follower, Kind, News, Phase, Side, Snapshot
+from colo_proxy.checkpoint.events import Connected
+from colo_proxy.checkpoint.follower import Follower, News, Phase, Side, Snapshot
 
 P, S = Side.PRIMARY, Side.SECONDARY
 IN_COLO = {P: Snapshot("primary", "none", True), S: Snapshot("secondary", "none", True)}
@@ -24,6 +25,8 @@ def play(follower: Follower, transcript: str) -> list[str]:
         side = P if who == "P" else S
         if name == "gone":
             news = follower.gone(side, "nobody listens")
+        elif name == "asked":
+            news = follower.asked(side, int(rest[0]))
         elif name == "blind":
             news = follower.blind(side, "the connection ended")
         elif name == "connected":
@@ -31,18 +34,26 @@ def play(follower: Follower, transcript: str) -> list[str]:
         else:
             data = {"reason": rest[0]} if rest else {}
             news = follower.event(side, name, int(float(ms) * 1e6), data)
-        out += [words(item) for item in news]
+        out += said(news)
     return out
 
 
 def words(news: News) -> str:
-    return news.kind.name + (f" {news.stamp_ns / 1e6:g}" if news.stamp_ns else "")
+    """`SvmStopped 10`, `LeaveColo primary`, `Unsure`."""
+    name, stamp, side = type(news).__name__, getattr(news, "stamp_ns", 0), getattr(news, "side", None)
+    if isinstance(side, Side):
+        return f"{name} {side.value}"
+    return name + (f" {stamp / 1e6:g}" if stamp else "")
+
+
+def said(news: list[News]) -> list[str]:
+    return [words(item) for item in news if not isinstance(item, Connected)]
 
 
 def in_step() -> Follower:
     follower = Follower()
-    assert follower.connected(P, IN_COLO[P]) == []
-    assert follower.connected(S, IN_COLO[S]) == [News(Kind.IN_STEP)]
+    assert said(follower.connected(P, IN_COLO[P])) == []
+    assert said(follower.connected(S, IN_COLO[S])) == ["Unsure"]
     return follower
 
 
@@ -52,7 +63,10 @@ CHECKPOINT = """
     56.0 S RESUME
     98.0 P RESUME
 """
-CHECKPOINT_NEWS = ["SVM_STOPPED 10", "PVM_STOPPED 10.2", "COMMITTED 98"]
+STOPS = ["SvmStopped 10", "PvmStopped 10.2"]
+CHECKPOINT_NEWS = [*STOPS, "SvmLoaded", "Committed"]
+TAKES_OVER = ["LeaveColo secondary", "PrimaryLost"]
+GOES_ON_ALONE = ["ReplicaLost", "LeaveColo primary"]
 
 
 def test_checkpoint() -> None:
@@ -76,16 +90,13 @@ def test_checkpoint_in_any_delivery_order(transcript: str) -> None:
 
 
 def test_commit_waits_for_both_to_resume() -> None:
-    follower = in_step()
-    assert play(follower, "10 S STOP\n10.2 P STOP\n56 S RESUME") == CHECKPOINT_NEWS[:2]
-    follower = in_step()
-    assert play(follower, "10 S STOP\n10.2 P STOP\n98 P RESUME") == CHECKPOINT_NEWS[:2]
+    assert play(in_step(), "10 S STOP\n10.2 P STOP\n56 S RESUME") == [*STOPS, "SvmLoaded"]
+    assert play(in_step(), "10 S STOP\n10.2 P STOP\n98 P RESUME") == STOPS
 
 
 def test_next_checkpoint_read_before_the_end_of_this_one() -> None:
-    follower = in_step()
     news = play(
-        follower,
+        in_step(),
         """
         10 S STOP
         10.2 P STOP
@@ -97,68 +108,98 @@ def test_next_checkpoint_read_before_the_end_of_this_one() -> None:
         38.2 P RESUME
         """,
     )
-    assert news == [
-        *("SVM_STOPPED 10", "PVM_STOPPED 10.2", "COMMITTED 18.2"),
-        *("SVM_STOPPED 30", "PVM_STOPPED 30.1", "COMMITTED 38.2"),
-    ]
+    second = ["SvmStopped 30", "PvmStopped 30.1", "SvmLoaded", "Committed"]
+    assert news == [*CHECKPOINT_NEWS, *second]
 
 
 def test_a_paused_vm_is_no_checkpoint() -> None:
     follower = in_step()
     assert play(follower, "10 P STOP\n500 P RESUME\n900 S STOP\n950 S RESUME") == []
-    assert play(follower, "1000 S STOP\n1000.2 P STOP") == ["SVM_STOPPED 1000", "PVM_STOPPED 1000.2"]
+    assert play(follower, "1000 S STOP\n1000.2 P STOP") == ["SvmStopped 1000", "PvmStopped 1000.2"]
 
 
 # Kills, each a run of QEMU 11.1.2: what was read, and that nothing is ever committed by them.
 
 
 def test_pvm_killed_while_idle() -> None:
-    assert play(in_step(), "784 P gone\n790 S COLO_EXIT error") == ["PRIMARY_LOST"]
+    follower = in_step()
+    assert play(follower, "784 P gone") == ["Ask secondary"]
+    assert play(follower, "785 S asked 1\n790 S COLO_EXIT error\n1291 S STOP\n1291 S RESUME") == TAKES_OVER
 
 
 def test_pvm_killed_colo_exit_read_first() -> None:
-    assert play(in_step(), "790 S COLO_EXIT error\n790 P gone") == ["BLIND", "PRIMARY_LOST"]
+    assert play(in_step(), "790 S COLO_EXIT error\n790 P gone") == ["Probe", *TAKES_OVER]
 
 
 def test_pvm_killed_before_its_state_was_sent() -> None:
-    follower = in_step()
-    assert play(follower, "10 S STOP\n10.2 P STOP") == CHECKPOINT_NEWS[:2]
-    (news,) = follower.gone(P, "nobody listens")
-    assert (news.kind, news.replaced) == (Kind.PRIMARY_LOST, False)
-    assert play(follower, "16 S COLO_EXIT error\n504 S RESUME") == []
+    transcript = "10 S STOP\n10.2 P STOP\n11.4 P gone\n12 S asked 1\n16 S COLO_EXIT error\n504 S RESUME"
+    assert play(in_step(), transcript) == [*STOPS, "Ask secondary", "Ask secondary", *TAKES_OVER]
+
+
+def test_pvm_killed_while_the_svm_loads_its_state() -> None:
+    transcript = """
+        10 S STOP
+        10.1 P STOP
+        30.5 P gone
+        31 S asked 1
+        38.5 S RESUME
+        38.8 S COLO_EXIT error
+        535 S STOP
+        536 S RESUME
+        """
+    news = play(in_step(), transcript)
+    assert news == [
+        "SvmStopped 10",
+        "PvmStopped 10.1",
+        "Ask secondary",
+        "Ask secondary",
+        "SvmLoaded",
+        *TAKES_OVER,
+    ]
 
 
 def test_pvm_killed_after_the_svm_loaded_its_state() -> None:
+    transcript = "10 S STOP\n10.2 P STOP\n28.5 S RESUME\n28.8 S COLO_EXIT error\n28.9 P gone"
+    assert play(in_step(), transcript) == [*STOPS, "SvmLoaded", "Probe", *TAKES_OVER]
+
+
+def test_pvm_killed_and_the_svm_never_says_so() -> None:
+    transcript = "10 S STOP\n10.2 P STOP\n11 P gone\n12 S asked 1\n112 S asked 2\n212 S asked 3"
+    asks = ["Ask secondary"] * 3
+    assert play(in_step(), transcript) == [*STOPS, *asks, *TAKES_OVER]
+
+
+def test_both_killed() -> None:
     follower = in_step()
-    play(follower, "10 S STOP\n10.1 P STOP\n28.5 S RESUME")
-    news = follower.event(S, "COLO_EXIT", 28_800_000, {"reason": "error"})
-    news += follower.gone(P, "nobody listens")
-    assert [item.kind for item in news] == [Kind.ABORTED, Kind.BLIND, Kind.PRIMARY_LOST]
-    assert news[-1].replaced
+    assert play(follower, "10 P gone\n11 S blind\n12 S gone") == ["Ask secondary", "Unsure"]
+    assert follower.phase is Phase.WAITING
 
 
 def test_svm_killed_in_a_checkpoint() -> None:
     transcript = "10 S STOP\n10.2 P STOP\n12 S gone\n35 P COLO_EXIT error\n507 P RESUME"
-    assert play(in_step(), transcript) == [*CHECKPOINT_NEWS[:2], "ABORTED", "REPLICA_LOST"]
+    assert play(in_step(), transcript) == [*STOPS, *GOES_ON_ALONE]
+
+
+def test_svm_killed_between_the_two_resumes() -> None:
+    transcript = "10 S STOP\n10.2 P STOP\n21 S RESUME\n31 S gone\n55 P RESUME"
+    assert play(in_step(), transcript) == [*STOPS, "SvmLoaded", *GOES_ON_ALONE]
 
 
 def test_resume_made_by_lost_heartbeat_does_not_commit() -> None:
     transcript = "10 S STOP\n10.2 P STOP\n20 S RESUME\n35 P COLO_EXIT error\n507 P RESUME"
-    news = play(in_step(), transcript)
-    assert news == [*CHECKPOINT_NEWS[:2], "ABORTED", "REPLICA_LOST"]
+    assert play(in_step(), transcript) == [*STOPS, "SvmLoaded", *GOES_ON_ALONE]
 
 
 def test_colo_exit_of_the_svm_alone_proves_nothing() -> None:
     follower = in_step()
-    assert play(follower, "10 S COLO_EXIT error") == ["BLIND"]
-    assert follower.polled(P, IN_COLO[P]) == []
-    assert follower.polled(S, IN_COLO[S]) == []  # QEMU still calls it `secondary`
-    assert play(follower, "1200 P COLO_EXIT error") == ["REPLICA_LOST"]
+    assert play(follower, "10 S COLO_EXIT error") == ["Probe"]
+    assert said(follower.polled(S, IN_COLO[S])) == []  # QEMU still calls it `secondary`
+    assert play(follower, "1200 P COLO_EXIT error") == GOES_ON_ALONE
 
 
 def test_told_from_outside() -> None:
-    assert play(in_step(), "10 S COLO_EXIT request") == ["PRIMARY_LOST"]
-    assert play(in_step(), "10 P COLO_EXIT request") == ["REPLICA_LOST"]
+    assert play(in_step(), "10 S COLO_EXIT request") == TAKES_OVER
+    assert play(in_step(), "10 P COLO_EXIT request") == GOES_ON_ALONE
 
 
 # Sight lost.
@@ -167,39 +208,40 @@ def test_told_from_outside() -> None:
 @pytest.mark.parametrize("side", ["P", "S"])
 def test_blind_holds_until_the_connection_is_back(side: str) -> None:
     follower = in_step()
-    assert play(follower, f"1 {side} blind") == ["BLIND"]
+    assert play(follower, f"1 {side} blind") == ["Unsure"]
     assert play(follower, CHECKPOINT) == []
-    assert play(follower, f"200 {side} connected") == ["IN_STEP"]
+    assert play(follower, f"200 {side} connected") == ["Unsure"]
+    assert play(follower, CHECKPOINT) == CHECKPOINT_NEWS
 
 
-def test_blind_in_a_checkpoint_aborts_it() -> None:
+def test_blind_in_a_checkpoint_gives_it_up() -> None:
     follower = in_step()
-    assert play(follower, "10 S STOP\n10.2 P STOP\n11 S blind") == [*CHECKPOINT_NEWS[:2], "ABORTED", "BLIND"]
+    assert play(follower, "10 S STOP\n10.2 P STOP\n11 S blind") == [*STOPS, "Unsure"]
     assert play(follower, "56 S RESUME\n98 P RESUME") == []
 
 
 def test_blind_then_gone() -> None:
-    assert play(in_step(), "10 P blind\n20 P gone") == ["BLIND", "PRIMARY_LOST"]
-    assert play(in_step(), "10 S blind\n20 S gone") == ["BLIND", "REPLICA_LOST"]
+    assert play(in_step(), "10 P blind\n20 P gone\n21 S asked 1") == ["Unsure", "Ask secondary", *TAKES_OVER]
+    assert play(in_step(), "10 S blind\n20 S gone") == ["Unsure", *GOES_ON_ALONE]
 
 
 def test_both_out_of_sight_decides_nothing() -> None:
     follower = in_step()
-    assert play(follower, "10 S blind\n11 P gone") == ["BLIND"]
+    assert play(follower, "10 S blind\n11 P gone") == ["Unsure"]
     assert follower.phase is Phase.WAITING
-    assert play(follower, "500 S connected") == ["PRIMARY_LOST"]
+    assert play(follower, "500 S connected") == TAKES_OVER
 
 
 def test_another_qemu_on_the_primarys_socket() -> None:
     follower = in_step()
     follower.blind(P, "the connection ended")
-    assert [item.kind for item in follower.connected(P, ALONE)] == [Kind.PRIMARY_LOST]
+    assert said(follower.connected(P, ALONE)) == TAKES_OVER
 
 
 def test_guest_that_shuts_down_is_no_failover() -> None:
     follower = in_step()
     follower.event(P, "SHUTDOWN", 1, {"guest": True, "reason": "guest-shutdown"})
-    assert [item.kind for item in follower.gone(P, "nobody listens")] == [Kind.BLIND]
+    assert said(follower.gone(P, "nobody listens")) == ["Unsure"]
 
 
 # The start: nothing is lost that was never seen.
@@ -208,37 +250,38 @@ def test_guest_that_shuts_down_is_no_failover() -> None:
 def test_start_without_a_replica() -> None:
     follower = Follower()
     assert follower.gone(S, "nobody listens") == []
-    assert [item.kind for item in follower.connected(P, ALONE)] == [Kind.UNPROTECTED]
+    assert said(follower.connected(P, ALONE)) == ["ReplicaLost"]
     assert follower.polled(P, ALONE) == []
 
 
 def test_start_with_a_mistyped_path() -> None:
     for side in Side:
         follower = Follower()
+        other = P if side is S else S
         assert follower.gone(side, "nobody listens") == []
-        assert follower.connected(side.other, IN_COLO[side.other]) == []
+        assert said(follower.connected(other, IN_COLO[other])) == []
         assert follower.phase is Phase.WAITING
 
 
 def test_start_after_a_takeover() -> None:
     follower = Follower()
-    assert [item.kind for item in follower.connected(S, TAKEN_OVER)] == [Kind.PRIMARY_LOST]
+    assert said(follower.connected(S, TAKEN_OVER)) == TAKES_OVER
 
 
 def test_protection_comes_later_and_again() -> None:
     follower = Follower()
     follower.connected(P, ALONE)
-    assert follower.connected(S, Snapshot("none", "none", False)) == []
+    assert said(follower.connected(S, Snapshot("none", "none", False))) == []
     assert follower.polled(S, IN_COLO[S]) == []
-    assert follower.polled(P, IN_COLO[P]) == [News(Kind.IN_STEP)]
-    assert play(follower, "10 S gone") == ["REPLICA_LOST"]
+    assert said(follower.polled(P, IN_COLO[P])) == ["Unsure"]
+    assert play(follower, "10 S gone") == GOES_ON_ALONE
     follower.polled(P, Snapshot("none", "primary", True))
     follower.connected(S, IN_COLO[S])
-    assert follower.polled(P, IN_COLO[P]) == [News(Kind.IN_STEP)]
+    assert said(follower.polled(P, IN_COLO[P])) == ["Unsure"]
 
 
 def test_operator() -> None:
     follower = in_step()
-    assert [item.kind for item in follower.give_up_primary("operator")] == [Kind.PRIMARY_LOST]
+    assert said(follower.give_up_primary("operator")) == TAKES_OVER
     assert follower.give_up_primary("operator") == []
     assert play(follower, CHECKPOINT.rstrip() + "\n100 P gone\n101 S gone") == []
