@@ -61,10 +61,8 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class LeaveColo:
-    """Order: tell this side that its peer is lost (`x-colo-lost-heartbeat`)."""
-
-    side: Side
+class GoOnAlone:
+    """Order: tell the PVM that its peer is lost (`x-colo-lost-heartbeat`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ class Probe:
     """Order: have the PVM make a checkpoint, so that it notices a link that is dead."""
 
 
-News = Event | LeaveColo | Ask | Probe
+News = Event | GoOnAlone | Ask | Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +178,9 @@ class Follower:
             return self._colo_exit(side, str(data.get("reason")))
         return []
 
-    def give_up_primary(self, why: str) -> list[News]:
-        """An operator says that the PVM is lost; nothing else is asked."""
-        return [] if self.phase is Phase.OVER else self._primary_lost(why)
+    def give_up_primary(self) -> None:
+        """The SVM takes over, on whoever's word: what the pair does from now on is of no consequence."""
+        self._primary_lost("")
 
     # Checkpoints.
 
@@ -247,12 +245,12 @@ class Follower:
         self._forget_checkpoint()
         self.phase, self._was_colo = Phase.APART, False
         self._vms[Side.PRIMARY].snapshot = None  # it leaves COLO now; ask again
-        return [ReplicaLost(why), LeaveColo(Side.PRIMARY)]
+        return [ReplicaLost(why), GoOnAlone()]
 
     def _primary_lost(self, why: str) -> list[News]:
         self._forget_checkpoint()
         self.phase, self._was_colo = Phase.OVER, False
-        return [LeaveColo(Side.SECONDARY), PrimaryLost(why)]
+        return [PrimaryLost(why)]
 
     def _wait(self, why: str) -> list[News]:
         self._forget_checkpoint()

@@ -1,9 +1,9 @@
 """The `qmp` adapter: an unmodified QEMU pair, followed and steered over both its QMP sockets.
 
-`QmpPair` owns the two connections, feeds what they say to the `Follower` and hands the follower's
-events on to the checkpoint machine. It carries out the follower's orders (`x-colo-lost-heartbeat` to the
-survivor) and asks for checkpoints: setting `x-checkpoint-delay` on a primary in the COLO state starts
-one at once (seen with QEMU 11.1).
+`Qmp` owns the two connections, feeds what they say to the `Follower` and says the follower's events to the
+proxy, one after the other. It asks for checkpoints (setting `x-checkpoint-delay` on a primary in the
+COLO state starts one at once, seen with QEMU 11.1) and tells the survivor of a pair to go on alone
+(`x-colo-lost-heartbeat`).
 
 A connection that ends is tried again at once, and then with growing pauses, for ever. Nobody listening
 any more is the one proof of a death; see `follower.py`.
@@ -13,15 +13,19 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Coroutine
 from typing import Any
 
 from qemu.qmp import ExecuteError, Message, QMPClient, QMPError
 from qemu.qmp.protocol import Runstate
 
-from .events import Event
-from .follower import Ask, Follower, LeaveColo, News, Phase, Probe, Side, Snapshot
-from .qemu_versions import Colo, Verdict, judge
+from colo_proxy.checkpoint.adapter import Proxy
+from colo_proxy.checkpoint.commands import FailedOver, RequestCheckpoint
+from colo_proxy.checkpoint.events import Event
+from colo_proxy.checkpoint.follower import Ask, Follower, GoOnAlone, News, Phase, Probe, Side, Snapshot
+from colo_proxy.checkpoint.machine import IllegalWord
+from colo_proxy.checkpoint.qemu_versions import Colo, Verdict, judge
+from colo_proxy.errors import HostError
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +45,7 @@ TROUBLE: tuple[type[Exception], ...] = (
 )
 
 
-class BrokenQemu(Exception):
+class BrokenQemu(HostError):
     """This QEMU's COLO is known not to work. The text names it and what to use instead."""
 
 
@@ -126,30 +130,30 @@ def _stamp_ns(event: Message) -> int:
     return seconds * 1_000_000_000 + micros * 1_000
 
 
-class QmpPair:
-    """Both sides of a pair. `tell` is called with each event, in order, in the loop's thread."""
+class Qmp:
+    """The adapter (adapter.py) of a QEMU pair. `period_ms` 0: QEMU makes no checkpoints unasked."""
 
-    def __init__(
-        self, primary: str, secondary: str, tell: Callable[[Event], None], *, period_ms: int = 0
-    ) -> None:
+    def __init__(self, primary: str, secondary: str, *, period_ms: int = 0) -> None:
         self._endpoints = {Side.PRIMARY: primary, Side.SECONDARY: secondary}
         for endpoint in self._endpoints.values():
             _address(endpoint)
-        self._tell = tell
         self._period_ms = period_ms or NEVER_MS
         self._follower = Follower()
         self._clients: dict[Side, QMPClient] = {}
         self._trouble: dict[Side, str] = {}
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def is_connected(self, side: Side) -> bool:
-        """Whether a QMP session with this side is up."""
-        return side in self._clients
+    @property
+    def connected(self) -> dict[str, bool]:
+        """By side: is a QMP session up?"""
+        return {side.value: side in self._clients for side in Side}
 
-    async def run(self) -> None:
+    async def run(self, proxy: Proxy) -> None:
         """Follow both sides until cancelled. Raises `BrokenQemu`."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._say(proxy))
                 for side in Side:
                     group.create_task(self._follow(side))
         except* BrokenQemu as broken:
@@ -158,13 +162,28 @@ class QmpPair:
             for task in tuple(self._tasks):
                 task.cancel()
 
-    def request_checkpoint(self) -> None:
-        """Ask the primary for a checkpoint now. The news tell what comes of it; the caller repeats."""
-        self._spawn(self._order(Side.PRIMARY, "migrate-set-parameters", x_checkpoint_delay=self._period_ms))
+    async def _say(self, proxy: Proxy) -> None:
+        while True:
+            event = await self._events.get()
+            log.debug("%s", event)
+            try:
+                await proxy.say(event)
+            except IllegalWord as error:
+                log.warning("%s", error)
 
-    def fail_over(self) -> None:
-        """Tell the SVM to take over, on an operator's word."""
-        self._pass(self._follower.give_up_primary("on the operator's word"))
+    def request(self, request: RequestCheckpoint) -> None:
+        """Ask the primary for a checkpoint now."""
+        log.debug("checkpoint asked for: %s, attempt %d", request.reason, request.attempt)
+        self._spawn(self._make_checkpoint())
+
+    def fail_over(self, failover: FailedOver) -> None:
+        """Tell the SVM to take over."""
+        log.warning("the secondary takes over: %s", failover.why)
+        self._follower.give_up_primary()
+        self._spawn(self._leave_colo(Side.SECONDARY))
+
+    async def _make_checkpoint(self) -> None:
+        await self._order(Side.PRIMARY, "migrate-set-parameters", x_checkpoint_delay=self._period_ms)
 
     # One side's connection, again and again.
 
@@ -255,14 +274,14 @@ class QmpPair:
     def _pass(self, news: list[News]) -> None:
         for item in news:
             match item:
-                case LeaveColo(side):
-                    self._spawn(self._leave_colo(side))
+                case GoOnAlone():
+                    self._spawn(self._leave_colo(Side.PRIMARY))
                 case Ask(side, attempt):
                     self._spawn(self._sync(side, attempt))
                 case Probe():
-                    self.request_checkpoint()
+                    self._spawn(self._make_checkpoint())
                 case _:
-                    self._tell(item)
+                    self._events.put_nowait(item)
 
     async def _sync(self, side: Side, attempt: int) -> None:
         """Have all events of this side that were emitted until now; a QMP answer comes after them."""
@@ -303,8 +322,8 @@ class QmpPair:
             return False
         return True
 
-    def _spawn(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

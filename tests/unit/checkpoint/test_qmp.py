@@ -10,6 +10,7 @@ import pytest
 from fakes.qemu import FakeQemu
 
 from colo_proxy.checkpoint import qmp
+from colo_proxy.checkpoint.commands import FailedOver, RequestCheckpoint
 from colo_proxy.checkpoint.events import (
     Committed,
     Connected,
@@ -21,7 +22,7 @@ from colo_proxy.checkpoint.events import (
     SvmStopped,
     Unsure,
 )
-from colo_proxy.checkpoint.follower import Side
+from colo_proxy.checkpoint.machine import IllegalWord, State
 from colo_proxy.checkpoint.qemu_versions import Colo
 
 
@@ -32,9 +33,14 @@ class Scene:
         self.primary = FakeQemu(directory / "pvm.qmp", "primary")
         self.secondary = FakeQemu(directory / "svm.qmp", "secondary")
         self.news: list[Event] = []
-        self.pair = qmp.QmpPair(
-            f"unix:{self.primary.path}", f"unix:{self.secondary.path}", self.news.append, period_ms=7000
-        )
+        self.pair = qmp.Qmp(f"unix:{self.primary.path}", f"unix:{self.secondary.path}", period_ms=7000)
+
+    async def say(self, *events: Event) -> None:
+        """The proxy, for the adapter."""
+        self.news += events
+        for event in events:
+            if isinstance(event, PrimaryLost):
+                self.pair.fail_over(FailedOver(7, event.why))
 
     @property
     def kinds(self) -> list[type]:
@@ -61,7 +67,7 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     scene = Scene(tmp_path)
     await scene.primary.listen()
     await scene.secondary.listen()
-    task = asyncio.create_task(scene.pair.run())
+    task = asyncio.create_task(scene.pair.run(scene))
     yield scene
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -72,9 +78,8 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 async def test_checkpoint_with_its_stamps(scene: Scene) -> None:
     await scene.news_of(Unsure)
-    assert scene.pair.is_connected(Side.PRIMARY)
-    assert scene.pair.is_connected(Side.SECONDARY)
-    scene.pair.request_checkpoint()
+    assert scene.pair.connected == {"primary": True, "secondary": True}
+    scene.pair.request(RequestCheckpoint(1, "payload"))
     await scene.until(lambda: scene.asked(scene.primary, "migrate-set-parameters"))
     assert scene.asked(scene.primary, "migrate-set-parameters") == [{"x-checkpoint-delay": 7000}]
     svm_stop, pvm_stop = scene.secondary.emit("STOP"), scene.primary.emit("STOP")
@@ -105,7 +110,7 @@ async def test_dead_secondary_and_a_new_one(scene: Scene) -> None:
     scene.news.clear()
     scene.secondary.path.unlink()
     scene.secondary = await FakeQemu(scene.secondary.path, "secondary").listen()
-    await scene.until(lambda: scene.pair.is_connected(Side.SECONDARY))
+    await scene.until(lambda: scene.pair.connected["secondary"])
     await asyncio.sleep(0.2)
     assert scene.kinds == []  # the primary is not in COLO
     scene.primary.mode = "primary"
@@ -181,9 +186,9 @@ async def test_closing_again_and_again_is_no_busy_loop(scene: Scene) -> None:
 
 async def test_broken_version_is_refused_by_name(tmp_path: Path) -> None:
     vm = await FakeQemu(tmp_path / "qmp", version=(10, 0, 2)).listen()
-    pair = qmp.QmpPair(f"unix:{vm.path}", f"unix:{tmp_path}/none", lambda news: None)
+    pair = qmp.Qmp(f"unix:{vm.path}", f"unix:{tmp_path}/none")
     with pytest.raises(qmp.BrokenQemu, match=r"QEMU 10\.0\.2 never enters .* Use QEMU 11\.1"):
-        await asyncio.wait_for(pair.run(), 10)
+        await asyncio.wait_for(pair.run(Scene(tmp_path)), 10)
     verdict = await qmp.inspect(f"unix:{vm.path}")
     assert verdict.colo is Colo.BROKEN
     await vm.die()
@@ -209,11 +214,27 @@ def test_versions(version: tuple[int, int, int], kvm: bool, colo: Colo) -> None:
 
 def test_endpoint_that_is_none() -> None:
     with pytest.raises(ValueError, match="no QMP socket"):
-        qmp.QmpPair("/run/vm.qmp", "unix:/run/vm.qmp", lambda news: None)
+        qmp.Qmp("/run/vm.qmp", "unix:/run/vm.qmp")
 
 
 async def test_operator_fails_over(scene: Scene) -> None:
     await scene.news_of(Unsure)
-    scene.pair.fail_over()
-    assert scene.kinds[-1] is PrimaryLost
+    scene.pair.fail_over(FailedOver(7, "operator"))
     await scene.until(lambda: scene.asked(scene.secondary, "x-colo-lost-heartbeat"))
+    scene.news.clear()
+    await scene.primary.die()
+    await asyncio.sleep(0.3)
+    assert scene.kinds == []
+
+
+async def test_word_that_the_machine_does_not_take_stops_nothing(scene: Scene) -> None:
+    async def refuse(event: Event) -> None:
+        raise IllegalWord(State.FAILED_OVER, type(event).__name__)
+
+    await scene.news_of(Unsure)
+    taken, scene.say = scene.say, refuse  # type: ignore[assignment,method-assign]
+    scene.secondary.hang_up()
+    await asyncio.sleep(0.2)
+    scene.say = taken  # type: ignore[method-assign]
+    scene.secondary.hang_up()
+    await scene.news_of(Unsure, 2)
