@@ -20,7 +20,7 @@ from colo_proxy.datapath.pool cimport (
     pool_give,
     pool_take,
 )
-from colo_proxy.datapath.wire cimport VNET
+from colo_proxy.datapath.wire cimport K_IP, K_TCP, K_UDP, VNET
 from colo_proxy.datapath.words cimport D_FLOWS, D_MEMORY, UPLINK, DropId, PortId, ReasonId
 
 cdef int64_t MILLISECOND = 1000000
@@ -56,13 +56,11 @@ cdef void learn_lag(Core *core, int64_t lag) noexcept nogil:
 
 cdef int protocol_of(const Flow *flow) noexcept nogil:
     """The index of a flow's protocol in Counts.divergences."""
-    if flow.key.version == 0:
-        return 3
-    if flow.key.proto == 6:
+    if flow.key.kind == K_TCP:
         return 0
-    if flow.key.proto == 17:
+    if flow.key.kind == K_UDP:
         return 1
-    return 2 if flow.key.proto in (1, 58) else 3
+    return 2 if flow.key.kind == K_IP and flow.key.proto in (1, 58) else 3
 
 
 # Lists. Each pair of links is its own list; a node that moves (settle) keeps its place in all of them.

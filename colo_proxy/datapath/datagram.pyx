@@ -160,6 +160,10 @@ cdef int64_t datagram_tick(Core *core, int64_t never) noexcept nogil:
     cdef Flow *behind
     while flow != NULL:
         behind = flow.pair_next
+        if flow.pvm.first == NULL or flow.svm.first == NULL:
+            datagram_forget(core, flow)  # one side was dropped: an old epoch, a bound
+            flow = behind
+            continue
         due = flow.mismatch_since + core.settings.reorder
         if due <= core.now:
             datagram_mismatch(core, flow)

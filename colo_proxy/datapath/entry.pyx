@@ -41,8 +41,8 @@ from colo_proxy.datapath.epoch cimport (
 )
 from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, Flow, table_close, table_open
 from colo_proxy.datapath.flows cimport flow_for_uplink, sweep
-from colo_proxy.datapath.fragment cimport fragments_expire, fragments_free, fragments_new
-from colo_proxy.datapath.judge cimport judge_primary, judge_secondary, offset_of_flow, pass_secondary
+from colo_proxy.datapath.fragment cimport fragments_expire, fragments_free, fragments_new, fragments_oldest
+from colo_proxy.datapath.judge cimport hold_incomplete, judge_primary, judge_secondary, offset_of_flow, pass_secondary
 from colo_proxy.datapath.key cimport Key, key_of, key_protocol, key_text
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
 from colo_proxy.datapath.pool cimport (
@@ -64,6 +64,7 @@ from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_missing
 from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_IP, K_TCP, MAX_FRAME, RST, VNET, parse
 from colo_proxy.datapath.words cimport (
+    D_FRAGMENT,
     D_OLD_EPOCH,
     D_OVERSIZED,
     D_TRUNCATED,
@@ -211,17 +212,13 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
     return True
 
 
-cdef bint is_tcp(const Flow *flow) noexcept nogil:
-    return flow.key.version != 0 and flow.key.proto == 6
-
-
 cdef void missing(Core *core, Node *node) noexcept nogil:
     """A node has waited for the timeout: M1, M2, D4."""
     cdef Flow *flow = flow_of(node)
     cdef int64_t offset
     if flow.flags & F_BLOCKED:
         return
-    if is_tcp(flow):
+    if flow.key.kind == K_TCP:
         if node.flags & N_SVM and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
                 seq_lt(start_of(node), flow.low):
             unhold(core, node)  # from before this flow was first seen
@@ -241,6 +238,25 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
         diverge(core, flow, R_MISSING_SECONDARY, offset, node, NULL)
 
 
+cdef inline int64_t after(int64_t time, int64_t timeout) noexcept nogil:
+    return time + timeout if time < INT64_MAX - timeout else INT64_MAX
+
+
+cdef void expire_fragments(Core *core, int64_t before) noexcept nogil:
+    """F3: fragments that stayed incomplete; the PVM's wait for a commit from now on."""
+    cdef Node *node = fragments_expire(core.svm_fragments, before)
+    cdef Node *behind
+    while node != NULL:
+        behind = node.chain
+        node.chain = NULL
+        drop(core, node, D_FRAGMENT)
+        node = behind if behind != NULL else fragments_expire(core.svm_fragments, before)
+    node = fragments_expire(core.pvm_fragments, before)
+    while node != NULL:
+        hold_incomplete(core, node)
+        node = fragments_expire(core.pvm_fragments, before)
+
+
 cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
     cdef int64_t timeout = timeout_of(core)
     cdef int64_t soonest
@@ -250,9 +266,11 @@ cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
     core.counts.flows = core.table.count
     soonest = core.now + SWEEP_EVERY if core.table.count else INT64_MAX
     sweep(core)
-    fragments_expire(core.svm_fragments, core.pool, core.now - timeout)
     if core.mode != M_COMPARE or core.svm_stopped:
         return soonest
+    expire_fragments(core, core.now - timeout + 1)
+    soonest = min(soonest, after(fragments_oldest(core.pvm_fragments), timeout))
+    soonest = min(soonest, after(fragments_oldest(core.svm_fragments), timeout))
     while core.due_held != NULL and core.now - core.due_held.time >= timeout:
         node = core.due_held
         core.due_held = node.next
@@ -334,7 +352,7 @@ cdef uint64_t core_flows(Core *core, FlowRecord *into, uint64_t room) noexcept n
             key_protocol(&flow.key, record.protocol, sizeof(record.protocol))
             count_held(flow.pvm.first, record)
             count_held(flow.pvm.pure_first, record)
-            record.matched_bytes = max(flow.position, 0) if is_tcp(flow) else flow.matched_bytes
+            record.matched_bytes = max(flow.position, 0) if flow.key.kind == K_TCP else flow.matched_bytes
             record.divergences = flow.divergences
             record.offset = flow.offset
             record.blocked = (flow.flags & F_BLOCKED) != 0

@@ -1,19 +1,19 @@
 # See epoch.pxd for the words.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, flow_of, timeout_of, touch, unhold
 from colo_proxy.datapath.datagram cimport datagram_commit, datagram_mismatch
 from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, F_GATHERED, F_TOUCHED, Flow
 from colo_proxy.datapath.flows cimport flow_remove
-from colo_proxy.datapath.fragment cimport fragments_take
-from colo_proxy.datapath.judge cimport judge_primary, judge_secondary, pass_secondary
+from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
+from colo_proxy.datapath.judge cimport hold_incomplete, judge_primary, judge_secondary, pass_secondary
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
 from colo_proxy.datapath.prefix cimport advance, agreed, start_of
 from colo_proxy.datapath.release cimport note_told
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_commit, stream_missing
-from colo_proxy.datapath.wire cimport RST
+from colo_proxy.datapath.wire cimport K_TCP, RST
 from colo_proxy.datapath.words cimport (
     D_OLD_EPOCH,
     D_UNCOMMITTED,
@@ -24,10 +24,6 @@ from colo_proxy.datapath.words cimport (
     R_MISSING_PRIMARY,
     R_MISSING_SECONDARY,
 )
-
-
-cdef bint is_tcp(const Flow *flow) noexcept nogil:
-    return flow.key.version != 0 and flow.key.proto == 6
 
 
 cdef void drop_pending(Core *core) noexcept nogil:
@@ -51,7 +47,7 @@ cdef void emit_held(Core *core) noexcept nogil:
         if node.flags & N_OWED and seq_le(node.packet.ack, flow.told_ack):
             discard(core, node)
             continue
-        if is_tcp(flow):
+        if flow.key.kind == K_TCP:
             note_told(flow, node)
         emit(core, node)
 
@@ -155,9 +151,9 @@ cdef void replaced_flows(Core *core) noexcept nogil:
         behind = next_flow(flow)
         if flow.flags & F_ALIAS:
             pass
-        elif not flow.pvm.open and is_tcp(flow) or (flow.newer != NULL and flow.newer.pvm.open):
+        elif (flow.key.kind == K_TCP and not flow.pvm.open) or (flow.newer != NULL and flow.newer.pvm.open):
             flow_remove(core, flow)
-        elif is_tcp(flow):
+        elif flow.key.kind == K_TCP:
             stream_commit(core, flow, True)
         else:
             datagram_commit(core, flow, True)
@@ -225,7 +221,7 @@ cdef void follow_observed(Core *core) noexcept nogil:
         if not flow.flags & F_GATHERED:
             flow.flags |= F_GATHERED
             touch(core, flow)
-            if not is_tcp(flow):
+            if flow.key.kind != K_TCP:
                 pair_off(core, flow)
         node = node.next
     emit_held(core)
@@ -233,7 +229,7 @@ cdef void follow_observed(Core *core) noexcept nogil:
         flow = core.touched
         core.touched = flow.commit_next
         flow.flags &= ~<uint32_t>(F_TOUCHED | F_GATHERED)
-        if is_tcp(flow):
+        if flow.key.kind == K_TCP:
             stream_commit(core, flow, False)
             advance(core, flow)  # what the SVM had said of it is agreed by now
         else:
@@ -270,11 +266,16 @@ cdef void finish_stream(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef void epoch_finish(Core *core) noexcept nogil:
-    cdef Flow *flow = core.table.idle_first
+    cdef Flow *flow
+    cdef Node *node = fragments_expire(core.pvm_fragments, INT64_MAX)
+    while node != NULL:
+        hold_incomplete(core, node)
+        node = fragments_expire(core.pvm_fragments, INT64_MAX)
+    flow = core.table.idle_first
     while flow != NULL:
         if flow.flags & F_BLOCKED or not flow.waiting:
             pass
-        elif is_tcp(flow):
+        elif flow.key.kind == K_TCP:
             finish_stream(core, flow)
         elif flow.pvm.first != NULL and flow.svm.first != NULL:
             datagram_mismatch(core, flow)

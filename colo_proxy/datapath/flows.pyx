@@ -192,10 +192,19 @@ cdef void flow_remove(Core *core, Flow *flow) noexcept nogil:
     datagram_forget(core, flow)
     if flow.alias != NULL:
         drop_alias(core, flow)
+    if flow.flags & F_TOUCHED:
+        untouch(core, flow)
     if core.swept == flow:
         core.swept = flow.idle_next
     table_remove(&core.table, flow)
     core.pool.flows -= 1
+
+
+cdef void untouch(Core *core, const Flow *flow) noexcept nogil:
+    cdef Flow **link = &core.touched
+    while link[0] != flow:
+        link = &link[0].commit_next
+    link[0] = flow.commit_next
 
 
 cdef void drop_alias(Core *core, Flow *flow) noexcept nogil:
@@ -218,7 +227,7 @@ cdef bint replaceable(const Flow *flow) noexcept nogil:
     """Whether a flow made anew at the next packet would serve as well: nothing held, no offset to lose."""
     if flow.waiting or flow.flags & (F_ALIAS | F_TOUCHED | F_PAIRING):
         return False
-    if flow.key.proto != 6 or flow.key.version == 0:
+    if flow.key.kind != K_TCP:
         return True
     return stream_closed(flow) or (flow.offset == 0 and flow.ts_offset == 0 and flow.alias == NULL)
 
@@ -246,7 +255,7 @@ cdef void sweep(Core *core) noexcept nogil:
             flow = NULL  # what follows was used later still
             break
         behind = flow.idle_next
-        if replaceable(flow) and (idle >= FORGOTTEN or flow.key.proto != 6 or stream_closed(flow)):
+        if replaceable(flow) and (idle >= FORGOTTEN or flow.key.kind != K_TCP or stream_closed(flow)):
             flow_remove(core, flow)
         flow = behind
         left -= 1

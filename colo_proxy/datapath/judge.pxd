@@ -12,3 +12,5 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil
 cdef void pass_secondary(Core *core, Node *node) noexcept nogil
 # A flow's numbers in the form that align.pyx takes.
 cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil
+# Fragments of the PVM, a chain, that are incomplete and will stay so.
+cdef void hold_incomplete(Core *core, Node *node) noexcept nogil

@@ -1,35 +1,68 @@
 # See judge.pxd.
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from colo_proxy.datapath.align cimport Offset, align_from_svm
-from colo_proxy.datapath.core cimport Core, discard, drop, emit, emit_to, hold, pooled
+from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, emit_to, hold, pooled
 from colo_proxy.datapath.datagram cimport datagram_primary, datagram_secondary
 from colo_proxy.datapath.flow cimport Flow
 from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_svm
-from colo_proxy.datapath.fragment cimport Fragments, fragments_add
+from colo_proxy.datapath.fragment cimport FRAGMENT_DONE, FRAGMENT_FULL, Fragments, FragmentStatus, fragments_add
 from colo_proxy.datapath.key cimport Key, key_of
-from colo_proxy.datapath.neighbour cimport neighbours_answer
+from colo_proxy.datapath.neighbour cimport NEIGHBOUR_FRAME, neighbours_answer
 from colo_proxy.datapath.policy cimport P_BYPASS, P_COMPARE, P_DEFAULT, P_DROP, policy_match
 from colo_proxy.datapath.pool cimport N_GONE, N_HELD, Node, pool_give, pool_take
 from colo_proxy.datapath.stream cimport stream_note, stream_primary, stream_secondary
 from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP
 from colo_proxy.datapath.words cimport (
     D_FLOWS,
+    D_FRAGMENT,
     D_MEMORY,
     D_POLICY,
+    R_MISSING_SECONDARY,
     M_HOLD,
     SECONDARY,
 )
 
 
 cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
-    """Give a fragment to its datagram; the datagram, once it is complete (F1)."""
+    """Give a fragment to its datagram; the datagram, once it is complete (F1, F2)."""
+    cdef Node *out = NULL
+    cdef Node *behind
+    cdef FragmentStatus status
     cdef Node *kept = pooled(core, node)
     if kept == NULL:
         drop(core, node, D_MEMORY)
         return NULL
-    return fragments_add(fragments, core.pool, kept, core.now)
+    status = fragments_add(fragments, core.pool, kept, core.now, &out)
+    if status == FRAGMENT_DONE:
+        return out
+    while out != NULL:
+        behind = out.chain
+        out.chain = NULL
+        drop(core, out, D_MEMORY if status == FRAGMENT_FULL else D_FRAGMENT)
+        out = behind
+    return NULL
+
+
+cdef void hold_incomplete(Core *core, Node *node) noexcept nogil:
+    """Fragments of the PVM that never became a datagram can match nothing: a divergence, and they wait (F3)."""
+    cdef Key key
+    cdef Node *first = node
+    cdef Node *behind
+    cdef Flow *flow
+    key_of(&key, &node.packet, node.data, True)
+    flow = flow_for_pvm(core, &key, node)
+    while node != NULL:
+        behind = node.chain
+        node.chain = NULL
+        if flow == NULL:
+            drop(core, node, D_FLOWS)
+        else:
+            hold(core, flow, node)
+        node = behind
+    if flow != NULL:
+        diverge(core, flow, R_MISSING_SECONDARY, <int64_t>flow.matched_bytes, first, NULL)
 
 
 cdef void judge_primary(Core *core, Node *node) noexcept nogil:
@@ -92,11 +125,11 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
 
 cdef void answer_neighbour(Core *core, const Node *node) noexcept nogil:
     """The PVM may know a neighbour that the SVM asks for, and so never ask: answer from what clients said."""
-    cdef Node *answer = pool_take(core.pool, 256)
+    cdef Node *answer = pool_take(core.pool, NEIGHBOUR_FRAME)
     cdef uint32_t size
     if answer == NULL:
         return
-    size = neighbours_answer(core.neighbours, &node.packet, node.data, answer.data, 256)
+    size = neighbours_answer(core.neighbours, &node.packet, node.data, answer.data, NEIGHBOUR_FRAME)
     if size:
         emit_to(core, answer.data, size, SECONDARY, answer)
     else:

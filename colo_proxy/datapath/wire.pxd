@@ -27,6 +27,9 @@ cdef enum:
     NO_VLAN = 0xffff
     ETHERNET = 14  # bytes of an untagged Ethernet header
 
+    FRAGMENT = 44  # the IPv6 fragment header
+    EXTENSIONS = 16  # IPv6 extension headers walked; right hosts send a handful (RFC 8200, 4.1)
+
 cdef enum EtherType:
     ET_IPV4 = 0x0800
     ET_ARP = 0x0806
@@ -108,6 +111,15 @@ cdef inline void put32(uint8_t *at, uint32_t value) noexcept nogil:
     at[2] = <uint8_t>(value >> 8)
     at[3] = <uint8_t>value
 
+# IPv6 extension headers that are walked: hop-by-hop, routing, fragment, destination options.
+cdef inline bint extends(uint8_t proto) noexcept nogil:
+    return proto == 0 or proto == 43 or proto == FRAGMENT or proto == 60
+
+# The size of the extension header at `at`, or 0 if it does not end by `end`.
+cdef uint32_t extension(const uint8_t *base, uint32_t at, uint32_t end, uint8_t proto) noexcept nogil
+# Take in the TCP options between p.l4 + 20 and p.payload.
+cdef void parse_options(Packet *p, const uint8_t *base) noexcept nogil
+
 # The checksum at `at` covers a 16-bit word that changes from `old` to `new` (RFC 1624, equation 3).
 cdef void checksum_fix(uint8_t *at, uint16_t old, uint16_t new) noexcept nogil
 # The Internet checksum (RFC 1071) of `size` bytes, begun with `start`, a sum of 16-bit words.
@@ -117,3 +129,6 @@ cdef uint16_t checksum(const uint8_t *at, uint32_t size, uint32_t start) noexcep
 # base inside the TCP header; a partial checksum covers the pseudo-header alone and is left as it is.
 cdef void set16(Packet *p, uint8_t *base, uint32_t at, uint16_t value) noexcept nogil
 cdef void set32(Packet *p, uint8_t *base, uint32_t at, uint32_t value) noexcept nogil
+
+# For what Python may call: a frame behind its virtio-net header in memory of exactly their size, to be freed.
+cdef uint8_t *exact_copy(bytes frame, bytes vnet, uint32_t *size) except NULL

@@ -7,9 +7,6 @@ from libc.string cimport memcpy, memset
 
 from colo_proxy.datapath.seq cimport seq
 
-cdef enum:
-    EXTENSIONS = 16  # IPv6 extension headers walked; right hosts send a handful (RFC 8200, 4.1)
-
 cdef enum VirtioNet:
     NEEDS_CSUM = 1  # flags, byte 0
 
@@ -105,23 +102,19 @@ cdef void parse_ipv6(Packet *p, const uint8_t *base) noexcept nogil:
         return
     proto = ip[6]
     at = p.l3 + 40
-    while proto in (0, 43, 44, 60):  # hop-by-hop, routing, fragment, destination options
-        if left == 0 or at + 8 > end:
+    while extends(proto):
+        header = extension(base, at, end, proto)
+        if left == 0 or header == 0:
             return
         left -= 1
-        if proto == 44:
-            header = 8
+        if proto == FRAGMENT:
             fragment = get16(base + at + 2)
+            # An atomic fragment is a whole packet (RFC 6946).
             if fragment & 0xfff9:
                 p.version = 6
                 p.proto = base[at]
                 p.end = end
                 parse_fragment(p, at + 8, get32(base + at + 4), fragment & 0xfff8, fragment & 1)
-                return
-            # Else an atomic fragment, which is a whole packet (RFC 6946).
-        else:
-            header = 8 + base[at + 1] * 8
-            if at + header > end:
                 return
         proto = base[at]
         at += header
@@ -129,6 +122,15 @@ cdef void parse_ipv6(Packet *p, const uint8_t *base) noexcept nogil:
     p.proto = proto
     p.end = end
     parse_layer4(p, base, at)
+
+
+cdef uint32_t extension(const uint8_t *base, uint32_t at, uint32_t end, uint8_t proto) noexcept nogil:
+    cdef uint32_t header = 8
+    if at + 8 > end:
+        return 0
+    if proto != FRAGMENT:
+        header += base[at + 1] * 8
+    return header if at + header <= end else 0
 
 
 cdef void parse_fragment(Packet *p, uint32_t at, uint32_t id, uint32_t offset, bint more) noexcept nogil:

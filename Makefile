@@ -1,0 +1,62 @@
+# Everything a person does with this repository. `make help` lists it.
+#
+# Each target sets up what it needs: a virtual environment in .venv, the dependencies, and the compiled data path.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(shell find colo_proxy -name '*.pyx' -o -name '*.pxd')
+LAB := PYTHONPATH=netns-lab $(BIN)/python -m colo_lab
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint fuzz lab-up lab-down check clean
+
+help:  ## show this
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+build: .venv/.built  ## set up the virtual environment and compile the data path
+
+.venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "colo-proxy needs Python 3.11 or newer as $(PYTHON): install it, or say make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv module: install it (Debian: apt install python3-venv)"; exit 1; }
+	@$(PYTHON) -c 'import sysconfig, os, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
+	  { echo "the C headers of $(PYTHON) are missing: install them (Debian: apt install python3-dev)"; exit 1; }
+	@command -v $${CC:-cc} >/dev/null || { echo "there is no C compiler: install one (Debian: apt install gcc)"; exit 1; }
+	@echo "setting up .venv (once, about a minute)"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip 'setuptools>=77' 'Cython>=3.2,<3.4' wheel
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+.venv/.built: .venv/.ready setup.py $(SOURCES)
+	@echo "compiling the data path"
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+demo: build  ## see it work: a pair of replicas in network namespaces, in a minute
+	@$(LAB) demo
+
+test: build  ## all tests; those that need root or network namespaces say so if they cannot run
+	@$(BIN)/python -m pytest
+
+lint: build  ## ruff, mypy (strict), cython-lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/cython-lint colo_proxy
+
+fuzz: build  ## the property tests for longer: make fuzz EXAMPLES=10000
+	@HYPOTHESIS_PROFILE=fuzz EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/property --hypothesis-show-statistics --timeout 0
+
+lab-up: build  ## start a lab and leave it running, with its addresses
+	@$(LAB) up
+
+lab-down: build  ## stop it
+	@$(LAB) down
+
+check: lint test  ## what CI runs
+
+clean:  ## remove what was built
+	rm -rf .venv build dist *.egg-info
+	find colo_proxy \( -name '*.so' -o -name '*.c' \) -delete

@@ -1,0 +1,30 @@
+"""The aligner: rewriting that lets the SVM live on the PVM's TCP connections (RFC 9293, 7323, 2018).
+
+The guests number their streams, tick their timestamp clocks and sometimes choose their ports differently.
+Frames from clients are moved into the SVM's numbers, frames from the SVM into the PVM's. Pure functions
+on a parsed frame and the numbers the caller has learned: this stage may run in another process, beside
+the SVM.
+
+Checksums are kept right incrementally (RFC 1624); the parsed `Packet` is brought up to date with the frame.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from colo_proxy.datapath.key cimport Key
+from colo_proxy.datapath.wire cimport Packet
+
+cdef struct Offset:
+    uint32_t seq  # isn_svm - isn_pvm, modulo 2**32
+    uint32_t ts  # tsval_svm - tsval_pvm, modulo 2**32
+    uint16_t svm_port  # the guest's own port, as each guest chose it
+    uint16_t pvm_port
+
+# A client's TCP segment, for the SVM: acknowledgement, SACK blocks, TSecr, destination port.
+cdef void align_to_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil
+# A TCP segment of the SVM, for clients: sequence number, TSval, source port.
+cdef void align_from_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil
+# Whether the frame is an ICMP or ICMPv6 error from outside that quotes a TCP segment of the VM; `key` becomes
+# the flow of the quoted segment, as the PVM has it.
+cdef bint quoted_tcp(Key *key, const Packet *p, const uint8_t *base) noexcept nogil
+# Such an error, for the SVM: quoted sequence number, TSval and source port. Nothing for other frames.
+cdef void align_quoted(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil

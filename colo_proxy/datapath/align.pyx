@@ -1,0 +1,224 @@
+# See align.pxd.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport free
+from libc.string cimport memcmp, memcpy, memset
+
+from colo_proxy.datapath.wire cimport (
+    ACK,
+    EXTENSIONS,
+    FRAGMENT,
+    IP_ICMP,
+    IP_ICMPV6,
+    IP_TCP,
+    K_IP,
+    K_TCP,
+    VNET,
+    checksum,
+    checksum_fix,
+    exact_copy,
+    extends,
+    extension,
+    get16,
+    get32,
+    parse,
+    parse_options,
+    set16,
+    set32,
+)
+
+
+cdef void move32(Packet *p, uint8_t *base, uint32_t at, uint32_t by) noexcept nogil:
+    if by:
+        set32(p, base, at, get32(base + at) + by)
+
+
+cdef void move_port(Packet *p, uint8_t *base, uint32_t at, uint16_t old, uint16_t new) noexcept nogil:
+    if old != new and get16(base + at) == old:
+        set16(p, base, at, new)
+
+
+cdef void align_to_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil:
+    cdef uint32_t at = p.sack
+    cdef int _edge
+    if p.kind != K_TCP:
+        return
+    move_port(p, base, p.l4 + 2, offset.pvm_port, offset.svm_port)
+    if not p.flags & ACK:
+        return  # the acknowledgement, and with it TSecr (RFC 7323, 3.2), says nothing
+    move32(p, base, p.l4 + 8, offset.seq)
+    p.ack.n += offset.seq
+    for _edge in range(2 * p.sack_blocks):
+        move32(p, base, at, offset.seq)
+        at += 4
+    if p.timestamps:
+        move32(p, base, p.timestamps + 4, offset.ts)
+
+
+cdef void align_from_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil:
+    if p.kind != K_TCP:
+        return
+    move_port(p, base, p.l4, offset.svm_port, offset.pvm_port)
+    move32(p, base, p.l4 + 4, -offset.seq)
+    p.seq.n -= offset.seq
+    if p.timestamps:
+        move32(p, base, p.timestamps, -offset.ts)
+
+
+# ICMP errors (RFC 792, RFC 4443): 8 bytes of header, then the packet that caused it, cut anywhere. Of the TCP
+# header the first 8 bytes (ports, sequence number) are always there, or we look away.
+
+cdef struct Quote:
+    uint32_t l3
+    uint32_t tcp
+
+
+cdef bint find_quote(Quote *quote, const Packet *p, const uint8_t *base) noexcept nogil:
+    cdef uint32_t at = p.l4 + 8
+    cdef uint32_t header
+    cdef uint8_t kind
+    cdef uint8_t proto
+    cdef int left = EXTENSIONS
+    if p.kind != K_IP or at > p.end:
+        return False
+    kind = base[p.l4]
+    quote.l3 = at
+    if p.version == 4 and p.proto == IP_ICMP:
+        # Unreachable, source quench, redirect, time exceeded, parameter problem.
+        if kind not in (3, 4, 5, 11, 12) or at + 20 > p.end or base[at] >> 4 != 4:
+            return False
+        header = (base[at] & 15) * 4
+        # Later fragments have no TCP header. Only its own packets are quoted to the VM.
+        if header < 20 or base[at + 9] != IP_TCP or get16(base + at + 6) & 0x1fff or \
+                memcmp(base + at + 12, base + p.l3 + 16, 4) != 0:
+            return False
+        quote.tcp = at + header
+        return quote.tcp + 8 <= p.end
+    if p.version != 6 or p.proto != IP_ICMPV6:
+        return False
+    # Unreachable, packet too big, time exceeded, parameter problem.
+    if not 1 <= kind <= 4 or at + 40 > p.end or base[at] >> 4 != 6 or \
+            memcmp(base + at + 8, base + p.l3 + 24, 16) != 0:
+        return False
+    proto = base[at + 6]
+    at += 40
+    while extends(proto):
+        header = extension(base, at, p.end, proto)
+        if left == 0 or header == 0 or (proto == FRAGMENT and get16(base + at + 2) & 0xfff8):
+            return False
+        left -= 1
+        proto = base[at]
+        at += header
+    quote.tcp = at
+    return proto == IP_TCP and at + 8 <= p.end
+
+
+cdef bint quoted_tcp(Key *key, const Packet *p, const uint8_t *base) noexcept nogil:
+    cdef Quote quote
+    if not find_quote(&quote, p, base):
+        return False
+    memset(key, 0, sizeof(Key))
+    key.vlan = p.vlan
+    key.ethertype = p.ethertype
+    key.version = p.version
+    key.proto = IP_TCP
+    key.kind = K_TCP
+    key.local_port = get16(base + quote.tcp)
+    key.remote_port = get16(base + quote.tcp + 2)
+    if p.version == 4:
+        memcpy(key.local, base + quote.l3 + 12, 4)
+        memcpy(key.remote, base + quote.l3 + 16, 4)
+    else:
+        memcpy(key.local, base + quote.l3 + 8, 16)
+        memcpy(key.remote, base + quote.l3 + 24, 16)
+    return True
+
+
+cdef void align_quoted(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil:
+    cdef Quote quote
+    cdef Packet inner  # just as much of it as rewriting needs
+    cdef uint32_t room
+    cdef uint32_t header = 20
+    cdef uint16_t old
+    if not find_quote(&quote, p, base):
+        return
+    memset(&inner, 0, sizeof(Packet))
+    inner.l4 = quote.tcp
+    room = p.end - quote.tcp
+    inner.partial = room < 18  # its checksum was cut off
+    if room >= 20:
+        header = (base[quote.tcp + 12] >> 4) * 4
+        if 20 <= header <= room:
+            inner.payload = quote.tcp + header
+            parse_options(&inner, base)
+    room = min(room, 60)
+    # The quote begins at an even distance from the ICMP header, so its sum is part of the outer one.
+    old = ~checksum(base + quote.tcp, room, 0)
+    move_port(&inner, base, quote.tcp, offset.pvm_port, offset.svm_port)
+    move32(&inner, base, quote.tcp + 4, offset.seq)
+    if inner.timestamps:
+        move32(&inner, base, inner.timestamps, offset.ts)
+    if not p.partial:
+        checksum_fix(base + p.l4 + 2, old, ~checksum(base + quote.tcp, room, 0))
+
+
+cdef enum Way:
+    TO_SVM = 0
+    FROM_SVM = 1
+    QUOTED = 2
+
+
+cdef bytes aligned(Way way, bytes frame, seq_offset, ts_offset, svm_port, pvm_port, bytes vnet):
+    cdef Packet p
+    cdef Offset offset
+    cdef uint32_t size
+    cdef uint8_t *base
+    offset.seq = seq_offset & 0xffffffff
+    offset.ts = ts_offset & 0xffffffff
+    offset.svm_port = svm_port
+    offset.pvm_port = pvm_port
+    base = exact_copy(frame, vnet, &size)
+    parse(&p, base, size)
+    if way == TO_SVM:
+        align_to_svm(&p, base, &offset)
+    elif way == FROM_SVM:
+        align_from_svm(&p, base, &offset)
+    else:
+        align_quoted(&p, base, &offset)
+    rewritten = base[VNET:size]
+    free(base)
+    return rewritten
+
+
+def to_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_port: int = 0,
+           vnet: bytes | None = None) -> bytes:
+    """A client's TCP frame as the SVM has to see it. `seq` is `isn_svm - isn_pvm`, `ts` the same of TSval.
+
+    What is not TCP comes back as it is. Raises ValueError for a virtio-net header that is not 10 bytes long,
+    OverflowError for a port beyond 16 bits.
+    """
+    return aligned(TO_SVM, frame, seq, ts, svm_port, pvm_port, vnet)
+
+
+def from_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_port: int = 0,
+             vnet: bytes | None = None) -> bytes:
+    """The SVM's TCP frame as clients have to see it; arguments and errors as of `to_svm`."""
+    return aligned(FROM_SVM, frame, seq, ts, svm_port, pvm_port, vnet)
+
+
+def quoted_to_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_port: int = 0,
+                  vnet: bytes | None = None) -> bytes:
+    """An ICMP or ICMPv6 error that quotes the VM's TCP segment, for the SVM; arguments as of `to_svm`."""
+    return aligned(QUOTED, frame, seq, ts, svm_port, pvm_port, vnet)
+
+
+def quoted_flow(frame: bytes) -> bytes | None:
+    """The key (as `key.flow_key` gives it) of the flow that an ICMP error is about; None for other frames."""
+    cdef Packet p
+    cdef Key key
+    cdef uint32_t size
+    cdef uint8_t *base = exact_copy(frame, None, &size)
+    parse(&p, base, size)
+    found = quoted_tcp(&key, &p, base)
+    free(base)
+    return (<uint8_t *>&key)[:sizeof(Key)] if found else None

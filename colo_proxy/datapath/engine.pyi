@@ -1,0 +1,40 @@
+from collections.abc import Sequence
+
+from colo_proxy.datapath.messages import Done as Done
+from colo_proxy.datapath.messages import NicCounters as NicCounters
+from colo_proxy.datapath.messages import PortCounters as PortCounters
+from colo_proxy.datapath.messages import PortFault as PortFault
+from colo_proxy.datapath.messages import PortSpec as PortSpec
+from colo_proxy.datapath.messages import Word as Word
+from colo_proxy.datapath.policy import PolicyRule
+from colo_proxy.words import Divergence, Exhausted, Mode, Port
+
+__all__ = ["Done", "Engine", "NicCounters", "PortCounters", "PortFault", "PortSpec", "Word"]
+
+class Engine:
+    def __init__(
+        self,
+        *,
+        timeout_ms: int = 3000,
+        reorder_ms: int = 5,
+        max_held_bytes: int = ...,
+        max_flow_bytes: int = ...,
+        max_flows: int = 100_000,
+        observe: bool = False,
+        passthrough: bool = False,
+        mode: Mode = ...,
+        seed: int = 0,
+    ) -> None: ...
+    def add_nic(self, uplink: PortSpec, primary: PortSpec, secondary: PortSpec) -> int: ...
+    def run(self) -> None: ...
+    def stop(self) -> None: ...
+    @property
+    def event_fd(self) -> int: ...
+    @property
+    def beat(self) -> int: ...
+    def events(self) -> list[Divergence | Exhausted | Done | PortFault]: ...
+    def command(self, word: Word, stamp_ns: int = 0) -> int: ...
+    def attach(self, nic: int, port: Port, fd: int) -> int: ...
+    def set_policies(self, rules: Sequence[PolicyRule]) -> int: ...
+    def request_flows(self) -> int: ...
+    def snapshot(self) -> list[NicCounters]: ...

@@ -1,0 +1,407 @@
+"""The engine: the data path as the control plane sees it. The work is done in loop.pyx."""
+
+from libc cimport errno as c
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+from posix.unistd cimport close
+
+import os
+import threading
+
+from colo_proxy.datapath.messages import (
+    PROTOCOLS,
+    Done,
+    NicCounters,
+    PortCounters,
+    PortFault,
+    PortSpec,
+    Word,
+)
+from colo_proxy.words import Drop, Exhausted, Mode, Port, Reason
+
+from colo_proxy.datapath.core cimport Core, Counts, Settings
+from colo_proxy.datapath.entry cimport FlowRecord, core_counts, core_flows, core_free, core_new
+from colo_proxy.datapath.kernel cimport EPOLL_CLOEXEC, epoll_create1, write
+from colo_proxy.datapath.loop cimport (
+    C_ATTACH,
+    C_CALL,
+    C_WORD,
+    E_DIVERGED,
+    E_DONE,
+    E_EXHAUSTED,
+    PORTS,
+    Call,
+    Command,
+    CommandKind,
+    Event,
+    Loop,
+    Nic,
+    Plug,
+    loop_run,
+)
+from colo_proxy.datapath.mailbox cimport (
+    load,
+    ring_close,
+    ring_give_back,
+    ring_oldest,
+    ring_open,
+    ring_publish,
+    ring_silence,
+    ring_vacant,
+    store_release,
+)
+from colo_proxy.datapath.objects cimport divergence_object, flow_object
+from colo_proxy.datapath.policy cimport Policies, PolicyTable
+from colo_proxy.datapath.pool cimport pool_free, pool_new
+from colo_proxy.datapath.ports cimport Port as PortState
+from colo_proxy.datapath.ports cimport PortKind, batch_free, batch_new, port_close, port_open
+from colo_proxy.datapath.ports import KINDS
+from colo_proxy.datapath.words cimport SECONDARY, UPLINK
+
+__all__ = ["Done", "Engine", "NicCounters", "PortCounters", "PortFault", "PortSpec", "Word"]
+
+cdef enum:
+    CALL_POLICIES = 0
+    CALL_FLOWS = 1
+    MAX_NICS = 64
+    COMMANDS = 256
+    EVENTS = 1024  # loop.pyx keeps 256 of them for answers to commands
+
+cdef int64_t MILLISECOND = 1000000
+
+
+cdef struct Records:  # the answer to a request for flows, by NIC; its memory is taken in the data path
+    FlowRecord *of[MAX_NICS]
+    uint64_t count[MAX_NICS]
+
+
+cdef class Engine:
+    """The data path of one proxy: its NICs, their comparators, and the one thread that turns the loop.
+
+    `run` is that thread's body. Everything else belongs to the control thread, except `stop`, `snapshot` and `beat`,
+    which any thread may use. Descriptors stay their openers': the engine neither duplicates nor closes them.
+    """
+
+    cdef Loop loop
+    cdef Settings settings
+    cdef int mode
+    cdef list names
+    cdef uint64_t tickets
+    cdef uint32_t underway  # commands without an answer yet
+    cdef bint started
+    cdef object table  # the PolicyTable in force
+    cdef dict tables  # those on their way, by ticket
+    cdef object running  # a lock: held while the loop turns
+
+    def __cinit__(self, *, int64_t timeout_ms=3000, int64_t reorder_ms=5, uint64_t max_held_bytes=64 << 20,
+                  uint64_t max_flow_bytes=16 << 20, uint64_t max_flows=100_000, bint observe=False,
+                  bint passthrough=False, mode=Mode.HOLD, uint64_t seed=0):
+        self.loop.epoll = -1
+        if timeout_ms < 0 or reorder_ms < 0:
+            raise ValueError("timeout_ms and reorder_ms cannot be negative")
+        memset(&self.settings, 0, sizeof(self.settings))
+        self.settings.timeout = timeout_ms * MILLISECOND
+        self.settings.reorder = reorder_ms * MILLISECOND
+        self.settings.max_flow_bytes = max_flow_bytes
+        self.settings.seed = seed
+        self.settings.observe = observe
+        self.settings.passthrough = passthrough
+        self.mode = Mode(mode).value
+        self.names = []
+        self.tables = {}
+        self.running = threading.Lock()
+        self.loop.nics = <Nic *>calloc(MAX_NICS, sizeof(Nic))
+        if self.loop.nics == NULL:
+            raise MemoryError
+        self.loop.pool = pool_new(max_held_bytes, max_flows)
+        self.loop.batch = batch_new()
+        ring_open(&self.loop.commands, COMMANDS, sizeof(Command))
+        ring_open(&self.loop.events, EVENTS, sizeof(Event))
+        self.loop.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.loop.epoll < 0:
+            raise OSError(c.errno, f"epoll_create1: {os.strerror(c.errno)}")
+
+    def __dealloc__(self):
+        cdef uint32_t nic
+        cdef int which
+        cdef Event *event
+        if self.loop.events.slots != NULL:
+            event = <Event *>ring_oldest(&self.loop.events)
+            while event != NULL:
+                forget_event(event)
+                ring_give_back(&self.loop.events)
+                event = <Event *>ring_oldest(&self.loop.events)
+        for nic in range(self.loop.count):
+            free_nic(&self.loop.nics[nic])
+        free(self.loop.nics)
+        pool_free(self.loop.pool)
+        batch_free(self.loop.batch)
+        ring_close(&self.loop.commands)
+        ring_close(&self.loop.events)
+        if self.loop.epoll >= 0:
+            close(self.loop.epoll)
+
+    def add_nic(self, uplink, primary, secondary):
+        """Add a NIC before `run`; return its number. ValueError, OSError: a descriptor is not what its kind needs."""
+        cdef Nic *nic = &self.loop.nics[self.loop.count]
+        cdef Plug *plug
+        cdef uint32_t none
+        if self.started:
+            raise RuntimeError("NICs are added before the engine runs")
+        if self.loop.count == MAX_NICS:
+            raise ValueError(f"more than {MAX_NICS} NICs")
+        try:
+            for which, spec in enumerate((uplink, primary, secondary)):
+                plug = &nic.plugs[<int>which]
+                try:
+                    port_open(&plug.port, <PortKind><int>KINDS[spec.kind], spec.fd, spec.vnet)
+                except (OSError, ValueError) as error:
+                    raise type(error)(f"{spec.name}: {error}") from None
+                plug.polled = -1
+                # What leaves for clients, and what clients said, is worth a moment's wait; a copy for the SVM is not.
+                plug.port.patient = which != SECONDARY
+                plug.port.keep = which == UPLINK
+            nic.core = core_new(self.loop.pool, &self.settings)
+        except BaseException:
+            free_nic(nic)
+            raise
+        nic.core.mode = self.mode
+        nic.core.counts.mode = <uint64_t>self.mode
+        self.names.append((uplink.name, primary.name, secondary.name))
+        self.loop.count += 1
+        return self.loop.count - 1
+
+    def run(self):
+        """Turn the loop, without the GIL, until `stop`. An engine runs once."""
+        if self.started:
+            raise RuntimeError("an engine runs once")
+        self.started = True
+        with self.running, nogil:
+            loop_run(&self.loop)
+
+    def stop(self):
+        """Let `run` return, within a turn. May be called before `run`, and again."""
+        store_release(&self.loop.stopping, 1)
+        ring_bell(&self.loop)
+
+    @property
+    def event_fd(self):
+        """Readable when `events` has something to return."""
+        return self.loop.events.bell
+
+    @property
+    def beat(self):
+        """Grows with each turn of the loop, at least every 500 ms while it runs."""
+        return load(&self.loop.beat)
+
+    cdef Command *draft(self, CommandKind kind, uint32_t code) except NULL:
+        """The slot of the next command, to be filled in and posted."""
+        cdef Command *command
+        # One slot less than there are: each command's answer must find room among the events.
+        if self.underway == COMMANDS - 1:
+            raise BlockingIOError(c.EAGAIN, f"{self.underway} commands wait for the data path")
+        command = <Command *>ring_vacant(&self.loop.commands)
+        memset(command, 0, sizeof(Command))
+        command.kind = kind
+        command.code = code
+        command.ticket = self.tickets + 1
+        return command
+
+    cdef uint64_t post(self):
+        self.tickets += 1
+        self.underway += 1
+        ring_publish(&self.loop.commands)
+        return self.tickets
+
+    def command(self, word, int64_t stamp_ns=0):
+        """Post a checkpoint word for all NICs; return the ticket that its Done will carry.
+
+        SVM_STOP and PVM_STOP first take in what that guest's port received up to `stamp_ns` (CLOCK_REALTIME; 0: until
+        now); a port without timestamps is read until it is empty. BlockingIOError: too many commands are under way.
+        """
+        cdef Command *command = self.draft(C_WORD, Word(word).value)
+        command.stamp = stamp_ns
+        return self.post()
+
+    def attach(self, int nic, port, int fd):
+        """Give a port another descriptor (-1: none), of the kind it was made with; return a ticket.
+
+        After the Done the former descriptor is used no more. What its peer had sent in part is forgotten; what waits to
+        be sent to an uplink goes to the new one.
+        """
+        cdef Command *command
+        if not 0 <= nic < <int>self.loop.count:
+            raise ValueError(f"there is no NIC {nic}")
+        if fd >= 0:
+            check_port(&self.loop.nics[nic].plugs[<int>port], fd)
+        command = self.draft(C_ATTACH, <uint32_t>nic * PORTS + <uint32_t>Port(port).value)
+        command.fd = fd
+        return self.post()
+
+    def set_policies(self, rules):
+        """Let these rules decide from now on; return a ticket. ValueError: a rule contradicts itself."""
+        cdef PolicyTable table = PolicyTable(rules)
+        cdef Command *command = self.draft(C_CALL, CALL_POLICIES)
+        command.call = use_policies
+        command.argument = table.policies
+        self.tables[command.ticket] = table
+        return self.post()
+
+    def request_flows(self):
+        """Ask for a snapshot of all flows; return the ticket of the Done that carries them.
+
+        The data path stands still while it writes them down.
+        """
+        cdef Command *command = self.draft(C_CALL, CALL_FLOWS)
+        command.call = record_flows
+        command.argument = calloc(1, sizeof(Records))
+        if command.argument == NULL:
+            raise MemoryError
+        return self.post()
+
+    def events(self):
+        """Return what has happened since the last call, in order."""
+        cdef Event *event
+        happened = []
+        ring_silence(&self.loop.events)
+        while True:
+            event = <Event *>ring_oldest(&self.loop.events)
+            if event == NULL:
+                return happened
+            try:
+                happened.append(self.message(event))
+            finally:
+                forget_event(event)
+                ring_give_back(&self.loop.events)
+
+    cdef message(self, Event *event):
+        if event.kind == E_DONE:
+            self.underway -= 1
+            if event.command.kind == C_CALL and event.command.code == CALL_POLICIES:
+                self.table = self.tables.pop(event.command.ticket)  # the one before is used no more
+            return Done(event.command.ticket, bool(event.late), recorded_flows(event))
+        if event.kind == E_DIVERGED:
+            return divergence_object(&event.diverged, event.nic)
+        if event.kind == E_EXHAUSTED:
+            return Exhausted(event.nic, Drop(event.code), event.time)
+        port = Port(event.code)
+        return PortFault(event.nic, port, event.error, self.explain(event.nic, port, event.error))
+
+    def explain(self, nic, port, error):
+        """A fault in words: which port, what happened."""
+        name = self.names[nic][port]
+        if error == 0:
+            return f"{name}: works again"
+        return f"{name}: {FAULTS.get(error) or os.strerror(error)}"
+
+    def snapshot(self):
+        """Return the counters of all NICs; the data path does not notice."""
+        return [nic_counters(&self.loop.nics[nic], self.names[nic]) for nic in range(self.loop.count)]
+
+
+FAULTS = {
+    c.ENOTCONN: "the peer closed the connection",
+    c.EMSGSIZE: "the peer announced a frame longer than any can be; connection closed",
+    c.EPROTO: "the peer sent a virtio-net header length that cannot be; connection closed",
+    c.ENETDOWN: "the interface is down",
+    c.ENODEV: "the interface has been removed",
+    c.EBADFD: "the interface has been removed",
+}
+
+
+cdef void ring_bell(Loop *loop) noexcept nogil:
+    cdef uint64_t one = 1
+    write(loop.commands.bell, &one, sizeof(one))
+
+
+cdef void free_nic(Nic *nic) noexcept nogil:
+    cdef int which
+    core_free(nic.core)
+    nic.core = NULL
+    for which in range(PORTS):
+        port_close(&nic.plugs[which].port)
+
+
+cdef void forget_event(Event *event) noexcept nogil:
+    """Free what an event owns and no object has taken over."""
+    cdef Records *records
+    cdef int nic
+    if event.kind == E_DIVERGED:
+        free(event.diverged.primary)
+        free(event.diverged.secondary)
+    elif event.kind == E_DONE and event.command.kind == C_CALL and event.command.code == CALL_FLOWS:
+        records = <Records *>event.command.argument
+        for nic in range(MAX_NICS):
+            free(records.of[nic])
+        free(records)
+
+
+# What commands do to each core, in the data path.
+
+cdef void use_policies(Core *core, uint32_t nic, void *argument) noexcept nogil:
+    core.policies = <Policies *>argument
+
+
+cdef void record_flows(Core *core, uint32_t nic, void *argument) noexcept nogil:
+    cdef Records *records = <Records *>argument
+    cdef uint64_t room = core_counts(core).flows
+    records.of[nic] = <FlowRecord *>malloc((room + 1) * sizeof(FlowRecord))
+    if records.of[nic] != NULL:
+        records.count[nic] = core_flows(core, records.of[nic], room)
+
+
+cdef recorded_flows(Event *event):
+    cdef Records *records = <Records *>event.command.argument
+    cdef uint64_t at
+    cdef int nic
+    flows = []
+    if event.command.kind == C_CALL and event.command.code == CALL_FLOWS:
+        for nic in range(MAX_NICS):
+            for at in range(records.count[nic]):
+                flows.append(flow_object(&records.of[nic][at], nic))
+    return tuple(flows)
+
+
+cdef check_port(const Plug *plug, int fd):
+    """Refuse a descriptor that is not of the port's kind."""
+    cdef PortState trial
+    port_open(&trial, plug.port.kind, fd, True)
+    port_close(&trial)
+
+
+cdef nic_counters(Nic *nic, names):
+    cdef Counts *counts = core_counts(nic.core)
+    cdef const uint64_t *divergences = <const uint64_t *>counts.divergences
+    return NicCounters(
+        ports=(port_counters(&nic.plugs[0], names[0]), port_counters(&nic.plugs[1], names[1]),
+               port_counters(&nic.plugs[2], names[2])),
+        released=load(&counts.released),
+        released_bytes=load(&counts.released_bytes),
+        divergences={
+            (reason, protocol): load(&divergences[<int>reason * 4 + at])
+            for reason in Reason for at, protocol in enumerate(PROTOCOLS)
+        },
+        dropped={drop: load(&counts.dropped[<int>drop]) for drop in Drop},
+        mode=Mode(load(&counts.mode)),
+        held_frames=load(&counts.held_frames),
+        held_bytes=load(&counts.held_bytes),
+        flows=load(&counts.flows),
+        hold_buckets=tuple([load(&counts.hold_buckets[at]) for at in range(32)]),
+        hold_sum_ns=load(&counts.hold_sum),
+        timeout_ns=load(&counts.timeout),
+    )
+
+
+cdef port_counters(Plug *plug, name):
+    cdef PortState *port = &plug.port
+    return PortCounters(
+        name=name,
+        received=load(&port.received),
+        received_bytes=load(&port.received_bytes),
+        sent=load(&port.sent),
+        sent_bytes=load(&port.sent_bytes),
+        overruns=load(&port.overruns),
+        dropped={drop: load(&port.dropped[<int>drop]) for drop in Drop},
+        fault=plug.fault,
+    )

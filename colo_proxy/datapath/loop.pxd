@@ -1,0 +1,89 @@
+"""The turning of the data path: what can be read is read, judged and sent; then time and commands have their say.
+
+One thread owns a `Loop` while `loop_run` runs. Each turn
+
+1. waits (epoll) for a port, a command or the nearest deadline, 500 ms at most;
+2. takes the commands;
+3. serves each readable port: batches of up to 64 frames, a few of them, so that no port starves another;
+4. lets each comparator see the time, sends what comes out and reports;
+5. now and then looks after ports that have failed and counts what the kernel dropped.
+
+A client's frame goes to the PVM before anything else is done with it: the copy for the SVM is made in place.
+A port that fails is reported once, taken out of epoll and tried again every 500 ms; another report, with
+errno 0, follows when frames pass again. Nothing here allocates, but for the events of `ring_vacant`'s reader.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from colo_proxy.datapath.core cimport Core, Diverged
+from colo_proxy.datapath.mailbox cimport Ring
+from colo_proxy.datapath.pool cimport Pool
+from colo_proxy.datapath.ports cimport BATCH, Batch, Frame, Port
+
+cdef enum:
+    PORTS = 3
+
+cdef enum CommandKind:
+    C_WORD = 0  # code: a Word of the comparator
+    C_ATTACH = 1  # code: nic * PORTS + port
+    C_CALL = 2  # `call` with each NIC's core and `argument`
+
+ctypedef void (*Call)(Core *core, uint32_t nic, void *argument) noexcept nogil
+
+cdef struct Command:
+    CommandKind kind
+    uint32_t code
+    int fd
+    int64_t stamp  # of SVM_STOP and PVM_STOP: when the guest stopped, ns of CLOCK_REALTIME; 0: now
+    uint64_t ticket
+    Call call
+    void *argument
+
+cdef enum EventKind:
+    E_DONE = 0
+    E_DIVERGED = 1
+    E_EXHAUSTED = 2
+    E_FAULT = 3
+
+cdef struct Event:
+    EventKind kind
+    uint32_t nic
+    int code  # the DropId of E_EXHAUSTED; the port of E_FAULT
+    int error  # of E_FAULT: errno; 0: the port works again
+    int64_t time
+    Command command  # the one that is done
+    bint late
+    Diverged diverged
+
+cdef struct Plug:  # a port's place in the loop
+    Port port
+    bint ready  # may have something to read
+    int polled  # the descriptor that epoll has, -1: none
+    uint32_t interest  # and what for
+    int fault  # errno, 0: none
+    bint untold  # the fault, or its end, still has to be reported
+    int64_t retry  # when to poll again
+    uint32_t count
+    Frame[<int>BATCH] outgoing  # gathered from what came out, to be sent in one go
+
+cdef struct Nic:
+    Core *core
+    Plug[<int>PORTS] plugs
+    int64_t deadline
+    bint stirred  # something happened since the last tick
+    uint32_t exhausted  # bits still to be reported
+
+cdef struct Loop:
+    uint64_t beat
+    uint64_t stopping
+    int epoll
+    int64_t now
+    int64_t housekeeping
+    uint32_t count
+    Nic *nics
+    Pool *pool
+    Batch *batch
+    Ring commands
+    Ring events
+
+cdef void loop_run(Loop *loop) noexcept nogil

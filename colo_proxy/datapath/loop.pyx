@@ -1,0 +1,413 @@
+# See loop.pxd for what a turn is.
+
+from libc cimport errno as c
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from colo_proxy.datapath.core cimport Out
+from colo_proxy.datapath.entry cimport (
+    W_PVM_STOP,
+    W_SVM_STOP,
+    Word,
+    core_counts,
+    core_divergence,
+    core_exhausted,
+    core_outs,
+    core_primary,
+    core_secondary,
+    core_sent,
+    core_tick,
+    core_uplink,
+    core_word,
+)
+from colo_proxy.datapath.kernel cimport (
+    CLOCK_REALTIME,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL,
+    EPOLL_CTL_MOD,
+    EPOLLIN,
+    EPOLLOUT,
+    clock_gettime,
+    epoll_ctl,
+    epoll_event,
+    epoll_wait,
+    timespec,
+)
+from colo_proxy.datapath.mailbox cimport (
+    load_acquire,
+    ring_give_back,
+    ring_oldest,
+    ring_publish,
+    ring_room,
+    ring_silence,
+    ring_vacant,
+    store,
+)
+from colo_proxy.datapath.ports cimport (
+    BATCH,
+    Frame,
+    monotonic,
+    port_attach,
+    port_count_overruns,
+    port_gone,
+    port_receive,
+    port_send,
+    port_waits,
+)
+from colo_proxy.datapath.words cimport DROPS, M_FAILED_OVER, PRIMARY, SECONDARY, UPLINK
+
+cdef int64_t MILLISECOND = 1000000
+cdef int64_t IDLE = 500 * MILLISECOND  # the longest turn, and the pace of housekeeping
+
+cdef enum:
+    ROUNDS = 4  # batches of one port a turn
+    DRAIN = 1024  # batches taken when a stopped guest's port is drained: more than any queue holds
+    READY = 64
+    # Room in the ring of events that divergences leave to the answers to commands; there are never more commands.
+    RESERVED = 256
+
+
+cdef void loop_run(Loop *loop) noexcept nogil:
+    cdef epoll_event[READY] ready
+    cdef uint32_t nic
+    cdef int got, at
+    cdef uint64_t place
+    loop.now = monotonic()
+    loop.housekeeping = loop.now + IDLE
+    poll_bell(loop)
+    for nic in range(loop.count):
+        for at in range(PORTS):
+            poll_port(loop, nic, at)
+    while not load_acquire(&loop.stopping):
+        got = epoll_wait(loop.epoll, ready, READY, time_to_wait(loop))
+        loop.now = monotonic()
+        store(&loop.beat, loop.beat + 1)
+        for at in range(got):
+            place = ready[at].data.u64
+            if place == loop.count * PORTS:
+                take_commands(loop)
+            else:
+                loop.nics[place // PORTS].plugs[place % PORTS].ready = True
+        for nic in range(loop.count):
+            serve_nic(loop, nic)
+        if loop.now >= loop.housekeeping:
+            keep_house(loop)
+
+
+cdef int time_to_wait(Loop *loop) noexcept nogil:
+    """Milliseconds to the nearest deadline, rounded up; 0 where a port is known to have more."""
+    cdef int64_t until = loop.housekeeping
+    cdef uint32_t nic
+    cdef int which
+    for nic in range(loop.count):
+        until = min(until, loop.nics[nic].deadline)
+        for which in range(PORTS):
+            if loop.nics[nic].plugs[which].ready and is_open(&loop.nics[nic], which):
+                return 0
+    return <int>max((until - loop.now + MILLISECOND - 1) // MILLISECOND, 0)
+
+
+cdef bint is_open(Nic *nic, int which) noexcept nogil:
+    """The guests are not read while what they said before still waits for the uplink: a slow peer slows them down."""
+    return which == UPLINK or not port_waits(&nic.plugs[<int>UPLINK].port)
+
+
+# Ports.
+
+cdef void serve_nic(Loop *loop, uint32_t number) noexcept nogil:
+    cdef Nic *nic = &loop.nics[number]
+    cdef int which, round
+    for which in range(PORTS):
+        if nic.plugs[which].interest & EPOLLOUT and port_waits(&nic.plugs[which].port):
+            send(loop, number, which, NULL, 0)
+        for round in range(ROUNDS):
+            if not nic.plugs[which].ready or not is_open(nic, which):
+                break
+            nic.stirred = True
+            take_batch(loop, number, which)
+    if nic.stirred or loop.now >= nic.deadline:
+        nic.stirred = False
+        nic.deadline = core_tick(nic.core, loop.now)
+        send_outs(loop, number)
+    for which in range(PORTS):
+        poll_port(loop, number, which)
+    report(loop, number)
+
+
+cdef void take_batch(Loop *loop, uint32_t number, int which) noexcept nogil:
+    """Read a batch from a port and take it all the way."""
+    cdef Plug *plug = &loop.nics[number].plugs[which]
+    cdef int error = port_receive(&plug.port, loop.batch)
+    plug.ready = loop.batch.more
+    if loop.batch.count:
+        heal(plug)
+        judge(loop, number, which, 0, loop.batch.count)
+    if error:
+        fail(loop, number, which, error)
+
+
+cdef void judge(Loop *loop, uint32_t number, int which, uint32_t first, uint32_t end) noexcept nogil:
+    """Give a part of the batch to the comparator and send what comes out."""
+    cdef Nic *nic = &loop.nics[number]
+    cdef Frame *frames = loop.batch.frames
+    cdef uint32_t at
+    if which == UPLINK:
+        mirror(loop, number, first, end)
+    else:
+        for at in range(first, end):
+            if which == PRIMARY:
+                core_primary(nic.core, frames[at].base, frames[at].size, loop.now)
+            else:
+                core_secondary(nic.core, frames[at].base, frames[at].size, loop.now)
+    send_outs(loop, number)
+
+
+cdef void mirror(Loop *loop, uint32_t number, uint32_t first, uint32_t end) noexcept nogil:
+    """Clients' frames: to the PVM as they are, then to the SVM as the comparator rewrites them."""
+    cdef Nic *nic = &loop.nics[number]
+    cdef Plug *copies = &nic.plugs[<int>SECONDARY]
+    cdef Frame *frames = loop.batch.frames
+    cdef uint32_t at
+    if core_counts(nic.core).mode != M_FAILED_OVER:
+        send(loop, number, PRIMARY, frames + first, end - first)
+    for at in range(first, end):
+        if core_uplink(nic.core, frames[at].base, frames[at].size, loop.now):
+            copies.outgoing[copies.count] = frames[at]
+            copies.count += 1
+    send(loop, number, SECONDARY, copies.outgoing, copies.count)
+    copies.count = 0
+
+
+cdef void send_outs(Loop *loop, uint32_t number) noexcept nogil:
+    """Send what came out of the comparator: in order for each port, a batch at a time."""
+    cdef Nic *nic = &loop.nics[number]
+    cdef uint32_t count, at
+    cdef int which
+    cdef Plug *plug
+    cdef Out *outs = core_outs(nic.core, &count)
+    for at in range(count):
+        which = <int>outs[at].port
+        plug = &nic.plugs[which]
+        plug.outgoing[plug.count].base = outs[at].base
+        plug.outgoing[plug.count].size = outs[at].size
+        plug.count += 1
+        if plug.count == BATCH:
+            send(loop, number, which, plug.outgoing, plug.count)
+            plug.count = 0
+    for which in range(PORTS):
+        plug = &nic.plugs[which]
+        if plug.count:
+            send(loop, number, which, plug.outgoing, plug.count)
+            plug.count = 0
+    core_sent(nic.core)
+
+
+cdef void send(Loop *loop, uint32_t number, int which, Frame *frames, uint32_t count) noexcept nogil:
+    cdef Plug *plug = &loop.nics[number].plugs[which]
+    cdef uint64_t sent = plug.port.sent
+    cdef int error
+    error = port_send(&plug.port, frames, count)
+    if error:
+        fail(loop, number, which, error)
+    elif plug.port.sent != sent:
+        heal(plug)
+
+
+# Ports that fail.
+
+cdef void fail(Loop *loop, uint32_t number, int which, int error) noexcept nogil:
+    cdef Plug *plug = &loop.nics[number].plugs[which]
+    if plug.fault != error:
+        plug.fault = error
+        plug.untold = True
+    plug.ready = False
+    if plug.retry <= loop.now:
+        plug.retry = loop.now + IDLE
+
+
+cdef void heal(Plug *plug) noexcept nogil:
+    if plug.fault:
+        plug.fault = 0
+        plug.untold = True
+        plug.retry = 0
+
+
+cdef void poll_port(Loop *loop, uint32_t number, int which) noexcept nogil:
+    """Let epoll know what is wanted of a port now; a system call only where that has changed."""
+    cdef Nic *nic = &loop.nics[number]
+    cdef Plug *plug = &nic.plugs[which]
+    cdef epoll_event event
+    cdef int fd = -1
+    memset(&event, 0, sizeof(event))
+    event.data.u64 = <uint64_t>number * PORTS + <uint64_t>which
+    event.events = (EPOLLIN if is_open(nic, which) else 0) | (EPOLLOUT if port_waits(&plug.port) else 0)
+    if event.events and loop.now >= plug.retry:  # epoll would go on telling of a hang-up that nobody asked for
+        fd = plug.port.fd
+    if fd != plug.polled:
+        if plug.polled >= 0:
+            epoll_ctl(loop.epoll, EPOLL_CTL_DEL, plug.polled, NULL)
+        plug.polled = -1
+        plug.interest = 0
+        if fd >= 0 and epoll_ctl(loop.epoll, EPOLL_CTL_ADD, fd, &event) == 0:
+            plug.polled = fd
+            plug.interest = event.events
+            plug.ready = True
+        elif fd >= 0:
+            fail(loop, number, which, c.errno)
+    elif fd >= 0 and plug.interest != event.events:
+        epoll_ctl(loop.epoll, EPOLL_CTL_MOD, fd, &event)
+        plug.interest = event.events
+
+
+cdef void poll_bell(Loop *loop) noexcept nogil:
+    cdef epoll_event event
+    memset(&event, 0, sizeof(event))
+    event.events = EPOLLIN
+    event.data.u64 = <uint64_t>loop.count * PORTS
+    epoll_ctl(loop.epoll, EPOLL_CTL_ADD, loop.commands.bell, &event)
+
+
+cdef void keep_house(Loop *loop) noexcept nogil:
+    cdef uint32_t nic
+    cdef int which
+    loop.housekeeping = loop.now + IDLE
+    for nic in range(loop.count):
+        for which in range(PORTS):
+            port_count_overruns(&loop.nics[nic].plugs[which].port)
+            if loop.nics[nic].plugs[which].fault and port_gone(&loop.nics[nic].plugs[which].port):
+                fail(loop, nic, which, c.ENODEV)
+        loop.nics[nic].stirred = True
+
+
+# Reports.
+
+cdef void report(Loop *loop, uint32_t number) noexcept nogil:
+    """Put on the ring of events what there is to say; what finds no room is said later."""
+    cdef Nic *nic = &loop.nics[number]
+    cdef Event *event
+    cdef int which
+    nic.exhausted |= core_exhausted(nic.core)
+    while ring_room(&loop.events) > RESERVED:
+        event = <Event *>ring_vacant(&loop.events)
+        event.nic = number
+        event.time = loop.now
+        if core_divergence(nic.core, &event.diverged):
+            event.kind = E_DIVERGED
+        elif nic.exhausted:
+            event.kind = E_EXHAUSTED
+            for which in range(DROPS):
+                if nic.exhausted & (<uint32_t>1 << which):
+                    event.code = which
+            nic.exhausted &= ~(<uint32_t>1 << event.code)
+        else:
+            for which in range(PORTS):
+                if nic.plugs[which].untold:
+                    event.kind = E_FAULT
+                    event.code = which
+                    event.error = nic.plugs[which].fault
+                    nic.plugs[which].untold = False
+                    break
+            else:
+                return
+        ring_publish(&loop.events)
+
+
+# Commands.
+
+cdef void take_commands(Loop *loop) noexcept nogil:
+    cdef Command *command
+    cdef Event *done
+    cdef uint32_t nic
+    ring_silence(&loop.commands)
+    while True:
+        command = <Command *>ring_oldest(&loop.commands)
+        if command == NULL:
+            return
+        done = <Event *>ring_vacant(&loop.events)  # never NULL: its reader has fewer commands on the way
+        done.kind = E_DONE
+        done.late = False
+        if command.kind == C_WORD:
+            for nic in range(loop.count):
+                done.late |= apply_word(loop, nic, <Word><int>command.code, command.stamp)
+        elif command.kind == C_CALL:
+            for nic in range(loop.count):
+                command.call(loop.nics[nic].core, nic, command.argument)
+                loop.nics[nic].stirred = True
+        else:
+            attach(loop, command.code // PORTS, command.code % PORTS, command.fd)
+        done.command = command[0]
+        ring_give_back(&loop.commands)
+        ring_publish(&loop.events)
+
+
+cdef bint apply_word(Loop *loop, uint32_t number, Word word, int64_t stamp) noexcept nogil:
+    """Apply a checkpoint word to one NIC; true: frames from after `stamp` had already been judged."""
+    cdef Nic *nic = &loop.nics[number]
+    cdef bint late = False
+    if word == W_SVM_STOP:
+        late = drain(loop, number, SECONDARY, word, stamp)
+    elif word == W_PVM_STOP:
+        late = drain(loop, number, PRIMARY, word, stamp)
+    else:
+        core_word(nic.core, word, loop.now)
+        send_outs(loop, number)
+    nic.stirred = True
+    return late
+
+
+cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp) noexcept nogil:
+    """Judge what a guest said before it stopped, apply the word, then judge the rest of what was read.
+
+    A port with timestamps is read up to the first frame that is younger than the stop. The others are read until
+    they are empty: a stopped guest says nothing, so what is there is old.
+    """
+    cdef Plug *plug = &loop.nics[number].plugs[which]
+    cdef Frame *frames = loop.batch.frames
+    cdef uint32_t at, round
+    cdef int error = 0
+    cdef bint late = stamp != 0 and plug.port.newest > stamp
+    if stamp == 0:
+        stamp = realtime()
+    loop.batch.count = 0
+    at = 0
+    for round in range(DRAIN):
+        error = port_receive(&plug.port, loop.batch)
+        at = 0
+        while at < loop.batch.count and frames[at].stamp <= stamp:
+            at += 1
+        if at < loop.batch.count:
+            break
+        judge(loop, number, which, 0, at)
+        if error or (not loop.batch.more and loop.batch.count == 0):
+            break
+    if at == loop.batch.count:
+        core_word(loop.nics[number].core, word, loop.now)
+        send_outs(loop, number)
+    else:
+        judge(loop, number, which, 0, at)
+        core_word(loop.nics[number].core, word, loop.now)
+        send_outs(loop, number)
+        judge(loop, number, which, at, loop.batch.count)
+    plug.ready = loop.batch.more
+    if error:
+        fail(loop, number, which, error)
+    return late
+
+
+cdef int64_t realtime() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_REALTIME, &now)
+    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
+
+
+cdef void attach(Loop *loop, uint32_t number, int which, int fd) noexcept nogil:
+    cdef Plug *plug = &loop.nics[number].plugs[which]
+    if plug.polled >= 0:
+        epoll_ctl(loop.epoll, EPOLL_CTL_DEL, plug.polled, NULL)
+    plug.polled = -1
+    plug.retry = 0
+    plug.fault = 0
+    plug.untold = False
+    port_attach(&plug.port, fd)
+    loop.nics[number].stirred = True
+    poll_port(loop, number, which)

@@ -1,0 +1,97 @@
+"""What passes between the control plane and the engine: plain values, no references into the data path."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal, NamedTuple
+
+from colo_proxy.words import Drop, FlowInfo, Mode, Port, Reason
+
+PROTOCOLS = ("tcp", "udp", "icmp", "other")
+
+
+class Word(IntEnum):
+    """A checkpoint word for all NICs (docs/comparison.md, section 6); values as in comparator.pxd."""
+
+    HOLD = 0
+    UNPROTECT = 1
+    SVM_STOP = 2
+    PVM_STOP = 3
+    COMMIT = 4
+    ABORT = 5
+    FAILOVER = 6
+    SVM_LOADED = 8
+
+
+class PortSpec(NamedTuple):
+    """An open descriptor that becomes a port; ports.pxd says what it must be.
+
+    The descriptor stays its opener's, who keeps it open while the engine has it. `fd` may be -1 for a stream that
+    has no peer yet. `vnet`: the stream carries virtio-net headers (a TAP and a packet socket always do).
+    """
+
+    fd: int
+    kind: Literal["tap", "packet", "stream"]
+    name: str
+    vnet: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The command of this ticket has been applied to all NICs.
+
+    `late`: a frame that the kernel stamped after the command's `stamp_ns` had already been judged, as one from before
+    the stop. `flows`: the answer to `request_flows`.
+    """
+
+    ticket: int
+    late: bool = False
+    flows: tuple[FlowInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PortFault:
+    """A port has failed, or (`errno` 0) works again. Each change is reported once.
+
+    ENETDOWN: the interface is down. ENODEV, EBADFD: it has been removed; attach another. Of a stream, whose
+    descriptor the engine has shut down and does not use any more: ENOTCONN: the peer closed the connection;
+    EMSGSIZE, EPROTO: it sent a length that no frame can have; others as the system says.
+    """
+
+    nic: int
+    port: Port
+    errno: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortCounters:
+    """Counted since the engine was made. Bytes count from the Ethernet header."""
+
+    name: str
+    received: int
+    received_bytes: int
+    sent: int
+    sent_bytes: int
+    overruns: int  # frames that the kernel dropped because they were not read in time
+    dropped: dict[Drop, int]
+    fault: int  # errno, 0: none
+
+
+@dataclass(frozen=True, slots=True)
+class NicCounters:
+    """One NIC's counters and gauges. Words are read one by one: two of them may be a packet apart."""
+
+    ports: tuple[PortCounters, PortCounters, PortCounters]  # by Port
+    released: int  # frames of the PVM (after a failover the SVM) that left
+    released_bytes: int
+    divergences: dict[tuple[Reason, str], int]  # by reason and protocol: tcp, udp, icmp, other
+    dropped: dict[Drop, int]  # by the comparator; what ports drop is in their counters
+    mode: Mode
+    held_frames: int
+    held_bytes: int
+    flows: int
+    hold_buckets: tuple[
+        int, ...
+    ]  # of frames that left: bucket k held for less than 2**k microseconds, no lower one
+    hold_sum_ns: int
+    timeout_ns: int  # in force now

@@ -1,0 +1,43 @@
+"""Neighbours seen on the uplink: IP address to MAC, from ARP (RFC 826) and neighbour discovery (RFC 4861).
+
+The SVM may ask for a neighbour that the PVM knows already. Nobody outside would answer, since the SVM's
+frames never leave; so the proxy answers from what it has seen.
+
+A direct-mapped table of constant size, filed by a hash of VLAN and address: a new neighbour takes the
+place of the one that lies in its slot. Hostile ARP can push others out, which costs a checkpoint, never a
+release.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from colo_proxy.datapath.wire cimport Packet
+
+cdef enum:
+    NEIGHBOURS = 4096  # a power of two
+    NEIGHBOUR_FRAME = 128  # room for any answer, the virtio-net header included
+
+cdef enum Router:
+    # An advertisement has to say whether its sender is a router, and a host that hears "no" gives up its
+    # default route (RFC 4861, 7.2.5): as long as it is not known, nothing is answered.
+    ROUTER_UNKNOWN = 0
+    ROUTER_NO = 1
+    ROUTER_YES = 2
+
+cdef struct Neighbour:
+    uint8_t[16] address
+    uint32_t vlan
+    uint8_t version  # 4 or 6; 0: the slot is empty
+    uint8_t router  # of IPv6: a Router
+    uint8_t[6] mac
+
+cdef struct Neighbours:
+    Neighbour[NEIGHBOURS] slots
+
+cdef Neighbours *neighbours_new() except NULL
+cdef void neighbours_free(Neighbours *table) noexcept nogil
+# Learn from a housekeeping frame of the uplink.
+cdef void neighbours_learn(Neighbours *table, const Packet *p, const uint8_t *base) noexcept nogil
+# If the frame is the SVM's question for a known neighbour, write the answer, virtio-net header first, to
+# `into`. Returns its size, 0 if there is no answer.
+cdef uint32_t neighbours_answer(Neighbours *table, const Packet *p, const uint8_t *base, uint8_t *into,
+                                uint32_t room) noexcept nogil

@@ -1,0 +1,55 @@
+"""Policies: an ordered list of rules that say of a flow whether it is compared, bypassed or dropped.
+
+The first rule that matches wins. Rules are checked (`PolicyRule`) and compiled to a flat array
+(`PolicyTable`) once; the data path walks it and counts each rule's hits.
+"""
+
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from colo_proxy.datapath.key cimport Key
+
+cdef enum Action:
+    P_DEFAULT = 0  # no rule matches: the caller's default
+    P_COMPARE = 1
+    P_BYPASS = 2
+    P_DROP = 3
+
+cdef struct Net:
+    uint8_t[16] address
+    uint8_t version  # 0: any
+    uint8_t bits
+
+cdef struct Ports:
+    uint16_t low
+    uint16_t high
+    uint8_t set  # 0: any, and flows without ports too
+
+cdef struct Rule:
+    uint64_t hits
+    uint32_t action
+    int32_t proto  # -1: any
+    int32_t ethertype  # -1: any
+    uint32_t vlan  # as in Key, of the bits of vlan_mask
+    uint32_t vlan_mask
+    Net either  # the VM's end or the other
+    Net local
+    Net remote
+    Ports either_ports
+    Ports local_ports
+    Ports remote_ports
+
+cdef struct Policies:
+    uint32_t count
+    Rule *rules
+
+# `policies` may be NULL: no rules.
+cdef Action policy_match(Policies *policies, const Key *key) noexcept nogil
+
+cdef class PolicyRule:
+    cdef Rule rule
+    cdef readonly dict match
+    cdef readonly str action
+
+cdef class PolicyTable:
+    cdef Policies *policies  # lives as long as the table
+    cdef readonly tuple rules

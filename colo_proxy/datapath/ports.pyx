@@ -1,0 +1,364 @@
+# See ports.pxd for what a port is and what its descriptor must be.
+
+from libc cimport errno as c
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+from posix.stdlib cimport posix_memalign
+
+import os
+
+from colo_proxy.datapath.kernel cimport (
+    CLOCK_MONOTONIC,
+    IFF_NO_PI,
+    IFF_TAP,
+    IFF_VNET_HDR,
+    PACKET_AUXDATA,
+    PACKET_IGNORE_OUTGOING,
+    PACKET_VNET_HDR,
+    POLLOUT,
+    SO_DOMAIN,
+    SO_TIMESTAMPNS,
+    SO_TYPE,
+    SOCK_STREAM,
+    SOL_PACKET,
+    SOL_SOCKET,
+    TUNGETIFF,
+    TUNGETVNETHDRSZ,
+    clock_gettime,
+    getsockopt,
+    ifreq,
+    ioctl,
+    nanosleep,
+    poll,
+    pollfd,
+    socklen_t,
+    timespec,
+)
+from colo_proxy.datapath.ports_packet cimport (
+    packet_count_overruns,
+    packet_gone,
+    packet_receive,
+    packet_scratch_free,
+    packet_scratch_new,
+    packet_send,
+)
+from colo_proxy.datapath.ports_stream cimport (
+    stream_attach,
+    stream_free,
+    stream_new,
+    stream_receive,
+    stream_send,
+    stream_waits,
+)
+from colo_proxy.datapath.ports_tap cimport tap_receive, tap_send
+from colo_proxy.datapath.wire cimport MAX_FRAME, VNET
+from colo_proxy.datapath.words cimport D_OVERSIZED, D_SEND, D_TRUNCATED, DROPS
+
+cdef enum:
+    ETHERNET = 14
+    NEEDS_CSUM = 1  # virtio 1.2, 5.1.6
+    # A slot of the arena: headroom, header, frame, and a byte to tell a longer frame by. An odd number of cache
+    # lines, so that the slots' first lines do not all fall into one set of the cache.
+    SLOT = MAX_FRAME + 192
+
+
+cdef int64_t monotonic() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
+
+
+# Batches.
+
+cdef Batch *batch_new() except NULL:
+    cdef Batch *batch = <Batch *>calloc(1, sizeof(Batch))
+    if batch == NULL:
+        raise MemoryError
+    if posix_memalign(<void **>&batch.arena, 64, <size_t>BATCH * SLOT) != 0:
+        free(batch)
+        raise MemoryError
+    batch.scratch = packet_scratch_new(batch.arena + HEADROOM, SLOT)
+    if batch.scratch == NULL:
+        batch_free(batch)
+        raise MemoryError
+    return batch
+
+
+cdef void batch_free(Batch *batch) noexcept nogil:
+    if batch != NULL:
+        packet_scratch_free(batch.scratch)
+        free(batch.arena)
+        free(batch)
+
+
+cdef uint8_t *next_slot(Batch *batch) noexcept nogil:
+    """Room for one more header and frame, VNET + MAX_FRAME + 1 bytes; the batch must not be full."""
+    return batch.arena + <size_t>batch.count * SLOT + HEADROOM
+
+
+cdef bint take_frame(Port *port, Batch *batch, uint8_t *base, int64_t size, int64_t stamp) noexcept nogil:
+    """Add what was received at `base` to the batch, if it is a frame at all; otherwise it is counted as dropped."""
+    cdef Frame *frame = &batch.frames[batch.count]
+    if size > VNET + MAX_FRAME:
+        port.dropped[<int>D_OVERSIZED] += 1
+        return False
+    if size < VNET + ETHERNET:
+        port.dropped[<int>D_TRUNCATED] += 1
+        return False
+    base[0] &= NEEDS_CSUM
+    frame.base = base
+    frame.size = <uint32_t>size
+    frame.stamp = stamp
+    if stamp > port.newest:
+        port.newest = stamp
+    batch.count += 1
+    port.received += 1
+    port.received_bytes += <uint32_t>size - VNET
+    return True
+
+
+# The one shape.
+
+cdef int port_receive(Port *port, Batch *batch) noexcept nogil:
+    batch.count = 0
+    batch.more = False
+    if port.fd < 0:
+        return 0
+    if port.kind == P_PACKET:
+        return packet_receive(port, batch)
+    if port.kind == P_TAP:
+        return tap_receive(port, batch)
+    return stream_receive(port, batch)
+
+
+cdef int port_send(Port *port, Frame *frames, uint32_t count) noexcept nogil:
+    if port.kind == P_STREAM:
+        return stream_send(port, frames, count)
+    if port.fd < 0:
+        drop_unsent(port, frames, count, 0)
+        return 0
+    if port.kind == P_PACKET:
+        return packet_send(port, frames, count)
+    return tap_send(port, frames, count)
+
+
+cdef bint port_waits(const Port *port) noexcept nogil:
+    return port.stream != NULL and stream_waits(port.stream)
+
+
+cdef void port_count_overruns(Port *port) noexcept nogil:
+    if port.kind == P_PACKET and port.fd >= 0:
+        packet_count_overruns(port)
+
+
+cdef bint port_gone(const Port *port) noexcept nogil:
+    return port.kind == P_PACKET and port.fd >= 0 and packet_gone(port)
+
+
+# Sending: what may go wrong, once for all kinds.
+
+cdef bint is_full(int error) noexcept nogil:
+    """The device or its queue is full for now. A packet socket says ENOBUFS when the device dropped the frame."""
+    return error == c.EAGAIN or error == c.ENOBUFS or error == c.ENOMEM
+
+
+cdef bint is_frames_fault(int error) noexcept nogil:
+    """This frame cannot go (longer than the MTU, a header that contradicts it), but others can."""
+    return error == c.EMSGSIZE or error == c.EINVAL
+
+
+cdef void count_sent(Port *port, const Frame *frame) noexcept nogil:
+    port.sent += 1
+    port.sent_bytes += frame.size - VNET
+    port.stalled = False
+
+
+cdef void drop_unsent(Port *port, const Frame *frames, uint32_t count, int error) noexcept nogil:
+    port.dropped[<int>D_OVERSIZED if error == c.EMSGSIZE else <int>D_SEND] += count
+
+
+cdef bint wait_for_room(Port *port, int error, int64_t *deadline) noexcept nogil:
+    """Patience is spent once a stall: a device that stays full must not slow down everything else."""
+    cdef pollfd which
+    cdef timespec nap
+    cdef int64_t now
+    if not port.patient or port.stalled:
+        return False
+    now = monotonic()
+    if deadline[0] == 0:
+        deadline[0] = now + PATIENCE
+    if now >= deadline[0]:
+        port.stalled = True
+        return False
+    if error == c.EAGAIN:
+        which.fd = port.fd
+        which.events = POLLOUT
+        which.revents = 0
+        poll(&which, 1, <int>((deadline[0] - now) // 1000000) + 1)
+    else:  # the socket is writable, it is the device that is not: there is nothing to wait for but time
+        nap.tv_sec = 0
+        nap.tv_nsec = 100000
+        nanosleep(&nap, NULL)
+    return True
+
+
+# Opening.
+
+cdef int option(int fd, int level, int name) except? -1:
+    cdef int value = 0
+    cdef socklen_t size = sizeof(value)
+    if getsockopt(fd, level, name, &value, &size) < 0:
+        raise OSError(c.errno, f"descriptor {fd}: {os.strerror(c.errno)}")
+    return value
+
+
+cdef int check(PortKind kind, int fd) except -1:
+    """Refuse a descriptor that would misbehave later, where nobody would see it."""
+    cdef ifreq interface
+    cdef int size = 0
+    if os.get_blocking(fd):
+        raise ValueError(f"descriptor {fd} is in blocking mode")
+    if kind == P_PACKET:
+        for level, name, label in (
+            (SOL_PACKET, PACKET_VNET_HDR, "PACKET_VNET_HDR"),
+            (SOL_PACKET, PACKET_AUXDATA, "PACKET_AUXDATA"),
+            (SOL_PACKET, PACKET_IGNORE_OUTGOING, "PACKET_IGNORE_OUTGOING"),
+            (SOL_SOCKET, SO_TIMESTAMPNS, "SO_TIMESTAMPNS"),
+        ):
+            if option(fd, level, name) != 1:
+                raise ValueError(f"packet socket {fd} has no {label}")
+    elif kind == P_TAP:
+        memset(&interface, 0, sizeof(interface))
+        if ioctl(fd, TUNGETIFF, &interface) < 0 or ioctl(fd, TUNGETVNETHDRSZ, &size) < 0:
+            raise OSError(c.errno, f"descriptor {fd} is no TAP: {os.strerror(c.errno)}")
+        for bit, label in ((IFF_TAP, "IFF_TAP"), (IFF_NO_PI, "IFF_NO_PI"), (IFF_VNET_HDR, "IFF_VNET_HDR")):
+            if not interface.ifr_flags & bit:
+                raise ValueError(f"TAP {fd} has no {label}")
+        if size != VNET:
+            raise ValueError(f"TAP {fd} has virtio-net headers of {size} bytes, not {VNET}")
+    elif option(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM:
+        raise ValueError(f"socket {fd} is no stream")
+    return 0
+
+
+cdef int port_open(Port *port, PortKind kind, int fd, bint vnet) except -1:
+    if fd >= 0:
+        check(kind, fd)
+    elif kind != P_STREAM:
+        raise ValueError("only a stream port can be without a descriptor")
+    memset(port, 0, sizeof(Port))
+    if kind == P_STREAM:
+        port.stream = stream_new(vnet)
+        if port.stream == NULL:
+            raise MemoryError
+    port.kind = kind
+    port.fd = fd
+    return 0
+
+
+cdef int port_attach(Port *port, int fd) noexcept nogil:
+    if port.stream != NULL:
+        stream_attach(port)
+    port.fd = fd
+    port.stalled = False
+    return 0
+
+
+cdef void port_close(Port *port) noexcept nogil:
+    """Forget the descriptor and free what belongs to the port."""
+    port.fd = -1
+    stream_free(port.stream)
+    port.stream = NULL
+
+
+# For Python.
+
+KINDS = {"packet": P_PACKET, "tap": P_TAP, "stream": P_STREAM}
+
+
+cdef class PortIO:
+    """One port by itself, for tools and tests: the same code as in the engine, a list of frames at a time."""
+
+    cdef Port port
+    cdef Batch *batch
+
+    def __cinit__(self, spec, *, patient=False, keep=False):
+        port_open(&self.port, <PortKind><int>KINDS[spec.kind], spec.fd, spec.vnet)
+        self.port.patient = patient
+        self.port.keep = keep
+        self.batch = batch_new()
+
+    def __dealloc__(self):
+        port_close(&self.port)
+        batch_free(self.batch)
+
+    def receive(self):
+        """Return [(virtio-net header, frame, kernel timestamp)] and the errno of a fault, or 0."""
+        cdef int fault
+        cdef Frame *frame
+        cdef uint32_t at
+        with nogil:
+            fault = port_receive(&self.port, self.batch)
+        frames = []
+        for at in range(self.batch.count):
+            frame = &self.batch.frames[at]
+            frames.append((
+                frame.base[:VNET], (frame.base + VNET)[:frame.size - VNET], frame.stamp,
+            ))
+        return frames, fault
+
+    def send(self, frames):
+        """Send [(virtio-net header, frame)], 64 at most; return the errno of a fault, or 0."""
+        cdef Frame[BATCH] batch
+        cdef uint32_t count = 0
+        cdef const uint8_t[::1] header, data
+        if len(frames) > BATCH:
+            raise ValueError(f"{len(frames)} frames are more than a batch of {BATCH}")
+        for vnet, frame in frames:
+            header = vnet
+            data = frame
+            if len(header) != VNET or not 0 < len(data) <= MAX_FRAME:
+                raise ValueError(f"a header of {len(header)} and a frame of {len(data)} bytes")
+            batch[count].base = self.batch.arena + <size_t>count * SLOT + HEADROOM
+            batch[count].size = VNET + <uint32_t>len(data)
+            batch[count].stamp = 0
+            memcpy(batch[count].base, &header[0], VNET)
+            memcpy(batch[count].base + VNET, &data[0], len(data))
+            count += 1
+        with nogil:
+            fault = port_send(&self.port, &batch[0], count)
+        return fault
+
+    def flush(self):
+        """Try to send what waits; return the errno of a fault, or 0."""
+        with nogil:
+            fault = port_send(&self.port, NULL, 0)
+        return fault
+
+    def attach(self, int fd):
+        """Take another descriptor, -1 for none."""
+        if fd >= 0:
+            check(self.port.kind, fd)
+        port_attach(&self.port, fd)
+
+    @property
+    def fd(self):
+        return self.port.fd
+
+    @property
+    def waits(self):
+        """Whether frames wait for the socket."""
+        return bool(port_waits(&self.port))
+
+    @property
+    def counters(self):
+        port_count_overruns(&self.port)
+        return {
+            "received": self.port.received,
+            "received_bytes": self.port.received_bytes,
+            "sent": self.port.sent,
+            "sent_bytes": self.port.sent_bytes,
+            "overruns": self.port.overruns,
+            "dropped": [self.port.dropped[at] for at in range(<int>DROPS)],
+        }

@@ -1,0 +1,289 @@
+# See ports_stream.pxd.
+
+from libc cimport errno as c
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memmove, memset
+
+from colo_proxy.datapath.kernel cimport (
+    MSG_DONTWAIT,
+    MSG_NOSIGNAL,
+    SHUT_RDWR,
+    iovec,
+    msghdr,
+    recv,
+    send,
+    sendmsg,
+    shutdown,
+)
+from colo_proxy.datapath.ports cimport (
+    BATCH,
+    Batch,
+    Frame,
+    Port,
+    count_sent,
+    drop_unsent,
+    is_full,
+    next_slot,
+    take_frame,
+    wait_for_room,
+)
+from colo_proxy.datapath.wire cimport MAX_FRAME, VNET, get32, put32
+from colo_proxy.datapath.words cimport D_OVERSIZED, D_SEND, D_TRUNCATED
+
+cdef enum:
+    LENGTH = 4
+    # QEMU's headers have 10, 12 (mergeable buffers) or 20 bytes (hash report); the first 10 are the same in all.
+    MAX_VNET = 64
+    INTO = 262144  # bytes asked of the socket at a time; more than the longest frame on the wire
+    OUT = 8388608  # what waits for a slow peer: two batches of super-frames. Pages are touched when they are needed
+    PREFIX = 2 * LENGTH + MAX_VNET
+
+
+cdef Stream *stream_new(bint vnet) noexcept nogil:
+    cdef Stream *stream = <Stream *>calloc(1, sizeof(Stream))
+    if stream == NULL:
+        return NULL
+    stream.vnet = vnet
+    stream.vnet_size = VNET
+    stream.into = <uint8_t *>malloc(INTO)
+    stream.out = <uint8_t *>malloc(OUT)
+    if stream.into == NULL or stream.out == NULL:
+        stream_free(stream)
+        return NULL
+    return stream
+
+
+cdef void stream_free(Stream *stream) noexcept nogil:
+    if stream != NULL:
+        free(stream.into)
+        free(stream.out)
+        free(stream)
+
+
+cdef void stream_attach(Port *port) noexcept nogil:
+    cdef Stream *stream = port.stream
+    stream.into_first = 0
+    stream.into_end = 0
+    stream.out_sent = 0
+    if not port.keep:
+        while stream_waits(stream):
+            port.dropped[<int>D_SEND] += 1
+            forget_first(stream)
+
+
+cdef int give_up(Port *port, int error) noexcept nogil:
+    """End the connection, so that the peer notices too; the descriptor's owner closes it."""
+    shutdown(port.fd, SHUT_RDWR)
+    port.fd = -1
+    return error
+
+
+# Reading.
+
+cdef int stream_receive(Port *port, Batch *batch) noexcept nogil:
+    cdef Stream *stream = port.stream
+    cdef ssize_t got
+    cdef int error = take_frames(port, batch)
+    if error:
+        return give_up(port, error)
+    if batch.count == BATCH:
+        batch.more = True
+        return 0
+    # What is left is the beginning of one frame.
+    if stream.into_first:
+        memmove(stream.into, stream.into + stream.into_first, stream.into_end - stream.into_first)
+        stream.into_end -= stream.into_first
+        stream.into_first = 0
+    got = recv(port.fd, stream.into + stream.into_end, INTO - stream.into_end, MSG_DONTWAIT)
+    if got == 0:
+        return give_up(port, c.ENOTCONN)
+    if got < 0:
+        if c.errno == c.EINTR or is_full(c.errno):
+            return 0
+        return give_up(port, c.errno)
+    stream.into_end += <uint32_t>got
+    error = take_frames(port, batch)
+    if error:
+        return give_up(port, error)
+    batch.more = batch.count == BATCH or stream.into_end == INTO
+    return 0
+
+
+cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
+    """Copy whole frames out of `into` until the batch is full; return the errno of a peer that makes no sense."""
+    cdef Stream *stream = port.stream
+    cdef uint8_t *at
+    cdef uint8_t *slot
+    cdef uint32_t have, size, head, vnet
+    while batch.count < BATCH:
+        at = stream.into + stream.into_first
+        have = stream.into_end - stream.into_first
+        head = 2 * LENGTH if stream.vnet else LENGTH
+        if have < LENGTH:
+            break
+        size = get32(at)
+        if size > MAX_FRAME + (MAX_VNET if stream.vnet else 0):
+            port.dropped[<int>D_OVERSIZED] += 1
+            return c.EMSGSIZE
+        if have < head:
+            break
+        vnet = get32(at + LENGTH) if stream.vnet else 0
+        if vnet > size or vnet > MAX_VNET or 0 < vnet < VNET:
+            port.dropped[<int>D_TRUNCATED] += 1
+            return c.EPROTO
+        if have < head + size:
+            break
+        stream.into_first += head + size
+        if vnet:
+            stream.vnet_size = vnet
+        if size - vnet > MAX_FRAME:
+            port.dropped[<int>D_OVERSIZED] += 1
+            continue
+        slot = next_slot(batch)
+        if vnet:
+            memcpy(slot, at + head, VNET)
+        else:
+            memset(slot, 0, VNET)
+        memcpy(slot + VNET, at + head + vnet, size - vnet)
+        take_frame(port, batch, slot, VNET + <int64_t>(size - vnet), 0)
+    if stream.into_first == stream.into_end:
+        stream.into_first = 0
+        stream.into_end = 0
+    return 0
+
+
+# Writing.
+
+cdef bint stream_waits(const Stream *stream) noexcept nogil:
+    return stream.out_end > stream.out_first
+
+
+cdef uint32_t write_prefix(const Stream *stream, uint8_t *into, const Frame *frame) noexcept nogil:
+    """Write what goes in front of the Ethernet header; return its length."""
+    cdef uint32_t size = frame.size - VNET
+    if not stream.vnet:
+        put32(into, size)
+        return LENGTH
+    put32(into, size + stream.vnet_size)
+    put32(into + LENGTH, stream.vnet_size)
+    memcpy(into + 2 * LENGTH, frame.base, VNET)
+    memset(into + 2 * LENGTH + VNET, 0, stream.vnet_size - VNET)
+    return 2 * LENGTH + stream.vnet_size
+
+
+cdef int stream_send(Port *port, Frame *frames, uint32_t count) noexcept nogil:
+    cdef Stream *stream = port.stream
+    cdef int64_t deadline = 0
+    cdef uint32_t done = 0
+    cdef int error = 0
+    if port.fd >= 0:
+        error = flush_out(port, &deadline)
+        while not error and not stream_waits(stream) and done < count:
+            error = send_some(port, frames, &done, count, &deadline)
+        if error:
+            give_up(port, error)
+    if port.fd >= 0 or port.keep:
+        while done < count and wait_in_out(port, &frames[done], 0):
+            done += 1
+    drop_unsent(port, frames + done, count - done, 0)
+    return error
+
+
+cdef int send_some(Port *port, Frame *frames, uint32_t *done, uint32_t count, int64_t *deadline) noexcept nogil:
+    """Send up to a batch from frames[done]. The rest of a frame that went in part waits in `out`, and then out it goes."""
+    cdef uint8_t[BATCH][PREFIX] prefixes
+    cdef iovec[2 * BATCH] parts
+    cdef msghdr message
+    cdef Stream *stream = port.stream
+    cdef uint32_t chunk = min(count - done[0], <uint32_t>BATCH)
+    cdef uint32_t at
+    cdef size_t wire
+    cdef ssize_t sent
+    for at in range(chunk):
+        parts[2 * at].iov_base = prefixes[at]
+        parts[2 * at].iov_len = write_prefix(stream, prefixes[at], &frames[done[0] + at])
+        parts[2 * at + 1].iov_base = frames[done[0] + at].base + VNET
+        parts[2 * at + 1].iov_len = frames[done[0] + at].size - VNET
+    memset(&message, 0, sizeof(message))
+    message.msg_iov = parts
+    message.msg_iovlen = 2 * chunk
+    sent = sendmsg(port.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+    if sent < 0:
+        if c.errno == c.EINTR:
+            return 0
+        if not is_full(c.errno):
+            return c.errno
+        if not wait_for_room(port, c.errno, deadline):
+            if not wait_in_out(port, &frames[done[0]], 0):  # `out` is empty: there is room
+                return c.ENOMEM
+            done[0] += 1
+        return 0
+    for at in range(chunk):
+        wire = parts[2 * at].iov_len + parts[2 * at + 1].iov_len
+        if <size_t>sent < wire:
+            break
+        sent -= <ssize_t>wire
+        count_sent(port, &frames[done[0]])
+        done[0] += 1
+    else:
+        return 0
+    if sent > 0:
+        port.stalled = False
+        wait_in_out(port, &frames[done[0]], <uint32_t>sent)
+        done[0] += 1
+    return flush_out(port, deadline)
+
+
+cdef bint wait_in_out(Port *port, const Frame *frame, uint32_t sent) noexcept nogil:
+    """Put a frame behind what waits, `sent` bytes of it being on their way; false: there is no room."""
+    cdef Stream *stream = port.stream
+    cdef uint32_t size = frame.size + PREFIX
+    cdef uint32_t head
+    if OUT - stream.out_end < size and stream.out_first:
+        memmove(stream.out, stream.out + stream.out_first, stream.out_end - stream.out_first)
+        stream.out_end -= stream.out_first
+        stream.out_first = 0
+    if OUT - stream.out_end < size:
+        return False
+    if not stream_waits(stream):
+        stream.out_sent = sent
+    head = write_prefix(stream, stream.out + stream.out_end, frame)
+    memcpy(stream.out + stream.out_end + head, frame.base + VNET, frame.size - VNET)
+    stream.out_end += head + frame.size - VNET
+    return True
+
+
+cdef void forget_first(Stream *stream) noexcept nogil:
+    stream.out_first += LENGTH + (LENGTH if stream.vnet else 0) + get32(stream.out + stream.out_first)
+    stream.out_sent = 0
+    if stream.out_first == stream.out_end:
+        stream.out_first = 0
+        stream.out_end = 0
+
+
+cdef int flush_out(Port *port, int64_t *deadline) noexcept nogil:
+    """Send what waits, as far as the socket takes it and patience lasts."""
+    cdef Stream *stream = port.stream
+    cdef ssize_t sent
+    cdef uint32_t left, head
+    while stream_waits(stream):
+        sent = send(port.fd, stream.out + stream.out_first + stream.out_sent,
+                    stream.out_end - stream.out_first - stream.out_sent, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if sent < 0:
+            if c.errno == c.EINTR or (is_full(c.errno) and wait_for_room(port, c.errno, deadline)):
+                continue
+            return 0 if is_full(c.errno) else c.errno
+        stream.out_sent += <uint32_t>sent
+        port.stalled = False
+        while stream_waits(stream):
+            head = LENGTH + (LENGTH if stream.vnet else 0)
+            left = head + get32(stream.out + stream.out_first)
+            if stream.out_sent < left:
+                break
+            sent = stream.out_sent - left
+            port.sent += 1
+            port.sent_bytes += left - head - (get32(stream.out + stream.out_first + LENGTH) if stream.vnet else 0)
+            forget_first(stream)
+            stream.out_sent = <uint32_t>sent
+    return 0

@@ -1,0 +1,140 @@
+"""The reference for what is not TCP: docs/comparison.md, sections 4 and 5."""
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from models.packets import Packet, ip, parse
+
+
+@dataclass
+class Entry:
+    """A datagram of the SVM that no datagram of the PVM has used yet."""
+
+    packet: Packet
+    frames: list[bytes]
+    time: int
+    number: int
+
+
+@dataclass
+class DatagramFlow:
+    """One flow's unmatched SVM datagrams. (The PVM's are in the oracle's list of held frames.)"""
+
+    key: tuple[object, ...]
+    unmatched: list[Entry] = field(default_factory=list)
+    expected: list[bytes] = field(default_factory=list)  # copies of what left without them
+    matched: int = 0  # payload bytes matched so far
+    blocked: bool = False
+    reported: bool = False
+
+    def take(self, packet: Packet) -> bool:
+        """Use up an equal datagram of the SVM, if there is one."""
+        for entry in self.unmatched:
+            if equal_form(entry.packet) == equal_form(packet):
+                self.unmatched.remove(entry)
+                return True
+        return False
+
+    def keep(self, packet: Packet, frames: list[bytes], now: int, number: int) -> None:
+        """Keep a datagram of the SVM until the PVM says the same."""
+        self.unmatched.append(Entry(packet, frames, now, number))
+
+    def expected_late(self, packet: Packet) -> bool:
+        """Is this the late copy of a datagram that already left?"""
+        if equal_form(packet) in self.expected:
+            self.expected.remove(equal_form(packet))
+            return True
+        return False
+
+
+def equal_form(packet: Packet | None) -> bytes:
+    """What must be equal (D2): all above layer 2 without padding, IPv4 ID and header checksum blanked."""
+    assert packet is not None
+    data = packet.frame[packet.l3 : packet.end]
+    if packet.kind != "ether" and data[0] >> 4 == 4:
+        return data[:4] + b"\0\0" + data[6:10] + b"\0\0" + data[12:]
+    return data
+
+
+def payload_of(packet: Packet) -> bytes:
+    """What `stream_offset` counts (D3)."""
+    if packet.kind == "udp":
+        return packet.payload
+    return packet.frame[packet.l4 : packet.end]
+
+
+def describe_difference(one: Packet | None, other: Packet | None) -> int:
+    """The index of the first payload byte that differs; 0 where only a header does."""
+    assert one is not None
+    assert other is not None
+    a, b = payload_of(one), payload_of(other)
+    for at, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return at
+    return min(len(a), len(b)) if len(a) != len(b) else 0
+
+
+@dataclass
+class Whole:
+    """A reassembled datagram, and the frames that brought it."""
+
+    packet: Packet
+    frames: list[bytes]
+
+
+class Reassembly:
+    """Fragments of one side, by the datagram they belong to (F1, F2)."""
+
+    def __init__(self) -> None:
+        self.parts: dict[tuple[object, ...], list[tuple[Packet, bytes, int, int]]] = {}
+
+    def add(self, packet: Packet, frame: bytes, now: int, number: int = 0) -> Whole | None:
+        """Add a fragment; the datagram when that was the last one missing."""
+        key = (*packet.flow(True), packet.fragment_id)
+        parts = self.parts.setdefault(key, [])
+        parts.append((packet, frame, now, number))
+        data = _joined([part for part, _, _, _ in parts])
+        if data is None:
+            return None
+        del self.parts[key]
+        first = next(part for part, _, _, _ in parts if part.fragment_offset == 0)
+        return Whole(_rebuilt(first, data), [each for _, each, _, _ in parts])
+
+    def stale(self, before: int) -> list[tuple[int, tuple[object, ...]]]:
+        """Datagrams whose first fragment came at or before this time and that are not complete."""
+        return [(parts[0][2], key) for key, parts in self.parts.items() if parts[0][2] <= before]
+
+    def remove(self, key: tuple[object, ...]) -> list[bytes]:
+        """Take out the fragments of one datagram."""
+        return [frame for _, frame, _, _ in self.parts.pop(key)]
+
+    def remove_all(self) -> list[tuple[int, bytes]]:
+        """Take out everything, with the order of arrival."""
+        found = [(number, frame) for parts in self.parts.values() for _, frame, _, number in parts]
+        self.parts.clear()
+        return found
+
+    def drop(self, before: int) -> None:
+        """Forget what stayed incomplete."""
+        for _, key in self.stale(before):
+            del self.parts[key]
+
+
+def _joined(parts: list[Packet]) -> bytes | None:
+    """The data of the fragments if they are complete and neither overlap nor contradict (F2)."""
+    ordered = sorted(parts, key=lambda part: part.fragment_offset)
+    if len(parts) > 64 or sum(not part.more for part in parts) != 1 or ordered[-1].more:
+        return None
+    data = b""
+    for part in ordered:
+        if part.fragment_offset != len(data):
+            return None
+        data += part.frame[part.l4 : part.end]
+    return data if len(data) <= 65535 else None
+
+
+def _rebuilt(first: Packet, data: bytes) -> Packet:
+    """The datagram as if it had never been cut, without extension headers."""
+    source, target = (str(ip_address(each)) for each in (first.source, first.target))
+    ttl = first.frame[first.l3 + (8 if len(first.source) == 4 else 7)]
+    return parse(first.frame[: first.l3] + ip(source, target, first.protocol, data, ttl=ttl))

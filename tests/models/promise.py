@@ -1,0 +1,182 @@
+"""The promise alone, checked after the fact: nothing was released that the SVM had not made.
+
+Written apart from the oracle, and simpler: it knows nothing of order, timeouts, windows or
+divergences. It keeps, for each flow, the set of all that the SVM has *made*: pairs (place in the
+stream, byte), the marks SYN, FIN and RST, the highest acknowledgement, and a list of datagrams. A
+commit adds all that the PVM had said before its stop. Each released frame must be made of these.
+"""
+
+from collections import defaultdict
+
+from models.datagrams import Reassembly, equal_form
+from models.packets import ACK, FIN, RST, SYN, Packet, parse
+
+from colo_proxy.words import Frame, Port
+
+
+class PromiseBroken(AssertionError):
+    """A client was told something that would be lost with the PVM."""
+
+
+class Made:
+    """What one guest has said on all flows, in one epoch."""
+
+    def __init__(self) -> None:
+        self.first: dict[object, list[int]] = defaultdict(list)  # flow -> its ISNs, in order
+        # flow -> (incarnation, place, byte or mark)
+        self.marks: dict[object, set[tuple[int, object, object]]] = defaultdict(set)
+        self.acks: dict[object, list[int]] = defaultdict(list)
+        self.datagrams: dict[object, list[bytes]] = defaultdict(list)
+        self.fragments = Reassembly()
+
+    def say(self, frame: bytes, ports: dict[object, int]) -> None:
+        """A guest says this frame. `ports` maps (flow of the SVM) to the port it has on the PVM."""
+        packet = parse(frame)
+        if packet.kind == "fragment":
+            whole = self.fragments.add(packet, frame, 0)
+            if whole is None:
+                return
+            packet = whole.packet
+        flow = packet.flow(True)
+        flow = (*flow[:4], ports.get(flow, flow[4]), *flow[5:])
+        if packet.kind != "tcp":
+            self.datagrams[flow].append(equal_form(packet))
+            return
+        if packet.flags & SYN and (not self.first[flow] or self.first[flow][-1] != packet.seq):
+            self.first[flow].append(packet.seq)
+        number = len(self.first[flow])
+        base = self.first[flow][-1] if number else 0
+        self.marks[flow].update((number, *mark) for mark in marks(packet, base))
+        if packet.flags & ACK:
+            self.acks[flow].append(packet.ack)
+
+    def copy(self) -> "Made":
+        """As much again, to go on from."""
+        other = Made()
+        other.first.update({flow: list(isns) for flow, isns in self.first.items()})
+        other.marks.update({flow: set(places) for flow, places in self.marks.items()})
+        other.acks.update({flow: list(acks) for flow, acks in self.acks.items()})
+        other.datagrams.update({flow: list(each) for flow, each in self.datagrams.items()})
+        return other
+
+    def fill_holes(self) -> None:
+        """Between the first and the last byte that a guest showed lies nothing that its state does not hold.
+
+        A segment that was lost in front of the proxy is in the guest's send queue, and goes with its
+        state to the SVM. Such places get the mark `None`: any byte.
+        """
+        for places in self.marks.values():
+            for number in {number for number, _, _ in places}:
+                shown = {place for n, place, _ in places if n == number and isinstance(place, int)}
+                if shown:
+                    one = next(iter(shown))
+                    away = [(place - one + 2**31) % 2**32 - 2**31 for place in shown]
+                    span = {(one + step) % 2**32 for step in range(min(away), max(away))}
+                    places |= {(number, place, None) for place in span - shown}
+
+
+def marks(packet: Packet, base: int) -> set[tuple[object, object]]:
+    """What a segment puts where, places counted from `base`."""
+    place = (packet.seq - base) % 2**32
+    found: set[tuple[object, object]] = set()
+    if packet.flags & RST:
+        return {("anywhere", "RST")}
+    if packet.flags & SYN:
+        found.add((place, "SYN"))
+        place += 1
+    found |= {((place + i) % 2**32, byte) for i, byte in enumerate(packet.payload)}
+    if packet.flags & FIN:
+        found.add(((place + len(packet.payload)) % 2**32, "FIN"))
+    return found
+
+
+class Promise:
+    """Fed each event and then what came out of it; raises `PromiseBroken`."""
+
+    def __init__(self) -> None:
+        self.pvm, self.svm = Made(), Made()
+        self.svm_after_stop: list[bytes] = []  # said in the epoch that the next commit begins
+        self.pvm_after_stop: list[bytes] = []
+        self.pieces = Reassembly()  # fragments released
+        self.released: dict[object, list[bytes]] = defaultdict(list)
+        self.stopped = {"svm": False, "pvm": False}
+        self.passing = self.holding = self.failed_over = False
+        self.ports: dict[object, int] = {}  # for guests that open connections from different ports
+
+    def event(self, kind: str, frame: bytes | None = None) -> None:
+        """What the comparator is told."""
+        if kind == "primary" and frame is not None:
+            if self.stopped["pvm"]:
+                self.pvm_after_stop.append(frame)
+            else:
+                self.pvm.say(frame, {})
+        elif kind == "secondary" and frame is not None:
+            if self.stopped["svm"]:
+                self.svm_after_stop.append(frame)
+            elif self.failed_over or not (self.holding or self.passing):
+                self.svm.say(frame, self.ports)
+        elif kind in ("svm_stop", "pvm_stop"):
+            self.stopped[kind[:3]] = True
+            if kind == "svm_stop":
+                self.svm_after_stop = []
+        elif kind == "commit":
+            self._commit()
+        elif kind in ("abort", "hold", "unprotect"):
+            self._resume()
+            self.holding, self.passing = kind != "unprotect", kind == "unprotect"
+            self.ports = {}
+        elif kind == "failover":
+            self.failed_over, self.holding, self.passing = True, False, False
+
+    def _commit(self) -> None:
+        """The SVM has made all that the PVM said before its stop, and what it has said since its own."""
+        self.svm, self.ports = self.pvm.copy(), {}
+        self.svm.fill_holes()
+        for frame in self.svm_after_stop:
+            self.svm.say(frame, {})
+        self.holding = self.passing = False
+        self._resume()
+
+    def _resume(self) -> None:
+        self.stopped = {"svm": False, "pvm": False}
+        for frame in self.pvm_after_stop:
+            self.pvm.say(frame, {})
+        self.svm_after_stop, self.pvm_after_stop = [], []
+
+    def check(self, item: object) -> None:
+        """Something came out."""
+        if not isinstance(item, Frame) or item.port != Port.UPLINK or self.passing:
+            return
+        packet = parse(item.data)
+        if packet.kind == "fragment":
+            whole = self.pieces.add(packet, item.data, 0)
+            if whole is None:
+                return
+            packet = whole.packet
+        if packet.kind == "house":
+            return
+        if self.holding:
+            raise PromiseBroken(f"released while all output is held: {item.data.hex()}")
+        if self.failed_over:
+            return  # the SVM's own output: what it makes is what clients get
+        flow = packet.flow(True)
+        if packet.kind == "tcp":
+            self._check_segment(packet, flow)
+            return
+        form = equal_form(packet)
+        self.released[flow].append(form)
+        if self.svm.datagrams[flow].count(form) < self.released[flow].count(form):
+            raise PromiseBroken(f"a datagram that the SVM did not send: {item.data.hex()}")
+
+    def _check_segment(self, packet: Packet, flow: object) -> None:
+        made = self.svm.marks[flow]
+        bases = enumerate([0, *self.pvm.first[flow]])  # mid-stream, then each incarnation
+
+        def fits(number: int, base: int) -> bool:
+            said = marks(packet, base)
+            return all({(number, place, what), (number, place, None)} & made for place, what in said)
+
+        if not any(fits(number, base) for number, base in bases):
+            raise PromiseBroken(f"bytes or flags that the SVM did not make: {packet}")
+        if packet.flags & ACK and not any((ack - packet.ack) % 2**32 < 2**31 for ack in self.svm.acks[flow]):
+            raise PromiseBroken(f"an acknowledgement that the SVM did not make: {packet}")

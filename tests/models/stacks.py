@@ -1,0 +1,409 @@
+"""Conversations of two guests that serve the same streams, each in its own way.
+
+`conversations()` is a hypothesis strategy of `Scenario`s. A scenario is played by a small simulation
+in which one seeded random generator decides everything: the PVM and the SVM have the same bytes to
+say, their own ISNs, timestamp clocks and IP IDs, cut the stream differently, repeat themselves,
+acknowledge at their own pace, and what they send is lost or reordered before it is seen. A
+checkpoint copies the PVM's state over the SVM's, as the VMM would. The result is a list of `Event`s
+in which nothing is left to chance, so that a failing one can be cut down.
+"""
+
+import copy
+import random
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from hypothesis import strategies as st
+
+from models.packets import ACK, FIN, PSH, RST, SYN, URG, ethernet, ip, tcp, udp
+
+VM = {False: "192.0.2.2", True: "2001:db8::2"}
+CLIENT = {False: "192.0.2.1", True: "2001:db8::1"}
+OPENINGS = ("client", "vm", "vm-other-port", "simultaneous", "midstream")
+DIFFERENCES = ("", "", "", "flip", "tail", "extra", "syn-options", "rst-for-fin")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One call of a comparator's method at a time in nanoseconds."""
+
+    kind: str
+    now: int
+    frame: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a simulation is to contain. Everything else follows from the seed."""
+
+    seed: int
+    connections: int = 1
+    opening: str = "client"
+    difference: str = ""
+    checkpoints: bool = False
+    failover: bool = False
+    datagrams: bool = False
+    fragments: bool = False
+    disorder: bool = False
+    bulk: bool = False
+    urgent: bool = False
+    reuse: bool = False
+    ipv6: bool = False
+    vlans: int = 0
+    steps: int = 60
+    observe: bool = False
+
+
+def conversations() -> st.SearchStrategy[Scenario]:
+    """Scenarios of all kinds."""
+    return st.builds(
+        Scenario,
+        seed=st.integers(0, 2**32),
+        connections=st.sampled_from((1, 1, 1, 2, 0)),
+        opening=st.sampled_from(OPENINGS),
+        difference=st.sampled_from(DIFFERENCES),
+        checkpoints=st.booleans(),
+        failover=st.sampled_from((False, False, False, True)),
+        datagrams=st.sampled_from((False, False, True)),
+        fragments=st.booleans(),
+        disorder=st.booleans(),
+        bulk=st.sampled_from((False, False, False, False, True)),
+        urgent=st.sampled_from((False, False, False, True)),
+        reuse=st.sampled_from((False, False, True)),
+        ipv6=st.booleans(),
+        vlans=st.integers(0, 2),
+        steps=st.integers(4, 120),
+        observe=st.sampled_from((False, False, False, True)),
+    )
+
+
+@dataclass
+class Line:
+    """One guest's end of one TCP connection: what a checkpoint copies."""
+
+    isn: int
+    clock: int
+    sport: int
+    dport: int
+    incarnation: int = 0
+    opened: bool = False
+    answered: bool = False  # a SYN/ACK was sent after a SYN (simultaneous open)
+    sent: int = 1  # the next position to send
+    acked: int = 1  # what this guest acknowledges, counted from the client's ISN
+    window: int = 20000
+    closed: bool = False
+    lost: list[tuple[int, int]] = field(default_factory=list)
+    difference: str = ""
+
+
+@dataclass
+class Guest:
+    """One guest: its connections, how far it is in each datagram flow, and the wire in front of it."""
+
+    lines: list[Line]
+    style: str
+    said: list[int]
+    ident: int
+    queue: list[bytes] = field(default_factory=list)
+
+
+class Simulation:
+    """Plays one scenario; `events()` gives the list."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.of = scenario
+        self.random = random.Random(scenario.seed)
+        self.now = 1_000_000
+        self.events: list[Event] = []
+        self.client_isn = [self._isn() for _ in range(8)]
+        self.client_sent = [1] * 8
+        self.length = self.random.choice((0, 1, 10, 500, 3000, 120_000 if scenario.bulk else 1500))
+        self.scale = self.random.choice((None, 0, 2, 7))
+        self.stamps = self.random.random() < 0.5
+        self.differs_at = self.random.randint(1, max(self.length, 1))
+        self.vlans = tuple(self.random.randint(1, 4000) for _ in range(scenario.vlans))
+        flows = 2 if scenario.datagrams else 0
+        self.datagrams = [[self._datagram() for _ in range(12)] for _ in range(flows)]
+        lines = [Line(self._isn(), 1000, 80, 40000 + i) for i in range(scenario.connections)]
+        if scenario.opening in ("vm", "vm-other-port"):
+            lines = [Line(self._isn(), 1000, 33000 + i, 443 + i) for i in range(scenario.connections)]
+        styles = ["tiny", "mss", "mixed", "super"] if scenario.bulk else ["mss", "mixed", "mixed"]
+        if self.length <= 500:
+            styles.append("tiny")
+        self.p = Guest(lines, self.random.choice(styles if self.length < 5000 else ["super"]), [0] * flows, 7)
+        self.s = Guest(copy.deepcopy(lines), self.random.choice(styles), [0] * flows, 9000)
+        for line in self.s.lines:
+            line.difference = scenario.difference
+            if scenario.opening != "midstream":
+                line.isn, line.clock = self._isn(), 900_000
+            if scenario.opening == "vm-other-port":
+                line.sport += 1000
+        if scenario.opening == "midstream":
+            for line in (*self.p.lines, *self.s.lines):
+                line.opened = line.answered = True
+
+    def _isn(self) -> int:
+        return self.random.choice((self.random.randrange(2**32), 2**32 - self.random.randrange(3000)))
+
+    def _datagram(self) -> tuple[str, bytes]:
+        kind = self.random.choice(("udp", "udp", "icmp", "gre"))
+        return kind, self.random.randbytes(self.random.choice((0, 1, 8, 40, 300)))
+
+    # -------------------------------------------------------------- the schedule
+
+    def run(self) -> list[Event]:
+        """The whole conversation."""
+        for _ in range(self.of.steps):
+            self._pass()
+            chosen = self.random.random()
+            if chosen < 0.42:
+                self._step(self.p, "primary")
+            elif chosen < 0.84:
+                self._step(self.s, "secondary")
+            elif chosen < 0.92:
+                self._client()
+            elif chosen < 0.96 and self.of.checkpoints and not self.of.observe:
+                if self._checkpoint():
+                    break
+            else:
+                self.now += self.random.choice(
+                    (300_000,) * 4 + (5_300_001,) * 4 + (1_200_000_003, 3_000_000_007)
+                )
+                self._event("tick")
+        self._deliver(self.p, "primary", everything=True)
+        self._deliver(self.s, "secondary", everything=True)
+        if self.of.failover and not self.of.observe:
+            self._event("failover")
+            for _ in range(6):
+                self._step(self.s, "secondary")
+            self._deliver(self.s, "secondary", everything=True)
+        elif self.of.observe or self.random.random() < 0.3:
+            self._event("finish")
+        return self.events
+
+    def ports(self) -> dict[object, int]:
+        """The flows of the SVM whose source port is another one than on the PVM, and that port."""
+        six, found = self.of.ipv6, {}
+        for p, s in zip(self.p.lines, self.s.lines, strict=True):
+            local, remote = ip_address(VM[six]).packed, ip_address(CLIENT[six]).packed
+            found["tcp", 6, self.vlans, local, s.sport, remote, s.dport] = p.sport
+        return found
+
+    def _pass(self) -> None:
+        self.now += self.random.choice((1_003, 40_009, 220_007))
+
+    def _event(self, kind: str, frame: bytes | None = None) -> None:
+        self.now += 1_001
+        self.events.append(Event(kind, self.now, frame))
+
+    def _deliver(self, guest: Guest, side: str, everything: bool = False) -> None:
+        """The wire between guest and proxy: in order, or a little out of it."""
+        while guest.queue and (everything or len(guest.queue) > 2 or self.random.random() < 0.7):
+            at = self.random.randrange(min(3, len(guest.queue))) if self.of.disorder else 0
+            self._event(side, guest.queue.pop(at))
+
+    def _client(self) -> None:
+        """Some client sends more."""
+        if self.of.connections:
+            at = self.random.randrange(self.of.connections)
+            self.client_sent[at] += self.random.choice((1, 100, 1400))
+
+    def _checkpoint(self) -> bool:
+        """All that a VMM may do; True if it ended in a failover."""
+        if self.random.random() < 0.15:
+            self._event(self.random.choice(("hold", "unprotect")))
+            for _ in range(self.random.randrange(4)):
+                self._step(self.p, "primary")
+                self._step(self.s, "secondary")
+        self._deliver(self.s, "secondary", everything=True)
+        self._event("svm_stop")
+        for _ in range(self.random.randrange(3)):
+            self._step(self.p, "primary")
+        self._deliver(self.p, "primary", everything=True)
+        self._event("pvm_stop")
+        before = copy.deepcopy(self.s)
+        style, ident = self.s.style, self.s.ident
+        self.s = copy.deepcopy(self.p)
+        self.s.style, self.s.ident, self.s.queue = style, ident, []
+        for _ in range(self.random.randrange(4)):
+            self._pass()
+            self._step(self.s, "secondary")
+            if self.random.random() < 0.3:
+                self._step(self.p, "primary")
+        ending = self.random.random()
+        if ending < 0.15:
+            self._event("abort")
+            self.s = before
+        elif ending < 0.2 and self.of.failover:
+            self._event("failover")
+            for _ in range(4):
+                self._step(self.s, "secondary")
+            return True
+        else:
+            self._event("commit")
+        return False
+
+    # -------------------------------------------------------------- what a guest says
+
+    def _step(self, guest: Guest, side: str) -> None:
+        flows = len(guest.said)
+        if flows and (not guest.lines or self.random.random() < 0.4):
+            self._say_datagram(guest, self.random.randrange(flows))
+        elif guest.lines:
+            at = self.random.randrange(len(guest.lines))
+            self._say_segment(guest, at, guest.lines[at])
+        self._deliver(guest, side)
+
+    def _say_datagram(self, guest: Guest, flow: int) -> None:
+        at = guest.said[flow]
+        if at == len(self.datagrams[flow]):
+            return
+        guest.said[flow] += 1
+        guest.ident = (guest.ident + 1) % 2**16
+        kind, data = self.datagrams[flow][at]
+        here, there = VM[self.of.ipv6], CLIENT[self.of.ipv6]
+        if self.random.random() < 0.02:
+            return  # lost for good
+        if guest is self.s and self.of.difference == "flip" and data and self.random.random() < 0.1:
+            data = bytes([data[0] ^ 1]) + data[1:]
+        if kind == "udp":
+            packet = udp((here, 53 + flow), (there, 5000), data, ident=guest.ident)
+        elif kind == "icmp":
+            packet = ip(here, there, 58 if self.of.ipv6 else 1, b"\x81\0\0\0" + data, ident=guest.ident)
+        else:
+            packet = ip(here, there, 47, data, ident=guest.ident)
+        if self.of.fragments and not self.of.ipv6 and len(packet) > 60 and self.random.random() < 0.5:
+            guest.queue += [self._ether(piece) for piece in self._cut(packet)]
+        else:
+            guest.queue.append(self._ether(packet))
+
+    def _cut(self, packet: bytes) -> list[bytes]:
+        """IPv4 fragments of a datagram."""
+        data, at, pieces = packet[20:], 0, []
+        while at < len(data):
+            size = 8 * self.random.randint(1, 20)
+            more = 0x2000 if at + size < len(data) else 0
+            ident = int.from_bytes(packet[4:6])
+            addresses = [".".join(map(str, packet[i : i + 4])) for i in (12, 16)]
+            pieces.append(
+                ip(*addresses, packet[9], data[at : at + size], ident=ident, fragment=at // 8 | more)
+            )
+            at += size
+        if self.of.disorder:
+            self.random.shuffle(pieces)
+        return pieces
+
+    def _say_segment(self, guest: Guest, number: int, line: Line) -> None:
+        if not line.opened:
+            self._open(guest, number, line)
+            return
+        if self.of.opening in ("vm", "vm-other-port", "simultaneous") and not line.answered:
+            line.answered = True
+            if self.of.opening == "simultaneous":
+                self._send(guest, number, line, 0, b"", SYN | ACK)
+                return
+        if self.random.random() < 0.5:
+            line.acked = min(self.client_sent[number], line.acked + self.random.choice((1, 100, 1400, 9000)))
+        if self.random.random() < 0.2:
+            line.window = self.random.choice((0, 1, 500, 20000, 65535))
+        chosen = self.random.random()
+        end = self._end(line)
+        if line.lost and chosen < 0.4:
+            at, length = line.lost.pop(0)
+            self._send_data(guest, number, line, at, length)
+        elif chosen < 0.15 or (line.closed and chosen < 0.8):
+            again = 1 if chosen > 0.05 else self.random.choice((2, 3))
+            for _ in range(again):  # an acknowledgement, or duplicates of one
+                self._send(guest, number, line, line.sent - (chosen < 0.02), b"", ACK)
+        elif chosen < 0.22 and line.sent > 1:
+            at = self.random.randint(max(1, line.sent - 3000), line.sent)
+            self._send_data(guest, number, line, at, self.random.randint(0, 2000))
+        elif line.sent < end:
+            self._send_data(guest, number, line, line.sent, self._size(guest))
+        elif not line.closed and self.random.random() < 0.4:
+            self._close(guest, number, line)
+        elif line.closed and self.of.reuse and line.incarnation < 3 and not self.of.disorder:
+            line.incarnation += 1
+            fresh = Line(self._isn(), line.clock, line.sport, line.dport, line.incarnation)
+            guest.lines[number] = fresh
+
+    def _open(self, guest: Guest, number: int, line: Line) -> None:
+        self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
+        flags = SYN if self.of.opening in ("vm", "vm-other-port", "simultaneous") else SYN | ACK
+        self._send(guest, number, line, 0, b"", flags)
+        self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
+        line.opened = True
+
+    def _close(self, guest: Guest, number: int, line: Line) -> None:
+        line.closed = True
+        kind = (self.of.seed + line.incarnation) % 4
+        if line.difference == "rst-for-fin":
+            kind = 3 if kind == 0 else 0
+        if kind < 3:
+            data = self._bytes(line, line.sent - 1, 1) if kind == 2 and line.sent > 1 else b""
+            self._send(guest, number, line, line.sent - len(data), data, FIN | ACK)
+            line.sent += 1
+        else:
+            self._send(guest, number, line, line.sent, b"", RST | (ACK if self.of.seed & 1 else 0))
+
+    def _end(self, line: Line) -> int:
+        """One past the last byte that this guest has to say."""
+        end = self.length + 1
+        if line.difference == "tail":
+            return min(end, self.differs_at)
+        return end + 10 if line.difference == "extra" else end
+
+    def _size(self, guest: Guest) -> int:
+        return {
+            "tiny": self.random.randint(1, 8),
+            "mss": 536,
+            "mixed": self.random.choice((1, 100, 536, 1460, 2920)),
+            "super": self.random.choice((1460, 30_000, 65_000)),
+        }[guest.style]
+
+    def _bytes(self, line: Line, at: int, length: int) -> bytes:
+        data = bytearray((n * 7 + n // 251 + line.incarnation) % 251 for n in range(at, at + length))
+        if line.difference == "flip" and at <= self.differs_at < at + length:
+            data[self.differs_at - at] ^= 0x55
+        return bytes(data)
+
+    def _send_data(self, guest: Guest, number: int, line: Line, at: int, length: int) -> None:
+        length = max(0, min(length, self._end(line) - at, max(line.sent, at + length) - at))
+        if line.closed:
+            length = max(0, min(length, line.sent - 1 - at))
+        line.sent = max(line.sent, at + length)
+        flags = ACK | (PSH if self.random.random() < 0.3 else 0)
+        if self.random.random() < 0.08 and length:
+            line.lost.append((at, length))
+            return
+        self._send(guest, number, line, at, self._bytes(line, at, length), flags)
+
+    def _send(self, guest: Guest, number: int, line: Line, at: int, data: bytes, flags: int) -> None:
+        options = b""
+        if flags & SYN:
+            mss = 1400 if line.difference == "syn-options" else 1460
+            options = b"\x02\x04" + mss.to_bytes(2) + b"\x04\x02"
+            options += b"" if self.scale is None else b"\x03\x03" + bytes([self.scale])
+        if self.stamps:
+            options += b"\x08\x0a" + ((line.clock + self.now // 1_000_000) % 2**32).to_bytes(4) + bytes(4)
+        urgent = 0
+        if self.of.urgent and not flags & (SYN | RST) and at < 301 and self.length > 400:
+            flags, urgent = flags | URG, 301 - at  # URG stays on until the pointer is reached (RFC 6093)
+        guest.ident = (guest.ident + 1) % 2**16
+        segment = tcp(
+            (VM[self.of.ipv6], line.sport),
+            (CLIENT[self.of.ipv6], line.dport),
+            seq=line.isn + at,
+            ack=self.client_isn[number] + line.incarnation * 77_777 + line.acked if flags & ACK else 0,
+            flags=flags,
+            window=line.window,
+            options=options,
+            payload=data,
+            urgent=urgent,
+            ident=guest.ident,
+        )
+        guest.queue.append(self._ether(segment))
+
+    def _ether(self, packet: bytes) -> bytes:
+        pad = max(0, 46 - len(packet)) if self.random.random() < 0.5 else 0
+        return ethernet(packet, 0x86DD if self.of.ipv6 else 0x0800, vlans=self.vlans, pad=pad)

@@ -1,0 +1,333 @@
+"""The reference for TCP: docs/comparison.md, section 3, one TCP flow at a time.
+
+Each side of a connection is a `Side`: a dictionary from stream position to what stands there (a
+byte, the SYN with its options, or the FIN). Position 0 is the side's own SYN, so the two streams
+line up without an offset being computed. A connection caught in mid-stream has no SYN: both sides
+count from the first sequence number seen.
+"""
+
+from dataclasses import dataclass, field
+
+from models.packets import ACK, FIN, RST, SYN, URG, Packet, with_tcp
+
+Value = int | str | tuple[object, ...]  # a byte, "FIN", or ("SYN", options that bind)
+
+
+def near(number: int, reference: int) -> int:
+    """The integer closest to `reference` that equals `number` modulo 2**32."""
+    return reference + (number - reference + 2**31) % 2**32 - 2**31
+
+
+@dataclass
+class Side:
+    """All that one guest has said on one connection and that is not agreed yet."""
+
+    base: int | None = None  # the sequence number of position 0
+    syn: tuple[object, ...] | None = None
+    timestamp: int | None = None  # of the SYN
+    said: dict[int, Value] = field(default_factory=dict)
+    when: dict[int, int] = field(default_factory=dict)
+    end: int | None = None  # one past the last position shown
+    ack: int | None = None  # the highest acknowledgement made
+    edge: int | None = None  # the furthest right edge of the window offered
+    raw: int = 0  # the window that came with the highest acknowledgement, as it stood in the header
+    urgent: set[int] = field(default_factory=set)
+    reset: bool = False
+
+    @property
+    def scale(self) -> int | None:
+        """The window scale; None if the SYN was not seen, or it had no such option and so 0 is right."""
+        return None if self.syn is None else self.syn[2] or 0  # type: ignore[return-value]
+
+
+@dataclass
+class Held:
+    """A frame of the PVM that waits (any protocol), or the acknowledgement it still owes (kind `owed`)."""
+
+    number: int  # order of arrival
+    frame: bytes
+    time: int
+    flow: object
+    kind: str = "data"  # data, ack, rst, owed; datagram, fragments
+    segment: Packet | None = None
+    connection: "Connection | None" = None
+    position: int | None = None
+    ack: int | None = None
+    duplicate: bool = False
+    frames: list[bytes] = field(default_factory=list)  # the fragments, where it came in some
+
+
+class Connection:
+    """One incarnation of a flow: the PVM's stream and the SVM's."""
+
+    def __init__(self) -> None:
+        self.p, self.s = Side(), Side()
+        self.low: int | None = None  # the agreed range is [low, matched)
+        self.matched = 0
+        self.acks: list[tuple[int, int]] = []  # (order of arrival, acknowledgement) of the PVM's segments
+        self.last: tuple[int, int] | None = None  # acknowledgement and window of the PVM's previous segment
+        self.told: int | None = None  # the highest acknowledgement that clients have been told
+        self.told_edge: int | None = None
+        self.reset_at: int | None = None  # the position of the PVM's last RST
+
+    # -------------------------------------------------------------- places
+
+    @property
+    def midstream(self) -> bool:
+        return self.p.syn is None and self.s.syn is None
+
+    def place(self, side: Side, segment: Packet) -> int | None:
+        """The position of the segment's first sequence number; None if the side's numbers are unknown."""
+        other = self.s if side is self.p else self.p
+        if side.base is None:
+            if segment.flags & SYN:
+                side.base = segment.seq
+            elif other.syn is None:
+                side.base = segment.seq if other.base is None else other.base
+            else:
+                return None
+        return near(segment.seq - side.base, self.matched)
+
+    def ack_of(self, segment: Packet) -> int | None:
+        """The acknowledgement as a plain integer that grows across 2**32; None without the ACK flag."""
+        if not segment.flags & ACK:
+            return None
+        known = [ack for ack in (self.p.ack, self.s.ack) if ack is not None]
+        return near(segment.ack, known[0]) if known else segment.ack
+
+    @staticmethod
+    def values(segment: Packet, position: int) -> list[tuple[int, Value]]:
+        """What the segment puts at which position (a RST puts nothing anywhere)."""
+        if segment.flags & RST:
+            return []
+        found: list[tuple[int, Value]] = []
+        if segment.flags & SYN:
+            found.append((position, syn_options(segment)))
+            position += 1
+        found += [(position + i, byte) for i, byte in enumerate(segment.payload)]
+        if segment.flags & FIN:
+            found.append((position + len(segment.payload), "FIN"))
+        return found
+
+    # -------------------------------------------------------------- listening
+
+    def hear(self, side: Side, segment: Packet, now: int) -> tuple[str, int] | None:
+        """Take in a segment; returns (reason, position) if it shows a divergence."""
+        mine = side is self.p
+        ack = self.ack_of(segment)
+        position = self.place(side, segment)
+        if segment.flags & SYN and side.syn is None:
+            side.syn = syn_options(segment)
+            stamp = segment.options.get(8, b"")
+            side.timestamp = int.from_bytes(stamp[:4]) if len(stamp) == 8 else None
+            side.raw = segment.window
+        if ack is not None:
+            scale = 0 if segment.flags & SYN else side.scale or 0
+            if side.ack is None or ack > side.ack:
+                side.ack, side.raw = ack, segment.window
+            elif ack == side.ack:
+                side.raw = max(side.raw, segment.window)
+            side.edge = further(side.edge, ack + (segment.window << scale))
+        if segment.flags & RST:
+            side.reset = True
+            if mine:
+                self.reset_at = position
+        if position is None:
+            return None
+        if mine:
+            if self.low is None:
+                self.low = self.matched = position
+            elif self.midstream and self.low == self.matched and position < self.low:
+                self.low = self.matched = position
+        if segment.flags & URG:
+            side.urgent.add(position + bool(segment.flags & SYN) + segment.urgent)
+        found = self._store(side, position, segment, now)
+        return found or self._reset_conflict(segment) or self._urgent_conflict()
+
+    def _store(self, side: Side, position: int, segment: Packet, now: int) -> tuple[str, int] | None:
+        other = self.s if side is self.p else self.p
+        conflict = None
+        for at, value in self.values(segment, position):
+            side.end = further(side.end, at + 1)
+            if self.low is not None and self.low <= at < self.matched:
+                continue  # agreed before: a retransmission
+            for known in (side.said.get(at), other.said.get(at)):
+                if known is not None and known != value and conflict is None:
+                    plain = isinstance(known, int) and isinstance(value, int)
+                    conflict = ("payload" if plain else "control", at)
+            side.said.setdefault(at, value)
+            side.when.setdefault(at, now)
+        if conflict is None:
+            self._advance()
+        return conflict
+
+    def _advance(self) -> None:
+        if self.low is None:
+            return
+        while self.matched in self.p.said and self.p.said[self.matched] == self.s.said.get(self.matched):
+            for side in (self.p, self.s):
+                del side.said[self.matched], side.when[self.matched]
+            self.matched += 1
+
+    def _reset_conflict(self, segment: Packet) -> tuple[str, int] | None:
+        """T8: a RST of the PVM against a FIN or SYN of the SVM at the same place."""
+        if not self.p.reset or self.s.reset:
+            return None
+        if self.p.syn is None and self.s.syn is not None:
+            return ("control", 0)
+        if self.reset_at is not None and self.s.said.get(self.reset_at) == "FIN":
+            return ("control", self.reset_at)
+        return None
+
+    def _urgent_conflict(self) -> tuple[str, int] | None:
+        """T3: one side's urgent pointer, passed by the other without one."""
+        for one, other in ((self.p, self.s), (self.s, self.p)):
+            reach = self.matched
+            while reach in other.said:
+                reach += 1
+            for at in sorted(one.urgent - other.urgent):
+                if reach > at:
+                    return ("control", at)
+        return None
+
+    # -------------------------------------------------------------- judging
+
+    def agreed(self, position: int) -> bool:
+        """Both guests have produced the same at this position."""
+        if self.low is None:
+            return False
+        if position < self.low:
+            return position in self.p.said and self.p.said[position] == self.s.said.get(position)
+        return position < self.matched
+
+    def first_open(self, held: Held) -> int:
+        """The first position of a held segment that is not agreed, `matched` if there is none."""
+        if held.kind in ("data",) and held.segment is not None and held.position is not None:
+            for at, _ in self.values(held.segment, held.position):
+                if not self.agreed(at):
+                    return at
+        return self.matched
+
+    def clamp(self, segment: Packet) -> tuple[int | None, int]:
+        """The acknowledgement and window that a copy of this segment may carry (T4, T5)."""
+        ack = self.ack_of(segment)
+        if ack is None or self.s.ack is None:
+            return None, min(segment.window, self.s.raw) if segment.flags & SYN else segment.window
+        ack = min(ack, self.s.ack)
+        scale = 0 if segment.flags & SYN else self.p.scale
+        if scale is None:
+            return ack, min(segment.window, self.s.raw)
+        return ack, min(segment.window, max((self.s.edge or 0) - ack, 0) >> scale)
+
+    def news(self, segment: Packet, ack: int, window: int) -> bool:
+        """Would this acknowledgement and window tell clients anything that they do not know?"""
+        edge = ack + (window << (self.p.scale or 0))
+        return self.told is None or ack > self.told or self.told_edge is None or edge > self.told_edge
+
+    def may_leave(self, held: Held) -> bool:
+        """The heart: may this frame (clamped) leave now?"""
+        segment = held.segment
+        assert segment is not None
+        ack = self.ack_of(segment)
+        if ack is not None and self.s.ack is None:
+            return False
+        if held.frames and self.clamp(segment) != (ack, segment.window):
+            return False  # fragments leave as they came, and so not before no clamping is needed
+        if held.kind == "rst":
+            return self.s.reset
+        if held.kind == "data":
+            if held.position is None:
+                return False
+            if (
+                segment.flags & URG
+                and held.position + bool(segment.flags & SYN) + segment.urgent not in self.s.urgent
+            ):
+                return False
+            return all(self.agreed(at) for at, _ in self.values(segment, held.position))
+        # a pure acknowledgement, or one owed after a data segment
+        if ack is None:
+            return True
+        if self.s.ack is None or self.s.ack < ack:
+            return False
+        clamped, window = self.clamp(segment)
+        assert clamped is not None
+        if held.kind == "owed":
+            return True
+        return window == segment.window or held.duplicate or self.news(segment, clamped, window)
+
+    def behind_with_news(self, ack: int | None) -> bool:
+        """T6: the SVM has not acknowledged as much, but more than clients have been told."""
+        if ack is None or self.s.ack is None or self.s.ack >= ack:
+            return False
+        return self.told is None or self.s.ack > self.told
+
+    def tell(self, segment: Packet, ack: int | None, window: int) -> None:
+        """A frame left: remember what clients have been told."""
+        if ack is None:
+            return
+        scale = 0 if segment.flags & SYN else self.p.scale or 0
+        self.told = further(self.told, ack)
+        self.told_edge = further(self.told_edge, ack + (window << scale))
+
+    # -------------------------------------------------------------- epochs
+
+    def forget_secondary(self) -> None:
+        """svm_stop: what the SVM said and was not used yet is dropped."""
+        self.s.said.clear()
+        self.s.when.clear()
+        self.s.urgent.clear()
+        self.s.reset = False
+
+    def commit(self, observe: bool = False) -> None:
+        """The SVM has become the PVM; or (observe) the PVM's bytes count as agreed and the SVM goes on."""
+        p, s = self.p, self.s
+        if p.end is not None:
+            if self.low is None or min(p.said, default=self.low) < self.low:
+                self.low = min(p.said, default=self.matched)
+            self.matched = max(self.matched, p.end)
+        for side in (p, s):
+            for at in [at for at in side.said if at < self.matched or not observe]:
+                del side.said[at], side.when[at]
+        if observe:
+            if p.ack is not None and (s.ack is None or p.ack >= s.ack):
+                s.ack, s.raw = p.ack, p.raw if p.ack != s.ack else max(p.raw, s.raw)
+            s.edge = further(s.edge, p.edge)
+            s.urgent |= p.urgent
+            s.reset = s.reset or p.reset
+        else:
+            s.base, s.syn, s.timestamp, s.end = p.base, p.syn, p.timestamp, p.end
+            s.ack, s.edge, s.raw = p.ack, p.edge, p.raw
+            s.urgent, s.reset = set(p.urgent), p.reset
+
+
+def further(one: int | None, other: int | None) -> int | None:
+    """The larger of two numbers that may not be known yet."""
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
+
+
+def syn_options(segment: Packet) -> tuple[object, ...]:
+    """What binds a connection: MSS, window scale, SACK permitted, presence of timestamps (T3)."""
+    mss, scale = segment.options.get(2, b""), segment.options.get(3, b"")
+    return (
+        "SYN",
+        int.from_bytes(mss) if len(mss) == 2 else None,
+        min(scale[0], 14) if len(scale) == 1 else None,  # RFC 7323, section 2.3
+        4 in segment.options,
+        len(segment.options.get(8, b"")) == 8,
+    )
+
+
+def copy_with(held: Held, ack: int | None, window: int, modulo: int = 2**32) -> bytes:
+    """The held frame with this acknowledgement and window; an owed one becomes a pure acknowledgement."""
+    segment = held.segment
+    assert segment is not None
+    fields: dict[str, int] = {}
+    if ack is not None and ack % modulo != segment.ack:
+        fields["ack"] = ack % modulo
+    if window != segment.window:
+        fields["window"] = window
+    if held.kind == "owed":
+        fields |= {"cut": 1, "flags": ACK, "seq": (segment.seq + segment.length) % modulo, "urgent": 0}
+    return with_tcp(held.frame, **fields) if fields else held.frame

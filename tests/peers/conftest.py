@@ -1,0 +1,5 @@
+"""The peers' holes are transcripts too."""
+
+from transcripts.conftest import play
+
+__all__ = ["play"]

@@ -1,0 +1,125 @@
+"""The compiled core against the oracle, and both against the promise, on generated conversations."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from colo_proxy.words import Divergence, Frame, Port
+from models.oracle import Oracle
+from models.packets import parse
+from models.promise import Promise
+from models.stacks import Event, Scenario, Simulation, conversations
+
+SETTINGS = {"timeout_ms": 3000, "reorder_ms": 5}
+
+
+def make(kind: str, **settings: Any) -> Any:
+    """The oracle or the compiled core."""
+    if kind == "oracle":
+        return Oracle(**settings)
+    from colo_proxy.datapath.comparator import Comparator  # noqa: PLC0415
+
+    return Comparator(**settings)
+
+
+def tell(comparator: Any, event: Event) -> None:
+    """One event, with the time told first, so that when a deadline is noticed is no question."""
+    comparator.tick(event.now)
+    if event.frame is not None:
+        getattr(comparator, event.kind)(event.frame, event.now)
+    elif event.kind != "tick":
+        getattr(comparator, event.kind)(event.now)
+
+
+def answers(comparator: Any) -> list[tuple[Any, ...]]:
+    """What came out, in a form that compares and prints well. Divergences of one call may come in any order."""
+    frames: list[tuple[Any, ...]] = []
+    divergences: list[tuple[Any, ...]] = []
+    for item in comparator.take():
+        if isinstance(item, Frame) and item.port == Port.UPLINK:
+            frames.append(("frame", item.data))
+        elif isinstance(item, Divergence):
+            divergences.append((item.reason.label, item.stream_offset, item.time, item.protocol))
+    return [*frames, *sorted(divergences)]
+
+
+def shown(item: tuple[Any, ...]) -> str:
+    """A frame in a line."""
+    if item[0] != "frame":
+        return f"! {item}"
+    return brief(item[1])
+
+
+def brief(frame: bytes) -> str:
+    """A frame in a line."""
+    p = parse(frame)
+    if p.kind != "tcp":
+        return f"{p.kind} {p.protocol} id {frame[p.l3 + 4 : p.l3 + 6].hex()} {frame[p.l4 : p.end][:24].hex()}"
+    flags = "".join(letter for bit, letter in enumerate("FSRP.U") if p.flags >> bit & 1)
+    urgent = f" urg {p.urgent}" if p.urgent else ""
+    ends = f"{p.sport}>{p.dport}"
+    return (
+        f"{ends} {flags} {p.seq}:{p.seq + len(p.payload)} ack {p.ack} win {p.window}{urgent} opts {p.options}"
+    )
+
+
+def disagreement(events: list[Event], settings: dict[str, Any]) -> str | None:
+    """The first event after which core and oracle differ, told to a person."""
+    core, oracle = make("core", **settings), make("oracle", **settings)
+    for number, event in enumerate(events):
+        tell(core, event)
+        tell(oracle, event)
+        ours, theirs = answers(core), answers(oracle)
+        if ours != theirs:
+            told = [
+                f"  {e.now:>12} {e.kind} {brief(e.frame) if e.frame else ''}" for e in events[: number + 1]
+            ]
+            lines = [*told, "core:", *map(shown, ours), "oracle:", *map(shown, theirs)]
+            return "\n".join(lines)
+    return None
+
+
+def shrink(events: list[Event], settings: dict[str, Any]) -> list[Event]:
+    """Leave out events as long as core and oracle still disagree."""
+    size = max(len(events) // 2, 1)
+    while True:
+        at = 0
+        while at < len(events):
+            fewer = events[:at] + events[at + size :]
+            if fewer and disagreement(fewer, settings):
+                events = fewer
+            else:
+                at += size
+        if size == 1:
+            return events
+        size //= 2
+
+
+@pytest.mark.timeout(0)
+@given(conversations())
+def test_the_core_agrees_with_the_oracle(scenario: Scenario) -> None:
+    """Released frames are equal in order and content, divergences in flow, reason, offset and time."""
+    events = Simulation(scenario).run()
+    settings = {**SETTINGS, "observe": scenario.observe}
+    if disagreement(events, settings):
+        found = disagreement(shrink(events, settings), settings)
+        pytest.fail(f"{scenario}\n{found}", pytrace=False)
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("kind", ["oracle", "core"])
+@given(scenario=conversations())
+def test_the_promise(kind: str, scenario: Scenario) -> None:
+    """No released byte, ack or flag that the SVM has not made."""
+    if scenario.observe:
+        return  # it follows each divergence as if a checkpoint had been made, and so promises nothing
+    comparator = make(kind, **SETTINGS)
+    promise = Promise()
+    simulation = Simulation(scenario)
+    promise.ports = simulation.ports()
+    for event in simulation.run():
+        tell(comparator, event)
+        promise.event(event.kind, event.frame)
+        for item in comparator.take():
+            promise.check(item)

@@ -1,0 +1,250 @@
+"""Transcripts: a comparator's case as a timed list of packets, readable by anyone who knows TCP.
+
+One line is one event, or one thing that must come out of it:
+
+    P S. 0 ack 1 mss 1460          the PVM sends a SYN/ACK
+    S S. 0 ack 1 mss 1460          so does the SVM
+    > S. 0 ack 1                   it leaves
+    P . 1:1001 ack 1 win 500       the PVM sends 1000 bytes; nothing leaves
+    S . 1:1001 ack 1 win 400
+    > . 1:1001 ack 1 win 400       they leave, the window clamped to the SVM's
+    P . 1001:1101 ack 1
+    S . 1001:1101 ack 1 flip 1050  the SVM's byte at 1050 is another one
+    ! payload 1049                 a divergence: its reason and stream offset
+    +3s tick                       time passes
+    svm_stop | pvm_stop | commit | abort | hold | unprotect | failover | finish
+
+After each event exactly the `>` and `!` lines below it must come out, in that order, and nothing
+else. Sequence numbers count from the sender's own ISN (its SYN is 0), acknowledgements from the
+client's. The two guests' real ISNs differ; after `svm_stop` the SVM has the PVM's. Flags are
+tcpdump's: S F R P U, `.` for ACK. Payload bytes follow from their position, so both guests say the
+same unless `flip`ped; or stand in quotes. Times: each event comes 10 µs after the one before,
+unless the line begins with +3s, +5ms, +7us.
+
+    P#2 ...                        another connection (client port 40002)
+    P udp "data"                   also: icmp, gre, ether; words: id 7, ttl 9, pad 4
+    P frag 7 0 + "0123456701234567"   a fragment: ID, offset, + if more follow
+    C . 1:1 ...                    a client's frame, seen from the client (its numbers count from its ISN)
+    P isn 4000000                  from here the PVM numbers from another ISN
+    sport 50000, urg 5, v6, vlan 7, sack, ws 7, ts 5
+"""
+
+import re
+from typing import Any, Protocol
+
+from colo_proxy.words import Divergence, Frame, Port
+from models.packets import ACK, FIN, PSH, RST, SYN, URG, checksum, ethernet, ip, parse, tcp, udp
+
+FLAGS = {"S": SYN, "F": FIN, "R": RST, "P": PSH, "U": URG, ".": ACK}
+UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3}
+VM, CLIENT = ("192.0.2.2", "2001:db8::2"), ("192.0.2.1", "2001:db8::1")
+PROTOCOLS = {"icmp": 1, "gre": 47}
+WORDS = ("svm_stop", "pvm_stop", "commit", "abort", "hold", "unprotect", "failover", "finish")
+
+
+class Judge(Protocol):
+    """What a transcript can be played to: the compiled core and the oracle."""
+
+    def take(self) -> list[Any]:
+        """What came out since the last take."""
+
+
+class Play:
+    """Plays one transcript to one comparator."""
+
+    def __init__(self, comparator: Judge, *, p_isn: int, s_isn: int, c_isn: int) -> None:
+        self.comparator: Any = comparator
+        self.isn = {"P": p_isn, "S": s_isn, "C": c_isn}
+        self.now = 0
+
+    def run(self, transcript: str) -> None:
+        """Play all lines; raises AssertionError naming the line where something else came out."""
+        lines = [(n, text.split("#  ")[0].strip()) for n, text in enumerate(transcript.splitlines(), 1)]
+        lines = [(n, text) for n, text in lines if text and not text.startswith("//")]
+        at = 0
+        while at < len(lines):
+            number, event = lines[at]
+            at += 1
+            wanted = []
+            while at < len(lines) and lines[at][1][0] in ">!":
+                wanted.append(lines[at][1])
+                at += 1
+            self.happen(event)
+            came = [self.describe(item) for item in self.comparator.take() if self.shown(item)]
+            expected = [self.wanted(line, came[i : i + 1]) for i, line in enumerate(wanted)]
+            assert came == expected, f"line {number}: {event}\n  expected: {expected}\n  came:     {came}"
+
+    @staticmethod
+    def shown(item: object) -> bool:
+        """Only what reaches clients, and divergences, are in a transcript."""
+        return isinstance(item, Divergence) or (isinstance(item, Frame) and item.port == Port.UPLINK)
+
+    # -------------------------------------------------------------- events
+
+    def happen(self, line: str) -> None:
+        """One event, given to the comparator."""
+        words = split(line)
+        step = re.fullmatch(r"\+(\d+)(s|ms|us)", words[0])
+        self.now += int(step[1]) * UNITS[step[2]] if step else 10_000
+        words = words[1:] if step else words
+        if words[0] == "tick" or words[0] in WORDS:
+            getattr(self.comparator, words[0])(self.now)
+            if words[0] == "svm_stop":
+                self.isn["S"] = self.isn["P"]
+            return
+        who, _, flow = words[0].partition("#")
+        if words[1] == "isn":
+            self.isn[who] = int(words[2])
+            return
+        method = {"P": "primary", "S": "secondary", "C": "uplink"}[who]
+        getattr(self.comparator, method)(self.frame(who, int(flow or 0), words[1:]), self.now)
+
+    def frame(self, who: str, flow: int, words: list[str]) -> bytes:
+        """The frame that a line describes."""
+        said = arguments(words)
+        six = "v6" in words
+        vm, client = (VM[six], said.get("sport", 80)), (CLIENT[six], 40000 + flow)
+        here, there = (client, vm) if who == "C" else (vm, client)
+        layout: dict[str, Any] = {"from_vm": who != "C", "pad": said.get("pad", 0)}
+        layout["vlans"] = tuple(said[k] for k in ("vlan", "inner") if k in said)
+        fields = {"ident": said.get("id", 0), "ttl": said.get("ttl", 64)}
+        text = said.get("text", b"")
+        ethertype = 0x86DD if six else 0x0800
+        if words[0] == "udp":
+            return ethernet(udp(here, there, text, **fields), ethertype, **layout)
+        if words[0] in PROTOCOLS:
+            return ethernet(ip(here[0], there[0], PROTOCOLS[words[0]], text, **fields), ethertype, **layout)
+        if words[0] == "ether":
+            return ethernet(text, 0x88B5, **layout)
+        if words[0] == "arp":
+            return ethernet(bytes(28), 0x0806, **layout)
+        if words[0] == "frag":
+            word = int(words[2]) // 8 | (0x2000 if "+" in words else 0)
+            data = ip(here[0], there[0], 17, text, ident=int(words[1]), fragment=word)
+            return ethernet(data, ethertype, **layout)
+        return ethernet(self.segment(who, words, said, here, there, fields), ethertype, **layout)
+
+    def segment(
+        self, who: str, words: list[str], said: dict[str, Any], here: Any, there: Any, fields: dict[str, int]
+    ) -> bytes:
+        """The TCP segment that a line describes."""
+        flags = sum(FLAGS[letter] for letter in words[0])
+        first, _, last = re.sub(r"\(.*", "", words[1]).partition(":")
+        payload = said.get("text") or stream(int(first) + bool(flags & SYN), int(last or first) - int(first))
+        if "flip" in said:
+            at = said["flip"] - int(first)
+            payload = payload[:at] + bytes([payload[at] ^ 0x20]) + payload[at + 1 :]
+        peer = "C" if who != "C" else "P"
+        return tcp(
+            here,
+            there,
+            seq=self.isn[who] + int(first),
+            ack=self.isn[peer] + said["ack"] if "ack" in said else 0,
+            flags=flags,
+            window=said.get("win", 10000),
+            options=options(words, said),
+            payload=payload,
+            urgent=said.get("urg", 0),
+            **fields,
+        )
+
+    # -------------------------------------------------------------- what came out
+
+    def describe(self, item: Any) -> str:
+        """A frame or divergence as a transcript's line."""
+        if isinstance(item, Divergence):
+            return f"! {item.reason.label} {item.stream_offset}"
+        packet = parse(item.data)
+        if packet.kind == "tcp":
+            data = item.data[packet.l4 : packet.end]
+            head = pseudo_of(packet, len(data))
+            assert checksum(head + data) == 0, "a released frame has a wrong TCP checksum"
+            base = self.isn["P"]
+            first = (packet.seq - base + 2**31) % 2**32 - 2**31
+            letters = "".join(letter for letter, bit in FLAGS.items() if packet.flags & bit)
+            ack = f" ack {(packet.ack - self.isn['C']) % 2**32}" if packet.flags & ACK else ""
+            start = first + bool(packet.flags & SYN)
+            shape = f"{first}:{first + len(packet.payload)}" if packet.payload else f"{first}"
+            text = "" if packet.payload == stream(start, len(packet.payload)) else f" {packet.payload!r}"
+            where = f"#{packet.dport - 40000}" if packet.dport != 40000 else ""
+            sport = f" sport {packet.sport}" if packet.sport != 80 else ""
+            return f">{where} {letters} {shape}{ack}{sport} win {packet.window}{text}"
+        if packet.kind == "fragment":
+            more = " +" if packet.more else ""
+            return f"> frag {packet.fragment_id} {packet.fragment_offset}{more} {item.data[packet.l4 : packet.end]!r}"
+        if packet.kind == "house":
+            return "> arp"
+        if packet.kind == "ether":
+            return f"> ether {item.data[packet.l3 :]!r}"
+        word = "udp" if packet.kind == "udp" else {1: "icmp", 47: "gre"}[packet.protocol]
+        payload = packet.payload if packet.kind == "udp" else item.data[packet.l4 : packet.end]
+        where = f"#{packet.dport - 40000}" if packet.kind == "udp" and packet.dport != 40000 else ""
+        ident = int.from_bytes(item.data[packet.l3 + 4 : packet.l3 + 6]) if len(packet.source) == 4 else 0
+        return f">{where} {word} {payload!r}" + (f" id {ident}" if ident else "")
+
+    def wanted(self, line: str, came: list[str]) -> str:
+        """An expectation in the form of `describe`; what it leaves out (the window) is taken from what came."""
+        words = split(line)
+        if words[0] == "!":
+            return line
+        if words[1] in ("udp", "icmp", "gre", "ether", "arp", "frag"):
+            return re.sub(r'"(.*)"', lambda match: repr(match[1].encode()), line)
+        said = arguments(words)
+        text = f" {said['text']!r}" if "text" in said else ""
+        window = re.search(r" win \d+", line) or (re.search(r" win \d+", came[0]) if came else None)
+        line = re.sub(r'\(\d+\)| win \d+| *".*"', "", line)
+        return line + (window[0] if window else "") + text
+
+
+def pseudo_of(packet: Any, length: int) -> bytes:
+    """The pseudo-header of a parsed TCP segment."""
+    return packet.source + packet.target + (0).to_bytes(2) + length.to_bytes(2) + (6).to_bytes(4)
+
+
+def split(line: str) -> list[str]:
+    """Words; what is in quotes stays one word."""
+    return re.findall(r'"[^"]*"|\S+', line)
+
+
+def arguments(words: list[str]) -> dict[str, Any]:
+    """Words that take a number, and the quoted text."""
+    found: dict[str, Any] = {}
+    for at, word in enumerate(words):
+        if word.startswith('"'):
+            found["text"] = word[1:-1].encode()
+        elif word in (
+            "ack",
+            "win",
+            "mss",
+            "ws",
+            "ts",
+            "urg",
+            "flip",
+            "sport",
+            "pad",
+            "id",
+            "ttl",
+            "vlan",
+            "inner",
+        ):
+            found[word] = int(words[at + 1])
+    return found
+
+
+def options(words: list[str], said: dict[str, Any]) -> bytes:
+    """TCP options of a line."""
+    data = b""
+    if "mss" in said:
+        data += b"\x02\x04" + said["mss"].to_bytes(2)
+    if "ws" in said:
+        data += b"\x03\x03" + bytes([said["ws"]])
+    if "sack" in words:
+        data += b"\x04\x02"
+    if "ts" in said:
+        data += b"\x08\x0a" + said["ts"].to_bytes(4) + bytes(4)
+    return data
+
+
+def stream(start: int, length: int) -> bytes:
+    """The bytes that both guests say at these positions."""
+    return bytes((n * 7 + n // 251) % 251 for n in range(start, start + length))

@@ -1,0 +1,265 @@
+"""C1 to C8: divergence, checkpoint, failover. `svm_stop` gives the SVM the PVM's numbers."""
+
+from transcripts.common import CHECKPOINT, HANDSHAKE
+
+DIVERGED = f"""{HANDSHAKE}
+    P . 1:101 ack 200
+    S . 1:101 ack 100 flip 50
+    ! payload 49
+"""
+
+
+def test_c1_a_divergence_blocks_its_flow_and_no_other(play):
+    play(f"""{DIVERGED}
+        P . 1:50 ack 1
+        S . 1:101 ack 200
+        P S. 0 ack 1 mss 1460
+        P#1 S. 0 ack 1
+        S#1 S. 0 ack 1
+        >#1 S. 0 ack 1
+        +9s tick
+    """)
+
+
+def test_c4_commit_releases_as_it_is(play):
+    play(f"""{DIVERGED}
+        {CHECKPOINT}
+        commit
+        > . 1:101 ack 200
+        P . 101:201 ack 200
+        S . 101:201 ack 200
+        > . 101:201 ack 200
+    """)
+
+
+def test_c2_what_the_svm_said_before_its_stop_is_dropped(play):
+    play(f"""{HANDSHAKE}
+        S . 1:101 ack 1
+        {CHECKPOINT}
+        commit
+        P . 1:101 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+    """)
+
+
+def test_c2_what_it_says_after_it_counts(play):
+    play(f"""{DIVERGED}
+        {CHECKPOINT}
+        S . 101:201 ack 200
+        commit
+        > . 1:101 ack 200
+        P . 101:201 ack 200
+        > . 101:201 ack 200
+    """)
+
+
+def test_c2_a_late_copy_of_the_old_epoch(play):
+    play(f"""{DIVERGED}
+        {CHECKPOINT}
+        commit
+        > . 1:101 ack 200
+        S . 1:101 ack 200 flip 60
+        P . 101:201 ack 200
+        S . 101:201 ack 200
+        > . 101:201 ack 200
+    """)
+
+
+def test_c3_what_the_pvm_says_after_its_stop_is_compared(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        {CHECKPOINT}
+        P . 101:201 ack 1
+        commit
+        > . 1:101 ack 1
+        S . 101:201 ack 1 flip 150
+        ! payload 149
+    """)
+
+
+def test_c3_between_the_stops_the_pvm_is_in_the_old_epoch(play):
+    play(f"""{HANDSHAKE}
+        svm_stop
+        P . 1:101 ack 1
+        pvm_stop
+        commit
+        > . 1:101 ack 1
+    """)
+
+
+def test_c4_datagrams_too_in_the_order_of_all(play):
+    play(f"""{HANDSHAKE}
+        P udp "one"
+        P . 1:101 ack 1
+        P icmp "two"
+        {CHECKPOINT}
+        commit
+        > udp "one"
+        > . 1:101 ack 1
+        > icmp "two"
+        S udp "one"
+        P udp "one"
+        > udp "one"
+    """)
+
+
+def test_c4_withheld_acknowledgements_leave(play):
+    play(f"""{HANDSHAKE}
+        P . 1 ack 900
+        {CHECKPOINT}
+        commit
+        > . 1 ack 900
+        P . 1:101 ack 900
+        S . 1:101 ack 1
+        > . 1:101 ack 900
+    """)
+
+
+def test_c4_in_mid_handshake(play):
+    play(f"""
+        P S. 0 ack 1 mss 1460
+        {CHECKPOINT}
+        commit
+        > S. 0 ack 1
+        P . 1:101 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+    """)
+
+
+def test_c4_an_acknowledgement_of_the_old_svm_is_forgotten(play):
+    play(f"""{HANDSHAKE}
+        S . 1 ack 5000
+        {CHECKPOINT}
+        commit
+        P . 1 ack 5000
+        S . 1 ack 5000
+        > . 1 ack 5000
+    """)
+
+
+def test_c5_an_aborted_checkpoint_releases_nothing(play):
+    play(f"""{DIVERGED}
+        {CHECKPOINT}
+        P . 101:201 ack 200
+        abort
+        P . 201:301 ack 200
+        S . 1:301 ack 200
+        +9s tick
+        {CHECKPOINT}
+        commit
+        > . 1:101 ack 200
+        > . 101:201 ack 200
+        > . 201:301 ack 200
+    """)
+
+
+def test_c5_a_restart_holds(play):
+    play(f"""
+        hold
+        P S. 0 ack 1 mss 1460
+        S S. 0 ack 1 mss 1460
+        P udp "one"
+        S udp "one"
+        {CHECKPOINT}
+        commit
+        > S. 0 ack 1
+        > udp "one"
+    """)
+
+
+def test_c6_unprotected_output_passes(play):
+    play(f"""{DIVERGED}
+        unprotect
+        > . 1:101 ack 200
+        P . 101:201 ack 300 win 5
+        > . 101:201 ack 300 win 5
+        P udp "one"
+        > udp "one"
+        {CHECKPOINT}
+        commit
+        P . 201:301 ack 300
+        S . 201:301 ack 300
+        > . 201:301 ack 300
+    """)
+
+
+def test_c7_at_a_failover_the_svms_output_leaves_in_the_pvms_numbers(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        P udp "lost"
+        S . 1:51 ack 1
+        S . 51:151 ack 1
+        > . 1:101 ack 1
+        S udp "kept"
+        failover
+        > . 51:151 ack 1
+        > udp "kept"
+        S . 151:251 ack 9
+        > . 151:251 ack 9
+        P . 151:251 ack 9
+    """)
+
+
+def test_c7_another_source_port(play):
+    play("""
+        P S 0 mss 1460 sport 3000
+        S S 0 mss 1460 sport 4000
+        > S 0 sport 3000
+        P . 1:101 ack 1 sport 3000
+        S . 1:101 ack 1 sport 4000
+        > . 1:101 ack 1 sport 3000
+        failover
+        S . 101:201 ack 1 sport 4000
+        > . 101:201 ack 1 sport 3000
+    """)
+
+
+def test_c7_after_the_svms_stop_offsets_are_zero(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        {CHECKPOINT}
+        S . 1:101 ack 1
+        failover
+        > . 1:101 ack 1
+        S . 101:201 ack 1
+        > . 101:201 ack 1
+    """)
+
+
+def test_c8_observing_goes_on(play):
+    play(
+        f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        P udp "one"
+        S . 1:101 ack 1 flip 50
+        ! payload 49
+        > . 1:101 ack 1
+        > udp "one"
+        S udp "one"
+        P . 101:201 ack 1
+        S . 101:201 ack 1
+        > . 101:201 ack 1
+        P . 201:301 ack 1
+        S . 201:301 ack 1 flip 250
+        ! payload 249
+        > . 201:301 ack 1
+        +9s tick
+    """,
+        observe=True,
+    )
+
+
+def test_guests_that_open_connections_are_paired_in_order(play):
+    play("""
+        P#7 S 0 mss 1460 sport 3000
+        P#7 S 0 mss 1460 sport 3001
+        S#7 S 0 mss 1460 sport 4000
+        >#7 S 0 sport 3000
+        S#7 S 0 mss 1460 sport 4001
+        >#7 S 0 sport 3001
+        P#7 . 1:101 ack 1 sport 3001
+        S#7 . 1:101 ack 1 sport 4001
+        >#7 . 1:101 ack 1 sport 3001
+    """)

@@ -1,0 +1,142 @@
+"""D1 to D4: datagrams."""
+
+
+def test_d1_whoever_comes_first(play):
+    play("""
+        P udp "one"
+        S udp "one"
+        > udp "one"
+        S udp "two"
+        P udp "two"
+        > udp "two"
+    """)
+
+
+def test_d1_each_of_the_svms_is_used_once(play):
+    play("""
+        S udp "one"
+        P udp "one"
+        > udp "one"
+        P udp "one"
+        S udp "one"
+        > udp "one"
+    """)
+
+
+def test_d1_per_flow(play):
+    play("""
+        P udp "one"
+        S#1 udp "one"
+        S udp "one"
+        > udp "one"
+    """)
+
+
+def test_d2_the_ipv4_id_is_free(play):
+    play("""
+        P udp "one" id 7
+        S udp "one" id 900
+        > udp "one" id 7
+        P gre "tunnel" id 8
+        S gre "tunnel" id 901
+        > gre "tunnel" id 8
+        P icmp "echo" id 9 pad 12
+        S icmp "echo" id 902
+        > icmp "echo" id 9
+    """)
+
+
+def test_d2_other_ethertypes(play):
+    play("""
+        P ether "frame"
+        S ether "frame"
+        > ether "frame"
+    """)
+
+
+def test_d3_order_is_free_within_the_window(play):
+    play("""
+        P udp "one"
+        P udp "two"
+        S udp "two"
+        > udp "two"
+        +4ms tick
+        S udp "one"
+        > udp "one"
+    """)
+
+
+def test_d3_after_it_the_oldest_two_differ(play):
+    play("""
+        P udp "good"
+        S udp "good"
+        > udp "good"
+        P udp "abcdef"
+        +1s tick
+        S udp "abcXef"
+        +4ms tick
+        +1ms tick
+        ! payload 7
+    """)
+
+
+def test_d3_a_header_that_differs(play):
+    play("""
+        P udp "good"
+        S udp "good"
+        > udp "good"
+        P udp "same" ttl 64
+        S udp "same" ttl 63
+        +5ms tick
+        ! payload 4
+    """)
+
+
+def test_d3_a_longer_one(play):
+    play("""
+        P udp "abc"
+        S udp "abcd"
+        +5ms tick
+        ! payload 3
+    """)
+
+
+def test_d4_missing(play):
+    play("""
+        P udp "one"
+        +3s tick
+        ! missing-secondary 0
+    """)
+    play("""
+        S udp "one"
+        P udp "one"
+        > udp "one"
+        S udp "two"
+        +3s tick
+        ! missing-primary 3
+    """)
+
+
+def test_d4_at_the_end(play):
+    play(
+        """
+        P udp "one"
+        S udp "two"
+        P#1 udp "lone"
+        S#2 udp "lone"
+        finish
+        ! payload 0
+        ! missing-secondary 0
+        ! missing-primary 0
+    """,
+        observe=True,
+    )
+
+
+def test_housekeeping_leaves_uncompared(play):
+    play("""
+        P arp
+        > arp
+        S arp
+        +9s tick
+    """)

@@ -1,0 +1,59 @@
+"""F1 to F3: fragments. (A UDP header of 8 octets, then "datadata", in two pieces.)"""
+
+A, B = '"\x01\x02\x03\x04\x00\x18\x00\x00"', '"datadatamore----"'
+
+
+def test_f1_they_leave_as_they_came_when_the_whole_is_equal(play):
+    play(f"""
+        P frag 7 0 + {A}
+        P frag 7 8 {B}
+        S frag 99 8 {B}
+        S frag 99 0 + {A}
+        > frag 7 0 + {A}
+        > frag 7 8 {B}
+    """)
+
+
+def test_f1_in_the_order_they_came(play):
+    play(f"""
+        S frag 99 0 + {A}
+        S frag 99 8 {B}
+        P frag 7 8 {B}
+        P frag 7 0 + {A}
+        > frag 7 8 {B}
+        > frag 7 0 + {A}
+    """)
+
+
+def test_f1_cut_otherwise(play):
+    play(f"""
+        S frag 99 0 + {A}
+        S frag 99 8 + "datadata"
+        S frag 99 16 "more----"
+        P frag 7 0 + {A}
+        P frag 7 8 {B}
+        > frag 7 0 + {A}
+        > frag 7 8 {B}
+    """)
+
+
+def test_f2_an_overlap_is_never_equal(play):
+    play(f"""
+        S frag 99 0 + {A}
+        S frag 99 8 {B}
+        P frag 7 0 + {A}
+        P frag 7 0 + {A}
+        P frag 7 8 {B}
+    """)
+
+
+def test_f3_incomplete(play):
+    play(f"""
+        P frag 7 0 + {A}
+        +3s tick
+        ! missing-secondary 0
+    """)
+    play(f"""
+        S frag 7 0 + {A}
+        +9s tick
+    """)

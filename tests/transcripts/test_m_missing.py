@@ -1,0 +1,88 @@
+"""M1 to M3: what one side never says."""
+
+from transcripts.common import HANDSHAKE
+
+
+def test_m1_the_svm_says_nothing(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        +2s tick
+        S . 1:51 ack 1
+        +1s tick
+        ! missing-secondary 50
+        +9s tick
+    """)
+
+
+def test_m1_a_withheld_acknowledgement(play):
+    play(f"""{HANDSHAKE}
+        P . 1 ack 500
+        +3s tick
+        ! missing-secondary 0
+    """)
+
+
+def test_m1_counts_from_each_segment(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        +2s tick
+        P . 101:201 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+        +2s tick
+        +1s tick
+        ! missing-secondary 100
+    """)
+
+
+def test_m2_the_pvm_says_nothing(play):
+    play(f"""{HANDSHAKE}
+        S . 1:101 ack 1
+        +3s tick
+        ! missing-primary 0
+    """)
+
+
+def test_m2_holds_nobody_up(play):
+    play(f"""{HANDSHAKE}
+        S . 101:201 ack 1
+        S . 1:51 ack 1
+        P . 1:51 ack 1
+        > . 1:51 ack 1
+    """)
+
+
+def test_m3_at_the_end_of_the_captures(play):
+    play(
+        f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        finish
+        ! missing-secondary 0
+    """,
+        observe=True,
+    )
+    play(
+        f"""{HANDSHAKE}
+        S . 1:101 ack 1
+        P . 1:51 ack 1
+        > . 1:51 ack 1
+        finish
+        ! missing-primary 50
+    """,
+        observe=True,
+    )
+    play(
+        f"""{HANDSHAKE}
+        P . 1 ack 900
+        finish
+    """,
+        observe=True,
+    )
+    play(
+        """
+        P S. 0 ack 1 mss 1460
+        finish
+        ! missing-secondary 0
+    """,
+        observe=True,
+    )

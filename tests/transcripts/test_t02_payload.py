@@ -1,0 +1,65 @@
+"""T2: a byte that differs at the same position is a divergence, at once."""
+
+from transcripts.common import HANDSHAKE
+
+
+def test_a_flipped_byte(play):
+    play(f"""{HANDSHAKE}
+        P . 1:1001 ack 1
+        S . 1:1001 ack 1 flip 501
+        ! payload 500
+        S . 1:1001 ack 1
+        +5s tick
+    """)
+
+
+def test_whoever_comes_second_shows_it(play):
+    play(f"""{HANDSHAKE}
+        S . 1:1001 ack 1 flip 501
+        P . 1:501 ack 1
+        > . 1:501 ack 1
+        P . 501:1001 ack 1
+        ! payload 500
+    """)
+
+
+def test_the_first_byte(play):
+    play(f"""{HANDSHAKE}
+        P . 1:2 ack 1
+        S . 1:2 ack 1 flip 1
+        ! payload 0
+    """)
+
+
+def test_behind_a_hole_too(play):
+    play(f"""{HANDSHAKE}
+        P . 2001:3001 ack 1
+        S . 2001:3001 ack 1 flip 2500
+        ! payload 2499
+    """)
+
+
+def test_one_side_contradicts_itself(play):
+    play(f"""{HANDSHAKE}
+        S . 1:101 ack 1
+        S . 51:151 ack 1 flip 60
+        ! payload 59
+    """)
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        P . 51:151 ack 1 flip 60
+        ! payload 59
+        S . 1:151 ack 1
+    """)
+
+
+def test_across_two_to_the_thirty_second(play):
+    play(
+        f"""{HANDSHAKE}
+        P . 1:1001 ack 1
+        S . 1:1001 ack 1 flip 501
+        ! payload 500
+    """,
+        p_isn=2**32 - 200,
+        s_isn=2**32 - 900,
+    )

@@ -1,0 +1,61 @@
+"""T3: SYN, FIN and the options that bind a connection."""
+
+import pytest
+
+from transcripts.common import HANDSHAKE
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "mss 1400 ws 7 sack ts 1",
+        "mss 1460 ws 6 sack ts 1",
+        "mss 1460 sack ts 1",
+        "mss 1460 ws 7 ts 1",
+        "mss 1460 ws 7 sack",
+    ],
+)
+def test_syn_options_that_bind(play, other):
+    play(f"""
+        P S. 0 ack 1 mss 1460 ws 7 sack ts 1
+        S S. 0 ack 1 {other}
+        ! control 0
+    """)
+
+
+def test_timestamp_values_do_not_bind(play):
+    play("""
+        P S. 0 ack 1 mss 1460 ws 7 sack ts 1
+        S S. 0 ack 1 mss 1460 ws 7 sack ts 99999
+        > S. 0 ack 1
+    """)
+
+
+def test_fin_against_a_byte(play):
+    play(f"""{HANDSHAKE}
+        P F. 1 ack 1
+        S . 1:11 ack 1
+        ! control 0
+    """)
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        S F. 1:51 ack 1
+        ! control 50
+    """)
+
+
+def test_fin_is_a_byte_of_the_stream(play):
+    play(f"""{HANDSHAKE}
+        P F. 1:101 ack 1
+        S . 1:101 ack 1
+        S F. 101 ack 1
+        > F. 1:101 ack 1
+    """)
+
+
+def test_urgent_data_passed_without_a_pointer(play):
+    play(f"""{HANDSHAKE}
+        P U. 1:11 ack 1 urg 5
+        S . 1:101 ack 1
+        ! control 5
+    """)

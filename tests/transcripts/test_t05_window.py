@@ -1,0 +1,54 @@
+"""T5: the released right edge is no further than the SVM's."""
+
+from transcripts.common import HANDSHAKE, SCALED
+
+
+def test_the_smaller_window(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1 win 500
+        S . 1:101 ack 1 win 10000
+        > . 1:101 ack 1 win 500
+    """)
+
+
+def test_the_svms_edge_bounds_it(play):
+    play("""
+        P S. 0 ack 1 mss 1460 win 100
+        S S. 0 ack 1 mss 1460 win 80
+        > S. 0 ack 1 win 80
+        P . 1:101 ack 1 win 500
+        S . 1:101 ack 1 win 200
+        > . 1:101 ack 1 win 200
+    """)
+
+
+def test_the_edge_counts_from_the_smaller_acknowledgement(play):
+    play(f"""{SCALED}
+        S . 1 ack 1001 win 100
+        P . 1 ack 1 win 100
+        > . 1 ack 1 win 100
+        P . 1 ack 1001 win 200
+        > . 1 ack 1001 win 100
+    """)
+
+
+def test_the_window_of_a_syn_is_not_scaled(play):
+    play("""
+        P S. 0 ack 1 mss 1460 ws 7 win 60000
+        S S. 0 ack 1 mss 1460 ws 7 win 50000
+        > S. 0 ack 1 win 50000
+        P . 1:101 ack 1 win 1000
+        S . 1:101 ack 1 win 100
+        > . 1:101 ack 1 win 390
+    """)
+
+
+def test_mid_stream_the_scale_is_unknown(play):
+    play(
+        """
+        P . 1:101 ack 1 win 1000
+        S . 1:101 ack 1 win 700
+        > . 1:101 ack 1 win 700
+    """,
+        s_isn=1_000_000,
+    )

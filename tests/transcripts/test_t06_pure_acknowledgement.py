@@ -1,0 +1,53 @@
+"""T6: a pure acknowledgement is withheld until the SVM has made it; what is new leaves clamped."""
+
+from transcripts.common import HANDSHAKE
+
+
+def test_it_leaves_when_the_svm_has_acknowledged_as_much(play):
+    play(f"""{HANDSHAKE}
+        S . 1 ack 5000
+        P . 1 ack 4000
+        > . 1 ack 4000
+        P . 1 ack 5000
+        > . 1 ack 5000
+    """)
+
+
+def test_it_is_withheld_until_then(play):
+    play(f"""{HANDSHAKE}
+        P . 1 ack 5000
+        S . 1 ack 4999
+        S . 1 ack 5000
+        > . 1 ack 5000
+    """)
+
+
+def test_a_clamped_copy_leaves_if_it_says_something_new(play):
+    play(f"""{HANDSHAKE}
+        S . 1 ack 4000
+        P . 1 ack 5000
+        > . 1 ack 4000
+        S . 1 ack 5000
+        > . 1 ack 5000
+    """)
+
+
+def test_several_withheld_leave_in_order(play):
+    play(f"""{HANDSHAKE}
+        P . 1 ack 2000
+        P . 1 ack 3000
+        P . 1 ack 4000
+        S . 1 ack 3500
+        > . 1 ack 2000
+        > . 1 ack 3000
+        S . 1 ack 9000
+        > . 1 ack 4000
+    """)
+
+
+def test_data_of_the_svm_acknowledges_too(play):
+    play(f"""{HANDSHAKE}
+        P . 1 ack 2000
+        S . 1:101 ack 2000
+        > . 1 ack 2000
+    """)

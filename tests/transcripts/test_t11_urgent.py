@@ -1,0 +1,21 @@
+"""T11: urgent data leaves when the SVM has announced the same urgent position."""
+
+from transcripts.common import HANDSHAKE
+
+
+def test_the_same_position_from_other_segments(play):
+    play(f"""{HANDSHAKE}
+        P U. 1:101 ack 1 urg 60
+        S U. 1:51 ack 1 urg 60
+        S U. 51:101 ack 1 urg 10
+        > U. 1:101 ack 1
+    """)
+
+
+def test_bytes_alone_do_not_release_it(play):
+    play(f"""{HANDSHAKE}
+        P U. 1:101 ack 1 urg 200
+        S . 1:101 ack 1
+        S U. 101:201 ack 1 urg 100
+        > U. 1:101 ack 1
+    """)

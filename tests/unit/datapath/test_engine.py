@@ -1,0 +1,308 @@
+"""The engine over socket pairs: what goes where, commands, faults, and what a turn costs."""
+
+import errno
+import os
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from select import select
+
+import pytest
+from unit.datapath.test_ports_stream import wire
+
+from colo_proxy.datapath.engine import Done, Engine, PortFault, PortSpec, Word
+from colo_proxy.words import Drop, Mode, Port
+
+MACS = bytes.fromhex("525400000001 525400000002")
+
+
+def frame(number: int, size: int = 100, ethertype: bytes = b"\x88\xb5") -> bytes:
+    return MACS + ethertype + number.to_bytes(4, "big") + bytes(size - 18)
+
+
+class Bench:
+    """An engine in a thread, with a socket pair for each port of its NICs."""
+
+    def __init__(self, nics=1, **settings):
+        self.engine = Engine(**settings)
+        self.sockets = []
+        self.peers = []
+        for nic in range(nics):
+            pairs = [socket.socketpair() for _ in Port]
+            for ours, theirs in pairs:
+                ours.setblocking(False)
+                theirs.settimeout(5)
+                self.sockets += [ours, theirs]
+            specs = [
+                PortSpec(ours.fileno(), "stream", f"{port.name}{nic}") for (ours, _), port in zip(pairs, Port)
+            ]
+            assert self.engine.add_nic(*specs) == nic
+            self.peers.append([theirs for _, theirs in pairs])
+        self.uplink, self.pvm, self.svm = self.peers[0]
+        self.thread = threading.Thread(target=self.engine.run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.engine.stop()
+        self.thread.join(timeout=5)
+        alive = self.thread.is_alive()
+        for sock in self.sockets:
+            sock.close()
+        assert not alive
+
+    def events(self, count, timeout=5):
+        """Wait for `count` events."""
+        got = []
+        deadline = time.monotonic() + timeout
+        while len(got) < count:
+            assert select([self.engine.event_fd], [], [], max(deadline - time.monotonic(), 0))[0], got
+            got += self.engine.events()
+        return got
+
+    def command(self, word, stamp=0):
+        """Post a word and wait until it is done."""
+        ticket = self.engine.command(word, stamp)
+        [done] = [event for event in self.events(1) if isinstance(event, Done)]
+        assert done.ticket == ticket
+        return done
+
+
+def read(sock, *frames):
+    """Assert that these frames come next."""
+    expected = b"".join(wire(each) for each in frames)
+    got = b""
+    while len(got) < len(expected):
+        got += sock.recv(len(expected) - len(got))
+    assert got == expected
+
+
+def silent(sock, seconds=0.1):
+    return not select([sock], [], [], seconds)[0]
+
+
+def test_unprotected_the_pvm_talks_to_the_clients_alone():
+    with Bench(mode=Mode.PASS) as bench:
+        bench.uplink.sendall(b"".join(wire(frame(i)) for i in range(1000)))
+        read(bench.pvm, *map(frame, range(1000)))
+        bench.pvm.sendall(b"".join(wire(frame(i)) for i in range(1000)))
+        read(bench.uplink, *map(frame, range(1000)))
+        bench.svm.sendall(wire(frame(7)))
+        assert silent(bench.uplink)
+        assert silent(bench.svm, 0)
+
+
+def test_protected_both_guests_hear_and_agree():
+    with Bench(mode=Mode.COMPARE) as bench:
+        bench.uplink.sendall(wire(frame(1)) + wire(frame(2)))
+        read(bench.pvm, frame(1), frame(2))
+        read(bench.svm, frame(1), frame(2))
+        bench.pvm.sendall(wire(frame(3)))
+        assert silent(bench.uplink)
+        bench.svm.sendall(wire(frame(3)))
+        read(bench.uplink, frame(3))
+
+
+def test_held_output_leaves_on_commit_in_order():
+    with Bench(mode=Mode.HOLD) as bench:
+        bench.pvm.sendall(b"".join(wire(frame(i, 60 + i)) for i in range(500)))
+        while bench.engine.snapshot()[0].held_frames < 500:
+            time.sleep(0.01)
+        assert silent(bench.uplink, 0)
+        for word in (Word.SVM_STOP, Word.PVM_STOP, Word.COMMIT):
+            assert not bench.command(word).late
+        read(bench.uplink, *(frame(i, 60 + i) for i in range(500)))
+        assert bench.engine.snapshot()[0].mode is Mode.COMPARE
+
+
+def test_a_stop_takes_in_what_was_said_before_it():
+    bench = Bench(mode=Mode.HOLD)
+    bench.pvm.sendall(b"".join(wire(frame(i)) for i in range(300)))
+    tickets = [bench.engine.command(word) for word in (Word.SVM_STOP, Word.PVM_STOP, Word.COMMIT)]
+    with bench:  # the commands are there before the ports have been looked at
+        assert [event.ticket for event in bench.events(3)] == tickets
+        read(bench.uplink, *map(frame, range(300)))
+        bench.pvm.sendall(wire(frame(1000)))
+        assert silent(bench.uplink)
+
+
+def test_failover_gives_the_line_to_the_svm():
+    with Bench(mode=Mode.COMPARE) as bench:
+        bench.pvm.sendall(wire(frame(1)))
+        while not bench.engine.snapshot()[0].held_frames:
+            time.sleep(0.01)
+        bench.command(Word.FAILOVER)
+        bench.svm.sendall(wire(frame(2)))
+        read(bench.uplink, frame(2))
+        bench.uplink.sendall(wire(frame(3)))
+        read(bench.svm, frame(3))
+        assert silent(bench.pvm, 0)
+
+
+def test_nics_do_not_mix_and_share_the_commands():
+    with Bench(nics=3, mode=Mode.HOLD) as bench:
+        for nic, (_, pvm, _) in enumerate(bench.peers):
+            pvm.sendall(wire(frame(nic)))
+        while sum(each.held_frames for each in bench.engine.snapshot()) < 3:
+            time.sleep(0.01)
+        bench.command(Word.UNPROTECT)
+        for nic, (uplink, _, _) in enumerate(bench.peers):
+            read(uplink, frame(nic))
+            assert silent(uplink, 0)
+
+
+def test_counters_tell_what_happened():
+    with Bench(mode=Mode.PASS) as bench:
+        bench.pvm.sendall(wire(frame(1)) + wire(frame(2, 1000)) + wire(b"short"))
+        read(bench.uplink, frame(1), frame(2, 1000))
+        counted = bench.engine.snapshot()[0]
+        assert counted.released == 2
+        assert counted.released_bytes == 1100
+        assert counted.ports[Port.PRIMARY].received_bytes == 1100
+        assert counted.ports[Port.UPLINK].sent_bytes == 1100
+        assert counted.ports[Port.PRIMARY].name == "PRIMARY0"
+        deadline = time.monotonic() + 5
+        while not bench.engine.snapshot()[0].ports[Port.PRIMARY].dropped[Drop.TRUNCATED]:
+            assert time.monotonic() < deadline
+
+
+def test_lost_peer_is_reported_once_and_replaced():
+    with Bench(mode=Mode.PASS) as bench:
+        bench.pvm.sendall(wire(frame(1)) + wire(frame(2))[:30])
+        bench.pvm.close()
+        read(bench.uplink, frame(1))
+        [fault] = bench.events(1)
+        assert fault == PortFault(0, Port.PRIMARY, errno.ENOTCONN, "PRIMARY0: the peer closed the connection")
+        before = bench.engine.beat
+        time.sleep(0.6)
+        assert bench.engine.events() == []
+        assert bench.engine.beat - before < 10  # and it does not spin
+        ours, theirs = socket.socketpair()
+        bench.sockets += [ours, theirs]
+        ours.setblocking(False)
+        ticket = bench.engine.attach(0, Port.PRIMARY, ours.fileno())
+        assert bench.events(1) == [Done(ticket)]
+        theirs.sendall(wire(frame(3)))
+        read(bench.uplink, frame(3))
+
+
+def test_a_peer_that_makes_no_sense_is_put_out():
+    with Bench(mode=Mode.PASS) as bench:
+        bench.svm.sendall(b"\xff" * 100)
+        [fault] = bench.events(1)
+        assert (fault.port, fault.errno) == (Port.SECONDARY, errno.EMSGSIZE)
+        assert bench.svm.recv(1) == b""
+        assert bench.engine.snapshot()[0].ports[Port.SECONDARY].dropped[Drop.OVERSIZED] == 1
+        bench.pvm.sendall(wire(frame(1)))
+        read(bench.uplink, frame(1))
+
+
+def test_slow_uplink_slows_the_pvm_down_and_loses_nothing():
+    with Bench(mode=Mode.PASS) as bench:
+        frames = [frame(i, 60_000) for i in range(400)]  # 24 MB: more than any buffer on the way
+        sender = threading.Thread(target=lambda: bench.pvm.sendall(b"".join(map(wire, frames))))
+        bench.pvm.settimeout(30)
+        sender.start()
+        time.sleep(0.3)
+        assert sender.is_alive()  # backpressure has reached it
+        read(bench.uplink, *frames)
+        sender.join()
+        assert sum(bench.engine.snapshot()[0].ports[Port.UPLINK].dropped.values()) == 0
+
+
+def test_absent_uplink_is_waited_for():
+    bench = Bench(mode=Mode.PASS)
+    bench.engine.attach(0, Port.UPLINK, -1)
+    with bench:
+        bench.pvm.sendall(b"".join(wire(frame(i)) for i in range(100)))
+        time.sleep(0.2)
+        ours, theirs = socket.socketpair()
+        bench.sockets += [ours, theirs]
+        ours.setblocking(False)
+        theirs.settimeout(5)
+        bench.engine.attach(0, Port.UPLINK, ours.fileno())
+        read(theirs, *map(frame, range(100)))
+
+
+def test_stuck_svm_does_not_slow_the_pvm_down():
+    with Bench(mode=Mode.COMPARE) as bench:
+        for i in range(400):  # the SVM reads nothing of 24 MB
+            bench.uplink.sendall(wire(frame(i, 60_000)))
+            read(bench.pvm, frame(i, 60_000))
+        assert bench.engine.snapshot()[0].ports[Port.SECONDARY].dropped[Drop.SEND] > 0
+
+
+def test_idle_it_turns_slowly_and_costs_nothing():
+    with Bench() as bench:
+        time.sleep(0.1)
+        beat, cpu = bench.engine.beat, time.process_time()
+        time.sleep(1.1)
+        assert 2 <= bench.engine.beat - beat <= 5
+        assert time.process_time() - cpu < 0.1
+
+
+def test_too_many_commands_are_refused_and_none_is_lost():
+    bench = Bench()
+    tickets = []
+    with pytest.raises(BlockingIOError):
+        while True:
+            tickets.append(bench.engine.command(Word.HOLD))
+    assert len(tickets) == 255
+    with bench:
+        assert [event.ticket for event in bench.events(255)] == tickets
+        bench.command(Word.HOLD)
+
+
+def test_flows_come_with_the_answer():
+    with Bench(mode=Mode.HOLD) as bench:
+        bench.pvm.sendall(wire(frame(1)))
+        while not bench.engine.snapshot()[0].held_frames:
+            time.sleep(0.01)
+        ticket = bench.engine.request_flows()
+        [done] = bench.events(1)
+        assert done.ticket == ticket
+        assert [flow.held_frames for flow in done.flows] == [1]
+        assert done.flows[0].nic == 0
+
+
+def test_stop_before_run_and_run_once():
+    bench = Bench()
+    bench.engine.stop()
+    with bench:
+        bench.thread.join(timeout=5)
+    with pytest.raises(RuntimeError, match="once"):
+        bench.engine.run()
+    with pytest.raises(RuntimeError, match="before the engine runs"):
+        bench.engine.add_nic(None, None, None)
+
+
+def test_a_bad_descriptor_is_named():
+    engine = Engine()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        good = PortSpec(ours.fileno(), "stream", "good")
+        with pytest.raises(ValueError, match="bad: .* blocking"):
+            engine.add_nic(good, PortSpec(theirs.fileno(), "stream", "bad"), good)
+        assert engine.add_nic(good, good, good) == 0
+
+
+@contextmanager
+def nothing_left_open():
+    before = (sorted(os.listdir("/proc/self/fd")), threading.active_count())
+    yield
+    assert (sorted(os.listdir("/proc/self/fd")), threading.active_count()) == before
+
+
+def test_engines_leave_nothing_behind():
+    with nothing_left_open():
+        for _ in range(20):
+            bench = Bench(mode=Mode.HOLD)
+            with bench:
+                bench.pvm.sendall(wire(frame(1)))
+                bench.command(Word.HOLD)
+                bench.engine.request_flows()  # and nobody takes the answer
+            del bench
