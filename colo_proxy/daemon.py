@@ -141,13 +141,13 @@ def _machine(config: Config) -> Machine:
 
 def make_adapter(config: Config, server: Server) -> Adapter:
     """The adapter of the VMM that is configured. Raises UserError."""
-    match config.checkpoint.vmm:
+    checkpoint = config.checkpoint
+    match checkpoint.vmm:
         case "control":
             return Control(lambda: server.clients)
         case "none":
             return Absent()
-        case "qmp":
-            checkpoint = config.checkpoint
+        case "qmp" if checkpoint.primary and checkpoint.secondary:
             return Qmp(checkpoint.primary, checkpoint.secondary, period_ms=checkpoint.period_ms)
         case vmm:
             raise UserError(f'{config.path}: [checkpoint] vmm = "{vmm}" has no adapter yet; use "control"')

@@ -12,6 +12,7 @@ any more is the one proof of a death; see `follower.py`.
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Coroutine
 from typing import Any
@@ -25,6 +26,7 @@ from colo_proxy.checkpoint.events import Event
 from colo_proxy.checkpoint.follower import Ask, Follower, GoOnAlone, News, Phase, Probe, Side, Snapshot
 from colo_proxy.checkpoint.machine import IllegalWord
 from colo_proxy.checkpoint.qemu_versions import Colo, Verdict, judge
+from colo_proxy.endpoints import Tcp, Unix
 from colo_proxy.errors import HostError
 
 log = logging.getLogger(__name__)
@@ -49,29 +51,21 @@ class BrokenQemu(HostError):
     """This QEMU's COLO is known not to work. The text names it and what to use instead."""
 
 
-def _address(endpoint: str) -> tuple[socket.AddressFamily, Any]:
-    """The socket family and address of `unix:PATH` or `tcp:HOST:PORT`. Raises `ValueError`."""
-    kind, _, rest = endpoint.partition(":")
-    if kind == "unix" and rest:
-        return socket.AF_UNIX, rest
-    host, _, port = rest.rpartition(":")
-    if kind == "tcp" and host and port.isdecimal():
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return family, (host.strip("[]"), int(port))
-    raise ValueError(f"{endpoint!r} is no QMP socket: write unix:PATH or tcp:HOST:PORT")
-
-
-async def _dial(endpoint: str) -> socket.socket:
+async def _dial(endpoint: Unix | Tcp) -> socket.socket:
     """Connect. Raises `ConnectionRefusedError` or `FileNotFoundError` when nobody listens there."""
-    family, address = _address(endpoint)
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    try:
-        async with asyncio.timeout(REPLY_S):
-            await asyncio.get_running_loop().sock_connect(sock, address)
-    except BaseException:
-        sock.close()
-        raise
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(REPLY_S):
+        family, address = socket.AF_UNIX, endpoint.path if isinstance(endpoint, Unix) else ""
+        if isinstance(endpoint, Tcp):
+            found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+            family, _, _, _, address = found[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            await loop.sock_connect(sock, address)
+        except BaseException:
+            sock.close()
+            raise
     return sock
 
 
@@ -96,7 +90,7 @@ async def _judge(client: QMPClient) -> Verdict:
     return judge((int(version["major"]), int(version["minor"]), int(version["micro"])), kvm=kvm)
 
 
-async def inspect(endpoint: str) -> Verdict:
+async def inspect(endpoint: Unix | Tcp) -> Verdict:
     """Ask the QEMU behind a QMP endpoint what it is, for `colo-proxy check`.
 
     Raises `ConnectionError` with a line for the operator when it does not answer as QMP does.
@@ -116,6 +110,8 @@ async def inspect(endpoint: str) -> Verdict:
 def _plain(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {REPLY_S:g} s"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
     return str(error) or type(error).__name__
 
 
@@ -133,10 +129,8 @@ def _stamp_ns(event: Message) -> int:
 class Qmp:
     """The adapter (adapter.py) of a QEMU pair. `period_ms` 0: QEMU makes no checkpoints unasked."""
 
-    def __init__(self, primary: str, secondary: str, *, period_ms: int = 0) -> None:
+    def __init__(self, primary: Unix | Tcp, secondary: Unix | Tcp, *, period_ms: int = 0) -> None:
         self._endpoints = {Side.PRIMARY: primary, Side.SECONDARY: secondary}
-        for endpoint in self._endpoints.values():
-            _address(endpoint)
         self._period_ms = period_ms or NEVER_MS
         self._follower = Follower()
         self._clients: dict[Side, QMPClient] = {}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from colo_proxy.checkpoint.events import (
 )
 from colo_proxy.checkpoint.machine import IllegalWord, State
 from colo_proxy.checkpoint.qemu_versions import Colo
+from colo_proxy.endpoints import Tcp, Unix
 
 
 class Scene:
@@ -33,7 +35,7 @@ class Scene:
         self.primary = FakeQemu(directory / "pvm.qmp", "primary")
         self.secondary = FakeQemu(directory / "svm.qmp", "secondary")
         self.news: list[Event] = []
-        self.pair = qmp.Qmp(f"unix:{self.primary.path}", f"unix:{self.secondary.path}", period_ms=7000)
+        self.pair = qmp.Qmp(Unix(str(self.primary.path)), Unix(str(self.secondary.path)), period_ms=7000)
 
     async def say(self, *events: Event) -> None:
         """The proxy, for the adapter."""
@@ -186,14 +188,14 @@ async def test_closing_again_and_again_is_no_busy_loop(scene: Scene) -> None:
 
 async def test_broken_version_is_refused_by_name(tmp_path: Path) -> None:
     vm = await FakeQemu(tmp_path / "qmp", version=(10, 0, 2)).listen()
-    pair = qmp.Qmp(f"unix:{vm.path}", f"unix:{tmp_path}/none")
+    pair = qmp.Qmp(Unix(str(vm.path)), Unix(f"{tmp_path}/none"))
     with pytest.raises(qmp.BrokenQemu, match=r"QEMU 10\.0\.2 never enters .* Use QEMU 11\.1"):
         await asyncio.wait_for(pair.run(Scene(tmp_path)), 10)
-    verdict = await qmp.inspect(f"unix:{vm.path}")
+    verdict = await qmp.inspect(Unix(str(vm.path)))
     assert verdict.colo is Colo.BROKEN
     await vm.die()
     with pytest.raises(ConnectionError, match="refused"):
-        await qmp.inspect(f"unix:{vm.path}")
+        await qmp.inspect(Unix(str(vm.path)))
 
 
 @pytest.mark.parametrize(
@@ -212,9 +214,11 @@ def test_versions(version: tuple[int, int, int], kvm: bool, colo: Colo) -> None:
     assert bool(verdict.text) == (colo is not Colo.WORKS)
 
 
-def test_endpoint_that_is_none() -> None:
-    with pytest.raises(ValueError, match="no QMP socket"):
-        qmp.Qmp("/run/vm.qmp", "unix:/run/vm.qmp")
+async def test_over_tcp() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(ConnectionError, match=f"tcp:127.0.0.1:{port}: Connection refused"):
+        await qmp.inspect(Tcp("127.0.0.1", port))
 
 
 async def test_operator_fails_over(scene: Scene) -> None:
