@@ -135,9 +135,7 @@ class Connection:
         if position is None:
             return None
         if mine:
-            if self.low is None:
-                self.low = self.matched = position
-            elif self.midstream and self.low == self.matched and position < self.low:
+            if self.low is None or (self.midstream and self.low == self.matched and position < self.low):
                 self.low = self.matched = position
         if segment.flags & URG:
             side.urgent.add(position + bool(segment.flags & SYN) + segment.urgent)

@@ -32,14 +32,15 @@ unless the line begins with +3s, +5ms, +7us.
 import re
 from typing import Any, Protocol
 
-from colo_proxy.words import Divergence, Frame, Port
 from models.packets import ACK, FIN, PSH, RST, SYN, URG, checksum, ethernet, ip, parse, tcp, udp
+
+from colo_proxy.words import Divergence, Frame, Port
 
 FLAGS = {"S": SYN, "F": FIN, "R": RST, "P": PSH, "U": URG, ".": ACK}
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3}
 VM, CLIENT = ("192.0.2.2", "2001:db8::2"), ("192.0.2.1", "2001:db8::1")
 PROTOCOLS = {"icmp": 1, "gre": 47}
-WORDS = ("svm_stop", "pvm_stop", "commit", "abort", "hold", "unprotect", "failover", "finish")
+WORDS = ("svm_stop", "svm_loaded", "pvm_stop", "commit", "abort", "hold", "unprotect", "failover", "finish")
 
 
 class Judge(Protocol):

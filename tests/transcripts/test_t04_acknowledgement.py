@@ -7,7 +7,7 @@ def test_data_leaves_with_the_smaller_acknowledgement(play):
     play(f"""{HANDSHAKE}
         P . 1:101 ack 5000 win 9000
         S . 1:101 ack 4000 win 10000
-        > . 1:101 ack 4000 win 9000
+        > . 1:101 ack 4000 win 10000
     """)
 
 
