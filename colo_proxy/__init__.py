@@ -4,7 +4,7 @@ __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """`__version__`, looked up when asked for: importlib.metadata would be half of a short command's start."""
+    """`__version__`, looked up when asked for: it would be half of a short command's start."""
     if name == "__version__":
         from importlib.metadata import version  # noqa: PLC0415
 

@@ -2,7 +2,7 @@
 
 A command is a module with `add_parser(subparsers)`, which sets `run` to a function from the parsed arguments
 to an exit status. Adding one is adding its name to `COMMANDS`. A module imports at its top only what argparse
-needs; what is slow to import (pydantic, scapy, pyroute2) waits until `run`, for `status` is polled by programs.
+needs; what is slow to import (pydantic, scapy, pyroute2) waits until `run`: programs poll `status`.
 """
 
 import argparse

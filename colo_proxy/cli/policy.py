@@ -16,8 +16,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "policy",
         help="show or change the policies of a running proxy",
-        description="Show or change which flows are compared, bypassed or dropped. The first rule that matches "
-        "wins. A change lasts until the proxy stops; the configuration file is not written.",
+        description="Show or change which flows are compared, bypassed or dropped. The first rule that "
+        "matches wins. A change lasts until the proxy stops; the configuration file is not written.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

@@ -16,7 +16,7 @@ from colo_proxy.checkpoint.events import (
     Wanted,
 )
 from colo_proxy.checkpoint.machine import IllegalWord
-from colo_proxy.config import Config
+from colo_proxy.config import Config, policy_rule
 from colo_proxy.control.protocol import CommandError
 from colo_proxy.datapath.messages import NicCounters
 from colo_proxy.datapath.policy import PolicyRule
@@ -121,7 +121,7 @@ class Commands:
         return [{"name": name} for name in self._table]
 
     async def _query_policy(self) -> object:
-        return [rule.to_dict() for rule in self._policies]
+        return [{"match": dict(rule.match), "action": rule.action} for rule in self._policies]
 
     async def _set_policy(self, policies: list[Any]) -> object:
         if len(policies) > MAX_POLICIES:
@@ -129,9 +129,7 @@ class Commands:
         rules = []
         for index, table in enumerate(policies):
             try:
-                if not isinstance(table, dict):
-                    raise ValueError("must be a JSON object with 'match' and 'action'")
-                rules.append(PolicyRule.from_dict(table))
+                rules.append(policy_rule(table))
             except ValueError as error:
                 raise CommandError("BadArguments", f"policy {index}: {error}; none was changed") from None
         await self._coordinator.set_policies(rules)
