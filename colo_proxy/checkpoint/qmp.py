@@ -30,6 +30,7 @@ from colo_proxy.endpoints import Tcp, Unix
 from colo_proxy.errors import HostError
 
 log = logging.getLogger(__name__)
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # what matters of it is logged here, once
 
 REPLY_S = 3.0  # QEMU answers in 0.1 ms; its main loop may be busy with a guest's state for a second or two
 POLL_S = 1.0  # the state asked for again: finds a hung QEMU, and a pair that enters the COLO state
