@@ -16,9 +16,8 @@ from colo_proxy.datapath.messages import (
     PortCounters,
     PortFault,
     PortSpec,
-    Word,
 )
-from colo_proxy.words import Drop, Exhausted, Mode, Port, Reason
+from colo_proxy.words import Drop, Exhausted, Mode, Port, Reason, Word
 
 from colo_proxy.datapath.core cimport Core, Counts, Settings
 from colo_proxy.datapath.entry cimport FlowRecord, core_counts, core_flows, core_free, core_new

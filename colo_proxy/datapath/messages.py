@@ -1,25 +1,11 @@
 """What passes between the control plane and the engine: plain values, no references into the data path."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Literal, NamedTuple
 
 from colo_proxy.words import Drop, FlowInfo, Mode, Port, Reason
 
 PROTOCOLS = ("tcp", "udp", "icmp", "other")
-
-
-class Word(IntEnum):
-    """A checkpoint word for all NICs (docs/comparison.md, section 6); values as in comparator.pxd."""
-
-    HOLD = 0
-    UNPROTECT = 1
-    SVM_STOP = 2
-    PVM_STOP = 3
-    COMMIT = 4
-    ABORT = 5
-    FAILOVER = 6
-    SVM_LOADED = 8
 
 
 class PortSpec(NamedTuple):
