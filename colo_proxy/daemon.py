@@ -24,6 +24,7 @@ from colo_proxy.checkpoint.commands import Command, FailedOver, RequestCheckpoin
 from colo_proxy.checkpoint.control import Absent, Control
 from colo_proxy.checkpoint.coordinator import Coordinator, DataPath
 from colo_proxy.checkpoint.machine import Machine
+from colo_proxy.checkpoint.qmp import Qmp
 from colo_proxy.config import Config
 from colo_proxy.control.commands import Commands
 from colo_proxy.control.server import Server, listen
@@ -140,11 +141,14 @@ def _machine(config: Config) -> Machine:
 
 def make_adapter(config: Config, server: Server) -> Adapter:
     """The adapter of the VMM that is configured. Raises UserError."""
-    match config.checkpoint.vmm:
+    checkpoint = config.checkpoint
+    match checkpoint.vmm:
         case "control":
             return Control(lambda: server.clients)
         case "none":
             return Absent()
+        case "qmp" if checkpoint.primary and checkpoint.secondary:
+            return Qmp(checkpoint.primary, checkpoint.secondary, period_ms=checkpoint.period_ms)
         case vmm:
             raise UserError(f'{config.path}: [checkpoint] vmm = "{vmm}" has no adapter yet; use "control"')
 
