@@ -81,7 +81,7 @@ def verify(frame: bytes) -> bytes:
     return segment[20:]
 
 
-def vnet(flags=0, gso=0, hdr_len=0, gso_size=0, start=0, offset=0) -> bytes:
+def vnet(flags=0, gso=0, hdr_len=0, gso_size=0, start=0, offset=0) -> bytes:  # noqa: PLR0917
     return struct.pack("=BBHHHH", flags, gso, hdr_len, gso_size, start, offset)
 
 
