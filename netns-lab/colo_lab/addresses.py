@@ -5,6 +5,7 @@ locally administered. PVM and SVM are the same machine twice, so they share ever
 """
 
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 MOST_NICS = 3  # RFC 5737 has three ranges
 _NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
@@ -56,7 +57,7 @@ class Nic:
 
     @property
     def client6(self) -> str:
-        return f"2001:db8:{self.index}::1"
+        return _ipv6(self.index, 1)
 
     @property
     def vm4(self) -> str:
@@ -64,7 +65,7 @@ class Nic:
 
     @property
     def vm6(self) -> str:
-        return f"2001:db8:{self.index}::2"
+        return _ipv6(self.index, 2)
 
     @property
     def client_mac(self) -> str:
@@ -78,3 +79,8 @@ class Nic:
         """The replica's URL of `path`, over IP version 4 or 6."""
         host = self.vm4 if version == 4 else f"[{self.vm6}]"
         return f"http://{host}{path}"
+
+
+def _ipv6(network: int, host: int) -> str:
+    """In the shortest form (RFC 5952), as every program prints it."""
+    return str(IPv6Address(f"2001:db8:{network:x}::{host:x}"))

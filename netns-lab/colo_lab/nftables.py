@@ -5,6 +5,7 @@ numbers inside attributes are big-endian). Changing a policy takes some 50 µs, 
 routes and neighbours, and tells no protocol anything, which taking the link down would.
 """
 
+import errno
 import os
 import socket
 import struct
@@ -18,7 +19,6 @@ _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 _NEWTABLE, _NEWCHAIN = 0xA00, 0xA03
 _REQUEST, _ACK, _CREATE = 1, 4, 0x400
-_TABLE = b"nic\0"
 _CHAINS = {b"in\0": 0, b"out\0": 1}  # NF_NETDEV_INGRESS, NF_NETDEV_EGRESS
 _DROP, _ACCEPT = 0, 1
 
@@ -27,18 +27,24 @@ class Switch:
     """Lets everything through a device, or nothing. Both directions; the device stays up."""
 
     def __init__(self, namespace: Namespace, device: str) -> None:
-        self._socket = namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
-        messages = [_message(_NEWTABLE, _attribute(1, _TABLE), _CREATE)]
+        try:
+            self._socket = namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        except OSError as error:
+            raise Missing(f"this kernel has no nftables ({error.strerror}): it needs CONFIG_NF_TABLES") from None
+        self._table = _attribute(1, device.encode() + b"\0")
+        messages = [_message(_NEWTABLE, self._table, _CREATE)]
         for name, hook in _CHAINS.items():
             where = (
                 _attribute(1, _u32(hook)) + _attribute(2, _u32(0)) + _attribute(3, device.encode() + b"\0")
             )
             body = _attribute(0x8004, where) + _attribute(5, _u32(_ACCEPT)) + _attribute(7, b"filter\0")
-            messages.append(_message(_NEWCHAIN, _attribute(1, _TABLE) + _attribute(3, name) + body, _CREATE))
+            messages.append(_message(_NEWCHAIN, self._table + _attribute(3, name) + body, _CREATE))
         try:
             self._commit(messages)
         except OSError as error:
             self._socket.close()
+            if error.errno not in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.ENOENT, errno.EINVAL):
+                raise
             raise Missing(
                 f"nftables does not take a netdev chain on {device} ({error.strerror}): the kernel needs "
                 "CONFIG_NF_TABLES_NETDEV and netdev egress (Linux 5.16)"
@@ -48,7 +54,7 @@ class Switch:
         """Let everything through, or nothing, from the return of this call on."""
         policy = _attribute(5, _u32(_ACCEPT if open_ else _DROP))
         self._commit(
-            [_message(_NEWCHAIN, _attribute(1, _TABLE) + _attribute(3, name) + policy, 0) for name in _CHAINS]
+            [_message(_NEWCHAIN, self._table + _attribute(3, name) + policy, 0) for name in _CHAINS]
         )
 
     def close(self) -> None:

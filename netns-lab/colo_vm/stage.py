@@ -1,4 +1,4 @@
-"""Everything at once: network, VMs, the proxy between them, and clients. The demo, tests and bench stand on it."""
+"""Everything at once, for the demo, the tests and the bench: network, VMs, the proxy between them, clients."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ period_ms = 0
 
 
 class Stage:
-    """Async context manager: network and guest are built; `start_pvm`, `start_proxy` and `protect` do the rest."""
+    """Async context manager: the parts are built. `pair.start`, `start_proxy`, `pair.protect` do the rest."""
 
     qemu: Qemu
     accel: str
@@ -52,7 +52,9 @@ class Stage:
             self.qemu, kernel = find(), guest.build()
             self.network = self._stack.enter_context(Network())
             self.accel = "kvm" if await kvm_works(self.qemu, kernel, self.network) else "tcg"
-            self.pair = await self._stack.enter_async_context(Pair(self.qemu, kernel, self.network, self.accel))
+            self.pair = await self._stack.enter_async_context(
+                Pair(self.qemu, kernel, self.network, self.accel)
+            )
         except BaseException:
             await self._stack.aclose()
             raise

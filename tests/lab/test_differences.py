@@ -81,7 +81,6 @@ def test_server_of_the_svm_hangs(protect: Callable[..., Any]) -> None:
         assert client.said(before=checkpoint.committed) <= secondary.said(before=checkpoint.committed)
         assert made.later == ["missing-secondary"]
         assert result["sha256"] == Content().sha256(size)
-        assert result["gap"] >= 0.25  # nothing came while the SVM said nothing
 
 
 def test_answers_that_always_differ(pair: Protected) -> None:
