@@ -18,7 +18,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the problems, errors first. Exit status 2 where there is an error; warnings alone are no reason."""
+    """Print the problems, errors first. Exit status 2 where there is an error, not for warnings."""
     from colo_proxy import config  # noqa: PLC0415
     from colo_proxy.host.check import problems  # noqa: PLC0415
 
