@@ -52,7 +52,9 @@ class Stage:
             self.qemu, kernel = find(), guest.build()
             self.network = self._stack.enter_context(Network())
             self.accel = "kvm" if await kvm_works(self.qemu, kernel, self.network) else "tcg"
-            self.pair = await self._stack.enter_async_context(Pair(self.qemu, kernel, self.network, self.accel))
+            self.pair = await self._stack.enter_async_context(
+                Pair(self.qemu, kernel, self.network, self.accel)
+            )
         except BaseException:
             await self._stack.aclose()
             raise
