@@ -173,6 +173,21 @@ def parse(text: str, path: Path) -> Config:
     return _Reader(text, path, document).read()
 
 
+def policy_rule(table: object) -> PolicyRule:
+    """One rule from its table: `match` (missing: every flow), `action`. Raises ValueError naming the key."""
+    if not isinstance(table, dict):
+        raise ValueError(f"must be a table with match and action, not {_shown(table)}")
+    for key in table:
+        if key not in ("match", "action"):
+            raise ValueError(f"{key}: unknown key{_meant(key, ('match', 'action'))}")
+    match = table.get("match", {})
+    if not isinstance(match, dict):
+        raise ValueError(f"match: must be a table, not {_shown(match)}")
+    if "action" not in table:
+        raise ValueError("action: missing; add compare, bypass or drop")
+    return PolicyRule(match, table["action"])
+
+
 _Model = TypeVar("_Model", bound=_Section)
 
 
@@ -277,9 +292,7 @@ class _Reader:
     def policies(self) -> Iterator[PolicyRule]:
         for index, table in self.tables("policy"):
             try:
-                if not isinstance(table, dict):
-                    raise ValueError(f"must be a table, not {_shown(table)}")
-                yield PolicyRule.from_dict(table)
+                yield policy_rule(table)
             except ValueError as error:
                 key = re.match(r"(match|action)\b", str(error))
                 self.add(("policy", index, *key.groups()) if key else ("policy", index), str(error))

@@ -112,7 +112,7 @@ class FlowInfo:
 
 
 class Word(IntEnum):
-    """A checkpoint word of the comparator (docs/comparison.md, section 6)."""
+    """A checkpoint word for all NICs (docs/comparison.md, section 6); values as in entry.pxd."""
 
     HOLD = 0  # nothing is known: hold until a commit
     UNPROTECT = 1
@@ -121,5 +121,4 @@ class Word(IntEnum):
     COMMIT = 4
     ABORT = 5
     FAILOVER = 6
-    FINISH = 7  # the captures end
     SVM_LOADED = 8  # between SVM_STOP and COMMIT: the SVM runs on the PVM's state

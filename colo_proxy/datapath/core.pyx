@@ -339,6 +339,7 @@ cdef void diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
     entry.reason = reason
     entry.stream_offset = offset
     entry.time = core.now
+    entry.after = core.out_count
     entry.primary = copy(pvm, &entry.primary_size)
     entry.secondary = copy(svm, &entry.secondary_size)
 

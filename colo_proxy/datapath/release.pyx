@@ -46,7 +46,7 @@ cdef Clamp clamp_of(const Flow *flow, const Node *node) noexcept nogil:
         pass  # a reset offers nothing
     elif flow.pvm.wscale == 255 or flow.svm.wscale == 255:
         # Mid-stream the scale is not known: the smaller of the raw windows offers no more than either did.
-        clamp.window = min(node.packet.window, flow.svm.window)
+        clamp.window = min(node.packet.window, flow.svm.raw)
     elif seq_lt(flow.svm.edge, offered) or not seq_eq(clamp.ack, node.packet.ack):
         room = seq_diff(seq_min(offered, flow.svm.edge), clamp.ack)
         clamp.window = <uint16_t>min(max(room, 0) >> scale, 0xffff)
@@ -114,6 +114,9 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
     unhold(core, node)
     if not node.flags & (N_RX | N_OWED):
         learn_lag(core, core.now - node.time)
+    if node.packet.flags & SYN and not node.packet.flags & ACK and flow.svm.raw < node.packet.window and \
+            not node.flags & (N_SENT | N_WHOLE):
+        set16(&node.packet, node.data, node.packet.l4 + 14, flow.svm.raw)
     if node.packet.flags & ACK and not node.flags & N_SENT:
         clamp = clamp_of(flow, node)
         if not node.flags & N_PURE and seq_lt(clamp.ack, node.packet.ack):
@@ -198,7 +201,7 @@ cdef void tell_part(Core *core, Flow *flow, const Node *node, const Clamp *clamp
     emit(core, copy)
 
 
-cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
+cdef bint release_pure(Core *core, Flow *flow, Node *node, bint arrives) noexcept nogil:
     """T6, T7 and T8, for what carries no bytes."""
     cdef Clamp clamp
     cdef bint news
@@ -219,16 +222,16 @@ cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
             return False  # a window update that would look like a duplicate acknowledgement
         let_go(core, flow, node)
         return True
-    if not flow.flags & F_TOLD or seq_lt(flow.told_ack, clamp.ack):
+    if arrives and (not flow.flags & F_TOLD or seq_lt(flow.told_ack, clamp.ack)):
         tell_part(core, flow, node, &clamp)
     return False
 
 
-cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil:
+cdef bint release_one(Core *core, Flow *flow, Node *node, bint arrives) noexcept nogil:
     if flow.flags & F_BLOCKED:
         return False
     if node.flags & N_PURE:
-        return release_pure(core, flow, node)
+        return release_pure(core, flow, node, arrives)
     if data_may_leave(core, flow, node):
         let_go(core, flow, node)
         return True
@@ -246,12 +249,12 @@ cdef void release(Core *core, Flow *flow) noexcept nogil:
             node = data
             data = data.flow_next
             # In order, what follows a segment that is not agreed is not agreed either.
-            if not release_one(core, flow, node) and not flow.flags & F_DISORDERED:
+            if not release_one(core, flow, node, False) and not flow.flags & F_DISORDERED:
                 data = NULL
         else:
             node = pure
             pure = pure.flow_next
-            release_one(core, flow, node)
+            release_one(core, flow, node, False)
     if flow.pvm.first == NULL:
         flow.flags &= ~<uint32_t>F_DISORDERED
     settle_debt(core, flow)
@@ -261,16 +264,14 @@ cdef void settle_debt(Core *core, Flow *flow) noexcept nogil:
     """Send what is owed of a released segment's acknowledgement, unless a later segment carried it."""
     cdef Clamp clamp
     cdef Node *owed = flow.owed
-    if owed == NULL:
+    if owed == NULL or flow.flags & F_BLOCKED:
         return
     if seq_le(owed.packet.ack, flow.told_ack):
         forget(core, owed)
         return
-    clamp = clamp_of(flow, owed)
     if seq_le(owed.packet.ack, flow.svm.ack):
+        clamp = clamp_of(flow, owed)
         unhold(core, owed)
         apply(owed, &clamp)
         tell(flow, &clamp)
         emit(core, owed)
-    elif seq_lt(flow.told_ack, clamp.ack):
-        tell_part(core, flow, owed, &clamp)

@@ -6,12 +6,13 @@ guests is the business of other tests. It keeps everything it might need in dict
 and looks at all of it each time. Memory bounds and policies are not modelled.
 """
 
-from ipaddress import ip_address
+from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
+from models.packets import RST, Packet, parse, with_tcp, with_timestamp
+from models.report import name, protocol
+from models.tcp import Connection, Held, copy_with
+from models.tcp_flows import TcpFlow, TcpJudge
 
 from colo_proxy.words import Divergence, Frame, Mode, Port, Reason
-from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
-from models.packets import ACK, RST, SYN, Packet, parse, with_tcp, with_timestamp
-from models.tcp import Connection, Held, copy_with
 
 MILLISECOND = 1_000_000
 REASONS = {
@@ -22,35 +23,7 @@ REASONS = {
 }
 
 
-class TcpFlow:
-    """All incarnations of one 5-tuple; each side is in one of them (T10)."""
-
-    def __init__(self, key: tuple[object, ...]) -> None:
-        self.key = key
-        self.connections = [Connection()]
-        self.current = {"p": 0, "s": 0}
-        self.blocked = False
-        self.reported = False
-        self.replaced = False  # the SVM's state was replaced: its offsets are zero
-        self.secondary_port: int | None = None  # where the SVM chose another source port
-
-    def incarnation(self, who: str, segment: Packet) -> Connection:
-        """The connection a segment of this side belongs to; a SYN with a new ISN begins the next one."""
-        connection = self.connections[self.current[who]]
-        side = getattr(connection, who)
-        only_reset = (
-            who == "s" and connection.p.reset and (connection.p.end, connection.s.base) == (None, None)
-        )
-        if segment.flags & SYN and side.base != segment.seq and not only_reset:
-            used = side.base is not None or (connection.midstream and connection.low is not None)
-            if used or (connection.midstream and (connection.p.base, connection.s.base) != (None, None)):
-                self.current[who] += 1
-                if self.current[who] == len(self.connections):
-                    self.connections.append(Connection())
-        return self.connections[self.current[who]]
-
-
-class Oracle:
+class Oracle(TcpJudge):
     """See the module's text. Times in nanoseconds; frames begin at the Ethernet header."""
 
     def __init__(
@@ -161,205 +134,6 @@ class Oracle:
         out, self.out = self.out, []
         return out
 
-    # ------------------------------------------------------------------ TCP
-
-    def _primary_tcp(self, segment: Packet, frame: bytes, frames: list[bytes] | None = None) -> None:
-        flow = self._flow(segment.flow(True))
-        connection = flow.incarnation("p", segment)
-        ack = connection.ack_of(segment)
-        found = connection.hear(connection.p, segment, self.now)
-        if segment.flags & SYN and not segment.flags & ACK:
-            self._pair(segment)
-        held = Held(self.number, frame, self.now, flow, "data", segment, connection)
-        held.position, held.frames = connection.place(connection.p, segment), frames or []
-        held.ack = ack
-        if segment.flags & RST:
-            held.kind = "rst"
-        elif not segment.length:
-            held.kind = "ack"
-        if ack is not None:
-            held.duplicate = held.kind == "ack" and connection.last == (ack, segment.window)
-            connection.last = (ack, segment.window)
-            connection.acks.append((self.number, ack))
-            self.held = [
-                h
-                for h in self.held
-                if not (
-                    h.kind == "owed" and h.connection is connection and h.ack is not None and ack >= h.ack
-                )
-            ]
-        self.held.append(held)
-        if self.mode is Mode.HOLD:
-            return
-        if found is not None:
-            self._diverge(flow, found[0], self._offset(connection, found[1]))
-        elif flow.blocked:
-            return
-        elif connection.may_leave(held):
-            self._release(held)
-        elif (
-            held.kind == "ack" and ack is not None and connection.s.ack is not None and connection.s.ack < ack
-        ):
-            if connection.told is None or connection.s.ack > connection.told:
-                self._clamped(held)
-
-    def _secondary_tcp(self, segment: Packet) -> None:
-        segment = self._mapped(segment)
-        if segment is None:
-            return
-        flow = self._flow(segment.flow(True))
-        connection = flow.incarnation("s", segment)
-        found = connection.hear(connection.s, segment, self.now)
-        position = connection.place(connection.s, segment)
-        if position is not None and segment.length:
-            self.waiting.append((self.number, flow, connection, segment, position))
-        if flow.blocked:
-            return
-        if found is not None:
-            self._diverge(flow, found[0], self._offset(connection, found[1]))
-            return
-        self._let_go(flow)
-
-    def _let_go(self, flow: TcpFlow) -> None:
-        """Release what may leave now, in the order in which the PVM sent it."""
-        for held in list(self.held):
-            if held.flow is flow and held.connection is not None and held.connection.may_leave(held):
-                self._release(held)
-
-    def _release(self, held: Held) -> None:
-        connection, segment = held.connection, held.segment
-        assert connection is not None
-        assert segment is not None
-        at = self.held.index(held)
-        del self.held[at]
-        ack = connection.ack_of(segment)
-        if held.kind == "owed" and connection.told is not None and ack is not None and ack <= connection.told:
-            return  # clients have learned it meanwhile
-        self._clamped(held)
-        clamped, _ = connection.clamp(segment)
-        if held.kind == "data" and ack is not None and clamped is not None and clamped < ack:
-            if not any(number > held.number and other >= ack for number, other in connection.acks):
-                owed = Held(held.number, held.frame, self.now, held.flow, "owed", segment, connection)
-                owed.ack = ack
-                self.held.insert(at, owed)
-
-    def _clamped(self, held: Held) -> None:
-        assert held.connection is not None
-        assert held.segment is not None
-        ack, window = held.connection.clamp(held.segment)
-        if held.frames:
-            self._emit_held(held)
-        else:
-            self._emit(copy_with(held, ack, window))
-        held.connection.tell(held.segment, ack, window)
-
-    def _tick_tcp(self, flow: TcpFlow) -> None:
-        for held in list(self.held):
-            if held.flow is flow and not flow.blocked and not flow.reported and held.connection is not None:
-                if self.now - held.time >= self.timeout and held in self.held:
-                    at = held.connection.first_open(held)
-                    self._diverge(flow, "missing-secondary", self._offset(held.connection, at))
-        for connection in flow.connections:
-            late = [at for at in self._beyond(connection) if self.now - connection.s.when[at] >= self.timeout]
-            if late and not flow.reported:
-                self._diverge(flow, "missing-primary", self._offset(connection, min(late)))
-                if self.observe:
-                    connection.s.said.clear()
-                    connection.s.when.clear()
-
-    @staticmethod
-    def _beyond(connection: Connection) -> list[int]:
-        """SVM positions that the PVM has not produced (below a mid-stream start none are expected)."""
-        if connection.low is None:
-            return sorted(connection.s.said)
-        return sorted(
-            at for at in connection.s.said if at >= connection.matched and at not in connection.p.said
-        )
-
-    def _finish_tcp(self, flow: TcpFlow) -> None:
-        if flow.reported:
-            return
-        for connection in flow.connections:
-            open_ = sorted(at for at in connection.p.said if not connection.agreed(at))
-            resets = [h for h in self.held if h.kind == "rst" and h.connection is connection]
-            if open_ or resets:
-                at = open_[0] if open_ else connection.matched
-                self._report(flow, "missing-secondary", self._offset(connection, at))
-            beyond = self._beyond(connection)
-            if beyond:
-                self._report(flow, "missing-primary", self._offset(connection, beyond[0]))
-
-    @staticmethod
-    def _offset(connection: Connection, position: int) -> int:
-        start = connection.low if connection.midstream and connection.low is not None else 1
-        return max(position - start, 0)
-
-    def _flow(self, key: tuple[object, ...]) -> TcpFlow:
-        return self.tcp.setdefault(key, TcpFlow(key))
-
-    def _track(self, segment: Packet) -> None:
-        """Unprotected: the PVM's output passes, and is remembered for the next commit."""
-        flow = self._flow(segment.flow(True))
-        connection = flow.incarnation("p", segment)
-        connection.hear(connection.p, segment, self.now)
-        ack = connection.ack_of(segment)
-        connection.tell(segment, ack, segment.window)
-        if ack is not None:
-            connection.last = (ack, segment.window)
-
-    # ------------------------------------------------------------------ connections the guest opens
-
-    def _pair(self, syn: Packet) -> None:
-        """A SYN of the PVM takes the SVM's SYN to the same destination: same port, else the oldest."""
-        there = (syn.vlans, syn.source, syn.target, syn.dport)
-        flow = self._flow(syn.flow(True))
-        if flow.secondary_port is not None or flow.connections[flow.current["p"]].s.base is not None:
-            return
-        alike = [s for s in self.lone_syns if (s.vlans, s.source, s.target, s.dport) == there]
-        alike.sort(key=lambda s: s.sport != syn.sport)
-        if alike:
-            lone = alike[0]
-            self.lone_syns = [s for s in self.lone_syns if s.sport != lone.sport or s.dport != lone.dport]
-            flow.secondary_port = lone.sport
-            self._secondary_tcp(lone)
-
-    def _mapped(self, segment: Packet) -> Packet | None:
-        """The SVM's segment on the PVM's port; None while a SYN of the SVM has no counterpart."""
-        for flow in self.tcp.values():
-            kind, protocol, vlans, local, lport, remote, rport = flow.key
-            if (vlans, local, remote, rport) == (
-                segment.vlans,
-                segment.source,
-                segment.target,
-                segment.dport,
-            ):
-                if flow.secondary_port == segment.sport:
-                    return parse(with_tcp(segment.frame, sport=lport)) if lport != segment.sport else segment
-        if not segment.flags & SYN or segment.flags & ACK:
-            return segment
-        wanted = None
-        for flow in self.tcp.values():  # in the order in which the PVM opened them
-            kind, protocol, vlans, local, lport, remote, rport = flow.key
-            connection = flow.connections[flow.current["p"]]
-            if (vlans, local, remote, rport) != (
-                segment.vlans,
-                segment.source,
-                segment.target,
-                segment.dport,
-            ):
-                continue
-            if connection.p.syn is None or connection.s.base is not None or flow.secondary_port is not None:
-                continue
-            if lport == segment.sport:
-                wanted = flow
-                break
-            wanted = wanted or flow
-        if wanted is None:
-            self.lone_syns.append(segment)
-            return None
-        wanted.secondary_port = segment.sport
-        return self._mapped(segment)
-
     # ------------------------------------------------------------------ datagrams and fragments
 
     def _primary_datagram(self, packet: Packet, frames: list[bytes], since: int) -> None:
@@ -376,7 +150,7 @@ class Oracle:
 
     def _secondary_datagram(self, packet: Packet, frames: list[bytes]) -> None:
         queue = self.datagrams.setdefault(packet.flow(True), DatagramFlow(packet.flow(True)))
-        if queue.expected_late(packet):
+        if queue.expected_late(packet, self.now - self.timeout):
             return
         for held in self.held:
             if held.flow is queue and not queue.blocked and equal_form(held.segment) == equal_form(packet):
@@ -470,7 +244,8 @@ class Oracle:
             else:
                 self._emit_held(held)
                 if isinstance(held.flow, DatagramFlow) and held.segment is not None:
-                    held.flow.expected.append(equal_form(held.segment))
+                    if self.now - held.time < self.timeout:
+                        held.flow.expected.append((equal_form(held.segment), self.now))
                     held.flow.matched += len(payload_of(held.segment))
         self.held.clear()
 
@@ -580,18 +355,3 @@ class Oracle:
         if p.timestamp is not None and s.timestamp is not None and not mapped.flags & RST:
             frame = with_timestamp(frame, p.timestamp - s.timestamp)
         return frame
-
-
-def name(key: tuple[object, ...]) -> str:
-    """The flow as divergences name it: `tcp 192.0.2.2:80 > 192.0.2.1:40000`, the VM first."""
-    kind, _, _, local, lport, remote, rport = key[:7]
-    if kind in ("tcp", "udp") and isinstance(local, bytes) and isinstance(remote, bytes):
-        form = "{}:{}" if len(local) == 4 else "[{}]:{}"
-        ends = form.format(ip_address(local), lport), form.format(ip_address(remote), rport)
-        return f"{kind} {ends[0]} > {ends[1]}"
-    return str(kind)
-
-
-def protocol(key: tuple[object, ...]) -> str:
-    """The protocol of a flow in one word."""
-    return str(key[0])

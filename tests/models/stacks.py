@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from hypothesis import strategies as st
-
 from models.packets import ACK, FIN, PSH, RST, SYN, URG, ethernet, ip, tcp, udp
 
 VM = {False: "192.0.2.2", True: "2001:db8::2"}

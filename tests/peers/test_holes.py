@@ -5,7 +5,6 @@ checkpoint without need, what loses or reorders, what the rewriter gets wrong.
 """
 
 import pytest
-
 from models.packets import ACK, FIN, SYN, ethernet, ip, tcp
 from transcripts.common import CHECKPOINT, HANDSHAKE, SCALED
 from transcripts.conftest import comparator

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-
-from colo_proxy.words import Divergence, Frame, Port
 from models.oracle import Oracle
 from models.packets import parse
 from models.promise import Promise
 from models.stacks import Event, Scenario, Simulation, conversations
+
+from colo_proxy.words import Divergence, Frame, Port
 
 SETTINGS = {"timeout_ms": 3000, "reorder_ms": 5}
 

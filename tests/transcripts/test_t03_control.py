@@ -1,7 +1,6 @@
 """T3: SYN, FIN and the options that bind a connection."""
 
 import pytest
-
 from transcripts.common import HANDSHAKE
 
 

@@ -1,0 +1,262 @@
+"""The TCP half of the oracle: which connection a segment belongs to, and what happens to it there.
+
+`Oracle` in oracle.py inherits `TcpJudge`; the rules for one connection are in tcp.py.
+"""
+
+from models.packets import ACK, RST, SYN, Packet, parse, with_tcp
+from models.tcp import Connection, Held, copy_with
+
+from colo_proxy.words import Mode
+
+
+class TcpFlow:
+    """All incarnations of one 5-tuple; each side is in one of them (T10)."""
+
+    def __init__(self, key: tuple[object, ...]) -> None:
+        self.key = key
+        self.connections = [Connection()]
+        self.current = {"p": 0, "s": 0}
+        self.blocked = False
+        self.reported = False
+        self.replaced = False  # the SVM's state was replaced: its offsets are zero
+        self.secondary_port: int | None = None  # where the SVM chose another source port
+
+    def incarnation(self, who: str, segment: Packet) -> Connection:
+        """The connection a segment of this side belongs to; a SYN with a new ISN begins the next one."""
+        connection = self.connections[self.current[who]]
+        side = getattr(connection, who)
+        only_reset = (
+            who == "s" and connection.p.reset and (connection.p.end, connection.s.base) == (None, None)
+        )
+        if segment.flags & SYN and side.base != segment.seq and not only_reset:
+            used = side.base is not None or (connection.midstream and connection.low is not None)
+            if used or (connection.midstream and (connection.p.base, connection.s.base) != (None, None)):
+                self.current[who] += 1
+                if self.current[who] == len(self.connections):
+                    self.connections.append(Connection())
+        return self.connections[self.current[who]]
+
+
+class TcpJudge:
+    """What the oracle does with TCP segments. State that all protocols share is declared in `Oracle`."""
+
+    now: int
+    number: int
+    timeout: int
+    observe: bool
+    mode: Mode
+    held: list[Held]
+    tcp: dict[tuple[object, ...], TcpFlow]
+    waiting: list[tuple[int, TcpFlow, Connection, Packet, int]]
+    lone_syns: list[Packet]
+
+    def _primary_tcp(self, segment: Packet, frame: bytes, frames: list[bytes] | None = None) -> None:
+        flow = self._flow(segment.flow(True))
+        connection = flow.incarnation("p", segment)
+        ack = connection.ack_of(segment)
+        found = connection.hear(connection.p, segment, self.now)
+        if segment.flags & SYN and not segment.flags & ACK:
+            self._pair(segment)
+        held = Held(self.number, frame, self.now, flow, "data", segment, connection)
+        held.position, held.frames = connection.place(connection.p, segment), frames or []
+        held.ack = ack
+        if segment.flags & RST:
+            held.kind = "rst"
+        elif not segment.length:
+            held.kind = "ack"
+        if ack is not None:
+            held.duplicate = held.kind == "ack" and connection.last == (ack, segment.window)
+            connection.last = (ack, segment.window)
+            connection.acks.append((self.number, ack))
+            self.held = [
+                h
+                for h in self.held
+                if not (
+                    h.kind == "owed" and h.connection is connection and h.ack is not None and ack >= h.ack
+                )
+            ]
+        self.held.append(held)
+        if self.mode is Mode.HOLD:
+            return
+        if found is not None:
+            self._diverge(flow, found[0], self._offset(connection, found[1]))
+        elif flow.blocked:
+            return
+        elif connection.may_leave(held):
+            self._release(held)
+        elif held.kind == "ack" and not frames and connection.behind_with_news(ack):
+            self._clamped(held)
+
+    def _secondary_tcp(self, segment: Packet) -> None:
+        segment = self._mapped(segment)
+        if segment is None:
+            return
+        flow = self._flow(segment.flow(True))
+        connection = flow.incarnation("s", segment)
+        found = connection.hear(connection.s, segment, self.now)
+        position = connection.place(connection.s, segment)
+        if position is not None and segment.length:
+            self.waiting.append((self.number, flow, connection, segment, position))
+        if flow.blocked:
+            return
+        if found is not None:
+            self._diverge(flow, found[0], self._offset(connection, found[1]))
+            return
+        self._let_go(flow)
+
+    def _let_go(self, flow: TcpFlow) -> None:
+        """Release what may leave now, in the order in which the PVM sent it."""
+        for held in list(self.held):
+            connection = held.connection
+            if held.flow is not flow or connection is None:
+                continue
+            if connection.may_leave(held):
+                self._release(held)
+            elif held.kind in ("ack", "owed") and not held.frames and connection.behind_with_news(held.ack):
+                self._clamped(held)
+
+    def _release(self, held: Held) -> None:
+        connection, segment = held.connection, held.segment
+        assert connection is not None
+        assert segment is not None
+        at = self.held.index(held)
+        del self.held[at]
+        ack = connection.ack_of(segment)
+        if held.kind == "owed" and connection.told is not None and ack is not None and ack <= connection.told:
+            return  # clients have learned it meanwhile
+        self._clamped(held)
+        clamped, _ = connection.clamp(segment)
+        if held.kind == "data" and ack is not None and clamped is not None and clamped < ack:
+            if not any(number > held.number and other >= ack for number, other in connection.acks):
+                owed = Held(held.number, held.frame, self.now, held.flow, "owed", segment, connection)
+                owed.ack = ack
+                self.held.insert(at, owed)
+
+    def _clamped(self, held: Held) -> None:
+        assert held.connection is not None
+        assert held.segment is not None
+        ack, window = held.connection.clamp(held.segment)
+        if held.frames:
+            self._emit_held(held)
+        else:
+            self._emit(copy_with(held, ack, window))
+        held.connection.tell(held.segment, ack, window)
+
+    def _tick_tcp(self, flow: TcpFlow) -> None:
+        for held in list(self.held):
+            connection = held.connection
+            if held.flow is not flow or connection is None or held not in self.held:
+                continue
+            if flow.reported or self.now - held.time < self.timeout:
+                continue
+            ack = connection.s.ack
+            committed = held.kind == "ack" and ack is not None and held.ack is not None and ack >= held.ack
+            if committed and not connection.closed():
+                self.held.remove(held)  # a window update that nobody waits for
+            else:
+                self._diverge(
+                    flow, "missing-secondary", self._offset(connection, connection.first_open(held))
+                )
+        for connection in flow.connections:
+            beyond = [(connection.s.when[at], at) for at in self._beyond(connection)]
+            if connection.s.reset and not connection.p.reset:
+                beyond.append((connection.s.reset_time, connection.matched))
+            late = [at for since, at in beyond if self.now - since >= self.timeout]
+            if late and not flow.reported:
+                self._diverge(flow, "missing-primary", self._offset(connection, min(late)))
+                if self.observe:
+                    connection.s.said.clear()
+                    connection.s.when.clear()
+                    connection.p.reset = connection.s.reset = False
+
+    @staticmethod
+    def _beyond(connection: Connection) -> list[int]:
+        """SVM positions that the PVM has not produced (below a mid-stream start none are expected)."""
+        if connection.low is None:
+            return sorted(connection.s.said)
+        return sorted(
+            at for at in connection.s.said if at >= connection.matched and at not in connection.p.said
+        )
+
+    def _finish_tcp(self, flow: TcpFlow) -> None:
+        if flow.reported:
+            return
+        for connection in flow.connections:
+            open_ = sorted(at for at in connection.p.said if not connection.agreed(at))
+            resets = [h for h in self.held if h.kind == "rst" and h.connection is connection]
+            if open_ or resets:
+                at = open_[0] if open_ else connection.matched
+                self._report(flow, "missing-secondary", self._offset(connection, at))
+            beyond = self._beyond(connection)
+            if beyond:
+                self._report(flow, "missing-primary", self._offset(connection, beyond[0]))
+
+    @staticmethod
+    def _offset(connection: Connection, position: int) -> int:
+        return max(position - connection.start, 0)
+
+    def _flow(self, key: tuple[object, ...]) -> TcpFlow:
+        return self.tcp.setdefault(key, TcpFlow(key))
+
+    def _track(self, segment: Packet) -> None:
+        """Unprotected: the PVM's output passes, and is remembered for the next commit."""
+        flow = self._flow(segment.flow(True))
+        connection = flow.incarnation("p", segment)
+        connection.hear(connection.p, segment, self.now)
+        ack = connection.ack_of(segment)
+        connection.tell(segment, ack, segment.window)
+        if ack is not None:
+            connection.last = (ack, segment.window)
+
+    # ------------------------------------------------------------------ connections the guest opens
+
+    def _pair(self, syn: Packet) -> None:
+        """A SYN of the PVM takes the SVM's SYN to the same destination: same port, else the oldest."""
+        there = (syn.vlans, syn.source, syn.target, syn.dport)
+        flow = self._flow(syn.flow(True))
+        if flow.secondary_port is not None or flow.connections[flow.current["p"]].s.base is not None:
+            return
+        alike = [s for s in self.lone_syns if (s.vlans, s.source, s.target, s.dport) == there]
+        alike.sort(key=lambda s: s.sport != syn.sport)
+        if alike:
+            lone = alike[0]
+            self.lone_syns = [s for s in self.lone_syns if s.sport != lone.sport or s.dport != lone.dport]
+            flow.secondary_port = lone.sport
+            self._secondary_tcp(lone)
+
+    def _mapped(self, segment: Packet) -> Packet | None:
+        """The SVM's segment on the PVM's port; None while a SYN of the SVM has no counterpart."""
+        for flow in self.tcp.values():
+            kind, protocol, vlans, local, lport, remote, rport = flow.key
+            if (vlans, local, remote, rport) == (
+                segment.vlans,
+                segment.source,
+                segment.target,
+                segment.dport,
+            ):
+                if flow.secondary_port == segment.sport:
+                    return parse(with_tcp(segment.frame, sport=lport)) if lport != segment.sport else segment
+        if not segment.flags & SYN or segment.flags & ACK:
+            return segment
+        wanted = None
+        for flow in self.tcp.values():  # in the order in which the PVM opened them
+            kind, protocol, vlans, local, lport, remote, rport = flow.key
+            connection = flow.connections[flow.current["p"]]
+            if (vlans, local, remote, rport) != (
+                segment.vlans,
+                segment.source,
+                segment.target,
+                segment.dport,
+            ):
+                continue
+            if connection.p.syn is None or connection.s.base is not None or flow.secondary_port is not None:
+                continue
+            if lport == segment.sport:
+                wanted = flow
+                break
+            wanted = wanted or flow
+        if wanted is None:
+            self.lone_syns.append(segment)
+            return None
+        wanted.secondary_port = segment.sport
+        return self._mapped(segment)
