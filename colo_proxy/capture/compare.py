@@ -86,16 +86,16 @@ class Comparison:
         timeout_ms: int = 3000,
         reorder_ms: int = 5,
         released: Callable[[int, bytes], None] | None = None,
-        progress: Callable[[], None] | None = None,
     ) -> None:
-        """`released` gets each frame that clients would have received, with its time in ns; `progress` is
-        called now and then. Raises CaptureError if a capture cannot be read.
+        """`released` gets each frame that clients would have received, with its time in ns.
+
+        Raises CaptureError if a capture cannot be read.
         """
         self.primary = Capture(primary)
         self.secondary = Capture(secondary)
         self._vm = vm
         self._released = released
-        self._progress = progress
+        self.progress: Callable[[], None] | None = None  # called now and then
         self._passes = 0
         self._horizon = 4 * (timeout_ms + reorder_ms) * 1_000_000
         self._comparator = Comparator(
@@ -136,15 +136,15 @@ class Comparison:
         if self._vm not in pvm.sources and self._vm not in svm.sources:
             seen = sorted(mac_text(address) for address, _ in (pvm.sources + svm.sources).most_common(8))
             raise CaptureError(
-                f"{mac_text(self._vm)} sent no frame in either capture; give as --vm-mac one of {', "
-                f"'.join(seen)}"
+                f"{mac_text(self._vm)} sent no frame in either capture; "
+                f"give as --vm-mac one of {', '.join(seen)}"
             )
         return self._vm
 
     def _watched(self, capture: Capture) -> Iterator[Captured]:
         for frame in capture:
-            if self._progress and capture.frames & 0x3FF == 0:
-                self._progress()
+            if self.progress and capture.frames & 0x3FF == 0:
+                self.progress()
             yield frame
 
     def _frames(self) -> Iterator[tuple[int, Origin, bytes]]:
@@ -157,7 +157,7 @@ class Comparison:
 
         def of(capture: Capture, said: Origin, others: Origin | None, shift: int) -> Iterator[Any]:
             latest = 0
-            for time, data in self._watched(capture):
+            for time, data, *_ in self._watched(capture):
                 latest = max(latest, time + shift)
                 origin = said if data[6:12] == vm else others
                 if origin is not None:

@@ -37,7 +37,7 @@ _MOST_ADDRESSES = 100_000  # more than that are made up
 def survey(frames: Iterable[Captured]) -> Survey:
     """Read a capture once."""
     seen = Survey()
-    for time, data in frames:
+    for time, data, *_ in frames:
         seen.first = min(seen.first, time) if seen.frames else time
         seen.last = max(seen.last, time)
         seen.frames += 1
@@ -90,8 +90,9 @@ def vm_address(primary: Survey, secondary: Survey) -> bytes:
     shown = candidates or {address for address, _ in sources.most_common(_SHOWN)}
     listed = ", ".join(sorted(map(mac_text, list(shown)[:_SHOWN])))
     what = "may be the VM's" if candidates else "were seen, and none is on every frame"
-    raise CaptureError(f"the captures do not tell which frames the VM sent: {listed} {what}; give --vm-mac
-    MAC")
+    raise CaptureError(
+        f"the captures do not tell which frames the VM sent: {listed} {what}; give it as --vm-mac"
+    )
 
 
 def mac_text(address: bytes) -> str:

@@ -39,7 +39,7 @@ _LINK_TYPES = {  # https://www.tcpdump.org/linktypes.html
 }
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
-_TSRESOL, _TSOFFSET = 9, 14  # options of an interface
+_COMMENT, _TSRESOL, _TSOFFSET = 1, 9, 14  # options; the latter two of an interface
 
 
 class CaptureError(UserError):
@@ -51,6 +51,8 @@ class Captured(NamedTuple):
 
     time: int
     data: bytes
+    interface: int = 0  # the number that its section gave it
+    comment: str = ""
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Capture:
         self.path = Path(path)
         self.position = 0
         self.frames = 0  # read so far
+        self.comment = ""  # of the latest section
         try:
             status = self.path.stat()
             self.path.open("rb").close()
@@ -247,6 +250,22 @@ class _Pcapng(_Walker):
         if major != 1:
             self.fail(f"pcapng version {major}.{minor} is unknown; save the capture as 1.0")
         self.interfaces = []
+        self.capture.comment = self.comment(body, 12)
+
+    def options(self, body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+        """The options that end a block."""
+        while at + 4 <= len(body):
+            option, size = struct.unpack_from(self.order + "HH", body, at)
+            at += 4
+            if option == 0:
+                return
+            if at + size > len(body):
+                self.fail("an option is longer than its block; the file is damaged")
+            yield option, body[at : at + size]
+            at += (size + 3) & ~3
+
+    def comment(self, body: bytes, at: int) -> str:
+        return next((v.decode(errors="replace") for o, v in self.options(body, at) if o == _COMMENT), "")
 
     def interface(self, body: bytes) -> None:
         if len(body) < 8:
@@ -255,20 +274,12 @@ class _Pcapng(_Walker):
             self.fail(f"more than {_MOST_INTERFACES:,} interfaces; the file is damaged")
         link_type, _, snap = struct.unpack_from(self.order + "HHI", body)
         interface = _Interface(link_type, snap, 1_000_000, 0)
-        at = 8
-        while at + 4 <= len(body):
-            option, size = struct.unpack_from(self.order + "HH", body, at)
-            at += 4
-            if option == 0:
-                break
-            if at + size > len(body):
-                self.fail("an option of an interface is longer than its block; the file is damaged")
-            if option == _TSRESOL and size == 1:
-                power = body[at] & 0x7F
-                interface.units = 2**power if body[at] & 0x80 else 10**power
-            elif option == _TSOFFSET and size == 8:
-                (interface.offset,) = struct.unpack_from(self.order + "q", body, at)
-            at += (size + 3) & ~3
+        for option, value in self.options(body, 8):
+            if option == _TSRESOL and len(value) == 1:
+                power = value[0] & 0x7F
+                interface.units = 2**power if value[0] & 0x80 else 10**power
+            elif option == _TSOFFSET and len(value) == 8:
+                (interface.offset,) = struct.unpack(self.order + "q", value)
         self.interfaces.append(interface)
 
     def packet(self, kind: int, body: bytes) -> Captured:
@@ -286,7 +297,9 @@ class _Pcapng(_Walker):
         if not 0 <= time < _LATEST:
             self.fail("its time is not between 1970 and 2106; the file is damaged")
         self.time = time
-        return Captured(self.time, body[20 : 20 + captured])
+        end = 20 + captured
+        comment = self.comment(body, (end + 3) & ~3) if end + 4 < len(body) else ""
+        return Captured(self.time, body[20:end], number, comment)
 
     def simple_packet(self, body: bytes) -> Captured:
         """A frame of the first interface, without a time: it gets that of the frame before."""
