@@ -11,8 +11,8 @@ PROTOCOLS = ("tcp", "udp", "icmp", "other")
 class PortSpec(NamedTuple):
     """An open descriptor that becomes a port; ports.pxd says what it must be.
 
-    The descriptor stays its opener's, who keeps it open while the engine has it. `fd` may be -1 for a stream that
-    has no peer yet. `vnet`: the stream carries virtio-net headers (a TAP and a packet socket always do).
+    The descriptor stays its opener's, who keeps it open while the engine has it. `fd` may be -1 for a stream
+    that has no peer yet. `vnet`: the stream carries virtio-net headers (a TAP and a packet socket always do).
     """
 
     fd: int
@@ -25,8 +25,8 @@ class PortSpec(NamedTuple):
 class Done:
     """The command of this ticket has been applied to all NICs.
 
-    `late`: a frame that the kernel stamped after the command's `stamp_ns` had already been judged, as one from before
-    the stop. `flows`: the answer to `request_flows`.
+    `late`: a frame that the kernel stamped after the command's `stamp_ns` had already been judged, as one
+    from before the stop. `flows`: the answer to `request_flows`.
     """
 
     ticket: int

@@ -32,58 +32,72 @@ _REQUEST, _ACK, _EXCL, _CREATE = 0x1, 0x4, 0x200, 0x400
 _NESTED = 0x8000
 _OWNER = 0x2  # NFT_TABLE_F_OWNER
 _INGRESS = 0  # NF_NETDEV_INGRESS
-_DROP = 0  # NF_DROP
-_FIRST = -(1 << 31)  # the priority of the chain: before every other
+_DROP, _ACCEPT = 0, 1  # NF_DROP, NF_ACCEPT
+_FIRST = -(1 << 31)  # the chain's priority
 _ANSWER_SECONDS = 5.0
 
 
 class Guard:
-    """The rule on one interface, for as long as this object is open. Raises HostError where it cannot be
-    made.
+    """The rule on one interface, for as long as this object is open.
+
+    Raises HostError where it cannot be made.
     """
 
     def __init__(self, interface: str) -> None:
-        try:
-            self._socket = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
-            )
-        except OSError as error:
-            raise HostError(f"packet:{interface}: {_explain(error.errno or 0)}") from None
-        try:
-            self._socket.bind((0, 0))
-            self._socket.settimeout(_ANSWER_SECONDS)
-            self._make(interface)
-        except BaseException:
-            self._socket.close()
-            raise
+        self._socket = _transact(f"packet:{interface}", _table(interface), _chain(interface, interface))
 
     def close(self) -> None:
         """Take the rule away."""
         self._socket.close()
 
-    def _make(self, interface: str) -> None:
-        try:
-            self._socket.send(_ruleset(interface))
-            for _ in range(2):  # one answer for the table, one for the chain
-                self._answer()
-        except TimeoutError:
-            raise HostError(
-                f"packet:{interface}: nftables does not answer; check the kernel's log, then start again"
-            ) from None
-        except OSError as error:
-            raise HostError(f"packet:{interface}: {_explain(error.errno or 0)}") from None
 
-    def _answer(self) -> None:
-        """Read one acknowledgement. Raises OSError where it says that something went wrong."""
-        answer = self._socket.recv(8192)
-        if len(answer) < 20:
-            raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
-        kind, sequence, code = struct.unpack_from("=4xH2xI4xi", answer)
-        number = -code if kind == _NLMSG_ERROR else errno.EPROTO
-        if number == errno.EPERM and sequence == _NEWTABLE:  # a privilege is refused to the batch as a whole
-            number = errno.EEXIST  # so this is a table that another socket owns
-        if number:
-            raise OSError(number, os.strerror(number))
+def probe(interface: str | None = None) -> None:
+    """Whether there can be a guard at all, or one on this interface; no frame is dropped by asking.
+
+    Raises HostError that says why not: no privilege, too old a kernel, another proxy on the interface.
+    """
+    if interface is None:
+        _transact("packet:", _table("?"), _chain("?", "lo", policy=_ACCEPT)).close()
+    else:
+        _transact(f"packet:{interface}", _table(interface)).close()
+
+
+def _transact(what: str, *messages: bytes) -> socket.socket:
+    """Have the kernel carry out all messages or none. What they make belongs to the socket returned."""
+    try:
+        netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    except OSError as error:
+        raise HostError(f"{what}: {_explain(error.errno or 0)}") from None
+    try:
+        netlink.bind((0, 0))
+        netlink.settimeout(_ANSWER_SECONDS)
+        begin = _message(_BATCH_BEGIN, _REQUEST, 0, _SUBSYS_NFTABLES)
+        end = _message(_BATCH_END, _REQUEST, 0, _SUBSYS_NFTABLES)
+        netlink.send(b"".join((begin, *messages, end)))
+        for _ in messages:
+            _answer(netlink)
+    except TimeoutError:
+        netlink.close()
+        raise HostError(
+            f"{what}: nftables does not answer; check the kernel's log, then start again"
+        ) from None
+    except OSError as error:
+        netlink.close()
+        raise HostError(f"{what}: {_explain(error.errno or 0)}") from None
+    return netlink
+
+
+def _answer(netlink: socket.socket) -> None:
+    """Read one acknowledgement. Raises OSError where it says that something went wrong."""
+    answer = netlink.recv(8192)
+    if len(answer) < 20:
+        raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
+    kind, sequence, code = struct.unpack_from("=4xH2xI4xi", answer)
+    number = -code if kind == _NLMSG_ERROR else errno.EPROTO
+    if number == errno.EPERM and sequence == _NEWTABLE:  # a privilege is refused to the batch as a whole
+        number = errno.EEXIST  # so this is a table that another socket owns
+    if number:
+        raise OSError(number, os.strerror(number))
 
 
 def _explain(number: int) -> str:
@@ -105,31 +119,23 @@ def _explain(number: int) -> str:
             return f"the host's stack cannot be kept off the interface: {os.strerror(number)}"
 
 
-def _ruleset(interface: str) -> bytes:
-    """One transaction: the table, and in it the chain on the interface's ingress hook."""
-    table = f"colo-proxy-{interface}"
-    hook = _u32(1, _INGRESS) + _u32(2, _FIRST & 0xFFFFFFFF) + _text(3, interface)
-    chain = _text(1, table) + _text(3, "ingress") + _attribute(4 | _NESTED, hook)
-    return b"".join(
-        (
-            _message(_BATCH_BEGIN, _REQUEST, 0, _SUBSYS_NFTABLES),
-            _message(
-                _NEWTABLE,
-                _REQUEST | _ACK | _CREATE | _EXCL,
-                _NFPROTO_NETDEV,
-                0,
-                _text(1, table) + _u32(2, _OWNER),
-            ),
-            _message(
-                _NEWCHAIN,
-                _REQUEST | _ACK | _CREATE | _EXCL,
-                _NFPROTO_NETDEV,
-                0,
-                chain + _u32(5, _DROP) + _text(7, "filter"),
-            ),
-            _message(_BATCH_END, _REQUEST, 0, _SUBSYS_NFTABLES),
-        )
-    )
+def _table(interface: str) -> bytes:
+    """Make the table; it must not exist, and is ours."""
+    flags = _REQUEST | _ACK | _CREATE | _EXCL
+    attributes = _text(1, _table_name(interface)) + _u32(2, _OWNER)
+    return _message(_NEWTABLE, flags, _NFPROTO_NETDEV, 0, attributes)
+
+
+def _chain(interface: str, device: str, policy: int = _DROP) -> bytes:
+    """Make the chain on the device's ingress hook, before every other."""
+    hook = _u32(1, _INGRESS) + _u32(2, _FIRST & 0xFFFFFFFF) + _text(3, device)
+    attributes = _text(1, _table_name(interface)) + _text(3, "ingress") + _attribute(4 | _NESTED, hook)
+    attributes += _u32(5, policy) + _text(7, "filter")
+    return _message(_NEWCHAIN, _REQUEST | _ACK | _CREATE | _EXCL, _NFPROTO_NETDEV, 0, attributes)
+
+
+def _table_name(interface: str) -> str:
+    return f"colo-proxy-{interface}"
 
 
 def _message(kind: int, flags: int, family: int, resource: int, attributes: bytes = b"") -> bytes:

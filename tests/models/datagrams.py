@@ -22,7 +22,9 @@ class DatagramFlow:
 
     key: tuple[object, ...]
     unmatched: list[Entry] = field(default_factory=list)
-    expected: list[bytes] = field(default_factory=list)  # copies of what left without them
+    expected: list[tuple[bytes, int]] = field(
+        default_factory=list
+    )  # copies of what left without them, since when
     matched: int = 0  # payload bytes matched so far
     blocked: bool = False
     reported: bool = False
@@ -39,11 +41,13 @@ class DatagramFlow:
         """Keep a datagram of the SVM until the PVM says the same."""
         self.unmatched.append(Entry(packet, frames, now, number))
 
-    def expected_late(self, packet: Packet) -> bool:
-        """Is this the late copy of a datagram that already left?"""
-        if equal_form(packet) in self.expected:
-            self.expected.remove(equal_form(packet))
-            return True
+    def expected_late(self, packet: Packet, before: int) -> bool:
+        """Is this the late copy of a datagram that already left, and not longer ago than this?"""
+        self.expected = [(form, since) for form, since in self.expected if since > before]
+        for entry in self.expected:
+            if entry[0] == equal_form(packet):
+                self.expected.remove(entry)
+                return True
         return False
 
 
@@ -92,6 +96,9 @@ class Reassembly:
         """Add a fragment; the datagram when that was the last one missing."""
         key = (*packet.flow(True), packet.fragment_id)
         parts = self.parts.setdefault(key, [])
+        if any(_same_piece(packet, part) for part, _, _, _ in parts):
+            parts.append((packet, frame, now, number))  # an exact duplicate: leaves with the others
+            return None
         parts.append((packet, frame, now, number))
         data = _joined([part for part, _, _, _ in parts])
         if data is None:
@@ -123,14 +130,22 @@ class Reassembly:
 def _joined(parts: list[Packet]) -> bytes | None:
     """The data of the fragments if they are complete and neither overlap nor contradict (F2)."""
     ordered = sorted(parts, key=lambda part: part.fragment_offset)
-    if len(parts) > 64 or sum(not part.more for part in parts) != 1 or ordered[-1].more:
+    if len(parts) > 64 or all(part.more for part in parts) or ordered[-1].more:
         return None
     data = b""
-    for part in ordered:
+    for at, part in enumerate(ordered):
+        if at and _same_piece(part, ordered[at - 1]):
+            continue
         if part.fragment_offset != len(data):
             return None
         data += part.frame[part.l4 : part.end]
     return data if len(data) <= 65535 else None
+
+
+def _same_piece(one: Packet, other: Packet) -> bool:
+    """An exact duplicate of a fragment."""
+    a, b = ((p.fragment_offset, p.more, p.frame[p.l4 : p.end]) for p in (one, other))
+    return a == b
 
 
 def _rebuilt(first: Packet, data: bytes) -> Packet:

@@ -150,7 +150,7 @@ class Oracle(TcpJudge):
 
     def _secondary_datagram(self, packet: Packet, frames: list[bytes]) -> None:
         queue = self.datagrams.setdefault(packet.flow(True), DatagramFlow(packet.flow(True)))
-        if queue.expected_late(packet):
+        if queue.expected_late(packet, self.now - self.timeout):
             return
         for held in self.held:
             if held.flow is queue and not queue.blocked and equal_form(held.segment) == equal_form(packet):
@@ -244,7 +244,8 @@ class Oracle(TcpJudge):
             else:
                 self._emit_held(held)
                 if isinstance(held.flow, DatagramFlow) and held.segment is not None:
-                    held.flow.expected.append(equal_form(held.segment))
+                    if self.now - held.time < self.timeout:
+                        held.flow.expected.append((equal_form(held.segment), self.now))
                     held.flow.matched += len(payload_of(held.segment))
         self.held.clear()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from models.packets import ACK, FIN, RST, SYN, URG, Packet, with_tcp
 
+FAR_BACK = -(2**62)
 Value = int | str | tuple[object, ...]  # a byte, "FIN", or ("SYN", options that bind)
 
 
@@ -33,6 +34,8 @@ class Side:
     raw: int = 0  # the window that came with the highest acknowledgement, as it stood in the header
     urgent: set[int] = field(default_factory=set)
     reset: bool = False
+    reset_at: int | None = None  # the position of the last RST
+    reset_time: int = 0
 
     @property
     def scale(self) -> int | None:
@@ -64,11 +67,11 @@ class Connection:
         self.p, self.s = Side(), Side()
         self.low: int | None = None  # the agreed range is [low, matched)
         self.matched = 0
+        self.start = 1  # the position that stream offsets count from
         self.acks: list[tuple[int, int]] = []  # (order of arrival, acknowledgement) of the PVM's segments
         self.last: tuple[int, int] | None = None  # acknowledgement and window of the PVM's previous segment
         self.told: int | None = None  # the highest acknowledgement that clients have been told
         self.told_edge: int | None = None
-        self.reset_at: int | None = None  # the position of the PVM's last RST
 
     # -------------------------------------------------------------- places
 
@@ -129,18 +132,21 @@ class Connection:
                 side.raw = max(side.raw, segment.window)
             side.edge = further(side.edge, ack + (segment.window << scale))
         if segment.flags & RST:
-            side.reset = True
-            if mine:
-                self.reset_at = position
+            if not side.reset:
+                side.reset_time = now
+            side.reset, side.reset_at = True, position
         if position is None:
             return None
-        if mine:
-            if self.low is None or (self.midstream and self.low == self.matched and position < self.low):
-                self.low = self.matched = position
+        if mine and (
+            self.low is None or (self.midstream and self.low == self.matched and position < self.low)
+        ):
+            self.low = self.matched = position
+            if self.midstream:
+                self.start = position
         if segment.flags & URG:
             side.urgent.add(position + bool(segment.flags & SYN) + segment.urgent)
         found = self._store(side, position, segment, now)
-        return found or self._reset_conflict(segment) or self._urgent_conflict()
+        return found or self._reset_conflict() or self._urgent_conflict()
 
     def _store(self, side: Side, position: int, segment: Packet, now: int) -> tuple[str, int] | None:
         other = self.s if side is self.p else self.p
@@ -167,14 +173,15 @@ class Connection:
                 del side.said[self.matched], side.when[self.matched]
             self.matched += 1
 
-    def _reset_conflict(self, segment: Packet) -> tuple[str, int] | None:
-        """T8: a RST of the PVM against a FIN or SYN of the SVM at the same place."""
-        if not self.p.reset or self.s.reset:
+    def _reset_conflict(self) -> tuple[str, int] | None:
+        """T8: a RST of one guest against a FIN at the same place, or a SYN, of the other."""
+        if self.p.reset and self.s.reset:
             return None
-        if self.p.syn is None and self.s.syn is not None:
-            return ("control", 0)
-        if self.reset_at is not None and self.s.said.get(self.reset_at) == "FIN":
-            return ("control", self.reset_at)
+        for one, other in ((self.p, self.s), (self.s, self.p)):
+            if one.reset and one.syn is None and other.syn is not None:
+                return ("control", 0)
+            if one.reset and one.reset_at is not None and other.said.get(one.reset_at) == "FIN":
+                return ("control", one.reset_at)
         return None
 
     def _urgent_conflict(self) -> tuple[str, int] | None:
@@ -215,7 +222,8 @@ class Connection:
         scale = 0 if segment.flags & SYN else self.p.scale
         if scale is None:
             return ack, min(segment.window, self.s.raw)
-        return ack, min(segment.window, max((self.s.edge or 0) - ack, 0) >> scale)
+        edge = min(near(segment.ack, ack) + (segment.window << scale), further(self.s.edge, ack) or ack)
+        return ack, min((edge - ack) >> scale, 65535)
 
     def news(self, segment: Packet, ack: int, window: int) -> bool:
         """Would this acknowledgement and window tell clients anything that they do not know?"""
@@ -253,6 +261,10 @@ class Connection:
             return True
         return window == segment.window or held.duplicate or self.news(segment, clamped, window)
 
+    def closed(self) -> bool:
+        """Do clients know of no window at all?"""
+        return self.told is None or self.told_edge is None or self.told_edge <= self.told
+
     def behind_with_news(self, ack: int | None) -> bool:
         """T6: the SVM has not acknowledged as much, but more than clients have been told."""
         if ack is None or self.s.ack is None or self.s.ack >= ack:
@@ -279,10 +291,9 @@ class Connection:
     def commit(self, observe: bool = False) -> None:
         """The SVM has become the PVM; or (observe) the PVM's bytes count as agreed and the SVM goes on."""
         p, s = self.p, self.s
-        if p.end is not None:
-            if self.low is None or min(p.said, default=self.low) < self.low:
-                self.low = min(p.said, default=self.matched)
-            self.matched = max(self.matched, p.end)
+        if p.base is not None:
+            self.low = FAR_BACK
+            self.matched = max(self.matched, self.matched if p.end is None else p.end)
         for side in (p, s):
             for at in [at for at in side.said if at < self.matched or not observe]:
                 del side.said[at], side.when[at]

@@ -107,8 +107,13 @@ class TcpJudge:
     def _let_go(self, flow: TcpFlow) -> None:
         """Release what may leave now, in the order in which the PVM sent it."""
         for held in list(self.held):
-            if held.flow is flow and held.connection is not None and held.connection.may_leave(held):
+            connection = held.connection
+            if held.flow is not flow or connection is None:
+                continue
+            if connection.may_leave(held):
                 self._release(held)
+            elif held.kind in ("ack", "owed") and not held.frames and connection.behind_with_news(held.ack):
+                self._clamped(held)
 
     def _release(self, held: Held) -> None:
         connection, segment = held.connection, held.segment
@@ -139,17 +144,30 @@ class TcpJudge:
 
     def _tick_tcp(self, flow: TcpFlow) -> None:
         for held in list(self.held):
-            if held.flow is flow and not flow.blocked and not flow.reported and held.connection is not None:
-                if self.now - held.time >= self.timeout and held in self.held:
-                    at = held.connection.first_open(held)
-                    self._diverge(flow, "missing-secondary", self._offset(held.connection, at))
+            connection = held.connection
+            if held.flow is not flow or connection is None or held not in self.held:
+                continue
+            if flow.reported or self.now - held.time < self.timeout:
+                continue
+            ack = connection.s.ack
+            committed = held.kind == "ack" and ack is not None and held.ack is not None and ack >= held.ack
+            if committed and not connection.closed():
+                self.held.remove(held)  # a window update that nobody waits for
+            else:
+                self._diverge(
+                    flow, "missing-secondary", self._offset(connection, connection.first_open(held))
+                )
         for connection in flow.connections:
-            late = [at for at in self._beyond(connection) if self.now - connection.s.when[at] >= self.timeout]
+            beyond = [(connection.s.when[at], at) for at in self._beyond(connection)]
+            if connection.s.reset and not connection.p.reset:
+                beyond.append((connection.s.reset_time, connection.matched))
+            late = [at for since, at in beyond if self.now - since >= self.timeout]
             if late and not flow.reported:
                 self._diverge(flow, "missing-primary", self._offset(connection, min(late)))
                 if self.observe:
                     connection.s.said.clear()
                     connection.s.when.clear()
+                    connection.p.reset = connection.s.reset = False
 
     @staticmethod
     def _beyond(connection: Connection) -> list[int]:
@@ -175,8 +193,7 @@ class TcpJudge:
 
     @staticmethod
     def _offset(connection: Connection, position: int) -> int:
-        start = connection.low if connection.midstream and connection.low is not None else 1
-        return max(position - start, 0)
+        return max(position - connection.start, 0)
 
     def _flow(self, key: tuple[object, ...]) -> TcpFlow:
         return self.tcp.setdefault(key, TcpFlow(key))

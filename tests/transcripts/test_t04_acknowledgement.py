@@ -60,6 +60,7 @@ def test_the_rest_of_a_clamped_acknowledgement_is_owed(play):
         S . 1:101 ack 4000
         > P. 1:101 ack 4000
         S . 101 ack 4500
+        > . 101 ack 4500
         S . 101 ack 5000
         > . 101 ack 5000
     """)

@@ -16,7 +16,7 @@ def test_it_leaves_when_the_svm_has_acknowledged_as_much(play):
 def test_it_is_withheld_until_then(play):
     play(f"""{HANDSHAKE}
         P . 1 ack 5000
-        S . 1 ack 4999
+        S . 1 ack 1
         S . 1 ack 5000
         > . 1 ack 5000
     """)
@@ -40,6 +40,7 @@ def test_several_withheld_leave_in_order(play):
         S . 1 ack 3500
         > . 1 ack 2000
         > . 1 ack 3000
+        > . 1 ack 3500
         S . 1 ack 9000
         > . 1 ack 4000
     """)

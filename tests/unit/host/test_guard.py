@@ -31,34 +31,18 @@ def attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def test_the_ruleset_is_one_transaction_that_nobody_else_may_share():
-    begin, table, chain, end = messages(guard._ruleset("pvm0"))
-    assert (begin[0], end[0]) == (0x10, 0x11)
-    assert begin[2] == end[2] == b"\0\0\0\x0a"  # family, version, NFNL_SUBSYS_NFTABLES
-    for kind, flags, body in (table, chain):
-        assert kind >> 8 == 10
-        assert flags & 0x600 == 0x600  # create, and it must not exist
-        assert body[0] == 5  # NFPROTO_NETDEV
-    assert attributes(table[2][4:]) == {1: b"colo-proxy-pvm0\0", 2: b"\0\0\0\2"}  # NFT_TABLE_F_OWNER
-
-
-def test_the_chain_drops_everything_first_of_all_on_this_interface():
-    chain = attributes(messages(guard._ruleset("an-interface-15"))[2][2][4:])
-    hook = attributes(chain.pop(4))
-    assert chain == {1: b"colo-proxy-an-interface-15\0", 3: b"ingress\0", 5: bytes(4), 7: b"filter\0"}
-    assert hook == {1: bytes(4), 2: b"\x80\0\0\0", 3: b"an-interface-15\0"}
-
-
 class Netlink:
-    """Answers as a kernel would: one list of received datagrams."""
+    """Answers as a kernel would: one datagram, or error, after the other."""
 
     def __init__(self, *answers: bytes | BaseException) -> None:
         self.answers = list(answers)
+        self.sent = b""
         self.closed = False
 
     def bind(self, address: object) -> None: ...
     def settimeout(self, seconds: float) -> None: ...
     def send(self, data: bytes) -> int:
+        self.sent = data
         return len(data)
 
     def recv(self, size: int) -> bytes:
@@ -73,6 +57,38 @@ class Netlink:
 
 def ack(code: int, sequence: int = 0) -> bytes:
     return struct.pack("=IHHIIi", 36, 2, 0, sequence, 0, code) + bytes(16)
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """What a guard says to a kernel that agrees to everything."""
+
+    def of(interface: str) -> list[tuple[int, int, bytes]]:
+        netlink = Netlink(ack(0), ack(0))
+        monkeypatch.setattr(guard.socket, "socket", lambda *_: netlink)
+        guard.Guard(interface).close()
+        assert netlink.closed
+        return messages(netlink.sent)
+
+    return of
+
+
+def test_the_ruleset_is_one_transaction_that_nobody_else_may_share(sent):
+    begin, table, chain, end = sent("pvm0")
+    assert (begin[0], end[0]) == (0x10, 0x11)
+    assert begin[2] == end[2] == b"\0\0\0\x0a"  # family, version, NFNL_SUBSYS_NFTABLES
+    for kind, flags, body in (table, chain):
+        assert kind >> 8 == 10
+        assert flags & 0x600 == 0x600  # create, and it must not exist
+        assert body[0] == 5  # NFPROTO_NETDEV
+    assert attributes(table[2][4:]) == {1: b"colo-proxy-pvm0\0", 2: b"\0\0\0\2"}  # NFT_TABLE_F_OWNER
+
+
+def test_the_chain_drops_everything_first_of_all_on_this_interface(sent):
+    chain = attributes(sent("an-interface-15")[2][2][4:])
+    hook = attributes(chain.pop(4))
+    assert chain == {1: b"colo-proxy-an-interface-15\0", 3: b"ingress\0", 5: bytes(4), 7: b"filter\0"}
+    assert hook == {1: bytes(4), 2: b"\x80\0\0\0", 3: b"an-interface-15\0"}
 
 
 @pytest.mark.parametrize(
