@@ -46,7 +46,10 @@ def qemu_proxy(home: Path) -> tuple[list[str], list[str]]:
         *socket("compare_out", "out", True),
         *socket("compare_out0", "out", False),
         *("-object", "filter-mirror,id=m0,netdev=hn0,queue=tx,outdev=mirror0,vnet_hdr_support=on"),
-        *("-object", "filter-redirector,netdev=hn0,id=redire0,queue=rx,indev=compare_out,vnet_hdr_support=on"),
+        *(
+            "-object",
+            "filter-redirector,netdev=hn0,id=redire0,queue=rx,indev=compare_out,vnet_hdr_support=on",
+        ),
         *("-object", "filter-redirector,netdev=hn0,id=redire1,queue=rx,outdev=compare0,vnet_hdr_support=on"),
         *("-object", "iothread,id=iothread1"),
         "-object",
@@ -184,7 +187,9 @@ async def bench(rounds: int) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     try:

@@ -118,7 +118,9 @@ class Pair:
 
     def __init__(self, qemu: Qemu, kernel: guest.Guest, network: Network, accel: str = "tcg") -> None:
         self.qemu, self.kernel, self.network, self.accel = qemu, kernel, network, accel
-        self.pvm_extra: list[str] = []  # more arguments for QEMU, for those who compare us with its own filters
+        self.pvm_extra: list[
+            str
+        ] = []  # more arguments for QEMU, for those who compare us with its own filters
         self.svm_extra: list[str] = []
 
     async def __aenter__(self) -> "Pair":
