@@ -55,6 +55,8 @@ cdef int64_t timeout_of(const Core *core) noexcept nogil:
 
 cdef void learn_lag(Core *core, int64_t lag) noexcept nogil:
     """Take in how long the SVM took for something."""
+    if core.lag_since == 0:
+        core.lag_since = core.now
     core.lag_samples += 1
     core.lag = max(core.lag, lag)
     if core.now - core.lag_since >= WINDOW and core.lag_samples >= ENOUGH:
