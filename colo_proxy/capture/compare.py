@@ -46,7 +46,7 @@ class Result:
         return not self.divergences
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `--json` prints (DESIGN: what a user touches)."""
+        """The object that `--json` prints; programs rely on its names."""
         return {
             "verdict": "identical" if self.identical else "diverged",
             "flows": self.flows,
