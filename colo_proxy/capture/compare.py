@@ -124,7 +124,7 @@ class Comparison:
         svm = survey(self._watched(self.secondary))
         if pvm.frames or svm.frames:
             self._result.vm = self._identify(pvm, svm)
-            self._result.shift = _shift(pvm, svm)
+            self._result.shift = _shift(pvm, svm, self._horizon)
         self._passes, self.primary.position, self.secondary.position = 1, 0, 0
         self._feed()
         self._result.flows = len(self._flows)
@@ -225,8 +225,8 @@ class Comparison:
         self._flows.update(flow.flow for flow in self._comparator.flows())
 
 
-def _shift(pvm: Survey, svm: Survey) -> int:
-    """What to add to the secondary's times: nothing, unless the captures do not overlap at all."""
-    if not pvm.frames or not svm.frames or (pvm.first <= svm.last and svm.first <= pvm.last):
+def _shift(pvm: Survey, svm: Survey, apart: int) -> int:
+    """What to add to the secondary's times: nothing, unless the captures lie so far apart that nothing could match."""
+    if not pvm.frames or not svm.frames or (pvm.first <= svm.last + apart and svm.first <= pvm.last + apart):
         return 0
     return pvm.first - svm.first

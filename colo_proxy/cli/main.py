@@ -15,7 +15,6 @@ COMMANDS = (
     "run",
     "check",
     "compare",
-    "explain",
     "status",
     "flows",
     "events",
