@@ -226,7 +226,7 @@ class Comparison:
 
 
 def _shift(pvm: Survey, svm: Survey, apart: int) -> int:
-    """What to add to the secondary's times: nothing, unless the captures lie so far apart that nothing could match."""
+    """What to add to the secondary's times: nothing, unless they are too far apart for anything to match."""
     if not pvm.frames or not svm.frames or (pvm.first <= svm.last + apart and svm.first <= pvm.last + apart):
         return 0
     return pvm.first - svm.first
