@@ -15,6 +15,7 @@ from models.tcp_flows import TcpFlow, TcpJudge
 from colo_proxy.words import Divergence, Frame, Mode, Port, Reason
 
 MILLISECOND = 1_000_000
+FAR = 2**63 - 1
 REASONS = {
     "payload": Reason.PAYLOAD,
     "control": Reason.CONTROL,
@@ -34,12 +35,14 @@ class Oracle(TcpJudge):
         reorder_ms: int = 5,
         observe: bool = False,
         mode: Mode = Mode.COMPARE,
+        behind_holes: bool = True,
         **unused: object,
     ) -> None:
         self.nic, self.observe, self.mode = nic, observe, mode
         self.timeout, self.reorder = timeout_ms * MILLISECOND, reorder_ms * MILLISECOND
+        self.behind_holes = behind_holes  # see `Connection`
         self.now = 0
-        self.number = 0
+        self.number = self.heard = 0  # frames of the PVM, of the SVM
         self.out: list[Frame | Divergence] = []
         self.tcp: dict[tuple[object, ...], TcpFlow] = {}
         self.datagrams: dict[tuple[object, ...], DatagramFlow] = {}
@@ -68,8 +71,6 @@ class Oracle(TcpJudge):
         packet = parse(frame)
         if self.mode is Mode.PASS:
             self._emit(frame)
-            if packet.kind == "tcp":
-                self._track(packet)
         elif packet.kind == "house" and self.mode is Mode.COMPARE:
             self._emit(frame)
         elif packet.kind == "house":
@@ -84,6 +85,7 @@ class Oracle(TcpJudge):
     def secondary(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
         """A frame the SVM sent."""
         self.now = max(self.now, now)
+        self.heard += 1
         packet = parse(frame)
         if self.mode is Mode.FAILED_OVER:
             self._emit(self._aligned(packet))
@@ -105,14 +107,29 @@ class Oracle(TcpJudge):
     def tick(self, now: int) -> int:
         """Time has passed: what was missing for too long is a divergence."""
         self.now = max(self.now, now)
-        if self.mode is Mode.COMPARE and not self.svm_stopped and not self.pvm_stopped:
-            for kind, key in [*(("tcp", k) for k in self.tcp), *(("udp", k) for k in self.datagrams)]:
-                if kind == "tcp":
-                    self._tick_tcp(self.tcp[key])
-                else:
-                    self._tick_datagrams(self.datagrams[key])
+        if self.comparing:
+            for flow in list(self.tcp.values()):
+                self._tick_tcp(flow)
+            for queue in list(self.datagrams.values()):
+                self._tick_datagrams(queue)
             self._tick_fragments()
-        return self.now + MILLISECOND
+        return self.deadline()
+
+    @property
+    def comparing(self) -> bool:
+        """Neither holding nor passing, and no checkpoint under way."""
+        return self.mode is Mode.COMPARE and not self.svm_stopped and not self.pvm_stopped
+
+    def deadline(self) -> int:
+        """When something may be due next: each thing that waits, its timeout later (or its reordering time)."""
+        waits = [held.time for held in self.held] + [parts[0][2] for parts in self.pieces["p"].parts.values()]
+        for flow in self.tcp.values():
+            for connection in flow.connections:
+                waits += [*connection.s.when.values(), connection.s.reset_time]
+        entries = [entry.time for queue in self.datagrams.values() for entry in queue.unmatched]
+        due = [time + self.timeout for time in waits + entries]
+        due += [time + self.reorder for time in entries + [held.time for held in self.held]]
+        return min((time for time in due if time > self.now), default=FAR)
 
     def finish(self, now: int) -> None:
         """The captures end: what has no counterpart is a divergence, and nothing leaves for it."""
@@ -158,7 +175,7 @@ class Oracle(TcpJudge):
                 self._emit_held(held)
                 queue.matched += len(payload_of(packet))
                 return
-        queue.keep(packet, frames, self.now, self.number)
+        queue.keep(packet, frames, self.now, self.heard)
 
     def _tick_datagrams(self, queue: DatagramFlow) -> None:
         mine = [held for held in self.held if held.flow is queue]
@@ -200,8 +217,7 @@ class Oracle(TcpJudge):
     def _diverge(self, flow: TcpFlow | DatagramFlow, reason: str, offset: int) -> None:
         if not flow.reported:
             self._report(flow, reason, offset)
-        if reason != "missing-primary":
-            flow.blocked = True
+        flow.blocked = True
         if not self.observe:
             return
         self._release_all()  # section 6, C8: as if a checkpoint had been made
@@ -212,7 +228,7 @@ class Oracle(TcpJudge):
         for queue in self.datagrams.values():
             queue.blocked = queue.reported = False
         if isinstance(flow, DatagramFlow):
-            flow.unmatched.clear()
+            del flow.unmatched[:1]
 
     def _report(self, flow: TcpFlow | DatagramFlow, reason: str, offset: int) -> None:
         flow.reported = True
@@ -246,7 +262,6 @@ class Oracle(TcpJudge):
                 if isinstance(held.flow, DatagramFlow) and held.segment is not None:
                     if self.now - held.time < self.timeout:
                         held.flow.expected.append((equal_form(held.segment), self.now))
-                    held.flow.matched += len(payload_of(held.segment))
         self.held.clear()
 
     # ------------------------------------------------------------------ checkpoint words
@@ -317,6 +332,8 @@ class Oracle(TcpJudge):
         later, self.later = self.later, []
         self.mode, self.svm_stopped, self.pvm_stopped = Mode.PASS, False, False
         self._forget_secondary()
+        self.tcp.clear()  # what passes is not followed: flows are caught in mid-stream later
+        self.datagrams.clear()
         for who, frame in later:
             if who == "p":
                 self.primary(frame, self.now)
@@ -325,6 +342,10 @@ class Oracle(TcpJudge):
         """The SVM is the service: the PVM's held output is dropped, the SVM's leaves, aligned."""
         self.now = max(self.now, now)
         self.held.clear()
+        for flow in self.tcp.values():
+            for connection in flow.connections:
+                if connection.s.base is None:  # what the PVM said was never paired, nor told to anybody
+                    connection.p.base = None
         kept: list[tuple[int, bytes]] = []
         if self.mode is Mode.COMPARE:
             for number, flow, connection, segment, position in self.waiting:

@@ -214,6 +214,8 @@ class Simulation:
             for _ in range(self.random.randrange(4)):
                 self._step(self.p, "primary")
                 self._step(self.s, "secondary")
+            for line in self.p.lines:
+                line.answered = line.opened
         self._deliver(self.s, "secondary", everything=True)
         self._event("svm_stop")
         for _ in range(self.random.randrange(3)):
@@ -301,6 +303,8 @@ class Simulation:
             if self.of.opening == "simultaneous":
                 self._send(guest, number, line, 0, b"", SYN | ACK)
                 return
+        if guest is self.s and not self.p.lines[number].opened:
+            return  # no client has seen a SYN that the PVM did not send
         if self.random.random() < 0.5:
             line.acked = min(self.client_sent[number], line.acked + self.random.choice((1, 100, 1400, 9000)))
         if self.random.random() < 0.2:
@@ -386,7 +390,7 @@ class Simulation:
         if self.stamps:
             options += b"\x08\x0a" + ((line.clock + self.now // 1_000_000) % 2**32).to_bytes(4) + bytes(4)
         urgent = 0
-        if self.of.urgent and not flags & (SYN | RST) and at < 301 and self.length > 400:
+        if self.of.urgent and not flags & (SYN | RST) and data and at < 301 and self.length > 400:
             flags, urgent = flags | URG, 301 - at  # URG stays on until the pointer is reached (RFC 6093)
         guest.ident = (guest.ident + 1) % 2**16
         segment = tcp(

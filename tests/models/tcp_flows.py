@@ -12,9 +12,10 @@ from colo_proxy.words import Mode
 class TcpFlow:
     """All incarnations of one 5-tuple; each side is in one of them (T10)."""
 
-    def __init__(self, key: tuple[object, ...]) -> None:
+    def __init__(self, key: tuple[object, ...], behind_holes: bool = True) -> None:
         self.key = key
-        self.connections = [Connection()]
+        self.behind_holes = behind_holes
+        self.connections = [Connection(behind_holes)]
         self.current = {"p": 0, "s": 0}
         self.blocked = False
         self.reported = False
@@ -33,7 +34,7 @@ class TcpFlow:
             if used or (connection.midstream and (connection.p.base, connection.s.base) != (None, None)):
                 self.current[who] += 1
                 if self.current[who] == len(self.connections):
-                    self.connections.append(Connection())
+                    self.connections.append(Connection(self.behind_holes))
         return self.connections[self.current[who]]
 
 
@@ -42,8 +43,11 @@ class TcpJudge:
 
     now: int
     number: int
+    heard: int
     timeout: int
     observe: bool
+    behind_holes: bool
+    svm_stopped: bool
     mode: Mode
     held: list[Held]
     tcp: dict[tuple[object, ...], TcpFlow]
@@ -78,14 +82,13 @@ class TcpJudge:
         self.held.append(held)
         if self.mode is Mode.HOLD:
             return
-        if found is not None:
+        if found is not None and not self.svm_stopped:
             self._diverge(flow, found[0], self._offset(connection, found[1]))
         elif flow.blocked:
             return
-        elif connection.may_leave(held):
-            self._release(held)
-        elif held.kind == "ack" and not frames and connection.behind_with_news(ack):
-            self._clamped(held)
+        else:
+            self._let_go(flow)
+            held.withheld = connection.s.ack is not None and ack is not None and ack <= connection.s.ack
 
     def _secondary_tcp(self, segment: Packet) -> None:
         segment = self._mapped(segment)
@@ -96,7 +99,7 @@ class TcpJudge:
         found = connection.hear(connection.s, segment, self.now)
         position = connection.place(connection.s, segment)
         if position is not None and segment.length:
-            self.waiting.append((self.number, flow, connection, segment, position))
+            self.waiting.append((self.heard, flow, connection, segment, position))
         if flow.blocked:
             return
         if found is not None:
@@ -182,13 +185,14 @@ class TcpJudge:
         if flow.reported:
             return
         for connection in flow.connections:
+            flow.reported = False
             open_ = sorted(at for at in connection.p.said if not connection.agreed(at))
             resets = [h for h in self.held if h.kind == "rst" and h.connection is connection]
-            if open_ or resets:
+            if (open_ or resets) and not flow.reported:
                 at = open_[0] if open_ else connection.matched
                 self._report(flow, "missing-secondary", self._offset(connection, at))
             beyond = self._beyond(connection)
-            if beyond:
+            if beyond and not flow.reported:
                 self._report(flow, "missing-primary", self._offset(connection, beyond[0]))
 
     @staticmethod
@@ -196,17 +200,7 @@ class TcpJudge:
         return max(position - connection.start, 0)
 
     def _flow(self, key: tuple[object, ...]) -> TcpFlow:
-        return self.tcp.setdefault(key, TcpFlow(key))
-
-    def _track(self, segment: Packet) -> None:
-        """Unprotected: the PVM's output passes, and is remembered for the next commit."""
-        flow = self._flow(segment.flow(True))
-        connection = flow.incarnation("p", segment)
-        connection.hear(connection.p, segment, self.now)
-        ack = connection.ack_of(segment)
-        connection.tell(segment, ack, segment.window)
-        if ack is not None:
-            connection.last = (ack, segment.window)
+        return self.tcp.setdefault(key, TcpFlow(key, self.behind_holes))
 
     # ------------------------------------------------------------------ connections the guest opens
 
