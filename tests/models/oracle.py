@@ -7,7 +7,7 @@ and looks at all of it each time. Memory bounds and policies are not modelled.
 """
 
 from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
-from models.packets import RST, Packet, parse, with_tcp, with_timestamp
+from models.packets import Packet, parse, with_tcp, with_timestamp
 from models.report import name, protocol
 from models.tcp import Connection, Held, copy_with
 from models.tcp_flows import TcpFlow, TcpJudge
@@ -36,11 +36,13 @@ class Oracle(TcpJudge):
         observe: bool = False,
         mode: Mode = Mode.COMPARE,
         behind_holes: bool = True,
+        whole_runs: bool = True,
         **unused: object,
     ) -> None:
         self.nic, self.observe, self.mode = nic, observe, mode
         self.timeout, self.reorder = timeout_ms * MILLISECOND, reorder_ms * MILLISECOND
         self.behind_holes = behind_holes  # see `Connection`
+        self.whole_runs = whole_runs  # observing, all that the SVM said too much is reported once
         self.now = 0
         self.number = self.heard = 0  # frames of the PVM, of the SVM
         self.out: list[Frame | Divergence] = []
@@ -365,7 +367,7 @@ class Oracle(TcpJudge):
         """A frame of the SVM in the numbers that clients know (C7)."""
         if packet.kind != "tcp":
             return packet.frame
-        mapped = self._mapped(packet) or packet
+        mapped = self._mapped(packet)
         flow = self._flow(mapped.flow(True))
         connection = flow.incarnation("s", mapped)
         connection.place(connection.s, mapped)
@@ -373,6 +375,6 @@ class Oracle(TcpJudge):
         if flow.replaced or p.base is None or s.base is None:
             return mapped.frame
         frame = with_tcp(mapped.frame, seq=(mapped.seq - s.base + p.base) % 2**32)
-        if p.timestamp is not None and s.timestamp is not None and not mapped.flags & RST:
+        if p.timestamp is not None and s.timestamp is not None:
             frame = with_timestamp(frame, p.timestamp - s.timestamp)
         return frame

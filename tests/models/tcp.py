@@ -285,10 +285,11 @@ class Connection:
         if ack is None:
             return
         scale = 0 if segment.flags & SYN else self.p.scale or 0
-        if self.told is None or ack > self.told:
-            self.told, self.told_edge = ack, ack + (window << scale)
-        elif ack == self.told:
+        if self.p.scale is None and (self.told is None or ack > self.told):
+            self.told_edge = None  # edges of an unknown scale compare at one acknowledgement only
+        if self.p.scale is not None or self.told is None or ack >= self.told:
             self.told_edge = further(self.told_edge, ack + (window << scale))
+        self.told = further(self.told, ack)
 
     # -------------------------------------------------------------- epochs
 

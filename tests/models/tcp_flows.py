@@ -47,6 +47,7 @@ class TcpJudge:
     timeout: int
     observe: bool
     behind_holes: bool
+    whole_runs: bool
     svm_stopped: bool
     mode: Mode
     held: list[Held]
@@ -92,8 +93,6 @@ class TcpJudge:
 
     def _secondary_tcp(self, segment: Packet) -> None:
         segment = self._mapped(segment)
-        if segment is None:
-            return
         flow = self._flow(segment.flow(True))
         connection = flow.incarnation("s", segment)
         found = connection.hear(connection.s, segment, self.now)
@@ -167,9 +166,14 @@ class TcpJudge:
             late = [at for since, at in beyond if self.now - since >= self.timeout]
             if late and not flow.reported:
                 self._diverge(flow, "missing-primary", self._offset(connection, min(late)))
-                if self.observe:
+                if self.observe and not self.whole_runs:
+                    for since, at in beyond:
+                        if self.now - since >= self.timeout and at in connection.s.when:
+                            connection.s.when[at] = 2**62
+                elif self.observe:
                     connection.s.said.clear()
                     connection.s.when.clear()
+                if self.observe:
                     connection.p.reset = connection.s.reset = False
 
     @staticmethod
@@ -216,10 +220,13 @@ class TcpJudge:
             lone = alike[0]
             self.lone_syns = [s for s in self.lone_syns if s.sport != lone.sport or s.dport != lone.dport]
             flow.secondary_port = lone.sport
-            self._secondary_tcp(lone)
+            if lone.sport != syn.sport:
+                alone = self.tcp.pop(lone.flow(True), None)
+                self.waiting = [entry for entry in self.waiting if entry[1] is not alone]
+                self._secondary_tcp(lone)
 
-    def _mapped(self, segment: Packet) -> Packet | None:
-        """The SVM's segment on the PVM's port; None while a SYN of the SVM has no counterpart."""
+    def _mapped(self, segment: Packet) -> Packet:
+        """The SVM's segment on the PVM's port."""
         for flow in self.tcp.values():
             kind, protocol, vlans, local, lport, remote, rport = flow.key
             if (vlans, local, remote, rport) == (
@@ -251,6 +258,6 @@ class TcpJudge:
             wanted = wanted or flow
         if wanted is None:
             self.lone_syns.append(segment)
-            return None
+            return segment  # until then it has a flow of its own
         wanted.secondary_port = segment.sport
         return self._mapped(segment)

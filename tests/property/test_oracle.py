@@ -12,8 +12,10 @@ from models.stacks import Event, Scenario, Simulation, conversations
 from colo_proxy.words import Divergence, Frame, Port
 
 SETTINGS = {"timeout_ms": 3000, "reorder_ms": 5}
-# The core notices a difference behind a hole when the hole is filled (tests/transcripts/test_t02_payload.py).
-KNOWN = {"behind_holes": False}
+# Where the core is known to differ; each is an expected failure in tests/transcripts/:
+# it notices a difference behind a hole when the hole is filled; observing, it reports what the SVM said too
+# much by segments, and again at the end.
+KNOWN = {"behind_holes": False, "whole_runs": False}
 
 
 def make(kind: str, **settings: Any) -> Any:
