@@ -109,3 +109,16 @@ class FlowInfo:
     blocked: bool
     divergences: int
     idle_ms: int
+
+
+class Word(IntEnum):
+    """A checkpoint word for all NICs (docs/comparison.md, section 6); values as in entry.pxd."""
+
+    HOLD = 0  # nothing is known: hold until a commit
+    UNPROTECT = 1
+    SVM_STOP = 2
+    PVM_STOP = 3
+    COMMIT = 4
+    ABORT = 5
+    FAILOVER = 6
+    SVM_LOADED = 8  # between SVM_STOP and COMMIT: the SVM runs on the PVM's state

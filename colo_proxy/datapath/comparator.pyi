@@ -53,7 +53,7 @@ class Comparator:
         """The captures end: what has no counterpart is reported."""
 
     def take(self) -> list[Frame | Divergence | Exhausted]:
-        """What came out since the last call, frames before the divergences of the same event."""
+        """What came out since the last call, in order."""
 
     def set_policies(self, rules: Sequence[PolicyRule]) -> None: ...
     def flows(self) -> list[FlowInfo]: ...

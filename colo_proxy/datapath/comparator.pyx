@@ -200,13 +200,19 @@ cdef class Comparator:
     cdef int collect(self) except -1:
         """Turn what came out into objects, at once: the buffer is used again."""
         cdef Diverged diverged
-        cdef uint32_t count, index
+        cdef uint32_t count, until
+        cdef uint32_t index = 0
         cdef Out *outs = core_outs(self.core, &count)
-        for index in range(count):
-            self.ready.append(self.frame_object(PORTS[outs[index].port], outs[index].base, outs[index].size))
-        core_sent(self.core)
-        while core_divergence(self.core, &diverged):
+        while True:
+            found = core_divergence(self.core, &diverged)
+            until = min(diverged.after, count) if found else count
+            while index < until:
+                self.ready.append(self.frame_object(PORTS[outs[index].port], outs[index].base, outs[index].size))
+                index += 1
+            if not found:
+                break
             self.ready.append(divergence_object(&diverged, self.nic))
+        core_sent(self.core)
         cdef uint32_t bits = core_exhausted(self.core)
         for why in Drop:
             if bits >> <int>why & 1:

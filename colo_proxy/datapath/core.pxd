@@ -41,6 +41,7 @@ cdef struct Diverged:
     int reason
     int64_t stream_offset
     int64_t time
+    uint32_t after  # how many frames of the same event left before
     uint8_t *primary  # malloc'ed copies from the Ethernet header, or NULL; whoever takes the divergence frees them
     uint32_t primary_size
     uint8_t *secondary

@@ -24,8 +24,8 @@ from colo_proxy.datapath.wire cimport K_IP, K_TCP, K_UDP, VNET
 from colo_proxy.datapath.words cimport D_FLOWS, D_MEMORY, UPLINK, DropId, PortId, ReasonId
 
 cdef int64_t MILLISECOND = 1000000
-# Bounds of the learned timeout (`timeout_ms = "auto"`), and how many holds it takes to trust what was learned.
-cdef int64_t SHORTEST = 50 * MILLISECOND
+# What bounds the learned timeout (`timeout_ms = "auto"`), and how many holds it takes to trust what was learned.
+cdef int64_t REPEATED = 200 * MILLISECOND
 cdef int64_t LONGEST = 3000 * MILLISECOND
 cdef uint64_t ENOUGH = 64
 
@@ -40,12 +40,16 @@ cdef Side *side_of(Node *node) noexcept nogil:
 
 
 cdef int64_t timeout_of(const Core *core) noexcept nogil:
-    """How long a missing counterpart is waited for: fixed, or four times the peak lag seen of late."""
+    """How long a missing counterpart is waited for: fixed, or learned from the peak lag seen of late.
+
+    Never less than what Linux waits before it repeats a segment (TCP_RTO_MIN, 200 ms): what the SVM or a copy for
+    it lost comes again after that time, and is no divergence.
+    """
     if core.settings.timeout:
         return core.settings.timeout
     if core.lag_samples < ENOUGH:
         return LONGEST
-    return min(max(4 * core.lag, SHORTEST), LONGEST)
+    return min(4 * core.lag + REPEATED, LONGEST)
 
 
 cdef void learn_lag(Core *core, int64_t lag) noexcept nogil:
@@ -339,6 +343,7 @@ cdef void diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
     entry.reason = reason
     entry.stream_offset = offset
     entry.time = core.now
+    entry.after = core.out_count
     entry.primary = copy(pvm, &entry.primary_size)
     entry.secondary = copy(svm, &entry.secondary_size)
 

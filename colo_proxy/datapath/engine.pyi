@@ -5,9 +5,9 @@ from colo_proxy.datapath.messages import NicCounters as NicCounters
 from colo_proxy.datapath.messages import PortCounters as PortCounters
 from colo_proxy.datapath.messages import PortFault as PortFault
 from colo_proxy.datapath.messages import PortSpec as PortSpec
-from colo_proxy.datapath.messages import Word as Word
 from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.words import Divergence, Exhausted, Mode, Port
+from colo_proxy.words import Word as Word
 
 __all__ = ["Done", "Engine", "NicCounters", "PortCounters", "PortFault", "PortSpec", "Word"]
 

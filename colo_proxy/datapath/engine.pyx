@@ -16,9 +16,8 @@ from colo_proxy.datapath.messages import (
     PortCounters,
     PortFault,
     PortSpec,
-    Word,
 )
-from colo_proxy.words import Drop, Exhausted, Mode, Port, Reason
+from colo_proxy.words import Drop, Exhausted, Mode, Port, Reason, Word
 
 from colo_proxy.datapath.core cimport Core, Counts, Settings
 from colo_proxy.datapath.entry cimport FlowRecord, core_counts, core_flows, core_free, core_new
@@ -31,7 +30,6 @@ from colo_proxy.datapath.loop cimport (
     E_DONE,
     E_EXHAUSTED,
     PORTS,
-    Call,
     Command,
     CommandKind,
     Event,
@@ -71,7 +69,7 @@ cdef enum:
 cdef int64_t MILLISECOND = 1000000
 
 
-cdef struct Records:  # the answer to a request for flows, by NIC; its memory is taken in the data path
+cdef struct Records:  # the answer to a request for flows, by NIC; allocated in the data path
     FlowRecord *of[MAX_NICS]
     uint64_t count[MAX_NICS]
 
@@ -79,8 +77,9 @@ cdef struct Records:  # the answer to a request for flows, by NIC; its memory is
 cdef class Engine:
     """The data path of one proxy: its NICs, their comparators, and the one thread that turns the loop.
 
-    `run` is that thread's body. Everything else belongs to the control thread, except `stop`, `snapshot` and `beat`,
-    which any thread may use. Descriptors stay their openers': the engine neither duplicates nor closes them.
+    `run` is that thread's body. Everything else belongs to the control thread, except `stop`, `snapshot` and
+    `beat`, which any thread may use. Descriptors stay their openers': the engine neither duplicates nor
+    closes them.
     """
 
     cdef Loop loop
@@ -124,7 +123,6 @@ cdef class Engine:
 
     def __dealloc__(self):
         cdef uint32_t nic
-        cdef int which
         cdef Event *event
         if self.loop.events.slots != NULL:
             event = <Event *>ring_oldest(&self.loop.events)
@@ -143,10 +141,12 @@ cdef class Engine:
             close(self.loop.epoll)
 
     def add_nic(self, uplink, primary, secondary):
-        """Add a NIC before `run`; return its number. ValueError, OSError: a descriptor is not what its kind needs."""
+        """Add a NIC before `run`; return its number.
+
+        ValueError, OSError: a descriptor is not what its kind needs.
+        """
         cdef Nic *nic = &self.loop.nics[self.loop.count]
         cdef Plug *plug
-        cdef uint32_t none
         if self.started:
             raise RuntimeError("NICs are added before the engine runs")
         if self.loop.count == MAX_NICS:
@@ -159,7 +159,7 @@ cdef class Engine:
                 except (OSError, ValueError) as error:
                     raise type(error)(f"{spec.name}: {error}") from None
                 plug.polled = -1
-                # What leaves for clients, and what clients said, is worth a moment's wait; a copy for the SVM is not.
+                # A frame for the clients or the PVM is worth a moment's wait, a copy for the SVM is not.
                 plug.port.patient = which != SECONDARY
                 plug.port.keep = which == UPLINK
             nic.core = core_new(self.loop.pool, &self.settings)
@@ -217,8 +217,9 @@ cdef class Engine:
     def command(self, word, int64_t stamp_ns=0):
         """Post a checkpoint word for all NICs; return the ticket that its Done will carry.
 
-        SVM_STOP and PVM_STOP first take in what that guest's port received up to `stamp_ns` (CLOCK_REALTIME; 0: until
-        now); a port without timestamps is read until it is empty. BlockingIOError: too many commands are under way.
+        SVM_STOP and PVM_STOP first take in what that guest's port received up to `stamp_ns` (CLOCK_REALTIME;
+        0: until now); a port without timestamps is read until it is empty. BlockingIOError: too many commands
+        are under way.
         """
         cdef Command *command = self.draft(C_WORD, Word(word).value)
         command.stamp = stamp_ns
@@ -227,8 +228,8 @@ cdef class Engine:
     def attach(self, int nic, port, int fd):
         """Give a port another descriptor (-1: none), of the kind it was made with; return a ticket.
 
-        After the Done the former descriptor is used no more. What its peer had sent in part is forgotten; what waits to
-        be sent to an uplink goes to the new one.
+        After the Done the former descriptor is used no more. What its peer had sent in part is forgotten;
+        what waits to be sent to an uplink goes to the new one.
         """
         cdef Command *command
         if not 0 <= nic < <int>self.loop.count:
@@ -345,7 +346,7 @@ cdef void use_policies(Core *core, uint32_t nic, void *argument) noexcept nogil:
 
 cdef void record_flows(Core *core, uint32_t nic, void *argument) noexcept nogil:
     cdef Records *records = <Records *>argument
-    cdef uint64_t room = core_counts(core).flows
+    cdef uint64_t room = core.table.count
     records.of[nic] = <FlowRecord *>malloc((room + 1) * sizeof(FlowRecord))
     if records.of[nic] != NULL:
         records.count[nic] = core_flows(core, records.of[nic], room)

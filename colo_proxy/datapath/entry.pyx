@@ -268,7 +268,7 @@ cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
     sweep(core)
     if core.mode != M_COMPARE or core.svm_stopped:
         return soonest
-    expire_fragments(core, core.now - timeout + 1)
+    expire_fragments(core, core.now - timeout)
     soonest = min(soonest, after(fragments_oldest(core.pvm_fragments), timeout))
     soonest = min(soonest, after(fragments_oldest(core.svm_fragments), timeout))
     while core.due_held != NULL and core.now - core.due_held.time >= timeout:

@@ -26,6 +26,9 @@ from colo_proxy.datapath.words cimport (
 )
 
 
+cdef int64_t WARMING = 100000000  # ns of lag expected of the SVM after a commit
+
+
 cdef void drop_pending(Core *core) noexcept nogil:
     """Drop what the SVM said in an epoch that is over."""
     cdef Node *node
@@ -167,6 +170,8 @@ cdef void epoch_commit(Core *core) noexcept nogil:
     emit_chain(core, fragments_take(core.pvm_fragments))
     untouch_all(core)
     replaced_flows(core)
+    # A guest that was just given its state has cold caches and timers to catch up with.
+    core.lag = max(core.lag, WARMING)
     leave_stop(core, M_COMPARE)
     feed_limbo(core, True, True)
 

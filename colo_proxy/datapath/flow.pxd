@@ -36,6 +36,7 @@ cdef struct Side:
     bint fin  # FIN said, at `end` - 1
     uint8_t wscale  # 255: not known
     uint16_t window  # raw, of the latest segment
+    uint16_t raw  # the largest that came with the furthest acknowledgement
     Seq isn
     Seq end  # one past the furthest position said
     Seq ack  # the furthest acknowledgement made

@@ -1,4 +1,4 @@
-"""The turning of the data path: what can be read is read, judged and sent; then time and commands have their say.
+"""The turning of the data path: what can be read is read, judged and sent; then time has its say.
 
 One thread owns a `Loop` while `loop_run` runs. Each turn
 
@@ -10,7 +10,7 @@ One thread owns a `Loop` while `loop_run` runs. Each turn
 
 A client's frame goes to the PVM before anything else is done with it: the copy for the SVM is made in place.
 A port that fails is reported once, taken out of epoll and tried again every 500 ms; another report, with
-errno 0, follows when frames pass again. Nothing here allocates, but for the events of `ring_vacant`'s reader.
+errno 0, follows when frames pass again. Nothing here allocates memory, locks or reads a file.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -70,7 +70,8 @@ cdef struct Nic:
     Core *core
     Plug[<int>PORTS] plugs
     int64_t deadline
-    bint stirred  # something happened since the last tick
+    int64_t ticked  # when the comparator last saw the time
+    bint stirred  # something has happened since
     uint32_t exhausted  # bits still to be reported
 
 cdef struct Loop:

@@ -45,6 +45,7 @@ from colo_proxy.datapath.mailbox cimport (
 )
 from colo_proxy.datapath.ports cimport (
     BATCH,
+    P_STREAM,
     Frame,
     monotonic,
     port_attach,
@@ -57,13 +58,14 @@ from colo_proxy.datapath.ports cimport (
 from colo_proxy.datapath.words cimport DROPS, M_FAILED_OVER, PRIMARY, SECONDARY, UPLINK
 
 cdef int64_t MILLISECOND = 1000000
+cdef int64_t TICK = MILLISECOND  # how late a deadline may be seen while frames arrive without a pause
 cdef int64_t IDLE = 500 * MILLISECOND  # the longest turn, and the pace of housekeeping
 
 cdef enum:
     ROUNDS = 4  # batches of one port a turn
     DRAIN = 1024  # batches taken when a stopped guest's port is drained: more than any queue holds
     READY = 64
-    # Room in the ring of events that divergences leave to the answers to commands; there are never more commands.
+    # Room that reports leave in the ring of events for the answers to commands: as many as can be under way.
     RESERVED = 256
 
 
@@ -108,25 +110,41 @@ cdef int time_to_wait(Loop *loop) noexcept nogil:
 
 
 cdef bint is_open(Nic *nic, int which) noexcept nogil:
-    """The guests are not read while what they said before still waits for the uplink: a slow peer slows them down."""
-    return which == UPLINK or not port_waits(&nic.plugs[<int>UPLINK].port)
+    """Whether a port is read now: not a guest's while what was released still waits for the uplink.
+
+    And a stream can wait where a device would drop: with half of what one flow may hold taken, only the guest that
+    is behind is read. Both are never shut for that, and a guest that stays behind is found by its timeout.
+    """
+    cdef bint pvm_waits
+    if which == UPLINK:
+        return True
+    if port_waits(&nic.plugs[<int>UPLINK].port):
+        return False
+    if nic.plugs[which].port.kind != P_STREAM or \
+            nic.core.pool.held_bytes <= nic.core.settings.max_flow_bytes // 2:
+        return True
+    pvm_waits = nic.core.counts.held_frames != 0
+    return pvm_waits == (which == SECONDARY)
 
 
 # Ports.
 
 cdef void serve_nic(Loop *loop, uint32_t number) noexcept nogil:
     cdef Nic *nic = &loop.nics[number]
-    cdef int which, round
+    cdef int which, _
     for which in range(PORTS):
         if nic.plugs[which].interest & EPOLLOUT and port_waits(&nic.plugs[which].port):
             send(loop, number, which, NULL, 0)
-        for round in range(ROUNDS):
+        for _ in range(ROUNDS):
             if not nic.plugs[which].ready or not is_open(nic, which):
                 break
             nic.stirred = True
             take_batch(loop, number, which)
-    if nic.stirred or loop.now >= nic.deadline:
+    if nic.stirred:  # what has arrived may have a deadline of its own
         nic.stirred = False
+        nic.deadline = min(nic.deadline, nic.ticked + TICK)
+    if loop.now >= nic.deadline:
+        nic.ticked = loop.now
         nic.deadline = core_tick(nic.core, loop.now)
         send_outs(loop, number)
     for which in range(PORTS):
@@ -241,7 +259,7 @@ cdef void poll_port(Loop *loop, uint32_t number, int which) noexcept nogil:
     memset(&event, 0, sizeof(event))
     event.data.u64 = <uint64_t>number * PORTS + <uint64_t>which
     event.events = (EPOLLIN if is_open(nic, which) else 0) | (EPOLLOUT if port_waits(&plug.port) else 0)
-    if event.events and loop.now >= plug.retry:  # epoll would go on telling of a hang-up that nobody asked for
+    if event.events and loop.now >= plug.retry:  # else epoll would still tell of hang-ups
         fd = plug.port.fd
     if fd != plug.polled:
         if plug.polled >= 0:
@@ -358,19 +376,19 @@ cdef bint apply_word(Loop *loop, uint32_t number, Word word, int64_t stamp) noex
 cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp) noexcept nogil:
     """Judge what a guest said before it stopped, apply the word, then judge the rest of what was read.
 
-    A port with timestamps is read up to the first frame that is younger than the stop. The others are read until
-    they are empty: a stopped guest says nothing, so what is there is old.
+    A port with timestamps is read up to the first frame that is younger than the stop. The others are read
+    until they are empty: a stopped guest says nothing, so what is there is old.
     """
     cdef Plug *plug = &loop.nics[number].plugs[which]
     cdef Frame *frames = loop.batch.frames
-    cdef uint32_t at, round
+    cdef uint32_t at, _
     cdef int error = 0
     cdef bint late = stamp != 0 and plug.port.newest > stamp
     if stamp == 0:
         stamp = realtime()
     loop.batch.count = 0
     at = 0
-    for round in range(DRAIN):
+    for _ in range(DRAIN):
         error = port_receive(&plug.port, loop.batch)
         at = 0
         while at < loop.batch.count and frames[at].stamp <= stamp:

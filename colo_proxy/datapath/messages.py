@@ -1,7 +1,6 @@
 """What passes between the control plane and the engine: plain values, no references into the data path."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Literal, NamedTuple
 
 from colo_proxy.words import Drop, FlowInfo, Mode, Port, Reason
@@ -9,24 +8,11 @@ from colo_proxy.words import Drop, FlowInfo, Mode, Port, Reason
 PROTOCOLS = ("tcp", "udp", "icmp", "other")
 
 
-class Word(IntEnum):
-    """A checkpoint word for all NICs (docs/comparison.md, section 6); values as in comparator.pxd."""
-
-    HOLD = 0
-    UNPROTECT = 1
-    SVM_STOP = 2
-    PVM_STOP = 3
-    COMMIT = 4
-    ABORT = 5
-    FAILOVER = 6
-    SVM_LOADED = 8
-
-
 class PortSpec(NamedTuple):
     """An open descriptor that becomes a port; ports.pxd says what it must be.
 
-    The descriptor stays its opener's, who keeps it open while the engine has it. `fd` may be -1 for a stream that
-    has no peer yet. `vnet`: the stream carries virtio-net headers (a TAP and a packet socket always do).
+    The descriptor stays its opener's, who keeps it open while the engine has it. `fd` may be -1 for a stream
+    that has no peer yet. `vnet`: the stream carries virtio-net headers (a TAP and a packet socket always do).
     """
 
     fd: int
@@ -39,8 +25,8 @@ class PortSpec(NamedTuple):
 class Done:
     """The command of this ticket has been applied to all NICs.
 
-    `late`: a frame that the kernel stamped after the command's `stamp_ns` had already been judged, as one from before
-    the stop. `flows`: the answer to `request_flows`.
+    `late`: a frame that the kernel stamped after the command's `stamp_ns` had already been judged, as one
+    from before the stop. `flows`: the answer to `request_flows`.
     """
 
     ticket: int

@@ -1,20 +1,21 @@
 """Ports: places where frames enter and leave, as file descriptors that somebody else has opened.
 
 One shape for all three kinds. `port_receive` fills a batch with what there is to read now; `port_send` sends
-frames in the order given. Neither blocks for longer than `PATIENCE`. Inside the program each frame is one piece
-of memory: the virtio-net header (VNET bytes, virtio 1.2, 5.1.6), the frame behind it. Every header that comes in
-is made valid for going out again: of the flags only NEEDS_CSUM stays, since DATA_VALID belongs to receivers.
+frames in the order given. Neither blocks for longer than `PATIENCE`. Inside the program each frame is one
+piece of memory: the virtio-net header (VNET bytes, virtio 1.2, 5.1.6), the frame behind it. Every header that
+comes in is made valid for going out again: of the flags only NEEDS_CSUM stays, since DATA_VALID belongs to
+receivers.
 
 What a descriptor must be (`port_open` checks what can be checked and says what is missing):
 
 packet   AF_PACKET, SOCK_RAW, bound to the interface with ETH_P_ALL. SOL_PACKET options PACKET_VNET_HDR,
-         PACKET_AUXDATA and PACKET_IGNORE_OUTGOING are 1; SOL_SOCKET option SO_TIMESTAMPNS is 1. Wanted besides:
-         promiscuous membership, and SO_RCVBUFFORCE and SO_SNDBUFFORCE of some megabytes, because three
-         super-frames fill the default buffers.
+         PACKET_AUXDATA and PACKET_IGNORE_OUTGOING are 1; SOL_SOCKET option SO_TIMESTAMPNS is 1. Wanted
+         besides: promiscuous membership, and SO_RCVBUFFORCE and SO_SNDBUFFORCE of some megabytes, because
+         three super-frames fill the default buffers.
 tap      /dev/net/tun with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, TUNSETVNETHDRSZ 10, little-endian headers.
 stream   a connected UNIX or TCP socket that speaks QEMU's net stream: a 4-byte big-endian frame length, then
-         (`vnet`) a 4-byte big-endian virtio-net header length, then the frame, which the header begins and the
-         frame length counts. A stream port may be without a descriptor (-1) until one is attached.
+         (`vnet`) a 4-byte big-endian virtio-net header length, then the frame, which begins with the
+         header; the frame length counts both. A stream port may be without a descriptor (-1) until one is attached.
 
 All are non-blocking. A descriptor belongs to its opener, who keeps it open as long as the port has it.
 Of one port, the functions belong to one thread; counters may be read from any.
@@ -79,8 +80,9 @@ cdef int port_open(Port *port, PortKind kind, int fd, bint vnet) except -1
 # Gives an open port another descriptor, -1 for none. What an earlier peer sent in part is forgotten.
 cdef int port_attach(Port *port, int fd) noexcept nogil
 cdef void port_close(Port *port) noexcept nogil
-# Both return 0, or the errno of a fault of the port as a whole. What could be received is in the batch all the
-# same; what could not be sent is counted. A stream that has failed gives up its descriptor (fd is -1 after).
+# Both return 0, or the errno of a fault of the port as a whole. What could be received is in the batch all
+# the same; what could not be sent is counted. A stream that has failed gives up its descriptor (fd is -1
+# after).
 cdef int port_receive(Port *port, Batch *batch) noexcept nogil
 cdef int port_send(Port *port, Frame *frames, uint32_t count) noexcept nogil
 # Something waits for POLLOUT: a stream whose peer reads too slowly, or that has no peer and keeps.

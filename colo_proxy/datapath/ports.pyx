@@ -17,7 +17,6 @@ from colo_proxy.datapath.kernel cimport (
     PACKET_IGNORE_OUTGOING,
     PACKET_VNET_HDR,
     POLLOUT,
-    SO_DOMAIN,
     SO_TIMESTAMPNS,
     SO_TYPE,
     SOCK_STREAM,
@@ -58,8 +57,8 @@ from colo_proxy.datapath.words cimport D_OVERSIZED, D_SEND, D_TRUNCATED, DROPS
 cdef enum:
     ETHERNET = 14
     NEEDS_CSUM = 1  # virtio 1.2, 5.1.6
-    # A slot of the arena: headroom, header, frame, and a byte to tell a longer frame by. An odd number of cache
-    # lines, so that the slots' first lines do not all fall into one set of the cache.
+    # A slot of the arena: headroom, header, frame, and a byte to tell a longer frame by. An odd number of
+    # cache lines, so that the slots' first lines do not all fall into one set of the cache.
     SLOT = MAX_FRAME + 192
 
 
@@ -98,7 +97,7 @@ cdef uint8_t *next_slot(Batch *batch) noexcept nogil:
 
 
 cdef bint take_frame(Port *port, Batch *batch, uint8_t *base, int64_t size, int64_t stamp) noexcept nogil:
-    """Add what was received at `base` to the batch, if it is a frame at all; otherwise it is counted as dropped."""
+    """Add what was received at `base` to the batch if it is a frame at all; otherwise count it as dropped."""
     cdef Frame *frame = &batch.frames[batch.count]
     if size > VNET + MAX_FRAME:
         port.dropped[<int>D_OVERSIZED] += 1
@@ -159,7 +158,7 @@ cdef bint port_gone(const Port *port) noexcept nogil:
 # Sending: what may go wrong, once for all kinds.
 
 cdef bint is_full(int error) noexcept nogil:
-    """The device or its queue is full for now. A packet socket says ENOBUFS when the device dropped the frame."""
+    """The device or its queue is full for now. A packet socket says ENOBUFS when the device drops."""
     return error == c.EAGAIN or error == c.ENOBUFS or error == c.ENOMEM
 
 

@@ -116,7 +116,7 @@ cdef int packet_receive(Port *port, Batch *batch) noexcept nogil:
 
 
 cdef int receive_error(Port *port, Batch *batch, int error) noexcept nogil:
-    if error == c.EINVAL:  # one frame, of a kind of GSO that the header cannot describe; the kernel has freed it
+    if error == c.EINVAL:  # one frame, of a GSO kind that the header cannot describe; it is gone
         port.dropped[<int>D_TRUNCATED] += 1
         batch.more = True
         return 0

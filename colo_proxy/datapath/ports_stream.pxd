@@ -1,9 +1,9 @@
 """QEMU's net stream over a connected socket: frames with their length in front.
 
-Reading can never be misframed: bytes are taken only as whole frames, what an earlier peer sent in part is forgotten
-when another is attached, and a length that no frame can have ends the connection. Writing keeps the order: what the
-socket does not take waits in `out`, and while anything waits there nothing goes past it. A frame that was
-partly written when its peer went away is written to the next one from its beginning.
+Reading can never be misframed: bytes are taken only as whole frames, what an earlier peer sent in part is
+forgotten when another is attached, and a length that no frame can have ends the connection. Writing keeps the
+order: what the socket does not take waits in `out`, and while anything waits there nothing goes past it. A
+frame that was partly written when its peer went away is written to the next one from its beginning.
 """
 
 from libc.stdint cimport uint32_t

@@ -33,10 +33,10 @@ from colo_proxy.datapath.words cimport D_OVERSIZED, D_SEND, D_TRUNCATED
 
 cdef enum:
     LENGTH = 4
-    # QEMU's headers have 10, 12 (mergeable buffers) or 20 bytes (hash report); the first 10 are the same in all.
+    # QEMU's headers have 10, 12 (mergeable buffers) or 20 bytes (hash report); all begin with the same 10.
     MAX_VNET = 64
     INTO = 262144  # bytes asked of the socket at a time; more than the longest frame on the wire
-    OUT = 8388608  # what waits for a slow peer: two batches of super-frames. Pages are touched when they are needed
+    OUT = 8388608  # what waits for a slow peer: two batches of super-frames; untouched pages cost nothing
     PREFIX = 2 * LENGTH + MAX_VNET
 
 
@@ -111,7 +111,7 @@ cdef int stream_receive(Port *port, Batch *batch) noexcept nogil:
 
 
 cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
-    """Copy whole frames out of `into` until the batch is full; return the errno of a peer that makes no sense."""
+    """Copy whole frames out of `into` up to a full batch; return the errno of a peer that makes no sense."""
     cdef Stream *stream = port.stream
     cdef uint8_t *at
     cdef uint8_t *slot
@@ -190,8 +190,9 @@ cdef int stream_send(Port *port, Frame *frames, uint32_t count) noexcept nogil:
     return error
 
 
-cdef int send_some(Port *port, Frame *frames, uint32_t *done, uint32_t count, int64_t *deadline) noexcept nogil:
-    """Send up to a batch from frames[done]. The rest of a frame that went in part waits in `out`, and then out it goes."""
+cdef int send_some(Port *port, Frame *frames, uint32_t *done, uint32_t count,
+                   int64_t *deadline) noexcept nogil:
+    """Send up to a batch from frames[done]. What is left of a frame waits in `out` and goes next."""
     cdef uint8_t[BATCH][PREFIX] prefixes
     cdef iovec[2 * BATCH] parts
     cdef msghdr message
@@ -215,8 +216,7 @@ cdef int send_some(Port *port, Frame *frames, uint32_t *done, uint32_t count, in
         if not is_full(c.errno):
             return c.errno
         if not wait_for_room(port, c.errno, deadline):
-            if not wait_in_out(port, &frames[done[0]], 0):  # `out` is empty: there is room
-                return c.ENOMEM
+            wait_in_out(port, &frames[done[0]], 0)  # `out` is empty: there is room
             done[0] += 1
         return 0
     for at in range(chunk):
@@ -283,7 +283,9 @@ cdef int flush_out(Port *port, int64_t *deadline) noexcept nogil:
                 break
             sent = stream.out_sent - left
             port.sent += 1
-            port.sent_bytes += left - head - (get32(stream.out + stream.out_first + LENGTH) if stream.vnet else 0)
+            port.sent_bytes += left - head
+            if stream.vnet:
+                port.sent_bytes -= get32(stream.out + stream.out_first + LENGTH)
             forget_first(stream)
             stream.out_sent = <uint32_t>sent
     return 0

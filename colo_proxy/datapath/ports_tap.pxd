@@ -1,4 +1,4 @@
-"""A TAP: one frame a system call, the virtio-net header in front. The kernel puts VLAN tags in place itself."""
+"""A TAP: one frame a system call, the virtio-net header in front, VLAN tags in their place."""
 
 from libc.stdint cimport uint32_t
 

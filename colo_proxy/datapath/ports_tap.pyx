@@ -23,8 +23,8 @@ from colo_proxy.datapath.wire cimport MAX_FRAME, VNET
 cdef int tap_receive(Port *port, Batch *batch) noexcept nogil:
     cdef uint8_t *slot
     cdef ssize_t size
-    cdef int tries
-    for tries in range(BATCH):
+    cdef int _
+    for _ in range(BATCH):
         slot = next_slot(batch)
         # A longer frame is cut off silently; the byte more than any frame may have gives it away.
         size = read(port.fd, slot, VNET + MAX_FRAME + 1)

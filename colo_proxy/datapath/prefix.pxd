@@ -26,5 +26,7 @@ cdef bint agreed(const Flow *flow, const Node *node) noexcept nogil
 # Put a held node on its side's sorted list; false: it contradicts what that side said before (T2).
 cdef bint sort_in(Core *core, Flow *flow, Node *node) noexcept nogil
 cdef bint advance(Core *core, Flow *flow) noexcept nogil
+# Behind a hole: compare a sorted node with what the other side has at the same positions already (T2).
+cdef void compare_ahead(Core *core, Flow *flow, Node *node) noexcept nogil
 cdef void match_below(Core *core, Flow *flow) noexcept nogil
 cdef void move_range(Flow *flow, Seq to) noexcept nogil

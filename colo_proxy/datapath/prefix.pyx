@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, flow_of, side_of, unhold
-from colo_proxy.datapath.flow cimport F_ANCHORED, Flow, Side
+from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, Flow, Side
 from colo_proxy.datapath.pool cimport N_COVERED, N_SORTED, N_SVM, Node
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport FIN, MAX_FRAME, SYN
@@ -204,6 +204,27 @@ cdef bint advance(Core *core, Flow *flow) noexcept nogil:
             diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found), pvm, svm)
             break
     return begin.n != flow.matched.n
+
+
+cdef void compare_ahead(Core *core, Flow *flow, Node *node) noexcept nogil:
+    cdef What[2] kinds
+    cdef Seq at, until, found
+    cdef Seq end
+    cdef bint svm = (node.flags & N_SVM) != 0
+    cdef Node *other = flow.pvm.high if svm else flow.svm.high
+    if not node.flags & N_SORTED or other == NULL or flow.flags & F_BLOCKED:
+        return
+    end = end_of(node)
+    while other != NULL and seq_diff(start_of(node), start_of(other)) <= MAX_FRAME:
+        at = seq_max(seq_max(start_of(node), start_of(other)), flow.matched)
+        until = seq_min(end, end_of(other))
+        if seq_lt(at, until):
+            found = compare(node, other, at, until, kinds)
+            if found.n != until.n:
+                diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found),
+                        other if svm else node, node if svm else other)
+                return
+        other = other.sort_prev
 
 
 cdef void match_below(Core *core, Flow *flow) noexcept nogil:

@@ -46,7 +46,7 @@ cdef Clamp clamp_of(const Flow *flow, const Node *node) noexcept nogil:
         pass  # a reset offers nothing
     elif flow.pvm.wscale == 255 or flow.svm.wscale == 255:
         # Mid-stream the scale is not known: the smaller of the raw windows offers no more than either did.
-        clamp.window = min(node.packet.window, flow.svm.window)
+        clamp.window = min(node.packet.window, flow.svm.raw)
     elif seq_lt(flow.svm.edge, offered) or not seq_eq(clamp.ack, node.packet.ack):
         room = seq_diff(seq_min(offered, flow.svm.edge), clamp.ack)
         clamp.window = <uint16_t>min(max(room, 0) >> scale, 0xffff)
@@ -114,6 +114,9 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
     unhold(core, node)
     if not node.flags & (N_RX | N_OWED):
         learn_lag(core, core.now - node.time)
+    if node.packet.flags & SYN and not node.packet.flags & ACK and flow.svm.raw < node.packet.window and \
+            not node.flags & (N_SENT | N_WHOLE):
+        set16(&node.packet, node.data, node.packet.l4 + 14, flow.svm.raw)
     if node.packet.flags & ACK and not node.flags & N_SENT:
         clamp = clamp_of(flow, node)
         if not node.flags & N_PURE and seq_lt(clamp.ack, node.packet.ack):
@@ -261,7 +264,7 @@ cdef void settle_debt(Core *core, Flow *flow) noexcept nogil:
     """Send what is owed of a released segment's acknowledgement, unless a later segment carried it."""
     cdef Clamp clamp
     cdef Node *owed = flow.owed
-    if owed == NULL:
+    if owed == NULL or flow.flags & F_BLOCKED:
         return
     if seq_le(owed.packet.ack, flow.told_ack):
         forget(core, owed)

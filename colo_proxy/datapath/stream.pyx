@@ -18,6 +18,7 @@ from colo_proxy.datapath.pool cimport (
 from colo_proxy.datapath.prefix cimport (
     FAR,
     advance,
+    compare_ahead,
     agreed,
     end_of,
     match_below,
@@ -80,6 +81,8 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
     if node.packet.flags & URG:
         side.urged = True
         side.urgent = seq_add(node.packet.seq, node.packet.urgent)
+    if not side.acked:
+        side.raw = node.packet.window
     if node.packet.flags & ACK:
         scale = 0 if node.packet.flags & SYN or side.wscale == 255 else side.wscale
         edge = seq_add(node.packet.ack, <uint32_t>node.packet.window << scale)
@@ -87,11 +90,16 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
             if not svm and not node.packet.length and not node.packet.flags & RST and \
                     seq_eq(side.last_ack, node.packet.ack) and side.window == node.packet.window:
                 node.flags |= N_DUPLICATE
-            side.ack = seq_max(side.ack, node.packet.ack)
+            if seq_lt(side.ack, node.packet.ack):
+                side.ack = node.packet.ack
+                side.raw = node.packet.window
+            elif seq_eq(side.ack, node.packet.ack):
+                side.raw = max(side.raw, node.packet.window)
             side.edge = seq_max(side.edge, edge)
         else:
             side.acked = True
             side.ack = node.packet.ack
+            side.raw = node.packet.window
             side.edge = edge
         side.last_ack = node.packet.ack
         side.window = node.packet.window
@@ -157,6 +165,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         return
     reset_against(core, flow, node)
     more = advance(core, flow)
+    compare_ahead(core, flow, node)
     if flow.below:
         match_below(core, flow)
     if more or flow.below:
@@ -225,10 +234,11 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
             hold(core, flow, node)
             if sort_in(core, flow, node) and flow.flags & F_ANCHORED:
                 more = advance(core, flow)
+                compare_ahead(core, flow, node)
                 if flow.below:
                     match_below(core, flow)
                     more = True
-        if svm.fin and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
+        if node.packet.flags & (SYN | FIN) and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
             pure_resets_against(core, flow)
     if more or not known or not seq_eq(ack, svm.ack) or not seq_eq(edge, svm.edge) or urged != svm.urged:
         release(core, flow)

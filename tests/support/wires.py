@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -98,13 +99,25 @@ class Namespace:
             ipr.close()
 
     def veth(self, name: str, peer: str, other: Namespace | None = None) -> None:
-        """Make a veth pair, `peer` in the other namespace if there is one; both ends up."""
+        """Make a veth pair, `peer` in the other namespace if there is one; both ends up and ready to send."""
         with self.netlink() as ipr:
             ipr.link("add", ifname=name, kind="veth", peer=peer)
             if other is not None:
                 ipr.link("set", index=ipr.link_lookup(ifname=peer)[0], net_ns_fd=other.fd)
         self.up(name)
         (other or self).up(peer)
+        self.wait_for_carrier(name)
+        (other or self).wait_for_carrier(peer)
+
+    def wait_for_carrier(self, name: str) -> None:
+        """Until the kernel has noticed the carrier, it drops what is sent, silently."""
+        deadline = time.monotonic() + 5
+        with self.netlink() as ipr:
+            index = ipr.link_lookup(ifname=name)[0]
+            while ipr.get_links(index)[0].get_attr("IFLA_OPERSTATE") != "UP":
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{name} has no carrier")
+                time.sleep(0.005)
 
     def up(self, name: str, state: str = "up") -> None:
         with self.netlink() as ipr:

@@ -40,7 +40,7 @@ FLAGS = {"S": SYN, "F": FIN, "R": RST, "P": PSH, "U": URG, ".": ACK}
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3}
 VM, CLIENT = ("192.0.2.2", "2001:db8::2"), ("192.0.2.1", "2001:db8::1")
 PROTOCOLS = {"icmp": 1, "gre": 47}
-WORDS = ("svm_stop", "pvm_stop", "commit", "abort", "hold", "unprotect", "failover", "finish")
+WORDS = ("svm_stop", "svm_loaded", "pvm_stop", "commit", "abort", "hold", "unprotect", "failover", "finish")
 
 
 class Judge(Protocol):

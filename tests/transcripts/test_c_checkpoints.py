@@ -221,6 +221,7 @@ def test_c7_after_the_svms_stop_offsets_are_zero(play):
         P . 1:101 ack 1
         {CHECKPOINT}
         S . 1:101 ack 1
+        svm_loaded
         failover
         > . 1:101 ack 1
         S . 101:201 ack 1

@@ -1,0 +1,42 @@
+"""`colo-proxy events`: what happens, as it happens."""
+
+import argparse
+import json
+import time
+from typing import Any
+
+from colo_proxy.cli import target
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "events",
+        help="follow the events of a running proxy",
+        description="Print each event of a running proxy as it happens, until Ctrl-C.",
+        epilog="example: colo-proxy events web1.toml --json | jq 'select(.event == \"DIVERGENCE\")'",
+    )
+    target.add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print events for as long as the proxy lives."""
+    with target.connect(arguments) as client:
+        for event in client.events():
+            if arguments.json:
+                target.print_json(event)
+            else:
+                print(_line(event), flush=True)
+    return 0
+
+
+def _line(event: dict[str, Any]) -> str:
+    stamp = event["timestamp"]
+    clock = time.strftime("%H:%M:%S", time.localtime(stamp["seconds"]))
+    data = " ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in event["data"].items()
+        if value is not None
+    )
+    return f"{clock}.{stamp['microseconds']:06d} {event['event']} {data}"

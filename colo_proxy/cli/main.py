@@ -1,0 +1,61 @@
+"""`colo-proxy`: finds the command, runs it, and turns a UserError into one line and exit status 2.
+
+A command is a module with `add_parser(subparsers)`, which sets `run` to a function from the parsed arguments
+to an exit status. Adding one is adding its name to `COMMANDS`. A module imports at its top only what argparse
+needs; what is slow to import (pydantic, scapy, pyroute2) waits until `run`: programs poll `status`.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = ("run", "check", "status", "flows", "events", "checkpoint", "failover", "policy")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="colo-proxy",
+        description="The network half of COLO: mirrors, aligns, compares and releases a VM pair's output.",
+        epilog="'colo-proxy COMMAND --help' explains a command. Exit status 2: bad input, with one line why.",
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    subparsers = top.add_subparsers(metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        importlib.import_module(f"colo_proxy.cli.{name}").add_parser(subparsers)
+    return top
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked for: importlib.metadata is slow."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from colo_proxy import __version__  # noqa: PLC0415
+
+        print(f"colo-proxy {__version__}")
+        parser.exit()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    from colo_proxy.errors import UserError  # noqa: PLC0415
+
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except UserError as error:
+        for line in error.lines:
+            print(f"colo-proxy: {line}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (`colo-proxy events | head`); Python would complain at its final flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

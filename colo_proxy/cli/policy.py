@@ -1,0 +1,118 @@
+"""`colo-proxy policy`: which flows are compared, bypassed or dropped."""
+
+import argparse
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from colo_proxy.cli import target
+from colo_proxy.control.client import Client
+from colo_proxy.errors import ControlError
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command and its own commands."""
+    parser = subparsers.add_parser(
+        "policy",
+        help="show or change the policies of a running proxy",
+        description="Show or change which flows are compared, bypassed or dropped. The first rule that "
+        "matches wins. A change lasts until the proxy stops; the configuration file is not written.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    listing = commands.add_parser("list", help="show the rules, in order")
+    target.add_arguments(listing)
+    listing.set_defaults(run=_list)
+
+    replacing = commands.add_parser(
+        "set", help="replace all rules by the [[policy]] sections of a file", epilog="All or none are taken."
+    )
+    replacing.add_argument(
+        "file", metavar="FILE", help="TOML with [[policy]] sections, such as a configuration"
+    )
+    target.add_arguments(replacing)
+    replacing.set_defaults(run=_set)
+
+    adding = commands.add_parser(
+        "add",
+        help="add a rule at the end, or with --first in front",
+        epilog="example: colo-proxy policy add "
+        '\'{match = {protocol = "udp", port = 123}, action = "bypass"}\' web1.toml',
+    )
+    adding.add_argument("rule", metavar="RULE", help="an inline TOML table, or JSON")
+    adding.add_argument("--first", action="store_true", help="put it in front of all others")
+    target.add_arguments(adding)
+    adding.set_defaults(run=_add)
+
+    removing = commands.add_parser("remove", help="remove a rule")
+    removing.add_argument("number", type=int, metavar="N", help="its number in the list, from 0")
+    target.add_arguments(removing)
+    removing.set_defaults(run=_remove)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    with target.connect(arguments) as client:
+        rules = client.execute("query-policy")
+    _show(arguments, rules)
+    return 0
+
+
+def _set(arguments: argparse.Namespace) -> int:
+    path = Path(arguments.file)
+    try:
+        rules = tomllib.loads(path.read_text()).get("policy", [])
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ControlError(f"{path}: not valid TOML: {error}") from None
+    if not isinstance(rules, list):
+        raise ControlError(f"{path}: [[policy]] must be an array of tables")
+    with target.connect(arguments) as client:
+        return _replace(arguments, client, rules)
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    rule = _rule(arguments.rule)
+    with target.connect(arguments) as client:
+        rules = client.execute("query-policy")
+        return _replace(arguments, client, [rule, *rules] if arguments.first else [*rules, rule])
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    with target.connect(arguments) as client:
+        rules = client.execute("query-policy")
+        if not 0 <= arguments.number < len(rules):
+            raise ControlError(f"there is no rule {arguments.number}; there are {len(rules)}, counted from 0")
+        del rules[arguments.number]
+        return _replace(arguments, client, rules)
+
+
+def _replace(arguments: argparse.Namespace, client: Client, rules: list[Any]) -> int:
+    client.execute("set-policy", policies=rules)
+    _show(arguments, client.execute("query-policy"))
+    return 0
+
+
+def _rule(text: str) -> Any:
+    try:
+        return tomllib.loads(f"rule = {text}")["rule"]
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ControlError(
+            f'{text[:60]!r} is no rule; write \'{{match = {{protocol = "udp"}}, action = "bypass"}}\''
+        ) from None
+
+
+def _show(arguments: argparse.Namespace, rules: list[dict[str, Any]]) -> None:
+    if arguments.json:
+        target.print_json(rules)
+        return
+    if not rules:
+        print("no rules: everything is compared but housekeeping")
+    for number, rule in enumerate(rules):
+        match = " ".join(f"{key}={value}" for key, value in rule.get("match", {}).items())
+        print(f"{number:>3} {rule['action']:<8} {match or 'everything'}")

@@ -1,0 +1,64 @@
+"""Which running proxy a command talks to: `--socket PATH`, a configuration file, or the only one there is."""
+
+import argparse
+import json
+import stat
+import tomllib
+from pathlib import Path
+
+from colo_proxy.control.client import Client
+from colo_proxy.errors import ControlError
+
+RUNTIME = Path("/run/colo-proxy")
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, json_too: bool = True) -> None:
+    """The options that every command with a running proxy takes."""
+    parser.add_argument(
+        "config",
+        nargs="?",
+        metavar="CONFIG.toml",
+        help=f"the proxy's configuration (else: the one in {RUNTIME})",
+    )
+    parser.add_argument("--socket", metavar="PATH", help="the proxy's control socket")
+    if json_too:
+        parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def connect(arguments: argparse.Namespace, timeout: float = 10.0) -> Client:
+    """Connect to the proxy that the arguments name. Raises ControlError."""
+    return Client(_socket(arguments), timeout)
+
+
+def print_json(value: object) -> None:
+    """Print a value for programs: one line."""
+    print(json.dumps(value), flush=True)
+
+
+def _socket(arguments: argparse.Namespace) -> str:
+    if arguments.socket:
+        return str(arguments.socket)
+    if arguments.config:
+        return _from_config(Path(arguments.config))
+    found = sorted(RUNTIME.glob("*.sock"))
+    if len(found) == 1:
+        return str(found[0])
+    what = "no control socket" if not found else f"{len(found)} control sockets"
+    raise ControlError(f"{what} in {RUNTIME}; name the proxy: its CONFIG.toml, or --socket PATH")
+
+
+def _from_config(path: Path) -> str:
+    """Only the one key is read: the rest was judged by the proxy when it started."""
+    try:
+        if stat.S_ISSOCK(path.stat().st_mode):
+            return str(path)
+        proxy = tomllib.loads(path.read_text()).get("proxy", {})
+    except OSError as error:
+        raise ControlError(
+            f"{path}: {error.strerror}; name the proxy's CONFIG.toml, or --socket PATH"
+        ) from None
+    except (ValueError, RecursionError):
+        raise ControlError(f"{path}: not a TOML file; 'colo-proxy check {path}' says where") from None
+    if not isinstance(proxy, dict):
+        proxy = {}
+    return str(proxy.get("control", RUNTIME / f"{proxy.get('name', path.stem)}.sock"))

@@ -1,0 +1,376 @@
+"""The configuration file: TOML in, a checked `Config` out, every problem named with its line.
+
+Each section is checked by itself, so that one report shows all that is wrong. Nothing here looks at
+the host: that is `colo_proxy.host.check`.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic_core import ErrorDetails
+
+from colo_proxy import endpoints, tomllines
+from colo_proxy.datapath.policy import PolicyRule
+from colo_proxy.endpoints import Endpoint, Tap, Tcp, Unix
+from colo_proxy.errors import ConfigError
+
+MIB = 1 << 20
+AUTO = 0  # timeout_ms: learn it from the SVM's usual lag
+
+
+def _endpoint(value: object) -> Endpoint:
+    if not isinstance(value, str):
+        raise ValueError(f"must be an endpoint in quotes, not {_shown(value)}")
+    return endpoints.parse(value)
+
+
+def _stream_endpoint(value: object) -> Unix | Tcp:
+    endpoint = _endpoint(value)
+    if not isinstance(endpoint, Unix | Tcp):
+        raise ValueError(f"{str(endpoint)!r} is no socket; write unix:PATH or tcp:HOST:PORT")
+    return endpoint
+
+
+def _timeout(value: object) -> object:
+    if isinstance(value, str):
+        if value == "auto":
+            return AUTO
+        raise ValueError(f'must be a number of milliseconds or "auto", not {_shown(value)}')
+    if value == AUTO and not isinstance(value, bool):
+        raise ValueError('must be at least 1; write "auto" to have it learned')
+    return value
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
+        raise ValueError(f"{_shown(value)} is no name; use up to 64 letters, digits, '-', '_' and '.'")
+    return value
+
+
+def _socket(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be a path in quotes, not {_shown(value)}")
+    return endpoints.socket_path(value)
+
+
+def _address(value: object) -> tuple[str, int] | None:
+    if not isinstance(value, str):
+        raise ValueError(f'must be "HOST:PORT", or "" for off, not {_shown(value)}')
+    return endpoints.split_host_port(value) if value else None
+
+
+def _directory(value: object) -> str:
+    if not isinstance(value, str) or (value and not value.startswith("/")) or "\0" in value:
+        raise ValueError(f'must be an absolute path, or "" for off, not {_shown(value)}')
+    return value
+
+
+AnyEndpoint = Annotated[Endpoint, PlainValidator(_endpoint)]
+StreamEndpoint = Annotated[Unix | Tcp, PlainValidator(_stream_endpoint)]
+Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Proxy(_Section):
+    """`[proxy]`: who we are and where we can be reached. `name` is the file's where it is not given."""
+
+    name: Annotated[str, PlainValidator(_name)]
+    control: Annotated[str, PlainValidator(_socket)]
+    metrics: Annotated[tuple[str, int] | None, PlainValidator(_address)] = ("127.0.0.1", 9308)
+    reports: Annotated[str, PlainValidator(_directory)] = ""
+    max_reports: Annotated[int, Field(ge=1, le=100_000)] = 100
+
+
+class Nic(_Section):
+    """`[[nic]]`: one network interface of the VM, as three ports."""
+
+    uplink: AnyEndpoint
+    primary: AnyEndpoint
+    secondary: AnyEndpoint
+
+
+class Compare(_Section):
+    """`[compare]`: times in milliseconds, bounds in bytes. `timeout_ms` 0 (AUTO) is learned."""
+
+    timeout_ms: Annotated[int, Field(ge=0, le=3_600_000), BeforeValidator(_timeout)] = AUTO
+    reorder_ms: Annotated[int, Field(ge=0, le=10_000)] = 5
+    max_held_bytes: Annotated[int, Field(ge=MIB, le=1 << 40)] = 64 * MIB
+    max_flow_bytes: Annotated[int, Field(ge=128 * 1024, le=1 << 40)] = 16 * MIB
+    max_flows: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+
+
+class Checkpoint(_Section):
+    """`[checkpoint]`: the VMM, how it is reached, and when it is asked."""
+
+    vmm: Literal["qmp", "control", "xen", "none"] = "control"
+    primary: StreamEndpoint | None = None
+    secondary: StreamEndpoint | None = None
+    notify_dev: StreamEndpoint | None = None
+    min_interval_ms: Milliseconds = 50
+    period_ms: Milliseconds = 20_000
+    max_hold_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 10_000
+    repeat_ms: Annotated[int, Field(ge=10, le=86_400_000)] = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration in which all that can be checked without the host has been."""
+
+    path: Path
+    proxy: Proxy
+    nics: tuple[Nic, ...]
+    compare: Compare
+    checkpoint: Checkpoint
+    policies: tuple[PolicyRule, ...] = field(default=())
+
+
+# The socket endpoints that each VMM adapter needs; it takes no others.
+_VMM_ENDPOINTS: Mapping[str, tuple[str, ...]] = {
+    "qmp": ("primary", "secondary"),
+    "xen": ("notify_dev",),
+    "control": (),
+    "none": (),
+}
+_SECTIONS = ("proxy", "nic", "compare", "checkpoint", "policy")
+
+
+def load(path: str | Path) -> Config:
+    """Read and check a configuration file. Raises ConfigError with a line for each problem."""
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}; give a configuration file that can be read"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: byte {error.start} is not UTF-8; TOML files are UTF-8"]) from None
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Config:
+    """Check the text of a configuration; `path` is for messages and the default name. Raises ConfigError."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        where = re.search(r"\(at line (\d+), column (\d+)\)", message)
+        line = where[1] if where else str(len(text.splitlines()) or 1)
+        column = f" (column {where[2]})" if where else ""
+        what = message.partition(" (at ")[0]
+        raise ConfigError([f"{path}:{line}: not valid TOML: {what}{column}; correct the line"]) from None
+    except RecursionError:
+        raise ConfigError(
+            [f"{path}:1: arrays or tables are nested too deep; no setting needs that"]
+        ) from None
+    return _Reader(text, path, document).read()
+
+
+def policy_rule(table: object) -> PolicyRule:
+    """One rule from its table: `match` (missing: every flow), `action`. Raises ValueError naming the key."""
+    if not isinstance(table, dict):
+        raise ValueError(f"must be a table with match and action, not {_shown(table)}")
+    for key in table:
+        if key not in ("match", "action"):
+            raise ValueError(f"{key}: unknown key{_meant(key, ('match', 'action'))}")
+    match = table.get("match", {})
+    if not isinstance(match, dict):
+        raise ValueError(f"match: must be a table, not {_shown(match)}")
+    if "action" not in table:
+        raise ValueError("action: missing; add compare, bypass or drop")
+    return PolicyRule(match, table["action"])
+
+
+_Model = TypeVar("_Model", bound=_Section)
+
+
+class _Reader:
+    """Reads one document and collects its problems, each with the line it stands on."""
+
+    def __init__(self, text: str, path: Path, document: dict[str, Any]) -> None:
+        self.path = path
+        self.document = document
+        self.lines = tomllines.key_lines(text)
+        self.problems: list[tuple[int, str]] = []
+
+    def read(self) -> Config:
+        for key in self.document:
+            if key not in _SECTIONS:
+                self.add((key,), f"unknown section{_meant(key, _SECTIONS)}")
+        proxy = self.section("proxy", Proxy, self.proxy_defaults())
+        nics = self.nics()
+        compare = self.section("compare", Compare)
+        checkpoint = self.section("checkpoint", Checkpoint)
+        policies = list(self.policies())
+        if compare:
+            compare = self.check_compare(compare)
+        if checkpoint:
+            self.check_vmm(checkpoint)
+        if self.problems:
+            raise ConfigError([text for _, text in sorted(self.problems, key=lambda problem: problem[0])])
+        assert proxy  # noqa: S101 - a section is None only where it has a problem
+        assert compare  # noqa: S101
+        assert checkpoint  # noqa: S101
+        return Config(self.path, proxy, tuple(nics), compare, checkpoint, tuple(policies))
+
+    def add(self, where: tomllines.Path, what: str) -> None:
+        """Note a problem at a key: `FILE:LINE: [section] key: what is wrong; what to do`."""
+        line = tomllines.line_of(self.lines, where)
+        section = f"[[{where[0]}]]" if where[0] in ("nic", "policy") else f"[{where[0]}]"
+        key = ".".join(str(part) for part in where[1:] if not isinstance(part, int))
+        self.problems.append((line, f"{self.path}:{line}: {section}{' ' + key if key else ''}: {what}"))
+
+    def proxy_defaults(self) -> dict[str, str]:
+        """The name and socket that the file's own name gives."""
+        given = self.document.get("proxy")
+        name = given.get("name") if isinstance(given, dict) else None
+        if not isinstance(name, str):
+            name = self.path.stem
+        return {"name": name, "control": f"/run/colo-proxy/{name}.sock"}
+
+    def section(
+        self, name: str, model: type[_Model], defaults: Mapping[str, object] | None = None
+    ) -> _Model | None:
+        return self.validate((name,), self.document.get(name, {}), model, defaults or {})
+
+    def validate(
+        self, where: tomllines.Path, table: object, model: type[_Model], defaults: Mapping[str, object]
+    ) -> _Model | None:
+        if not isinstance(table, dict):
+            self.add(where, f"must be a table, not {_shown(table)}; write [{where[0]}] above its keys")
+            return None
+        try:
+            return model.model_validate({**defaults, **table})
+        except ValidationError as error:
+            for problem in error.errors(include_url=False):
+                self.add((*where, *problem["loc"][:1]), _explain(problem, tuple(model.model_fields)))
+            return None
+
+    def tables(self, name: str) -> Iterator[tuple[int, object]]:
+        tables = self.document.get(name, [])
+        if not isinstance(tables, list):
+            self.add((name,), f"must be an array of tables; write [[{name}]] above the keys of each")
+            return
+        yield from enumerate(tables)
+
+    def nics(self) -> list[Nic]:
+        nics = []
+        used: dict[object, str] = {}
+        for index, table in self.tables("nic"):
+            nic = self.validate(("nic", index), table, Nic, {})
+            if nic is None:
+                continue
+            nics.append(nic)
+            for port in ("uplink", "primary", "secondary"):
+                endpoint = getattr(nic, port)
+                identity = endpoint if isinstance(endpoint, Unix | Tcp) else endpoint.name
+                first = used.setdefault(identity, f"{port} of nic {index}")
+                if first != f"{port} of nic {index}":
+                    self.add(
+                        ("nic", index, port),
+                        f"{str(endpoint)!r} is the {first} already; give each port an interface of its own",
+                    )
+        for index, nic in enumerate(nics):
+            for port in ("uplink", "primary", "secondary"):
+                endpoint = getattr(nic, port)
+                if isinstance(endpoint, Tap) and endpoint.bridge in used:
+                    self.add(
+                        ("nic", index, port),
+                        f"the bridge {endpoint.bridge!r} is the {used[endpoint.bridge]}; use another bridge",
+                    )
+        if not self.document.get("nic"):
+            self.add(("nic",), "no network interface; add a [[nic]] with uplink, primary and secondary")
+        return nics
+
+    def policies(self) -> Iterator[PolicyRule]:
+        for index, table in self.tables("policy"):
+            try:
+                yield policy_rule(table)
+            except ValueError as error:
+                key = re.match(r"(match|action)\b", str(error))
+                self.add(("policy", index, *key.groups()) if key else ("policy", index), str(error))
+
+    def check_compare(self, compare: Compare) -> Compare:
+        if compare.max_flow_bytes > compare.max_held_bytes:
+            if "max_flow_bytes" in compare.model_fields_set:
+                self.add(
+                    ("compare", "max_flow_bytes"),
+                    f"{compare.max_flow_bytes} is more than max_held_bytes, {compare.max_held_bytes}; "
+                    "lower it or raise the other",
+                )
+            return compare.model_copy(update={"max_flow_bytes": compare.max_held_bytes})
+        if compare.timeout_ms != AUTO and compare.reorder_ms >= compare.timeout_ms:
+            self.add(
+                ("compare", "reorder_ms"),
+                f"{compare.reorder_ms} is not less than timeout_ms, {compare.timeout_ms}; lower it",
+            )
+        return compare
+
+    def check_vmm(self, checkpoint: Checkpoint) -> None:
+        needed = _VMM_ENDPOINTS[checkpoint.vmm]
+        for key in ("primary", "secondary", "notify_dev"):
+            given = getattr(checkpoint, key) is not None
+            if key in needed and not given:
+                self.add(
+                    ("checkpoint", key), f'missing; vmm = "{checkpoint.vmm}" needs a unix: or tcp: socket'
+                )
+            if given and key not in needed:
+                self.add(("checkpoint", key), f'has no meaning with vmm = "{checkpoint.vmm}"; remove it')
+        if given_same(checkpoint.primary, checkpoint.secondary):
+            self.add(("checkpoint", "secondary"), "is the socket of the primary; give the secondary's own")
+        if 0 < checkpoint.period_ms < checkpoint.min_interval_ms:
+            self.add(
+                ("checkpoint", "period_ms"),
+                f"{checkpoint.period_ms} is less than min_interval_ms, {checkpoint.min_interval_ms}; "
+                "raise it, or 0 turns the idle checkpoint off",
+            )
+
+
+def given_same(one: Unix | Tcp | None, other: Unix | Tcp | None) -> bool:
+    """Both are given, and equal."""
+    return one is not None and one == other
+
+
+def _explain(problem: ErrorDetails, known: tuple[str, ...]) -> str:
+    """One of pydantic's problems in our words."""
+    value = _shown(problem["input"])
+    context = problem.get("ctx", {})
+    match problem["type"]:
+        case "extra_forbidden":
+            text = f"unknown key{_meant(str(problem['loc'][-1]), known)}"
+        case "missing":
+            text = "missing; add it"
+        case "int_type":
+            text = f"must be a whole number, not {value}"
+        case "greater_than_equal":
+            text = f"must be at least {context['ge']}, not {value}"
+        case "less_than_equal":
+            text = f"must be at most {context['le']}, not {value}"
+        case "literal_error":
+            text = f"must be one of {context['expected']}, not {value}"
+        case "value_error":
+            text = str(context["error"])
+        case _:
+            text = f"{problem['msg']}, not {value}"
+    return text
+
+
+def _meant(word: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+
+
+def _shown(value: object) -> str:
+    """A value as it might stand in the file, cut to what fits a line."""
+    kinds = {dict: "a table", list: "an array", bool: "true" if value else "false"}
+    if type(value) in kinds:
+        return kinds[type(value)]
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,106 @@
+"""A client of the control socket, for commands: blocking, and quick to import."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from colo_proxy.errors import ControlError
+
+
+class Client:
+    """A connection to a running proxy. What can go wrong is a ControlError, in a person's words."""
+
+    def __init__(self, path: str, timeout: float | None = 10.0) -> None:
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(timeout)
+        try:
+            self._socket.connect(path)
+        except OSError as error:
+            self._socket.close()
+            raise ControlError(f"{path}: {_connect_problem(error)}") from None
+        self._file = self._socket.makefile("rb")
+        self._events: list[dict[str, Any]] = []
+        greeting = self._receive()
+        if not isinstance(greeting.get("colo-proxy"), dict):
+            self.close()
+            raise ControlError(f"{path}: this is not a colo-proxy's control socket")
+        self.greeting: dict[str, Any] = greeting["colo-proxy"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def execute(self, command: str, **arguments: object) -> Any:
+        """Carry out a command and return its value; events that come meanwhile are kept for `events`."""
+        request: dict[str, object] = {"execute": command, "id": 1}
+        if arguments:
+            request["arguments"] = arguments
+        try:
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise ControlError(f"{self.path}: {error}") from None
+        while True:
+            message = self._receive()
+            if "event" in message:
+                self._events.append(message)
+            elif "error" in message:
+                raise ControlError(f"{command}: {message['error']['desc']}")
+            else:
+                return message["return"]
+
+    def events(self, timeout: float | None = None) -> Iterator[dict[str, Any]]:
+        """Wait for events for as long as the proxy lives, or in all `timeout` seconds; then ControlError."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            while self._events:
+                yield self._events.pop(0)
+            self._socket.settimeout(None if end is None else max(0.001, end - time.monotonic()))
+            try:
+                message = self._receive()
+            except _NoAnswer:
+                raise ControlError(f"{self.path}: nothing more within {timeout:g} s") from None
+            if "event" in message:
+                yield message
+
+    def _receive(self) -> dict[str, Any]:
+        try:
+            line = self._file.readline()
+        except TimeoutError:
+            raise _NoAnswer(f"{self.path}: the proxy does not answer; see its log") from None
+        except OSError as error:
+            raise ControlError(f"{self.path}: {error.strerror}") from None
+        if not line.endswith(b"\n"):
+            raise ControlError(f"{self.path}: the proxy has closed the connection")
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            raise ControlError(f"{self.path}: what answers there is no colo-proxy")
+        return message
+
+
+class _NoAnswer(ControlError):
+    pass
+
+
+def _connect_problem(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such socket; is the proxy running?"
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there; the proxy is not running"
+    if isinstance(error, PermissionError):
+        return "permission denied; become a user of the socket's group, or root"
+    return str(error.strerror or error)

@@ -1,0 +1,166 @@
+"""The control socket's server: a UNIX socket on asyncio, closed to others, that no client can harm.
+
+Each client's commands are carried out one after the other; a client that does not read its replies stops
+being read, and one that does not read its events is dropped, so that a client costs bounded memory.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+import stat
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from colo_proxy.control import protocol
+from colo_proxy.errors import ControlError
+
+log = logging.getLogger(__name__)
+
+MAX_CLIENTS = 64
+MAX_UNREAD = 1 << 20  # bytes of events that wait for one client before it is dropped
+_READ = 64 * 1024
+
+Handler = Callable[[str, dict[str, Any]], Awaitable[object]]
+
+
+def listen(path: str) -> socket.socket:
+    """Make the listening socket, mode 0660 from its first moment. Raises ControlError.
+
+    The socket of a dead proxy is replaced. That of a live one, or anything that is no socket, stays.
+    """
+    _clear_the_way(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    mask = os.umask(0o117)  # a chmod after bind would leave a moment in which anyone may connect
+    try:
+        listener.bind(path)
+        listener.listen(16)
+    except OSError as error:
+        listener.close()
+        raise ControlError(f"{path}: {_bind_problem(path, error)}") from None
+    finally:
+        os.umask(mask)
+    return listener
+
+
+def _clear_the_way(path: str) -> None:
+    try:
+        mode = Path(path).lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ControlError(f"{path}: {_bind_problem(path, error)}") from None
+    if not stat.S_ISSOCK(mode):
+        raise ControlError(f"{path}: exists and is no socket; remove it or choose another control path")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            log.info("replacing the control socket of a proxy that is gone: %s", path)
+            with contextlib.suppress(FileNotFoundError):
+                Path(path).unlink()
+            return
+        except FileNotFoundError:
+            return
+        except (BlockingIOError, TimeoutError):
+            pass  # somebody listens there, but does not answer
+        except OSError as error:
+            raise ControlError(f"{path}: {_bind_problem(path, error)}") from None
+    raise ControlError(f"{path}: another proxy is listening there; stop it or choose another control path")
+
+
+def _bind_problem(path: str, error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return f"the directory does not exist; create it: mkdir {Path(path).parent}"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{error.strerror}; run as a user who may write to {Path(path).parent}"
+    return f"{error.strerror}; choose another control path"
+
+
+class Server:
+    """Serves one control socket until `close`."""
+
+    def __init__(self, listener: socket.socket, name: str, version: str, handler: Handler) -> None:
+        self._listener = listener
+        self._path = Path(listener.getsockname())
+        self._inode = self._path.stat().st_ino
+        self._hello = protocol.greeting(version, name)
+        self._handler = handler
+        self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Answer clients from now on."""
+        self._server = await asyncio.start_unix_server(self._client, sock=self._listener, limit=_READ)
+
+    async def close(self) -> None:
+        """Say goodbye to every client and remove the socket, if it is still ours."""
+        with contextlib.suppress(OSError):
+            if self._path.lstat().st_ino == self._inode:
+                self._path.unlink()
+        if self._server:
+            self._server.close()
+        # A command that a client is waiting for (`quit`) still gets its reply.
+        tasks = [task for task in self._clients.values() if task is not asyncio.current_task()]
+        for writer in list(self._clients):
+            with contextlib.suppress(OSError, RuntimeError):
+                writer.write_eof() if writer.can_write_eof() else None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._listener.close()
+
+    @property
+    def clients(self) -> int:
+        """How many are connected."""
+        return len(self._clients)
+
+    def broadcast(self, name: str, data: dict[str, Any]) -> None:
+        """Send an event to every client; one that has stopped reading is dropped."""
+        seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+        line = protocol.event(name, data, seconds, nanoseconds // 1000)
+        for writer in list(self._clients):
+            if writer.transport.get_write_buffer_size() > MAX_UNREAD:
+                log.warning("dropping a control client that does not read its events")
+                writer.transport.abort()
+            elif not writer.is_closing():
+                writer.write(line)
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._clients) >= MAX_CLIENTS:
+            error = protocol.CommandError("GenericError", f"{MAX_CLIENTS} clients are connected already")
+            writer.write(self._hello + protocol.failure(error))
+            writer.close()
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a stream server runs each client in a task
+        self._clients[writer] = task
+        try:
+            writer.write(self._hello)
+            lines = protocol.LineReader()
+            while data := await reader.read(_READ):
+                for message in lines.feed(data):
+                    writer.write(await self._reply(message))
+                    await writer.drain()
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # the client is gone, or the proxy is going
+        finally:
+            del self._clients[writer]
+            writer.close()
+
+    async def _reply(self, message: protocol.Request | protocol.CommandError) -> bytes:
+        if isinstance(message, protocol.CommandError):
+            return protocol.failure(message)
+        try:
+            return protocol.success(message, await self._handler(message.command, message.arguments))
+        except protocol.CommandError as error:
+            return protocol.failure(error, message.id)
+        except Exception:  # a fault of ours must not take the data path down with it
+            log.exception("the command %r failed", message.command)
+            fault = protocol.CommandError("GenericError", "internal error; see the proxy's log")
+            return protocol.failure(fault, message.id)

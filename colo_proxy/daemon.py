@@ -1,0 +1,212 @@
+"""`colo-proxy run`: puts the parts together, keeps them alive, and undoes everything in reverse order.
+
+The order matters. What can be refused (configuration, socket, address, interfaces) comes first, each undone
+by the exit stack if a later one fails; then privileges go; then threads start, which inherit what is left.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import uvloop
+
+from colo_proxy import __version__, events, privileges
+from colo_proxy.checkpoint.adapter import Adapter
+from colo_proxy.checkpoint.commands import Command, FailedOver, RequestCheckpoint
+from colo_proxy.checkpoint.control import Absent, Control
+from colo_proxy.checkpoint.coordinator import Coordinator, DataPath
+from colo_proxy.checkpoint.machine import Machine
+from colo_proxy.checkpoint.qmp import Qmp
+from colo_proxy.config import Config
+from colo_proxy.control.commands import Commands
+from colo_proxy.control.server import Server, listen
+from colo_proxy.datapath.messages import PortFault
+from colo_proxy.errors import UserError
+from colo_proxy.metrics import MetricsServer
+from colo_proxy.stats import Totals
+from colo_proxy.words import Divergence, Exhausted, Mode
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config) -> None:
+    """Run the proxy until SIGTERM, SIGINT or `quit`. Raises UserError where it cannot start or go on."""
+    # Imported here: `colo-proxy check` reads this module's package without a compiled data path's needs.
+    from colo_proxy.datapath.engine import Engine  # noqa: PLC0415
+    from colo_proxy.host.ports import open_ports  # noqa: PLC0415
+
+    observe = config.checkpoint.vmm == "none"
+    with ExitStack() as undo:
+        listener = listen(config.proxy.control)
+        undo.callback(_remove_socket, listener, config.proxy.control)
+        metrics = None
+        if config.proxy.metrics:
+            metrics = MetricsServer(config.proxy.metrics)
+            undo.callback(metrics.close)
+        ports = undo.enter_context(open_ports(config.nics))
+        engine = Engine(
+            **config.compare.model_dump(),
+            observe=observe,
+            passthrough=observe,
+            mode=Mode.COMPARE if observe else Mode.HOLD,
+            seed=int.from_bytes(os.urandom(8), "little"),
+        )
+        for nic in ports:
+            engine.add_nic(*nic)
+        try:
+            privileges.drop()
+        except OSError as error:
+            log.warning("capabilities could not be dropped: %s", error)
+        uvloop.run(serve(config, engine, listener, metrics))
+
+
+def _remove_socket(listener: socket.socket, path: str) -> None:
+    if listener.fileno() >= 0:  # the server did not get to it
+        listener.close()
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+
+
+async def serve(
+    config: Config, engine: DataPath, listener: socket.socket, metrics: MetricsServer | None
+) -> None:
+    """Run the control plane, and the engine in its thread, until told to stop. Raises UserError."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[None] = loop.create_future()
+
+    def stop(error: BaseException | None = None) -> None:
+        if not stopped.done():
+            stopped.set_exception(error) if error else stopped.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+    machine = _machine(config)
+    coordinator = Coordinator(engine, machine)
+    totals = Totals(engine.snapshot, machine)
+    commands = Commands(config, coordinator, totals, stop)
+    server = Server(listener, config.proxy.name, __version__, commands.execute)
+    adapter = make_adapter(config, server)
+    totals.connected = lambda: adapter.connected
+    coordinator.watchers += [events.log_event, totals.watch, _to_adapter(adapter), _to_clients(server)]
+
+    thread = threading.Thread(target=_turn, args=(engine, loop, stop), name="data path")
+    if config.policies:
+        engine.set_policies(config.policies)  # the first thing that its thread will do
+    coordinator.start()
+    thread.start()
+    background: list[asyncio.Task[None]] = []
+    try:
+        await server.start()
+        if metrics:
+            metrics.start(config.proxy.name, totals)
+        background.append(asyncio.create_task(adapter.run(coordinator), name="VMM adapter"))
+        background.append(asyncio.create_task(_watchdog(engine), name="watchdog"))
+        for task in background:
+            task.add_done_callback(lambda done: _ended(done, stop))
+        log.info("colo-proxy %s, %s: control socket %s", __version__, config.proxy.name, config.proxy.control)
+        notify("READY=1")
+        await stopped
+    finally:
+        notify("STOPPING=1")
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await server.close()
+        engine.stop()
+        await asyncio.to_thread(thread.join)
+        coordinator.close()
+    log.info("stopped")
+
+
+def _machine(config: Config) -> Machine:
+    checkpoint = config.checkpoint
+    return Machine(
+        time.monotonic_ns(),
+        observe=checkpoint.vmm == "none",
+        min_interval_ms=checkpoint.min_interval_ms,
+        repeat_ms=checkpoint.repeat_ms,
+        max_hold_ms=checkpoint.max_hold_ms,
+        period_ms=checkpoint.period_ms,
+    )
+
+
+def make_adapter(config: Config, server: Server) -> Adapter:
+    """The adapter of the VMM that is configured. Raises UserError."""
+    checkpoint = config.checkpoint
+    match checkpoint.vmm:
+        case "control":
+            return Control(lambda: server.clients)
+        case "none":
+            return Absent()
+        case "qmp" if checkpoint.primary and checkpoint.secondary:
+            return Qmp(checkpoint.primary, checkpoint.secondary, period_ms=checkpoint.period_ms)
+        case vmm:
+            raise UserError(f'{config.path}: [checkpoint] vmm = "{vmm}" has no adapter yet; use "control"')
+
+
+def _to_adapter(adapter: Adapter) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
+    def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
+        if isinstance(what, RequestCheckpoint):
+            adapter.request(what)
+        elif isinstance(what, FailedOver):
+            adapter.fail_over(what)
+
+    return watch
+
+
+def _to_clients(server: Server) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
+    def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
+        event = events.event_of(what)
+        if event:
+            server.broadcast(*event)
+
+    return watch
+
+
+def _turn(engine: DataPath, loop: asyncio.AbstractEventLoop, stop: Callable[..., None]) -> None:
+    """The data-path thread."""
+    error: BaseException | None = None
+    try:
+        engine.run()
+    except Exception as caught:
+        log.exception("the data path failed")
+        error = UserError(f"the data path failed: {caught}")
+    with contextlib.suppress(RuntimeError):  # the loop is closed: we are stopping anyway
+        loop.call_soon_threadsafe(stop, error)
+
+
+def _ended(task: asyncio.Task[None], stop: Callable[..., None]) -> None:
+    """A background task that ends by itself is a fault: better to stop than to go on half alive."""
+    if not task.cancelled():
+        error = task.exception()
+        log.error("the %s ended: %s", task.get_name(), error, exc_info=error)
+        stop(UserError(f"the {task.get_name()} ended: {error}"))
+
+
+async def _watchdog(engine: DataPath) -> None:
+    """Tell systemd that we live, for as long as the data path turns (sd_notify(3), WatchdogSec=)."""
+    interval = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 2
+    beat = -1
+    while True:
+        await asyncio.sleep(interval or 3600)
+        if interval and engine.beat != beat:
+            beat = engine.beat
+            notify("WATCHDOG=1")
+
+
+def notify(state: str) -> None:
+    """Tell the service manager, if there is one (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, contextlib.suppress(OSError):
+            manager.connect("\0" + address[1:] if address.startswith("@") else address)
+            manager.send(state.encode())

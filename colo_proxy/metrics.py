@@ -1,0 +1,173 @@
+"""`/metrics` for Prometheus, served by a thread that only reads: a scrape never delays a packet."""
+
+import socket
+import threading
+from collections.abc import Iterable, Iterator
+from http.server import ThreadingHTTPServer
+from itertools import accumulate
+from socketserver import TCPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry, MetricsHandler
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from colo_proxy import __version__
+from colo_proxy.checkpoint.machine import LABELS
+from colo_proxy.datapath.messages import NicCounters
+from colo_proxy.endpoints import join_host_port
+from colo_proxy.errors import HostError
+from colo_proxy.stats import Totals, dropped
+
+_PORTS = ("uplink", "primary", "secondary")
+
+
+class ProxyCollector(Collector):
+    """Makes the metrics of docs/metrics from one snapshot of the counters at each scrape."""
+
+    def __init__(self, name: str, totals: Totals) -> None:
+        self._name = name
+        self._totals = totals
+
+    def collect(self) -> Iterable[Metric]:
+        """All metrics. Called by the registry, in the metrics' thread."""
+        nics = self._totals.snapshot()
+        yield InfoMetricFamily(
+            "colo_proxy", "The proxy's name and version", {"name": self._name, "version": __version__}
+        )
+        yield from _traffic(nics)
+        yield from _held(nics)
+        yield from self._checkpoints()
+
+    def _checkpoints(self) -> Iterator[Metric]:
+        machine, totals = self._totals.machine, self._totals
+        made = CounterMetricFamily("colo_proxy_checkpoints", "Checkpoints that have ended", labels=["result"])
+        for result, count in totals.checkpoints.items():
+            made.add_metric([result], count)
+        yield made
+        yield from totals.checkpoint_seconds.collect()
+        state = GaugeMetricFamily(
+            "colo_proxy_state", "1 for the state that the proxy is in", labels=["state"]
+        )
+        now = machine.state.label
+        for label in LABELS:
+            state.add_metric([label], float(label == now))
+        yield state
+        yield GaugeMetricFamily("colo_proxy_epoch", "The epoch: checkpoints committed so far", machine.epoch)
+        yield GaugeMetricFamily(
+            "colo_proxy_alarm", "1 while output has been held longer than max_hold_ms", float(machine.alarm)
+        )
+        connected = GaugeMetricFamily(
+            "colo_proxy_vmm_connected", "1 while the VMM can be reached", labels=["side"]
+        )
+        for side, up in totals.connected().items():
+            connected.add_metric([side], float(up))
+        yield connected
+
+
+def _traffic(nics: list[NicCounters]) -> Iterator[Metric]:
+    labels = ["nic", "port", "direction"]
+    frames = CounterMetricFamily(
+        "colo_proxy_frames", "Frames received (in) and sent (out) by a port", labels=labels
+    )
+    size = CounterMetricFamily("colo_proxy_bytes", "Their bytes, from the Ethernet header", labels=labels)
+    faults = GaugeMetricFamily("colo_proxy_port_up", "1 while the port works", labels=["nic", "port"])
+    diverged = CounterMetricFamily(
+        "colo_proxy_divergences",
+        "Differences found between the outputs",
+        labels=["nic", "reason", "protocol"],
+    )
+    lost = CounterMetricFamily("colo_proxy_dropped_frames", "Frames dropped", labels=["nic", "reason"])
+    for index, nic in enumerate(nics):
+        for role, port in zip(_PORTS, nic.ports, strict=True):
+            frames.add_metric([str(index), role, "in"], port.received)
+            frames.add_metric([str(index), role, "out"], port.sent)
+            size.add_metric([str(index), role, "in"], port.received_bytes)
+            size.add_metric([str(index), role, "out"], port.sent_bytes)
+            faults.add_metric([str(index), role], float(port.fault == 0))
+        for (reason, protocol), count in nic.divergences.items():
+            diverged.add_metric([str(index), reason.label, protocol], count)
+        for reason_label, count in dropped(nic).items():
+            lost.add_metric([str(index), reason_label], count)
+    yield from (frames, size, faults, diverged, lost)
+    yield CounterMetricFamily(
+        "colo_proxy_released_frames", "Output frames that left for clients", sum(nic.released for nic in nics)
+    )
+
+
+def _held(nics: list[NicCounters]) -> Iterator[Metric]:
+    yield GaugeMetricFamily("colo_proxy_held_frames", "Output held now", sum(nic.held_frames for nic in nics))
+    yield GaugeMetricFamily(
+        "colo_proxy_held_bytes", "Memory of the output held now", sum(nic.held_bytes for nic in nics)
+    )
+    yield GaugeMetricFamily("colo_proxy_flows", "Flows known now", sum(nic.flows for nic in nics))
+    timeout = GaugeMetricFamily(
+        "colo_proxy_timeout_seconds", "When missing output is a divergence, in force now", labels=["nic"]
+    )
+    for index, nic in enumerate(nics):
+        timeout.add_metric([str(index)], nic.timeout_ns / 1e9)
+    yield timeout
+    hold = HistogramMetricFamily("colo_proxy_hold_seconds", "How long output that left was held")
+    counts = list(accumulate(sum(bucket) for bucket in zip(*(nic.hold_buckets for nic in nics), strict=True)))
+    # Bucket k counts holds under 2**k microseconds; the last also those beyond.
+    bounds = [str(2**k / 1e6) for k in range(len(counts) - 1)] + ["+Inf"]
+    hold.add_metric([], list(zip(bounds, counts, strict=True)), sum(nic.hold_sum_ns for nic in nics) / 1e9)
+    yield hold
+
+
+class _Handler(MetricsHandler):
+    timeout = 10  # a client that says nothing keeps no thread
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, family: socket.AddressFamily, address: tuple[Any, ...]) -> None:
+        self.address_family = family
+        super().__init__(address[:2], _Handler)
+
+    def server_bind(self) -> None:
+        """Bind, and do not ask the name service who we are, as HTTPServer does."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "", self.server_address[1]
+
+
+class MetricsServer:
+    """An HTTP server on the one address that the configuration names; bound at once, serving from `start`."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        """Raises HostError where the address cannot be had."""
+        host, port = address
+        where = join_host_port(host, port)
+        try:
+            family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            self._server = _Server(family, sockaddr)
+        except OSError as error:
+            raise HostError(
+                f"metrics {where}: {error.strerror}; free it, or set another address in [proxy] metrics"
+            ) from None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._server.server_address[1])
+
+    def start(self, name: str, totals: Totals) -> None:
+        """Answer scrapes from now on."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(ProxyCollector(name, totals))
+        self._server.RequestHandlerClass = _Handler.factory(registry)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Give the address back."""
+        if self._thread:
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()

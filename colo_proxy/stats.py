@@ -1,0 +1,83 @@
+"""What has been counted: the data path's counters, and the checkpoints. Read by metrics and `query-stats`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import Histogram
+
+from colo_proxy.checkpoint.commands import Command, Finished
+from colo_proxy.checkpoint.machine import Machine
+from colo_proxy.datapath.messages import NicCounters, PortFault
+from colo_proxy.words import Divergence, Exhausted
+
+RESULTS = ("committed", "aborted", "assumed")
+
+
+class Totals:
+    """One proxy's counts. The metrics' thread only reads: integers, and a Histogram that locks itself."""
+
+    def __init__(self, snapshot: Callable[[], list[NicCounters]], machine: Machine) -> None:
+        self.snapshot = snapshot
+        self.machine = machine
+        self.checkpoints = dict.fromkeys(RESULTS, 0)
+        self.connected: Callable[[], dict[str, bool]] = dict
+        self.checkpoint_seconds = Histogram(
+            "colo_proxy_checkpoint_seconds",
+            "From the begin of a checkpoint, when the VMs stop, to its commit",
+            buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+            registry=None,
+        )
+
+    def watch(self, what: Command | Divergence | Exhausted | PortFault) -> None:
+        """A watcher of the coordinator."""
+        if isinstance(what, Finished):
+            self.checkpoints[what.result] += 1
+            if what.result == "committed":
+                self.checkpoint_seconds.observe(what.duration_ns / 1e9)
+
+    def as_json(self) -> dict[str, Any]:
+        """`query-stats`: every counter, by its name in the design."""
+        return {
+            "checkpoints": dict(self.checkpoints),
+            "nics": [_nic(index, nic) for index, nic in enumerate(self.snapshot())],
+        }
+
+
+def dropped(nic: NicCounters) -> dict[str, int]:
+    """Frames of a NIC that were dropped, by reason; `overrun`: the kernel did, before they were read."""
+    counts = {drop.label: count for drop, count in nic.dropped.items()}
+    for port in nic.ports:
+        for drop, count in port.dropped.items():
+            counts[drop.label] += count
+    return {**counts, "overrun": sum(port.overruns for port in nic.ports)}
+
+
+def _nic(index: int, nic: NicCounters) -> dict[str, Any]:
+    divergences: dict[str, dict[str, int]] = {}
+    for (reason, protocol), count in nic.divergences.items():
+        divergences.setdefault(reason.label, {})[protocol] = count
+    return {
+        "nic": index,
+        "ports": {
+            role: {
+                "name": port.name,
+                "received": port.received,
+                "received_bytes": port.received_bytes,
+                "sent": port.sent,
+                "sent_bytes": port.sent_bytes,
+                "overruns": port.overruns,
+                "fault": port.fault,
+            }
+            for role, port in zip(("uplink", "primary", "secondary"), nic.ports, strict=True)
+        },
+        "released_frames": nic.released,
+        "released_bytes": nic.released_bytes,
+        "divergences": divergences,
+        "dropped_frames": dropped(nic),
+        "held_frames": nic.held_frames,
+        "held_bytes": nic.held_bytes,
+        "flows": nic.flows,
+        "mode": nic.mode.name.lower().replace("_", "-"),
+        "hold_seconds_sum": nic.hold_sum_ns / 1e9,
+        "timeout_ms": nic.timeout_ns / 1e6,
+    }

@@ -1,0 +1,228 @@
+"""`make demo`: what the proxy does, seen from outside, within a minute.
+
+Every claim on the screen is measured in this run: hashes by the client, times by the kernel's stamps on
+captured packets, sequence numbers from the SYN/ACKs themselves. A claim that does not hold ends the demo with
+exit status 1.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from . import kernel, markers
+from .capture import Stream, capturing
+from .errors import LabError
+from .lab import Lab, best_uplink
+from .protected import protected
+from .proxy import Proxy
+from .replica.content import Content
+from .topology import Uplink
+from .transfer import MIB, Transfer
+from .vmm import Vmm, stamp
+from .waiting import Deadline
+
+_SIZE = 512 * MIB  # of the downloads that are timed
+_FLIP_SIZE, _FLIP_AT = 256 * MIB, 100 * MIB
+_LAST_SIZE, _LAST_RATE = 256 * MIB, 80e6
+_console = Console(highlight=False)
+
+
+def demo() -> int:
+    """Run it; returns the exit status. Raises LabError where the machine lacks something."""
+    began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that contexts end
+    note = kernel.become_root()
+    markers.sweep()
+    uplink = best_uplink()
+    if note:
+        _console.print(f"[dim]{note}[/]")
+    if uplink is Uplink.PACKET:
+        _console.print(f"[dim]{kernel.TUN} may not be opened here: the uplink is a veth pair, not a TAP[/]")
+    content = Content()
+    plain = _plain(content)
+    with protected(uplink=uplink) as made:
+        lab, proxy, vmm = made.lab, made.proxy, made.vmm
+        _title("The proxy is up: it held everything until the SVM had the PVM's state, and is now protected")
+        _proxied(lab, vmm, content, plain)
+        _own_numbers(lab, proxy)
+        _difference(lab, vmm, content)
+        _failover(lab, proxy, vmm, content)
+        _closing(proxy, vmm)
+    left = [path for path, owner in markers.runs() if owner.pid == os.getpid()]
+    _claim(not left and not _children(), "nothing is left behind: no namespace, process or file")
+    _console.print(f"\n[bold green]Done[/] in {time.monotonic() - began:.0f} s.")
+    return 0
+
+
+def _plain(content: Content) -> dict[str, Any]:
+    _title("A download over a plain bridge, to compare with")
+    with Lab(uplink=Uplink.BRIDGE) as lab:
+        return _download(lab, content, _SIZE)
+
+
+def _proxied(lab: Lab, vmm: Vmm, content: Content, plain: dict[str, Any]) -> None:
+    _title("The same through the proxy: PVM and SVM both serve it, the client gets it once")
+    before = len(vmm.checkpoints)
+    over4 = _download(lab, content, _SIZE)
+    over6 = _download(lab, content, _SIZE, version=6)
+    speeds = [result["bytes"] / result["seconds"] / 1e6 for result in (plain, over4, over6)]
+    _say(f"plain bridge {speeds[0]:.0f} MB/s   proxied IPv4 {speeds[1]:.0f} MB/s   IPv6 {speeds[2]:.0f} MB/s")
+    needless = vmm.checkpoints[before:]
+    _say(f"checkpoints needed meanwhile: {len(needless)}" + "".join(f", {c.reason}" for c in needless))
+
+
+def _own_numbers(lab: Lab, proxy: Proxy) -> None:
+    _title("The SVM lives on the same connection, with sequence numbers of its own")
+    nic, host = lab.topology.nics[0], lab.topology.host
+    with (
+        capturing(host, nic.primary) as primary,
+        capturing(host, nic.secondary) as secondary,
+        capturing(lab.topology.client, nic.device) as client,
+        Transfer(lab, nic.url("/bytes/65536")) as transfer,
+    ):
+        transfer.result()
+        pvm, svm, seen = (Stream.first(capture.segments()) for capture in (primary, secondary, client))
+    offset = (svm.isn - pvm.isn) % 2**32
+    port = f":{pvm.segments[0].target}"
+    flow = next((flow for flow in proxy.flows() if flow["flow"].endswith(port)), None)
+    table = Table("SYN/ACK of", "sequence number", box=None)
+    for who, stream in (("the PVM", pvm), ("the SVM", svm), ("what the client saw", seen)):
+        table.add_row(who, f"{stream.isn:>10}")
+    _console.print(table)
+    _claim(seen.isn == pvm.isn, "the client sees the PVM's numbers")
+    _claim(offset != 0, f"the SVM's differ by {offset}")
+    if flow:
+        _claim(flow["seq_offset"] == offset, "and the proxy says the same offset of that flow")
+
+
+def _difference(lab: Lab, vmm: Vmm, content: Content) -> None:
+    _title(f"A forced difference: the SVM flips the byte at {_FLIP_AT / MIB:.0f} MiB of a download")
+    nic = lab.topology.nics[0]
+    lab.svm.fault(flip=_FLIP_AT)
+    count, seen = len(vmm.checkpoints), len(vmm.events)
+    with (
+        capturing(lab.topology.host, nic.secondary) as secondary,
+        capturing(lab.topology.host, nic.primary) as primary,
+        capturing(lab.topology.client, nic.device) as client,
+    ):
+        result = _download(lab, content, _FLIP_SIZE)
+        vmm.wait(lambda vmm: len(vmm.checkpoints) > count, 10, "the checkpoint")
+        differs = max(Stream.first(side.segments()).reached(_FLIP_AT) for side in (primary, secondary))
+        delivered = Stream.first(client.segments()).reached(_FLIP_AT)
+    checkpoint = vmm.checkpoints[count]
+    times = {event["event"]: stamp(event) for event in reversed(vmm.events[seen:])}
+    table = Table("ms", "what", box=None)
+    steps = {
+        "both have said the byte, and it differs": differs,
+        f"held; checkpoint requested: {checkpoint.reason} at offset {checkpoint.stream_offset}": times.get(
+            "CHECKPOINT_REQUEST"
+        ),
+        "both VMs stopped": times.get("CHECKPOINT_BEGIN"),
+        "the SVM has the PVM's state: commit": checkpoint.committed,
+        "the byte reaches the client": delivered,
+    }
+    for what, when in steps.items():
+        table.add_row(f"{(when - differs) / 1e6:8.2f}" if when else "?", what)
+    _console.print(table)
+    _say(f"{checkpoint.flow}; the client's longest silence: {result['gap'] * 1e3:.0f} ms")
+    _claim(
+        checkpoint.reason == "payload" and checkpoint.stream_offset == _FLIP_AT, "the proxy named the byte"
+    )
+    _claim(delivered > checkpoint.committed, "nothing at or past the byte left before the commit")
+
+
+def _failover(lab: Lab, proxy: Proxy, vmm: Vmm, content: Content) -> None:
+    _title("The PVM loses power in mid-download; the SVM goes on with the same connection")
+    nic = lab.topology.nics[0]
+    with Transfer(lab, nic.url(f"/bytes/{_LAST_SIZE}"), rate=_LAST_RATE, marks=2 * MIB) as transfer:
+        with _bar("download", _LAST_SIZE) as tick:
+            while transfer.bytes < _LAST_SIZE // 2 and transfer.step(Deadline(30)):
+                tick(transfer.bytes)
+            at = transfer.bytes
+            vmm.fail_over()
+            while transfer.step(Deadline(30)):
+                tick(transfer.bytes)
+        result = transfer.result()
+    _say(f"PVM killed after {at / MIB:.0f} MiB; the client's longest silence: {result['gap'] * 1e3:.0f} ms")
+    _claim(result["sha256"] == content.sha256(_LAST_SIZE), f"SHA-256 {result['sha256'][:16]}… is right")
+    _claim(proxy.status()["state"] == "failed-over", "the proxy's state is failed-over")
+
+
+def _closing(proxy: Proxy, vmm: Vmm) -> None:
+    status = proxy.status()
+    table = Table("counted", "", title="In all", title_justify="left", title_style="bold")
+    for key in ("state", "epoch", "nics", "flows", "checkpoints", "divergences", "held_frames", "held_bytes"):
+        table.add_row(key.replace("_", " "), str(status.get(key)))
+    for index, checkpoint in enumerate(vmm.checkpoints, 1):
+        table.add_row(
+            f"checkpoint {index}: {checkpoint.reason}",
+            f"{checkpoint.total_ms:.1f} ms, {checkpoint.connections} connections carried",
+        )
+    with proxy.connect() as control:
+        for key, value in _flat(control.execute("query-stats")):
+            table.add_row(key, value)
+    _console.print()
+    _console.print(table)
+
+
+def _download(lab: Lab, content: Content, size: int, *, version: int = 4) -> dict[str, Any]:
+    nic = lab.topology.nics[0]
+    with Transfer(lab, nic.url(f"/bytes/{size}", version=version), marks=4 * MIB) as transfer:
+        with _bar(f"download, IPv{version}", size) as tick:
+            while transfer.step(Deadline(30)):
+                tick(transfer.bytes)
+        result = transfer.result()
+    _claim(result["sha256"] == content.sha256(size), f"SHA-256 {result['sha256'][:16]}… is right")
+    return result
+
+
+@contextmanager
+def _bar(what: str, size: int) -> Iterator[Callable[[int], None]]:
+    columns = (TextColumn(f"  {what}"), BarColumn(40), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=_console) as progress:
+        task = progress.add_task("", total=size)
+        yield lambda count: progress.update(task, completed=count)
+        progress.update(task, completed=size)
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """The numbers of a nested answer that are not zero, as rows."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name} {key}".strip().replace("_", " "))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _flat(inner, f"{name} {index}".strip())
+    elif isinstance(value, int | float) and value:
+        yield name, f"{value:,}"
+
+
+def _children() -> bool:
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _title(text: str) -> None:
+    _console.print(f"\n[bold]{text}[/]")
+
+
+def _say(text: str) -> None:
+    _console.print(f"  {text}")
+
+
+def _claim(holds: bool, text: str) -> None:
+    """Something that must be so."""
+    if not holds:
+        raise LabError(f"not so: {text}")
+    _console.print(f"  [green]✓[/] {text}")

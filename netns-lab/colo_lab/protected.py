@@ -1,0 +1,46 @@
+"""A lab with the proxy in it and a VMM beside it, from the first checkpoint on."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from .lab import Lab, best_uplink
+from .proxy import Proxy
+from .topology import Uplink
+from .vmm import Checkpoint, Vmm
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """Everything at hand: the machines, the proxy, the VMM."""
+
+    lab: Lab
+    proxy: Proxy
+    vmm: Vmm
+
+    @property
+    def later(self) -> list[str]:
+        """The reasons of all checkpoints but the first, which every start needs."""
+        return [checkpoint.reason for checkpoint in self.vmm.checkpoints[1:]]
+
+
+@contextmanager
+def protected(
+    *,
+    uplink: Uplink | None = None,
+    nics: int = 1,
+    watch: Callable[[dict[str, Any] | Checkpoint], None] = lambda _: None,
+    **sections: Mapping[str, Any],
+) -> Iterator[Protected]:
+    """Bring a proxied lab up and wait until it is protected.
+
+    `sections` are added to the proxy's configuration; `watch` is the Vmm's. Raises LabError.
+    """
+    with (
+        Lab(uplink=uplink or best_uplink(), nics=nics) as lab,
+        Proxy(lab, **sections) as proxy,
+        Vmm(proxy, lab.pvm, lab.svm, watch=watch) as vmm,
+    ):
+        vmm.wait(lambda vmm: bool(vmm.checkpoints), 10, "the first checkpoint")
+        yield Protected(lab, proxy, vmm)

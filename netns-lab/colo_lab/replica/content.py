@@ -1,0 +1,42 @@
+"""What the replicas serve: a long pattern, the same for the same seed, that repeats late.
+
+Kept in a memfd, so that the kernel sends it without copying.
+"""
+
+import hashlib
+import os
+import random
+
+PERIOD = 4_194_301  # bytes; a prime, so no power of two that a bug could slip by maps the pattern to itself
+
+
+class Content:
+    """An endless body: byte `i` of every download is `pattern[i % PERIOD]`."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._pattern = random.Random(seed).randbytes(PERIOD)
+        self.fd = os.memfd_create("colo-lab-content", os.MFD_CLOEXEC)
+        os.write(self.fd, self._pattern)
+
+    def byte(self, position: int) -> int:
+        return self._pattern[position % PERIOD]
+
+    def send(self, sock: int, position: int, count: int) -> int:
+        """Send up to `count` bytes of the body from `position` on; returns how many were taken.
+
+        Raises BlockingIOError when the socket takes none.
+        """
+        start = position % PERIOD
+        return os.sendfile(sock, self.fd, start, min(count, PERIOD - start))
+
+    def sha256(self, count: int) -> str:
+        """The SHA-256 of the first `count` bytes."""
+        digest = hashlib.sha256()
+        whole, rest = divmod(count, PERIOD)
+        for _ in range(whole):
+            digest.update(self._pattern)
+        digest.update(memoryview(self._pattern)[:rest])
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        os.close(self.fd)

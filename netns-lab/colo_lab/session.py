@@ -1,0 +1,99 @@
+"""A lab that stays up for a person: `up`, `down`, `exec`.
+
+A supervisor process in the background owns everything; a file in its run directory says where its
+namespaces are. When the supervisor ends, however it ends, the lab ends.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from . import kernel, markers
+from .errors import LabError
+from .lab import Lab
+from .protected import protected
+from .topology import Uplink
+from .waiting import Deadline, wait_exit, wait_readable
+
+_STATE = "lab.json"
+
+
+def up(*, nics: int = 1, plain: bool = False) -> str:
+    """Start a lab in the background; returns what to tell the person. Raises LabError."""
+    read_end, write_end = os.pipe()
+    words = ["serve", "--ready", str(write_end), "--nics", str(nics), *(["--plain"] if plain else [])]
+    subprocess.Popen(
+        [sys.executable, "-m", "colo_lab", *words],
+        pass_fds=[write_end],
+        env={**os.environ, "PYTHONPATH": str(markers.PACKAGE_ROOT)},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    os.close(write_end)
+    wait_readable(read_end, Deadline(30), "the lab")
+    with os.fdopen(read_end) as answer:
+        text = answer.read()
+    if not text:
+        raise LabError("the lab did not come up; what it said is above")
+    return text
+
+
+def serve(ready: int, *, nics: int, plain: bool) -> None:
+    """The supervisor: until SIGTERM or SIGINT."""
+    note = kernel.become_root()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    with ExitStack() as stack:
+        lines = [note] if note else []
+        if plain:
+            lab = stack.enter_context(Lab(uplink=Uplink.BRIDGE, nics=nics))
+        else:
+            made = stack.enter_context(protected(nics=nics))
+            lab = made.lab
+            lines += [f"control socket  {made.proxy.control}", f"its log         {made.proxy.log}"]
+        state = {space.name: space.fd for space in lab.topology.namespaces}
+        (lab.run.directory / _STATE).write_text(json.dumps(state))
+        lines += [
+            "namespaces      " + ", ".join(state) + "   (python -m colo_lab exec NAMESPACE COMMAND…)",
+            "a download      python -m colo_lab exec client curl -o /dev/null "
+            + lab.topology.nics[0].url("/bytes/1000000000"),
+            "away with it    python -m colo_lab down",
+        ]
+        with os.fdopen(ready, "w") as answer:
+            answer.write("\n".join(lines) + "\n")
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+
+
+def down() -> list[str]:
+    """End every lab of this user that is up, and sweep what crashed ones left; a line for each."""
+    lines = []
+    for directory, owner in _up():
+        os.kill(owner.pid, signal.SIGTERM)
+        if not wait_exit(owner.pid, Deadline(15)):
+            os.kill(owner.pid, signal.SIGKILL)
+            wait_exit(owner.pid, Deadline(5))
+        lines.append(f"{directory}: down")
+    return lines + markers.sweep()
+
+
+def execute(name: str, argv: list[str]) -> None:
+    """Become a program inside a namespace of the newest lab that is up. Returns only by raising LabError."""
+    labs = _up()
+    if not labs:
+        raise LabError("no lab is up: `python -m colo_lab up` starts one")
+    directory, owner = labs[-1]
+    spaces = json.loads((directory / _STATE).read_text())
+    if name not in spaces:
+        raise LabError(f"no namespace {name}: there are {', '.join(spaces)}")
+    kernel.join(owner.pid, spaces[name])
+    try:
+        os.execvp(argv[0], argv)
+    except OSError as error:
+        raise LabError(f"{argv[0]}: {error.strerror}") from None
+
+
+def _up() -> list[tuple[Path, markers.Owner]]:
+    return [(path, owner) for path, owner in markers.runs() if owner.alive and (path / _STATE).exists()]

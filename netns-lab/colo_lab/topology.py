@@ -1,0 +1,122 @@
+"""The lab's network: a client, a host with a bridge, and the two VMs, each a namespace.
+
+    client            host                                     pvm
+    eth0 --veth-- client0                       pvm0 --veth-- eth0   192.0.2.2  02:..:02
+    192.0.2.1        |                           |
+                   [br0]--colo0--{ colo-proxy }--+             svm
+                                                 |
+                                                svm0 --veth-- eth0   192.0.2.2  02:..:02
+
+`colo0` is a TAP that the proxy makes and puts on the bridge (Uplink.TAP), or one end of a veth
+pair whose other end is on the bridge (Uplink.PACKET). With Uplink.BRIDGE there is no proxy: the PVM
+hangs on the bridge itself, to compare with.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from enum import Enum
+from types import TracebackType
+from typing import Self
+
+from .addresses import MOST_NICS, Nic
+from .errors import LabError
+from .namespaces import Namespace
+
+_QUIET = {  # no chatter of the kernel's own on these interfaces
+    "ipv6/conf/default/disable_ipv6": 1,
+    "ipv6/conf/all/disable_ipv6": 1,
+    "ipv4/ip_forward": 0,
+}
+_ADDRESSED = {  # usable at once: no duplicate address detection, no waiting for a router
+    "ipv6/conf/default/accept_dad": 0,
+    "ipv6/conf/default/dad_transmits": 0,
+    "ipv6/conf/default/accept_ra": 0,
+    "ipv6/conf/default/router_solicitations": 0,
+    "ipv6/conf/default/use_tempaddr": 0,
+}
+# One kernel serves both VMs with one secret, so the same SYN gets nearly the same initial sequence number and
+# timestamp clock from both. Two real guests agree in neither. SYN cookies give the SVM numbers
+# of its own, and timestamps without the per-connection offset (2) a clock of its own.
+_STRANGER = {"ipv4/tcp_syncookies": 2, "ipv4/tcp_timestamps": 2}
+
+
+class Uplink(Enum):
+    """What the proxy's uplink is."""
+
+    TAP = "tap"
+    PACKET = "packet"
+    BRIDGE = "bridge"
+
+
+class Topology:
+    """The namespaces and links of one lab; everything ends with the context."""
+
+    def __init__(self, environment: Mapping[str, str], *, uplink: Uplink = Uplink.TAP, nics: int = 1) -> None:
+        if not 1 <= nics <= MOST_NICS:
+            raise LabError(f"a lab has 1 to {MOST_NICS} NICs, not {nics}")
+        self.uplink = uplink
+        self.nics = [Nic(index) for index in range(nics)]
+        with ExitStack() as stack:
+            self.client = stack.enter_context(Namespace("client", environment))
+            self.host = stack.enter_context(Namespace("host", environment))
+            self.pvm = stack.enter_context(Namespace("pvm", environment))
+            self.svm = stack.enter_context(Namespace("svm", environment))
+            for namespace in (self.client, self.pvm, self.svm):
+                namespace.sysctl(_ADDRESSED)
+            self.host.sysctl(_QUIET)
+            self.svm.sysctl(_STRANGER)
+            for nic in self.nics:
+                self._wire(nic)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def namespaces(self) -> tuple[Namespace, ...]:
+        return (self.client, self.host, self.pvm, self.svm)
+
+    def _wire(self, nic: Nic) -> None:
+        bridge = _bridge(self.host, nic.bridge)
+        _cable(self.host, nic.client_port, self.client, nic.device, nic.client_mac)
+        _cable(self.host, nic.primary, self.pvm, nic.device, nic.vm_mac)
+        _cable(self.host, nic.secondary, self.svm, nic.device, nic.vm_mac)
+        on_bridge = [nic.client_port]
+        if self.uplink is Uplink.PACKET:
+            _cable(self.host, nic.uplink_peer, self.host, nic.uplink)
+            on_bridge.append(nic.uplink_peer)
+        elif self.uplink is Uplink.BRIDGE:
+            on_bridge.append(nic.primary)
+        for device in on_bridge:
+            self.host.route.link("set", index=self.host.index(device), master=bridge)
+        _address(self.client, nic.device, nic.client4, nic.client6)
+        for vm in (self.pvm, self.svm):
+            _address(vm, nic.device, nic.vm4, nic.vm6)
+
+
+def _bridge(host: Namespace, name: str) -> int:
+    host.route.link("add", ifname=name, kind="bridge", br_mcast_snooping=0)
+    index = host.index(name)
+    host.route.link("set", index=index, state="up")
+    return index
+
+
+def _cable(host: Namespace, outer: str, inside: Namespace, inner: str, mac: str | None = None) -> None:
+    """A veth pair, up at both ends: `outer` in the host, `inner` in the other namespace."""
+    peer = {"ifname": inner, "net_ns_fd": inside.fd}
+    if mac:
+        peer["address"] = mac
+    host.route.link("add", ifname=outer, kind="veth", peer=peer)
+    host.route.link("set", index=host.index(outer), state="up")
+    inside.route.link("set", index=inside.index(inner), state="up")
+
+
+def _address(namespace: Namespace, device: str, address4: str, address6: str) -> None:
+    index = namespace.index(device)
+    namespace.route.addr("add", index=index, address=address4, prefixlen=24)
+    namespace.route.addr("add", index=index, address=address6, prefixlen=64)

@@ -1,0 +1,86 @@
+"""The life of a pair: failover, a proxy that dies and comes back, several NICs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from colo_lab.protected import Protected
+from colo_lab.replica.content import Content
+from colo_lab.transfer import MIB, Transfer
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_failover(pair: Protected, version: int) -> None:
+    """Numbers are still the SVM's own: the client must not notice them."""
+    size = 64 * MIB
+    url = pair.lab.topology.nics[0].url(f"/bytes/{size}", version=version)
+    with Transfer(pair.lab, url, rate=50e6, marks=MIB) as download:
+        download.reach(16 * MIB)
+        pair.vmm.fail_over()
+        assert download.result()["sha256"] == Content().sha256(size)
+    assert pair.later == []
+    assert pair.proxy.status()["state"] == "failed-over"
+    with Transfer(pair.lab, pair.lab.topology.nics[0].url("/bytes/6", version=version)) as again:
+        assert again.result()["sha256"] == Content().sha256(6)
+
+
+def test_failover_after_a_checkpoint(pair: Protected) -> None:
+    """The connection was carried to the SVM by a checkpoint; the SVM then goes on with it."""
+    size = 64 * MIB
+    pair.lab.svm.fault(flip=8 * MIB)
+    url = pair.lab.topology.nics[0].url(f"/bytes/{size}")
+    with Transfer(pair.lab, url, rate=50e6, marks=MIB) as download:
+        download.reach(24 * MIB)
+        pair.vmm.fail_over()
+        assert download.result()["sha256"] == Content().sha256(size)
+    assert pair.later == ["payload"]
+
+
+def test_proxy_killed_and_started_again(pair: Protected) -> None:
+    size = 96 * MIB
+    url = pair.lab.topology.nics[0].url(f"/bytes/{size}")
+    with Transfer(pair.lab, url, rate=30e6, marks=MIB) as download:
+        for count in (1, 2):
+            download.reach(count * 24 * MIB)
+            before = len(pair.vmm.checkpoints)
+            pair.proxy.kill()
+            pair.proxy.start()
+            pair.vmm.wait(lambda vmm: len(vmm.checkpoints) > before, 15, "the checkpoint")  # noqa: B023
+            assert pair.vmm.checkpoints[before].reason == "start"
+        assert download.result(90)["sha256"] == Content().sha256(size)
+    assert pair.proxy.status()["state"] == "protected"
+
+
+def test_operator_asks_for_a_checkpoint(pair: Protected) -> None:
+    with pair.proxy.connect() as control:
+        control.execute("checkpoint")
+    pair.vmm.wait(lambda vmm: len(vmm.checkpoints) == 2, 5, "the checkpoint")
+    assert pair.later == ["operator"]
+    assert pair.proxy.status()["epoch"] >= 2
+
+
+def test_several_nics_share_a_checkpoint(protect: Callable[..., Any]) -> None:
+    size = 16 * MIB
+    with protect(nics=3) as made:
+        nics = made.lab.topology.nics
+        made.lab.svm.fault(flip=4 * MIB)
+        downloads = [Transfer(made.lab, nic.url(f"/bytes/{size}"), rate=20e6) for nic in nics]
+        try:
+            hashes = [download.result()["sha256"] for download in downloads]
+        finally:
+            for download in downloads:
+                download.__exit__(None, None, None)
+        assert hashes == [Content().sha256(size)] * 3
+        assert made.later == ["payload"]
+        assert made.proxy.status()["nics"] == 3
+
+
+def test_nothing_is_left_by_the_proxy(pair: Protected) -> None:
+    """Its TAP, if it has one, and its socket go with it."""
+    host = pair.lab.topology.host
+    before = set(host.devices())
+    status = pair.proxy.stop()
+    gone = before - set(host.devices())
+    assert status == 0
+    assert gone <= {"colo0"}
+    assert not pair.proxy.control.exists()

@@ -1,0 +1,227 @@
+"""The commands, as a user runs them."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes.datapath import FLOW
+from unit.proxy import NIC, Running, running
+
+from colo_proxy.cli.main import COMMANDS, main
+from colo_proxy.words import Divergence, Reason
+
+PAYLOAD = Divergence(0, FLOW.flow, "tcp", Reason.PAYLOAD, 4096, 0)
+
+
+async def cli(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "colo_proxy.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path):
+    async with running(tmp_path, "[checkpoint]\nmin_interval_ms = 0\n") as started:
+        (tmp_path / "web1.toml").write_text(f'[proxy]\nname = "web1"\ncontrol = "{started.socket}"\n' + NIC)
+        yield started
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], *([name, "--help"] for name in COMMANDS), ["policy", "add", "--help"]]
+)
+def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert "usage: colo-proxy" in out
+    if arguments == ["--help"]:
+        assert all(name in out for name in COMMANDS)
+
+
+def test_version_and_bad_usage(capsys: pytest.CaptureFixture[str]):
+    for arguments, code in ((["--version"], 0), ([], 2), (["nonsense"], 2), (["status", "--nonsense"], 2)):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == code
+    assert capsys.readouterr().out.startswith("colo-proxy ")
+
+
+def test_commands_for_programs_start_without_the_slow_libraries():
+    code = (
+        "import sys\n"
+        "from colo_proxy.cli.main import parser\n"
+        "parser().parse_args(['status'])\n"
+        "slow = {'pydantic', 'scapy', 'pyroute2', 'asyncio', 'prometheus_client', 'uvloop', 'qemu'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+async def test_status(proxy: Running, tmp_path: Path):
+    for how in (["--socket", proxy.socket], [str(tmp_path / "web1.toml")], [proxy.socket]):
+        done = await cli("status", *how)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("web1: requested, epoch 0\n")
+        assert "nic 0: packet:up0 <- packet:pvm0 = packet:svm0" in done.stdout
+    status = json.loads((await cli("status", "--json", "--socket", proxy.socket)).stdout)
+    assert {
+        "state",
+        "epoch",
+        "nics",
+        "flows",
+        "held_frames",
+        "held_bytes",
+        "checkpoints",
+        "divergences",
+    } <= set(status)
+    assert (status["flows"], status["held_frames"], status["held_bytes"], status["divergences"]) == (
+        11,
+        9,
+        9000,
+        11,
+    )
+
+
+async def test_flows(proxy: Running):
+    done = await cli("flows", "--socket", proxy.socket)
+    assert FLOW.flow in done.stdout
+    assert "BLOCKED" in done.stdout
+    [flow] = json.loads((await cli("flows", "--json", "--socket", proxy.socket)).stdout)
+    assert flow["seq_offset"] == 77
+
+
+async def test_events_follow(proxy: Running):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "colo_proxy.cli.main",
+        "events",
+        "--json",
+        proxy.socket,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    await asyncio.wait_for(process.stdout.readline(), 20)  # a repeated request says that it is connected
+    proxy.engine.report(PAYLOAD)
+    while (event := json.loads(await asyncio.wait_for(process.stdout.readline(), 20)))[
+        "event"
+    ] != "DIVERGENCE":
+        pass
+    assert event["data"]["stream_offset"] == 4096
+    await proxy.execute("quit")
+    assert await asyncio.wait_for(process.wait(), 20) == 2
+
+
+async def test_checkpoint_waits_for_the_commit(proxy: Running):
+    command = asyncio.create_task(cli("checkpoint", "--socket", proxy.socket, "--json"))
+    while not command.done():
+        if (await proxy.execute("query-status"))["state"] == "requested":
+            await asyncio.sleep(0.5)
+            await proxy.execute("checkpoint-begin")
+            await proxy.execute("checkpoint-commit")
+        await asyncio.sleep(0.2)
+    done = await command
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["epoch"] >= 1
+
+
+async def test_checkpoint_that_nobody_makes(proxy: Running):
+    done = await cli("checkpoint", "--socket", proxy.socket, "--timeout", "0.3")
+    assert done.returncode == 2
+    assert done.stderr == f"colo-proxy: {proxy.socket}: nothing more within 0.3 s\n"
+    assert (await cli("checkpoint", "--no-wait", "--socket", proxy.socket)).stdout == "checkpoint requested\n"
+
+
+async def test_failover(proxy: Running):
+    assert (await cli("failover", proxy.socket)).stdout == "the SVM has taken over\n"
+    again = await cli("failover", proxy.socket)
+    assert again.returncode == 2
+    assert "not possible in state failed-over" in again.stderr
+    assert again.stderr.count("\n") == 1
+
+
+async def test_policy(proxy: Running, tmp_path: Path):
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[policy]]\nmatch = {protocol = "udp", port = 53}\naction = "drop"\n')
+    assert "no rules" in (await cli("policy", "list", proxy.socket)).stdout
+    assert (
+        await cli("policy", "set", str(rules), proxy.socket)
+    ).stdout == "  0 drop     protocol=udp port=53\n"
+    rule = '{match = {protocol = "tcp"}, action = "bypass"}'
+    added = await cli("policy", "add", rule, proxy.socket, "--first", "--json")
+    assert [r["action"] for r in json.loads(added.stdout)] == ["bypass", "drop"]
+    added = await cli("policy", "add", '{"match": {}, "action": "compare"}', proxy.socket)
+    assert added.stdout.splitlines()[2] == "  2 compare  everything"
+    removed = await cli("policy", "remove", "0", proxy.socket)
+    assert removed.stdout.splitlines()[0] == "  0 drop     protocol=udp port=53"
+    for wrong, what in (
+        (["remove", "9"], "there is no rule 9"),
+        (["add", "{{"], "is no rule"),
+        (["add", '{action = "eat"}'], "none was changed"),
+        (["set", str(tmp_path / "none")], "No such file"),
+    ):
+        done = await cli("policy", *wrong, "--socket", proxy.socket)
+        assert done.returncode == 2
+        assert what in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert len(await proxy.execute("query-policy")) == 2
+
+
+@pytest.mark.parametrize("command", ["status", "flows", "events", "checkpoint", "failover"])
+async def test_no_proxy_is_one_line_and_status_2(tmp_path: Path, command: str):
+    nobody = tmp_path / "s.sock"
+    for path, what in (
+        (nobody, "no such socket; is the proxy running?"),
+        (tmp_path, "nobody listens there; the proxy is not running"),
+    ):
+        done = await cli(command, "--socket", str(path))
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"colo-proxy: {path}: ")
+        assert done.stderr.count("\n") == 1
+        assert what in done.stderr
+
+
+async def test_what_is_no_configuration(tmp_path: Path):
+    bad = tmp_path / "bad.toml"
+    bad.write_text("[proxy")
+    for path, what in ((tmp_path / "no.toml", "No such file"), (bad, "not a TOML file")):
+        done = await cli("status", str(path))
+        assert done.returncode == 2
+        assert what in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+async def test_what_answers_but_is_no_proxy(tmp_path: Path):
+    greetings = [b"SSH-2.0\n", b'{"QMP": {}}\n', b"[]\n", b"", b"\xff\n"]
+    left = list(greetings)
+
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(left.pop())
+        writer.close()
+
+    server = await asyncio.start_unix_server(talk, str(tmp_path / "s"))
+    for _ in greetings:
+        done = await cli("status", "--socket", str(tmp_path / "s"))
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "Traceback" not in done.stderr
+    assert not left
+    server.close()
+
+
+async def test_run_with_a_wrong_configuration(tmp_path: Path):
+    wrong = tmp_path / "w.toml"
+    wrong.write_text("[proxy]\nnmae = 'x'\n[compare]\nreorder_ms = '5'\n")
+    done = await cli("run", str(wrong))
+    assert done.returncode == 2
+    assert [line.split(": ")[1] for line in done.stderr.splitlines()] == [f"{wrong}:{n}" for n in (1, 2, 4)]
+    assert list(tmp_path.iterdir()) == [wrong]

@@ -1,0 +1,128 @@
+"""The control socket's lines: every hostile one is an error, and the next is read as if it had never been."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from colo_proxy.control import protocol
+from colo_proxy.control.protocol import ABSENT, MAX_LINE, CommandError, LineReader, Request
+
+GOOD = b'{"execute":"query-status","id":7}\n'
+OK = Request("query-status", {}, 7)
+
+
+def read(*chunks: bytes) -> list[object]:
+    reader = LineReader()
+    return [item for chunk in chunks for item in reader.feed(chunk)]
+
+
+def test_a_request():
+    line = b'{"execute": "set-policy", "arguments": {"policies": []}, "id": "x"}\r\n'
+    assert read(line) == [Request("set-policy", {"policies": []}, "x")]
+
+
+def test_requests_in_any_pieces():
+    assert read(*(bytes([byte]) for byte in GOOD * 3)) == [OK] * 3
+    assert read(GOOD * 3) == [OK] * 3
+    assert read(b"\n \r\n", GOOD) == [OK]
+    assert read(GOOD[:-1]) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "class_", "desc"),
+    [
+        (b"hello", "BadJson", "not JSON"),
+        (b'{"execute":', "BadJson", "not JSON"),
+        (b"\xff\xfe", "BadJson", "not JSON"),
+        (b'{"execute":"a","id":NaN}', "BadJson", "NaN is no JSON number"),
+        (b'{"execute":"a","id":-Infinity}', "BadJson", "no JSON number"),
+        (b"[" * 60_000, "BadJson", "nested too deep"),
+        (b'{"id":' + b"9" * 50_000 + b"}", "BadJson", "not JSON"),
+        (b"[]", "BadRequest", "a request is a JSON object"),
+        (b"7", "BadRequest", "a request is a JSON object"),
+        (b"null", "BadRequest", "a request is a JSON object"),
+        (b"{}", "BadRequest", "'execute' is missing"),
+        (b'{"execute":5}', "BadRequest", "'execute' is missing, or no string"),
+        (b'{"execute":"a","bogus":1}', "BadRequest", "unknown key 'bogus'"),
+        (b'{"execute":"a","id":{}}', "BadRequest", "'id' must be"),
+        (b'{"execute":"a","arguments":[]}', "BadArguments", "must be a JSON object"),
+    ],
+)
+def test_a_bad_line_is_one_error_and_harms_nothing(line: bytes, class_: str, desc: str):
+    error, after = read(line + b"\n" + GOOD)
+    assert isinstance(error, CommandError)
+    assert error.class_ == class_
+    assert desc in error.desc
+    assert after == OK
+
+
+def test_an_error_carries_the_id_where_there_was_one():
+    [error] = read(b'{"execute":5,"id":"mine"}\n')
+    assert isinstance(error, CommandError)
+    assert json.loads(protocol.failure(error))["id"] == "mine"
+    [error] = read(b"junk\n")
+    assert isinstance(error, CommandError)
+    assert "id" not in json.loads(protocol.failure(error))
+
+
+def test_the_longest_line_and_one_byte_more():
+    filler = MAX_LINE - len(b'{"execute":"a","id":""}')
+    longest = b'{"execute":"a","id":"' + b"x" * filler + b'"}'
+    [request] = read(longest + b"\n")
+    assert isinstance(request, Request)
+    for chunks in ([b" " + longest + b"\n", GOOD], [bytes([b]) for b in b" " + longest + b"\n" + GOOD]):
+        error, after = read(*chunks)
+        assert isinstance(error, CommandError)
+        assert error.class_ == "LineTooLong"
+        assert after == OK
+
+
+def test_an_endless_line_is_one_error_and_bounded_memory():
+    reader = LineReader()
+    found = [item for _ in range(100) for item in reader.feed(b"x" * 50_000)]
+    assert len(found) == 1
+    assert len(reader._buffer) == 0
+    assert reader.feed(b"\n" + GOOD) == [OK]
+
+
+def test_replies():
+    assert json.loads(protocol.greeting("1.0", "web1")) == {"colo-proxy": {"version": "1.0", "name": "web1"}}
+    assert json.loads(protocol.success(OK, {"a": 1})) == {"return": {"a": 1}, "id": 7}
+    assert json.loads(protocol.success(Request("x"), {})) == {"return": {}}
+    null = Request("x", {}, None)
+    assert json.loads(protocol.success(null, {})) == {"return": {}, "id": None}
+    error = CommandError("C", "d")
+    assert error.id is ABSENT
+    assert json.loads(protocol.failure(error, 3)) == {"error": {"class": "C", "desc": "d"}, "id": 3}
+    assert json.loads(protocol.event("E", {"k": 1}, 5, 6)) == {
+        "event": "E",
+        "data": {"k": 1},
+        "timestamp": {"seconds": 5, "microseconds": 6},
+    }
+
+
+@given(st.lists(st.binary(max_size=200), max_size=20))
+def test_any_bytes_in_any_pieces_give_the_same_and_one_answer_a_line(chunks: list[bytes]):
+    whole = b"".join(chunks)
+
+    def shape(items: list[object]) -> list[object]:
+        return [item if isinstance(item, Request) else str(item) for item in items]
+
+    assert shape(read(*chunks)) == shape(read(whole))
+    answered = [line for line in whole.split(b"\n")[:-1] if line.strip()]
+    assert len(read(whole)) == len(answered)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+    )
+)
+def test_any_json_is_answered_on_one_line(value: object):
+    for item in read(json.dumps(value).encode() + b"\n"):
+        reply = protocol.failure(item) if isinstance(item, CommandError) else protocol.success(item, {})
+        assert reply.count(b"\n") == 1
+        json.loads(reply)

@@ -1,0 +1,167 @@
+"""The control socket against clients that are rude, slow, many, or gone."""
+
+import asyncio
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from colo_proxy.control import server as module
+from colo_proxy.control.protocol import CommandError
+from colo_proxy.control.server import Server, listen
+
+
+async def handler(command: str, arguments: dict[str, Any]) -> object:
+    if command == "fail":
+        raise RuntimeError("a bug")
+    if command == "refuse":
+        raise CommandError("WrongState", "not now")
+    if command == "big":
+        return "x" * 100_000
+    return {"command": command, **arguments}
+
+
+class Peer:
+    """A raw client."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    async def __aenter__(self) -> "Peer":
+        self.reader, self.writer = await asyncio.open_unix_connection(str(self.path), limit=1 << 22)
+        self.greeting = await self.line()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.close()
+
+    async def line(self) -> dict[str, Any]:
+        return json.loads(await asyncio.wait_for(self.reader.readline(), 5))
+
+    async def ask(self, data: bytes) -> dict[str, Any]:
+        self.writer.write(data)
+        return await self.line()
+
+
+@pytest.fixture
+async def served(tmp_path: Path):
+    path = tmp_path / "ctl"
+    server = Server(listen(str(path)), "web1", "1.2", handler)
+    await server.start()
+    yield server, path
+    await server.close()
+
+
+async def test_greeting_reply_and_event(served):
+    server, path = served
+    async with Peer(path) as peer:
+        assert peer.greeting == {"colo-proxy": {"version": "1.2", "name": "web1"}}
+        assert await peer.ask(b'{"execute":"hi","id":1}\n') == {"return": {"command": "hi"}, "id": 1}
+        server.broadcast("DIVERGENCE", {"reason": "payload"})
+        event = await peer.line()
+        assert (event["event"], event["data"]) == ("DIVERGENCE", {"reason": "payload"})
+        assert abs(event["timestamp"]["seconds"] - __import__("time").time()) < 5
+        assert 0 <= event["timestamp"]["microseconds"] < 1_000_000
+
+
+async def test_errors_are_replies_and_the_connection_lives(served):
+    _, path = served
+    async with Peer(path) as peer:
+        for line, class_ in (
+            (b"junk\n", "BadJson"),
+            (b"x" * 70_000 + b"\n", "LineTooLong"),
+            (b'{"execute":"refuse","id":2}\n', "WrongState"),
+            (b'{"execute":"fail","id":3}\n', "GenericError"),
+        ):
+            assert (await peer.ask(line))["error"]["class"] == class_
+        assert "return" in await peer.ask(b'{"execute":"hi"}\n')
+
+
+async def test_a_bug_is_logged_and_not_shown(served, caplog: pytest.LogCaptureFixture):
+    _, path = served
+    async with Peer(path) as peer:
+        reply = await peer.ask(b'{"execute":"fail"}\n')
+    assert "a bug" not in reply["error"]["desc"]
+    assert "a bug" in caplog.text
+
+
+async def test_random_bytes_never_stop_the_server(served):
+    _, path = served
+    for _ in range(5):
+        async with Peer(path) as peer:
+            peer.writer.write(os.urandom(300_000))
+    async with Peer(path) as peer:
+        assert "return" in await peer.ask(b'{"execute":"hi"}\n')
+
+
+async def test_many_commands_at_once_are_answered_in_order(served):
+    _, path = served
+    async with Peer(path) as peer:
+        peer.writer.write(b"".join(b'{"execute":"hi","id":%d}\n' % n for n in range(500)))
+        assert [(await peer.line())["id"] for _ in range(500)] == list(range(500))
+
+
+async def test_a_client_that_does_not_read_its_replies_is_not_read(served):
+    _, path = served
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.connect(str(path))
+        mute.setblocking(False)
+        sent = 0
+        line = b'{"execute":"big"}\n'
+        for _ in range(200):  # each asks for 100 kB
+            await asyncio.sleep(0.002)
+            try:
+                sent += mute.send(line * 500)
+            except BlockingIOError:
+                break
+        else:
+            raise AssertionError(f"{sent} bytes of commands were taken, and no reply was read")
+        async with Peer(path) as peer:
+            assert "return" in await peer.ask(b'{"execute":"hi"}\n')
+
+
+async def test_a_client_that_does_not_read_its_events_is_dropped(served, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_UNREAD", 50_000)
+    server, path = served
+    async with Peer(path) as reading:
+        with socket.socket(socket.AF_UNIX) as mute:
+            mute.connect(str(path))
+            while server.clients < 2:
+                await asyncio.sleep(0.01)
+            for number in range(2000):
+                server.broadcast("E", {"n": number, "pad": "x" * 500})
+                assert (await reading.line())["data"]["n"] == number
+                if server.clients == 1:
+                    break
+            await asyncio.sleep(0.05)
+            assert server.clients == 1
+
+
+async def test_too_many_clients_are_told(served, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_CLIENTS", 1)
+    _, path = served
+    async with Peer(path), Peer(path) as second:
+        assert "clients are connected" in (await second.line())["error"]["desc"]
+        assert await second.reader.read() == b""
+
+
+async def test_a_client_that_leaves_in_mid_line(served):
+    server, path = served
+    async with Peer(path) as peer:
+        peer.writer.write(b'{"execute":')
+    while server.clients:
+        await asyncio.sleep(0.01)
+    server.broadcast("E", {})
+
+
+async def test_close_leaves_a_socket_that_is_no_longer_ours(tmp_path: Path):
+    path = tmp_path / "ctl"
+    server = Server(listen(str(path)), "web1", "1", handler)
+    await server.start()
+    path.unlink()
+    path.write_text("somebody else's")
+    await server.close()
+    assert path.read_text() == "somebody else's"

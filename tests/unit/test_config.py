@@ -1,0 +1,289 @@
+"""Configuration: what is right is read, and each wrong kind is one line with file, line, section and key."""
+
+from pathlib import Path
+
+import pytest
+
+from colo_proxy import config
+from colo_proxy.endpoints import Packet, Tap, Unix
+from colo_proxy.errors import ConfigError
+from colo_proxy.tomllines import key_lines, line_of
+
+FILE = Path("/etc/colo-proxy/web1.toml")
+
+DESIGN = """
+[proxy]
+name = "web1"
+control = "/run/colo-proxy/web1.sock"
+metrics = "127.0.0.1:9308"        # "" turns it off
+
+[[nic]]
+uplink = "tap:colo0,bridge=br0"
+primary = "packet:pvm0"
+secondary = "packet:svm0"
+
+[compare]
+timeout_ms = "auto"
+reorder_ms = 5
+max_held_bytes = 67108864
+max_flows = 100000
+
+[checkpoint]
+vmm = "qmp"
+primary = "unix:/run/vm/web1-pvm.qmp"
+secondary = "unix:/run/vm/web1-svm.qmp"
+min_interval_ms = 50
+period_ms = 20000
+
+[[policy]]
+match = { protocol = "udp", port = 123 }
+action = "bypass"
+"""
+
+NIC = '[[nic]]\nuplink = "packet:eth0"\nprimary = "packet:pvm0"\nsecondary = "packet:svm0"\n'
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text, FILE)
+    assert all("\n" not in line for line in caught.value.lines)
+    return list(caught.value.lines)
+
+
+def test_the_example_of_the_design():
+    read = config.parse(DESIGN, FILE)
+    assert read.proxy.name == "web1"
+    assert read.proxy.metrics == ("127.0.0.1", 9308)
+    assert read.nics == (
+        config.Nic.model_construct(
+            uplink=Tap("colo0", "br0"), primary=Packet("pvm0"), secondary=Packet("svm0")
+        ),
+    )
+    assert read.compare.timeout_ms == config.AUTO
+    assert read.checkpoint.primary == Unix("/run/vm/web1-pvm.qmp")
+    assert len(read.policies) == 1
+
+
+def test_the_shortest_configuration_and_its_defaults():
+    read = config.parse(NIC, FILE)
+    assert read.proxy.name == "web1"
+    assert read.proxy.control == "/run/colo-proxy/web1.sock"
+    assert read.proxy.metrics == ("127.0.0.1", 9308)
+    assert (read.proxy.reports, read.proxy.max_reports) == ("", 100)
+    assert read.compare.model_dump() == {
+        "timeout_ms": 0,
+        "reorder_ms": 5,
+        "max_held_bytes": 64 << 20,
+        "max_flow_bytes": 16 << 20,
+        "max_flows": 100_000,
+    }
+    checkpoint = read.checkpoint
+    assert (checkpoint.vmm, checkpoint.min_interval_ms, checkpoint.period_ms) == ("control", 50, 20_000)
+    assert (checkpoint.max_hold_ms, checkpoint.repeat_ms) == (10_000, 1000)
+    assert read.policies == ()
+
+
+def test_metrics_off_and_ipv6():
+    assert config.parse('[proxy]\nmetrics = ""\n' + NIC, FILE).proxy.metrics is None
+    assert config.parse('[proxy]\nmetrics = "[::1]:9308"\n' + NIC, FILE).proxy.metrics == ("::1", 9308)
+
+
+def test_a_smaller_total_lowers_the_default_bound_of_a_flow():
+    assert config.parse("[compare]\nmax_held_bytes = 4194304\n" + NIC, FILE).compare.max_flow_bytes == 4 << 20
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "where", "what"),
+    [
+        ("[proxy]\nnmae = 'x'\n", 2, "[proxy] nmae", "unknown key; did you mean 'name'?"),
+        ("[compare]\nzzz = 1\n", 2, "[compare] zzz", "unknown key; known are timeout_ms, "),
+        ("\n[checkpont]\nvmm = 'none'\n", 2, "[checkpont]", "unknown section; did you mean 'checkpoint'?"),
+        ("stray = 1\n", 1, "[stray]", "unknown section; known are"),
+        ("[proxy]\nname = 7\n", 2, "[proxy] name", "7 is no name"),
+        ("[proxy]\nname = '../x'\n", 2, "[proxy] name", "is no name"),
+        ("[proxy]\ncontrol = 'x.sock'\n", 2, "[proxy] control", "not absolute; begin it with /"),
+        (f"[proxy]\ncontrol = '/{'x' * 107}'\n", 2, "[proxy] control", "108 bytes long"),
+        ("[proxy]\nmetrics = 9308\n", 2, "[proxy] metrics", 'must be "HOST:PORT"'),
+        ("[proxy]\nmetrics = 'localhost'\n", 2, "[proxy] metrics", "has no port"),
+        ("[proxy]\nmetrics = ':9308'\n", 2, "[proxy] metrics", "no usable host"),
+        ("[proxy]\nmetrics = '::1:9308'\n", 2, "[proxy] metrics", "brackets"),
+        ("[proxy]\nmetrics = 'h:65536'\n", 2, "[proxy] metrics", "is no port; use a number from 1 to 65535"),
+        ("[proxy]\nreports = 'here'\n", 2, "[proxy] reports", "absolute path"),
+        ("[proxy]\nmax_reports = 0\n", 2, "[proxy] max_reports", "at least 1, not 0"),
+        (
+            "[compare]\ntimeout_ms = 'soon'\n",
+            2,
+            "[compare] timeout_ms",
+            "milliseconds or \"auto\", not 'soon'",
+        ),
+        ("[compare]\ntimeout_ms = 0\n", 2, "[compare] timeout_ms", 'write "auto"'),
+        ("[compare]\ntimeout_ms = -3\n", 2, "[compare] timeout_ms", "at least 0, not -3"),
+        ("[compare]\ntimeout_ms = 1.5\n", 2, "[compare] timeout_ms", "whole number, not 1.5"),
+        ("[compare]\ntimeout_ms = true\n", 2, "[compare] timeout_ms", "whole number, not true"),
+        ("[compare]\ntimeout_ms = 5\n", 1, "[compare] reorder_ms", "5 is not less than timeout_ms"),
+        ("[compare]\nreorder_ms = '5'\n", 2, "[compare] reorder_ms", "whole number, not '5'"),
+        ("[compare]\nmax_held_bytes = 1\n", 2, "[compare] max_held_bytes", "at least 1048576"),
+        ("[compare]\nmax_flow_bytes = 99999999\n", 2, "[compare] max_flow_bytes", "more than max_held_bytes"),
+        ("[compare]\nmax_flows = 0\n", 2, "[compare] max_flows", "at least 1"),
+        ("[checkpoint]\nvmm = 'kvm'\n", 2, "[checkpoint] vmm", "one of 'qmp', 'control', 'xen' or 'none'"),
+        ("[checkpoint]\nvmm = 'qmp'\n", 1, "[checkpoint] primary", 'missing; vmm = "qmp" needs'),
+        ("[checkpoint]\nprimary = 'unix:/x'\n", 2, "[checkpoint] primary", 'no meaning with vmm = "control"'),
+        (
+            "[checkpoint]\nvmm = 'qmp'\nprimary = 'packet:x'\nsecondary = 'unix:/y'\n",
+            3,
+            "[checkpoint] primary",
+            "is no socket; write unix:PATH or tcp:HOST:PORT",
+        ),
+        (
+            "[checkpoint]\nvmm = 'qmp'\nprimary = 'unix:/x'\nsecondary = 'unix:/x'\n",
+            4,
+            "[checkpoint] secondary",
+            "is the socket of the primary",
+        ),
+        ("[checkpoint]\nperiod_ms = 10\n", 2, "[checkpoint] period_ms", "less than min_interval_ms"),
+        ("[checkpoint]\nmax_hold_ms = 0\n", 2, "[checkpoint] max_hold_ms", "at least 1"),
+        ("[checkpoint]\nrepeat_ms = 99999999999\n", 2, "[checkpoint] repeat_ms", "at most 86400000"),
+        ("proxy = 3\n", 1, "[proxy]", "must be a table, not 3"),
+        ("policy = 3\n", 1, "[[policy]]", "must be an array of tables"),
+        ("[[policy]]\nmatch = {}\naction = 'eat'\n", 3, "[[policy]] action", "eat"),
+        ("[[policy]]\naction = 'drop'\nmatch = { prot = 1 }\n", 3, "[[policy]] match", "prot"),
+    ],
+)
+def test_one_wrong_setting_is_one_line(text: str, line: int, where: str, what: str):
+    [found] = [p for p in problems(text + NIC) if where + ":" in p][:1]
+    assert found.startswith(f"{FILE}:{line}: {where}: ")
+    assert what in found
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "what"),
+    [
+        ("eth0", "is no endpoint; write tap:NAME"),
+        ("veth:eth0", "is no endpoint"),
+        ("packet:", "name is empty"),
+        ("packet:abcdefghijklmnop", "longer than 15 bytes"),
+        ("packet:a b", "cannot be an interface's name"),
+        ("packet:a/b", "cannot be an interface's name"),
+        ("packet:..", "cannot be an interface's name"),
+        ("packet:eth0,bridge=br0", "bridge= goes with tap: only"),
+        ("tap:t0,bridge=", "name is empty"),
+        ("tap:t0,bridge=a,bridge=b", "given twice"),
+        ("tap:t0,mtu=9000", "is no option of tap:"),
+        ("tap:t0,bridge=t0", "two interfaces"),
+        ("unix:rel", "not absolute"),
+        ("tcp:host", "has no port"),
+        ("tcp:host:0", "is no port"),
+        ("tcp:host:99999", "is no port"),
+        ("tcp:host:1e3", "is no port"),
+        ("tcp:::1:5", "brackets"),
+    ],
+)
+def test_wrong_endpoints(endpoint: str, what: str):
+    [found] = problems(NIC.replace("packet:pvm0", endpoint))
+    assert found.startswith(f"{FILE}:3: [[nic]] primary: ")
+    assert what in found
+
+
+def test_an_endpoint_that_is_no_string():
+    [found] = problems(NIC.replace('"packet:pvm0"', "5"))
+    assert "[[nic]] primary: must be an endpoint in quotes, not 5" in found
+
+
+def test_a_missing_port_names_the_line_of_its_nic():
+    [found] = problems(NIC + "[[nic]]\nuplink = 'tap:a'\nprimary = 'tap:b'\n")
+    assert found == f"{FILE}:5: [[nic]] secondary: missing; add it"
+
+
+def test_no_nic():
+    assert problems("[proxy]\n") == [
+        f"{FILE}:1: [[nic]]: no network interface; add a [[nic]] with uplink, primary and secondary"
+    ]
+    assert "add a [[nic]]" in problems("nic = []")[0]
+
+
+def test_the_same_interface_twice_within_a_nic_and_across():
+    second = NIC.replace("packet:eth0", "tap:pvm0")
+    found = problems(NIC + second)
+    assert found[0].startswith(f"{FILE}:6: [[nic]] uplink: 'tap:pvm0' is the primary of nic 0 already")
+    assert len(found) == 3
+
+
+def test_a_port_is_no_bridge():
+    [found] = problems(NIC.replace("packet:eth0", "tap:t0,bridge=pvm0"))
+    assert found.startswith(f"{FILE}:2: [[nic]] uplink: the bridge 'pvm0' is the primary of nic 0")
+
+
+def test_two_taps_may_share_a_bridge():
+    text = NIC.replace("packet:eth0", "tap:t0,bridge=br0") + (
+        "[[nic]]\nuplink='tap:t1,bridge=br0'\nprimary='tap:p1'\nsecondary='tap:s1'\n"
+    )
+    assert len(config.parse(text, FILE).nics) == 2
+
+
+def test_all_problems_at_once_in_the_order_of_the_file():
+    text = "[proxy]\nnmae='x'\n[compare]\nreorder_ms=-1\nbad=2\n[[nic]]\nuplink='x'\n[checkpoint]\nvmm=1\n"
+    found = problems(text)
+    lines = [int(line.split(":")[1]) for line in found]
+    assert lines == sorted(lines)
+    assert lines == [2, 4, 5, 6, 6, 7, 9]
+
+
+@pytest.mark.parametrize("text", ["[proxy\n", "[proxy]\nname = \n", "a = 1\na = 2\n", 'x = "', "\0"])
+def test_broken_toml_names_the_line(text: str):
+    [found] = problems(text)
+    assert found.startswith(f"{FILE}:")
+    assert "not valid TOML" in found
+
+
+def test_deep_nesting_is_no_traceback():
+    [found] = problems("a = " + "[" * 100_000)
+    assert "nested too deep" in found
+
+
+def test_files_that_cannot_be_read(tmp_path: Path):
+    for path, what in ((tmp_path / "none.toml", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigError, match=what):
+            config.load(path)
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b"[proxy]\nname = '\xe9'\n")
+    with pytest.raises(ConfigError, match="byte 16 is not UTF-8"):
+        config.load(latin)
+
+
+def test_lines_of_keys_in_strange_but_valid_toml():
+    text = '''# [not] = "a key"
+top.dotted = 1
+[a."b c"]
+text = """
+[fake]
+key = 1
+"""
+after = [
+  "x = 1",  # y = 2
+  { z = 3 },
+]
+last = 'one # not a comment'
+[[n]]
+k = 1
+[n.sub]
+s = 1
+[[n]]
+k = 2
+'''
+    lines = key_lines(text)
+    assert lines == {
+        (): 1,
+        ("top", "dotted"): 2,
+        ("a", "b c"): 3,
+        ("a", "b c", "text"): 4,
+        ("a", "b c", "after"): 8,
+        ("a", "b c", "last"): 12,
+        ("n",): 13,
+        ("n", 0): 13,
+        ("n", 0, "k"): 14,
+        ("n", 0, "sub"): 15,
+        ("n", 0, "sub", "s"): 16,
+        ("n", 1): 17,
+        ("n", 1, "k"): 18,
+    }
+    assert line_of(lines, ("n", 1, "missing", "deeper")) == 17

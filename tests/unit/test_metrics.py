@@ -1,0 +1,101 @@
+"""Every metric of the design, with its labels, from counters that are all different."""
+
+import urllib.error
+import urllib.request
+
+import pytest
+from fakes.datapath import counters
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from colo_proxy.checkpoint.commands import Finished
+from colo_proxy.checkpoint.machine import LABELS, Machine
+from colo_proxy.errors import HostError
+from colo_proxy.metrics import MetricsServer, ProxyCollector
+from colo_proxy.stats import Totals
+
+
+@pytest.fixture
+def totals() -> Totals:
+    made = Totals(lambda: [counters(), counters(2)], Machine(0))
+    made.connected = lambda: {"primary": True, "secondary": False}
+    made.watch(Finished("committed", 1, "start", 30_000_000))
+    made.watch(Finished("committed", 2, "payload", 130_000_000))
+    made.watch(Finished("aborted", 2, "payload", 9_000_000_000))
+    return made
+
+
+@pytest.fixture
+def value(totals: Totals):
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(ProxyCollector("web1", totals))
+
+    def get(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"colo_proxy_{name}", labels)
+
+    return get
+
+
+def test_traffic(value):
+    assert value("frames_total", nic="0", port="uplink", direction="in") == 10
+    assert value("frames_total", nic="1", port="uplink", direction="in") == 20
+    assert value("frames_total", nic="0", port="secondary", direction="out") == 31
+    assert value("bytes_total", nic="0", port="primary", direction="in") == 2000
+    assert value("bytes_total", nic="0", port="primary", direction="out") == 2001
+    assert value("released_frames_total") == 82
+    assert value("port_up", nic="0", port="uplink") == 1
+
+
+def test_divergences_and_drops(value):
+    assert value("divergences_total", nic="0", reason="payload", protocol="tcp") == 5
+    assert value("divergences_total", nic="1", reason="missing-secondary", protocol="udp") == 6
+    assert value("divergences_total", nic="0", reason="control", protocol="other") == 0
+    assert value("dropped_frames_total", nic="0", reason="memory") == 7
+    assert value("dropped_frames_total", nic="0", reason="old-epoch") == 8
+    assert value("dropped_frames_total", nic="0", reason="send") == 9  # three ports
+    assert value("dropped_frames_total", nic="0", reason="overrun") == 12 + 22 + 32
+
+
+def test_held(value):
+    assert (value("held_frames"), value("held_bytes"), value("flows")) == (18, 18_000, 22)
+    assert value("timeout_seconds", nic="1") == 0.12
+
+
+def test_hold_histogram_is_cumulative(value):
+    # Each NIC: 1 under 1 us, 2 under 2 us, 4 under 4 us, 3 beyond all bounds.
+    assert value("hold_seconds_bucket", le="1e-06") == 2
+    assert value("hold_seconds_bucket", le="2e-06") == 6
+    assert value("hold_seconds_bucket", le="4e-06") == 14
+    assert value("hold_seconds_bucket", le="+Inf") == value("hold_seconds_count") == 20
+    assert value("hold_seconds_sum") == 5
+
+
+def test_checkpoints(value):
+    assert [value("checkpoints_total", result=r) for r in ("committed", "aborted", "assumed")] == [2, 1, 0]
+    assert value("checkpoint_seconds_count") == 2
+    assert value("checkpoint_seconds_sum") == pytest.approx(0.16)
+    assert value("checkpoint_seconds_bucket", le="0.05") == 1
+    assert [value("state", state=label) for label in LABELS] == [0, 0, 1, 0, 0]
+    assert (value("epoch"), value("alarm")) == (0, 0)
+    assert (value("vmm_connected", side="primary"), value("vmm_connected", side="secondary")) == (1, 0)
+
+
+def test_over_http_on_the_one_address(totals: Totals):
+    server = MetricsServer(("127.0.0.1", 0))
+    try:
+        server.start("web1", totals)
+        text = urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics").read().decode()
+        families = {family.name for family in text_string_to_metric_families(text)}
+        assert {"colo_proxy_frames", "colo_proxy_hold_seconds", "colo_proxy_checkpoint_seconds"} <= families
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(f"http://127.0.0.2:{server.port}/metrics")
+        with pytest.raises(HostError, match="Address already in use; free it"):
+            MetricsServer(("127.0.0.1", server.port))
+    finally:
+        server.close()
+    MetricsServer(("127.0.0.1", 0)).close()  # one that never served closes too
+
+
+def test_an_address_that_is_not_ours():
+    with pytest.raises(HostError, match=r"metrics 192\.0\.2\.1:9308: "):
+        MetricsServer(("192.0.2.1", 9308))
