@@ -44,6 +44,7 @@ class Oracle(TcpJudge):
         self.behind_holes = behind_holes  # see `Connection`
         self.whole_runs = whole_runs  # observing, all that the SVM said too much is reported once
         self.now = 0
+        self.since: int | None = None  # when a frame that was kept for the new epoch came
         self.number = self.heard = 0  # frames of the PVM, of the SVM
         self.out: list[Frame | Divergence] = []
         self.tcp: dict[tuple[object, ...], TcpFlow] = {}
@@ -52,7 +53,8 @@ class Oracle(TcpJudge):
         self.waiting: list[tuple[int, TcpFlow, Connection, Packet, int]] = []  # SVM segments not agreed
         self.pieces = {"p": Reassembly(), "s": Reassembly()}
         self.svm_stopped = self.pvm_stopped = False
-        self.later: list[tuple[str, bytes]] = []  # what was said in the new epoch
+        self.loaded = False  # the SVM's state was replaced, and the commit is still to come
+        self.later: list[tuple[str, bytes, int]] = []  # what was said in the new epoch, and when
         self.lone_syns: list[Packet] = []  # SYNs of the SVM with no counterpart yet
 
     # ------------------------------------------------------------------ events
@@ -67,7 +69,7 @@ class Oracle(TcpJudge):
         if self.mode is Mode.FAILED_OVER:
             return
         if self.pvm_stopped:
-            self.later.append(("p", frame))
+            self.later.append(("p", frame, self.now))
             return
         self.number += 1
         packet = parse(frame)
@@ -76,13 +78,13 @@ class Oracle(TcpJudge):
         elif packet.kind == "house" and self.mode is Mode.COMPARE:
             self._emit(frame)
         elif packet.kind == "house":
-            self.held.append(Held(self.number, frame, self.now, None, "house"))
+            self.held.append(Held(self.number, frame, self.came, None, "house"))
         elif packet.kind == "tcp":
             self._primary_tcp(packet, frame)
         elif packet.kind == "fragment":
             self._primary_fragment(packet, frame)
         else:
-            self._primary_datagram(packet, [frame], self.now)
+            self._primary_datagram(packet, [frame], self.came)
 
     def secondary(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
         """A frame the SVM sent."""
@@ -92,13 +94,13 @@ class Oracle(TcpJudge):
         if self.mode is Mode.FAILED_OVER:
             self._emit(self._aligned(packet))
         elif self.svm_stopped:
-            self.later.append(("s", frame))
+            self.later.append(("s", frame, self.now))
         elif self.mode is not Mode.COMPARE or packet.kind == "house":
             return
         elif packet.kind == "tcp":
             self._secondary_tcp(packet)
         elif packet.kind == "fragment":
-            whole = self.pieces["s"].add(packet, frame, self.now)
+            whole = self.pieces["s"].add(packet, frame, self.came)
             if whole is not None and whole.packet.kind == "tcp":
                 self._secondary_tcp(whole.packet)
             elif whole is not None:
@@ -116,6 +118,11 @@ class Oracle(TcpJudge):
                 self._tick_datagrams(queue)
             self._tick_fragments()
         return self.deadline()
+
+    @property
+    def came(self) -> int:
+        """When the frame that is being judged came."""
+        return self.now if self.since is None else self.since
 
     @property
     def comparing(self) -> bool:
@@ -177,7 +184,7 @@ class Oracle(TcpJudge):
                 self._emit_held(held)
                 queue.matched += len(payload_of(packet))
                 return
-        queue.keep(packet, frames, self.now, self.heard)
+        queue.keep(packet, frames, self.came, self.heard)
 
     def _tick_datagrams(self, queue: DatagramFlow) -> None:
         mine = [held for held in self.held if held.flow is queue]
@@ -193,7 +200,7 @@ class Oracle(TcpJudge):
             self._diverge(queue, "missing-primary", queue.matched)
 
     def _primary_fragment(self, packet: Packet, frame: bytes) -> None:
-        whole = self.pieces["p"].add(packet, frame, self.now, self.number)
+        whole = self.pieces["p"].add(packet, frame, self.came, self.number)
         if whole is None:
             return
         if whole.packet.kind == "tcp":
@@ -202,7 +209,7 @@ class Oracle(TcpJudge):
             for piece in whole.frames:
                 self._emit(piece)
         else:
-            self._primary_datagram(whole.packet, whole.frames, self.now)
+            self._primary_datagram(whole.packet, whole.frames, self.came)
 
     def _tick_fragments(self) -> None:
         for since, key in self.pieces["p"].stale(self.now - self.timeout):
@@ -272,12 +279,16 @@ class Oracle(TcpJudge):
         """What the SVM said before is dropped; what it says from now on belongs to the new epoch."""
         self.now = max(self.now, now)
         self.later = [entry for entry in self.later if entry[0] == "p"]
-        self.svm_stopped = True
+        self.svm_stopped, self.loaded = True, False
         self._forget_secondary()
+
+    def svm_loaded(self, now: int) -> None:
+        """The SVM runs on the PVM's state: from here its numbers are the PVM's."""
+        self.now = max(self.now, now)
+        self.loaded = True
 
     def _forget_secondary(self) -> None:
         for flow in self.tcp.values():
-            flow.replaced = True
             for connection in flow.connections:
                 connection.forget_secondary()
         for queue in self.datagrams.values():
@@ -305,15 +316,17 @@ class Oracle(TcpJudge):
                 continue
             connection.commit()
             flow.connections, flow.current = [connection], {"p": 0, "s": 0}
-            flow.blocked = flow.reported = flow.replaced = False
+            flow.blocked = flow.reported = False
             flow.secondary_port = None
         for queue in self.datagrams.values():
             queue.blocked = queue.reported = False
             queue.expected.clear()
-        self.mode, self.svm_stopped, self.pvm_stopped = Mode.COMPARE, False, False
+        self.mode, self.svm_stopped, self.pvm_stopped, self.loaded = Mode.COMPARE, False, False, False
         later, self.later = self.later, []
-        for who, frame in later:
+        for who, frame, since in later:
+            self.since = since
             (self.primary if who == "p" else self.secondary)(frame, self.now)
+        self.since = None
 
     def abort(self, now: int) -> None:
         """The checkpoint failed: nothing leaves until a commit."""
@@ -321,7 +334,7 @@ class Oracle(TcpJudge):
         later, self.later = self.later, []
         self.mode, self.svm_stopped, self.pvm_stopped = Mode.HOLD, False, False
         self._forget_secondary()
-        for who, frame in later:
+        for who, frame, _ in later:
             if who == "p":
                 self.primary(frame, self.now)
 
@@ -336,7 +349,7 @@ class Oracle(TcpJudge):
         self._forget_secondary()
         self.tcp.clear()  # what passes is not followed: flows are caught in mid-stream later
         self.datagrams.clear()
-        for who, frame in later:
+        for who, frame, _ in later:
             if who == "p":
                 self.primary(frame, self.now)
 
@@ -359,7 +372,7 @@ class Oracle(TcpJudge):
             self._emit(frame)
         later, self.later = self.later, []
         self.mode = Mode.FAILED_OVER
-        for who, frame in later:
+        for who, frame, _ in later:
             if who == "s":
                 self.secondary(frame, self.now)
 
@@ -372,7 +385,7 @@ class Oracle(TcpJudge):
         connection = flow.incarnation("s", mapped)
         connection.place(connection.s, mapped)
         p, s = connection.p, connection.s
-        if flow.replaced or p.base is None or s.base is None:
+        if self.loaded or p.base is None or s.base is None:
             return mapped.frame
         frame = with_tcp(mapped.frame, seq=(mapped.seq - s.base + p.base) % 2**32)
         if p.timestamp is not None and s.timestamp is not None:

@@ -223,6 +223,11 @@ class Simulation:
         self._deliver(self.p, "primary", everything=True)
         self._event("pvm_stop")
         before = copy.deepcopy(self.s)
+        if self.random.random() < 0.15:  # it never loads the state
+            ending = "failover" if self.of.failover else "abort"
+            self._event(ending)
+            return ending == "failover"
+        self._event("svm_loaded")
         style, ident = self.s.style, self.s.ident
         self.s = copy.deepcopy(self.p)
         self.s.style, self.s.ident, self.s.queue = style, ident, []
@@ -325,7 +330,7 @@ class Simulation:
             self._send_data(guest, number, line, line.sent, self._size(guest))
         elif not line.closed and self.random.random() < 0.4:
             self._close(guest, number, line)
-        elif line.closed and self.of.reuse and line.incarnation < 3 and not self.of.disorder:
+        elif line.closed and self.of.reuse and self.of.opening != "vm-other-port" and line.incarnation < 3 and not self.of.disorder:
             line.incarnation += 1
             fresh = Line(self._isn(), line.clock, line.sport, line.dport, line.incarnation)
             guest.lines[number] = fresh

@@ -57,7 +57,6 @@ class Held:
     position: int | None = None
     ack: int | None = None
     duplicate: bool = False
-    withheld: bool = False  # could not leave when it came, though the SVM had acknowledged as much
     frames: list[bytes] = field(default_factory=list)  # the fragments, where it came in some
 
 
@@ -128,8 +127,10 @@ class Connection:
             side.raw = segment.window
         if ack is not None:
             scale = 0 if segment.flags & SYN else side.scale or 0
-            if side.ack is None or ack >= side.ack:
+            if side.ack is None or ack > side.ack:
                 side.ack, side.raw = ack, segment.window
+            elif ack == side.ack:
+                side.raw = max(side.raw, segment.window)
             side.edge = further(side.edge, ack + (segment.window << scale))
         if segment.flags & RST:
             if not side.reset:
@@ -261,8 +262,7 @@ class Connection:
         assert clamped is not None
         if held.kind == "owed":
             return True
-        as_it_is = window == segment.window and not held.withheld
-        return as_it_is or held.duplicate or self.news(segment, clamped, window)
+        return window == segment.window or held.duplicate or self.news(segment, clamped, window)
 
     def closed(self) -> bool:
         """Do clients know of no window at all?"""

@@ -19,7 +19,6 @@ class TcpFlow:
         self.current = {"p": 0, "s": 0}
         self.blocked = False
         self.reported = False
-        self.replaced = False  # the SVM's state was replaced: its offsets are zero
         self.secondary_port: int | None = None  # where the SVM chose another source port
 
     def incarnation(self, who: str, segment: Packet) -> Connection:
@@ -42,6 +41,7 @@ class TcpJudge:
     """What the oracle does with TCP segments. State that all protocols share is declared in `Oracle`."""
 
     now: int
+    came: int
     number: int
     heard: int
     timeout: int
@@ -59,10 +59,10 @@ class TcpJudge:
         flow = self._flow(segment.flow(True))
         connection = flow.incarnation("p", segment)
         ack = connection.ack_of(segment)
-        found = connection.hear(connection.p, segment, self.now)
+        found = connection.hear(connection.p, segment, self.came)
         if segment.flags & SYN and not segment.flags & ACK:
             self._pair(segment)
-        held = Held(self.number, frame, self.now, flow, "data", segment, connection)
+        held = Held(self.number, frame, self.came, flow, "data", segment, connection)
         held.position, held.frames = connection.place(connection.p, segment), frames or []
         held.ack = ack
         if segment.flags & RST:
@@ -89,13 +89,12 @@ class TcpJudge:
             return
         else:
             self._let_go(flow)
-            held.withheld = connection.s.ack is not None and ack is not None and ack <= connection.s.ack
 
     def _secondary_tcp(self, segment: Packet) -> None:
         segment = self._mapped(segment)
         flow = self._flow(segment.flow(True))
         connection = flow.incarnation("s", segment)
-        found = connection.hear(connection.s, segment, self.now)
+        found = connection.hear(connection.s, segment, self.came)
         position = connection.place(connection.s, segment)
         if position is not None and segment.length:
             self.waiting.append((self.heard, flow, connection, segment, position))
@@ -196,8 +195,10 @@ class TcpJudge:
                 at = open_[0] if open_ else connection.matched
                 self._report(flow, "missing-secondary", self._offset(connection, at))
             beyond = self._beyond(connection)
-            if beyond and not flow.reported:
-                self._report(flow, "missing-primary", self._offset(connection, beyond[0]))
+            reset = connection.s.reset and not connection.p.reset
+            if (beyond or reset) and not flow.reported:
+                at = beyond[0] if beyond else connection.matched
+                self._report(flow, "missing-primary", self._offset(connection, at))
 
     @staticmethod
     def _offset(connection: Connection, position: int) -> int:

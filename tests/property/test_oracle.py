@@ -12,10 +12,6 @@ from models.stacks import Event, Scenario, Simulation, conversations
 from colo_proxy.words import Divergence, Frame, Port
 
 SETTINGS = {"timeout_ms": 3000, "reorder_ms": 5}
-# Where the core is known to differ; each is an expected failure in tests/transcripts/:
-# it notices a difference behind a hole when the hole is filled; observing, it reports what the SVM said too
-# much by segments, and again at the end.
-KNOWN = {"behind_holes": False, "whole_runs": False}
 
 
 def make(kind: str, **settings: Any) -> Any:
@@ -78,7 +74,7 @@ def brief(frame: bytes) -> str:
 
 def disagreement(events: list[Event], settings: dict[str, Any]) -> str | None:
     """The first event after which core and oracle differ, told to a person."""
-    core, oracle = make("core", **settings), make("oracle", **settings, **KNOWN)
+    core, oracle = make("core", **settings), make("oracle", **settings)
     for number, event in enumerate(events):
         pass_time(core, oracle, event.now)
         tell(core, event)
