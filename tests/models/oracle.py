@@ -16,6 +16,8 @@ from colo_proxy.words import Divergence, Frame, Mode, Port, Reason
 
 MILLISECOND = 1_000_000
 FAR = 2**63 - 1
+AnyFlow = TcpFlow | DatagramFlow
+Judged = Connection | DatagramFlow
 REASONS = {
     "payload": Reason.PAYLOAD,
     "control": Reason.CONTROL,
@@ -151,9 +153,9 @@ class Oracle(TcpJudge):
                 continue
             if mine and queue.unmatched:
                 offset = queue.matched + describe_difference(mine[0].segment, queue.unmatched[0].packet)
-                self._report(queue, "payload", offset)
+                self._report(queue, queue, "payload", offset)
             elif mine or queue.unmatched:
-                self._report(queue, "missing-secondary" if mine else "missing-primary", queue.matched)
+                self._report(queue, queue, "missing-secondary" if mine else "missing-primary", queue.matched)
 
     def take(self) -> list[Frame | Divergence]:
         """What came out since the last take, in order."""
@@ -193,11 +195,11 @@ class Oracle(TcpJudge):
         if mine and queue.unmatched:
             if self.now - max(mine[0].time, queue.unmatched[0].time) >= self.reorder:
                 offset = queue.matched + describe_difference(mine[0].segment, queue.unmatched[0].packet)
-                self._diverge(queue, "payload", offset)
+                self._diverge(queue, queue, "payload", offset)
         elif mine and self.now - mine[0].time >= self.timeout:
-            self._diverge(queue, "missing-secondary", queue.matched)
+            self._diverge(queue, queue, "missing-secondary", queue.matched)
         elif queue.unmatched and self.now - queue.unmatched[0].time >= self.timeout:
-            self._diverge(queue, "missing-primary", queue.matched)
+            self._diverge(queue, queue, "missing-primary", queue.matched)
 
     def _primary_fragment(self, packet: Packet, frame: bytes) -> None:
         whole = self.pieces["p"].add(packet, frame, self.came, self.number)
@@ -218,29 +220,30 @@ class Oracle(TcpJudge):
             held.frames = self.pieces["p"].remove(key)
             self.held.append(held)
             if not queue.reported:
-                self._diverge(queue, "missing-secondary", 0)
+                self._diverge(queue, queue, "missing-secondary", 0)
         self.pieces["s"].drop(self.now - self.timeout)
 
     # ------------------------------------------------------------------ divergences
 
-    def _diverge(self, flow: TcpFlow | DatagramFlow, reason: str, offset: int) -> None:
-        if not flow.reported:
-            self._report(flow, reason, offset)
-        flow.blocked = True
+    def _diverge(self, flow: AnyFlow, judged: Judged, reason: str, offset: int) -> None:
+        """`judged` is what the divergence blocks: a datagram flow, or one connection of a TCP flow."""
+        if not judged.reported:
+            self._report(flow, judged, reason, offset)
+        judged.blocked = True
         if not self.observe:
             return
         self._release_all()  # section 6, C8: as if a checkpoint had been made
         for each in self.tcp.values():
-            each.blocked = each.reported = False
             for connection in each.connections:
+                connection.blocked = connection.reported = False
                 connection.commit(observe=True)
         for queue in self.datagrams.values():
             queue.blocked = queue.reported = False
         if isinstance(flow, DatagramFlow):
             del flow.unmatched[:1]
 
-    def _report(self, flow: TcpFlow | DatagramFlow, reason: str, offset: int) -> None:
-        flow.reported = True
+    def _report(self, flow: AnyFlow, judged: Judged, reason: str, offset: int) -> None:
+        judged.reported = True
         self.out.append(
             Divergence(self.nic, name(flow.key), protocol(flow.key), REASONS[reason], offset, self.now)
         )
@@ -316,7 +319,7 @@ class Oracle(TcpJudge):
                 continue
             connection.commit()
             flow.connections, flow.current = [connection], {"p": 0, "s": 0}
-            flow.blocked = flow.reported = False
+            connection.blocked = connection.reported = False
             flow.secondary_port = None
         for queue in self.datagrams.values():
             queue.blocked = queue.reported = False

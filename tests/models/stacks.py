@@ -330,7 +330,13 @@ class Simulation:
             self._send_data(guest, number, line, line.sent, self._size(guest))
         elif not line.closed and self.random.random() < 0.4:
             self._close(guest, number, line)
-        elif line.closed and self.of.reuse and self.of.opening != "vm-other-port" and line.incarnation < 3 and not self.of.disorder:
+        elif (
+            line.closed
+            and self.of.reuse
+            and self.of.opening != "vm-other-port"
+            and line.incarnation < 3
+            and not self.of.disorder
+        ):
             line.incarnation += 1
             fresh = Line(self._isn(), line.clock, line.sport, line.dport, line.incarnation)
             guest.lines[number] = fresh

@@ -68,6 +68,8 @@ class Connection:
         self.p, self.s = Side(), Side()
         self.low: int | None = None  # the agreed range is [low, matched)
         self.matched = 0
+        self.blocked = self.reported = False  # a divergence was found: nothing more leaves
+        self.floor = 0  # where the last commit found the PVM
         self.start = 1  # the position that stream offsets count from
         self.acks: list[tuple[int, int]] = []  # (order of arrival, acknowledgement) of the PVM's segments
         self.last: tuple[int, int] | None = None  # acknowledgement and window of the PVM's previous segment
@@ -139,7 +141,8 @@ class Connection:
         if position is None:
             return None
         if mine and (
-            self.low is None or (self.midstream and self.low == self.matched and position < self.low and segment.length)
+            self.low is None
+            or (self.midstream and self.low == self.matched and position < self.low and segment.length)
         ):
             self.low = self.matched = position
             if self.midstream:
@@ -152,8 +155,9 @@ class Connection:
     def _store(self, side: Side, position: int, segment: Packet, now: int) -> tuple[str, int] | None:
         other = self.s if side is self.p else self.p
         conflicts = []
+        if not segment.flags & RST:
+            side.end = further(side.end, position + segment.length)
         for at, value in self.values(segment, position):
-            side.end = further(side.end, at + 1)
             if self.low is not None and self.low <= at < self.matched:
                 continue  # agreed before: a retransmission
             for known in (side.said.get(at), other.said.get(at) if self.behind_holes else None):
@@ -195,7 +199,7 @@ class Connection:
             while reach in other.said:
                 reach += 1
             for at in sorted(one.urgent - other.urgent):
-                if reach > at:
+                if reach > at >= self.floor:
                     return ("control", at)
         return None
 
@@ -285,10 +289,7 @@ class Connection:
         if ack is None:
             return
         scale = 0 if segment.flags & SYN else self.p.scale or 0
-        if self.p.scale is None and (self.told is None or ack > self.told):
-            self.told_edge = None  # edges of an unknown scale compare at one acknowledgement only
-        if self.p.scale is not None or self.told is None or ack >= self.told:
-            self.told_edge = further(self.told_edge, ack + (window << scale))
+        self.told_edge = further(self.told_edge, ack + (window << scale))
         self.told = further(self.told, ack)
 
     # -------------------------------------------------------------- epochs
@@ -306,7 +307,7 @@ class Connection:
         p, s = self.p, self.s
         if p.base is not None:
             self.low = FAR_BACK
-            self.matched = max(self.matched, self.matched if p.end is None else p.end)
+            self.matched = self.floor = max(self.matched, self.matched if p.end is None else p.end)
         for side in (p, s):
             for at in [at for at in side.said if at < self.matched or not observe]:
                 del side.said[at], side.when[at]

@@ -17,8 +17,6 @@ class TcpFlow:
         self.behind_holes = behind_holes
         self.connections = [Connection(behind_holes)]
         self.current = {"p": 0, "s": 0}
-        self.blocked = False
-        self.reported = False
         self.secondary_port: int | None = None  # where the SVM chose another source port
 
     def incarnation(self, who: str, segment: Packet) -> Connection:
@@ -84,8 +82,8 @@ class TcpJudge:
         if self.mode is Mode.HOLD:
             return
         if found is not None and not self.svm_stopped:
-            self._diverge(flow, found[0], self._offset(connection, found[1]))
-        elif flow.blocked:
+            self._diverge(flow, connection, found[0], self._offset(connection, found[1]))
+        elif connection.blocked:
             return
         else:
             self._let_go(flow)
@@ -98,10 +96,10 @@ class TcpJudge:
         position = connection.place(connection.s, segment)
         if position is not None and segment.length:
             self.waiting.append((self.heard, flow, connection, segment, position))
-        if flow.blocked:
+        if connection.blocked:
             return
         if found is not None:
-            self._diverge(flow, found[0], self._offset(connection, found[1]))
+            self._diverge(flow, connection, found[0], self._offset(connection, found[1]))
             return
         self._let_go(flow)
 
@@ -109,7 +107,7 @@ class TcpJudge:
         """Release what may leave now, in the order in which the PVM sent it."""
         for held in list(self.held):
             connection = held.connection
-            if held.flow is not flow or connection is None:
+            if held.flow is not flow or connection is None or connection.blocked:
                 continue
             if connection.may_leave(held):
                 self._release(held)
@@ -148,7 +146,7 @@ class TcpJudge:
             connection = held.connection
             if held.flow is not flow or connection is None or held not in self.held:
                 continue
-            if flow.reported or self.now - held.time < self.timeout:
+            if connection.reported or self.now - held.time < self.timeout:
                 continue
             ack = connection.s.ack
             committed = held.kind == "ack" and ack is not None and held.ack is not None and ack >= held.ack
@@ -156,19 +154,22 @@ class TcpJudge:
                 self.held.remove(held)  # a window update that nobody waits for
             else:
                 self._diverge(
-                    flow, "missing-secondary", self._offset(connection, connection.first_open(held))
+                    flow,
+                    connection,
+                    "missing-secondary",
+                    self._offset(connection, connection.first_open(held)),
                 )
         for connection in flow.connections:
             beyond = [(connection.s.when[at], at) for at in self._beyond(connection)]
             if connection.s.reset and not connection.p.reset:
                 beyond.append((connection.s.reset_time, connection.matched))
             late = [at for since, at in beyond if self.now - since >= self.timeout]
-            if late and not flow.reported:
-                self._diverge(flow, "missing-primary", self._offset(connection, min(late)))
+            if late and not connection.reported:
+                self._diverge(flow, connection, "missing-primary", self._offset(connection, min(late)))
                 if self.observe and not self.whole_runs:
                     for since, at in beyond:
                         if self.now - since >= self.timeout and at in connection.s.when:
-                            connection.s.when[at] = 2**62
+                            del connection.s.said[at], connection.s.when[at]
                 elif self.observe:
                     connection.s.said.clear()
                     connection.s.when.clear()
@@ -185,20 +186,17 @@ class TcpJudge:
         )
 
     def _finish_tcp(self, flow: TcpFlow) -> None:
-        if flow.reported:
-            return
         for connection in flow.connections:
-            flow.reported = False
             open_ = sorted(at for at in connection.p.said if not connection.agreed(at))
             resets = [h for h in self.held if h.kind == "rst" and h.connection is connection]
-            if (open_ or resets) and not flow.reported:
+            if (open_ or resets) and not connection.reported:
                 at = open_[0] if open_ else connection.matched
-                self._report(flow, "missing-secondary", self._offset(connection, at))
+                self._report(flow, connection, "missing-secondary", self._offset(connection, at))
             beyond = self._beyond(connection)
             reset = connection.s.reset and not connection.p.reset
-            if (beyond or reset) and not flow.reported:
+            if (beyond or reset) and not connection.reported:
                 at = beyond[0] if beyond else connection.matched
-                self._report(flow, "missing-primary", self._offset(connection, at))
+                self._report(flow, connection, "missing-primary", self._offset(connection, at))
 
     @staticmethod
     def _offset(connection: Connection, position: int) -> int:
