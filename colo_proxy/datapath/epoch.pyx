@@ -237,6 +237,10 @@ cdef void follow_observed(Core *core) noexcept nogil:
         if flow.key.kind == K_TCP:
             stream_commit(core, flow, False)
             advance(core, flow)  # what the SVM had said of it is agreed by now
+            while flow.svm.first != NULL and (flow.pvm.fin or flow.pvm.reset):
+                node = flow.svm.first  # and the PVM will never say the rest
+                unhold(core, node)
+                drop(core, node, D_OLD_EPOCH)
         else:
             while flow.svm.first != NULL and core.now - flow.svm.first.time >= timeout_of(core):
                 node = flow.svm.first

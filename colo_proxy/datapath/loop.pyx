@@ -112,8 +112,8 @@ cdef int time_to_wait(Loop *loop) noexcept nogil:
 cdef bint is_open(Nic *nic, int which) noexcept nogil:
     """Whether a port is read now: not a guest's while what was released still waits for the uplink.
 
-    And a stream can wait where a device would drop: with half of what one flow may hold taken, only the guest that
-    is behind is read. Both are never shut for that, and a guest that stays behind is found by its timeout.
+    And a stream can wait where a device would drop: with half of what one flow may hold taken, only the guest
+    that is behind is read. Both are never shut for that, and one that stays behind is found by its timeout.
     """
     cdef bint pvm_waits
     if which == UPLINK:

@@ -159,7 +159,7 @@ def _failover(lab: Lab, proxy: Proxy, vmm: Vmm, content: Content) -> None:
 def _closing(proxy: Proxy, vmm: Vmm) -> None:
     status = proxy.status()
     table = Table("counted", "", title="In all", title_justify="left", title_style="bold")
-    for key in ("state", "epoch", "nics", "flows", "checkpoints", "divergences", "held_frames", "held_bytes"):
+    for key in ("state", "epoch", "flows", "checkpoints", "divergences", "held_frames", "held_bytes"):
         table.add_row(key.replace("_", " "), str(status.get(key)))
     for index, checkpoint in enumerate(vmm.checkpoints, 1):
         table.add_row(

@@ -175,3 +175,18 @@ def test_the_log_as_json(host: Namespace, tmp_path: Path):
     assert lines[-1]["message"] == "stopped"
     assert process.returncode == 0
     assert {"time", "level", "logger", "message"} <= set(lines[0])
+
+
+def test_check_says_what_run_would_and_changes_nothing(host: Namespace, tmp_path: Path):
+    before = names(host)
+    for ports, status, what in (({}, 0, "this host can run it"), ({"primary": "packet:nope0"}, 2, "nope0")):
+        config = configuration(tmp_path, **ports)
+        with host.inside():
+            done = subprocess.run(
+                [*MAIN, "check", str(config)], capture_output=True, text=True, timeout=30, check=False
+            )
+        assert done.returncode == status, done.stderr
+        assert what in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+    assert names(host) == before
+    assert list(tmp_path.iterdir()) == [config]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 from fakes.qemu import FakeQemu
 
 from colo_proxy.checkpoint import qmp
@@ -26,6 +27,13 @@ from colo_proxy.checkpoint.events import (
 from colo_proxy.checkpoint.machine import IllegalWord, State
 from colo_proxy.checkpoint.qemu_versions import Colo
 from colo_proxy.endpoints import Tcp, Unix
+
+
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """The proxy runs on uvloop, whose handles and sockets are not asyncio's."""
+    policy: asyncio.AbstractEventLoopPolicy = request.param()
+    return policy
 
 
 class Scene:
