@@ -8,7 +8,7 @@ SOURCES := $(shell find colo_proxy -name '*.pyx' -o -name '*.pxd')
 LAB := PYTHONPATH=netns-lab $(BIN)/python -m colo_lab
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fuzz lab-up lab-down check clean
+.PHONY: help build demo vm-demo peers test lint fuzz lab-up lab-down check clean
 
 help:  ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,12 @@ build: .venv/.built  ## set up the virtual environment and compile the data path
 
 demo: build  ## see it work: a pair of replicas in network namespaces, in a minute
 	@$(LAB) demo
+
+vm-demo: build  ## a real pair of QEMUs, its PVM killed under a client's download (root; 500 MB of cache)
+	@PYTHONPATH=netns-lab $(BIN)/python -m colo_vm.demo
+
+peers: build  ## docs/peers.md: the sequences on which comparators go wrong, given to QEMU's and to ours
+	@PYTHONPATH=netns-lab $(BIN)/python -m tests.peers.table
 
 test: build  ## all tests; those that need root or network namespaces say so if they cannot run
 	@$(BIN)/python -m pytest

@@ -174,7 +174,7 @@ def parse(text: str, path: Path) -> Config:
 
 
 def policy_rule(table: object) -> PolicyRule:
-    """One rule from its table: `match` (missing: every flow) and `action`. Raises ValueError naming the key."""
+    """One rule from its table: `match` (missing: every flow), `action`. Raises ValueError naming the key."""
     if not isinstance(table, dict):
         raise ValueError(f"must be a table with match and action, not {_shown(table)}")
     for key in table:

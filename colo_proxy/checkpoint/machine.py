@@ -379,7 +379,7 @@ def _name(event: Event) -> str:
     return type(event).__name__
 
 
-def _why(event: Event) -> str:
+def _why(event: Event) -> str:  # noqa: PLR0911
     match event:
         case Divergence():
             return f"{event.reason.label} on {event.flow}"
@@ -389,6 +389,10 @@ def _why(event: Event) -> str:
             return event.why or _name(event)
         case Wanted() | Failover():
             return "operator"
+        case SvmStopped():
+            return "a checkpoint begins"
+        case Committed():
+            return "a stop was told too late"  # else it is the data path's `commit` that moves the state
         case Applied():
             return event.word.name.lower().replace("_", "-")
         case _:

@@ -18,14 +18,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the problems, or that there are none. Exit status 2 where there are."""
+    """Print the problems, errors first. Exit status 2 where there is an error, not for warnings."""
     from colo_proxy import config  # noqa: PLC0415
-    from colo_proxy.host import check  # noqa: PLC0415
+    from colo_proxy.host.check import problems  # noqa: PLC0415
 
-    problems = check.problems(config.load(arguments.config))
-    for problem in problems:
+    found = problems(config.load(arguments.config))
+    for problem in found:
         print(f"colo-proxy: {problem}", file=sys.stderr)
-    if problems:
+    if any(problem.level == "error" for problem in found):
         return 2
     print(f"{arguments.config}: the configuration is right, and this host can run it")
     return 0

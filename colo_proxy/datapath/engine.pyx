@@ -346,7 +346,7 @@ cdef void use_policies(Core *core, uint32_t nic, void *argument) noexcept nogil:
 
 cdef void record_flows(Core *core, uint32_t nic, void *argument) noexcept nogil:
     cdef Records *records = <Records *>argument
-    cdef uint64_t room = core_counts(core).flows
+    cdef uint64_t room = core.table.count
     records.of[nic] = <FlowRecord *>malloc((room + 1) * sizeof(FlowRecord))
     if records.of[nic] != NULL:
         records.count[nic] = core_flows(core, records.of[nic], room)

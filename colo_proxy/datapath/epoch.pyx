@@ -26,6 +26,9 @@ from colo_proxy.datapath.words cimport (
 )
 
 
+cdef int64_t WARMING = 100000000  # ns of lag expected of the SVM after a commit
+
+
 cdef void drop_pending(Core *core) noexcept nogil:
     """Drop what the SVM said in an epoch that is over."""
     cdef Node *node
@@ -167,6 +170,8 @@ cdef void epoch_commit(Core *core) noexcept nogil:
     emit_chain(core, fragments_take(core.pvm_fragments))
     untouch_all(core)
     replaced_flows(core)
+    # A guest that was just given its state has cold caches and timers to catch up with.
+    core.lag = max(core.lag, WARMING)
     leave_stop(core, M_COMPARE)
     feed_limbo(core, True, True)
 
@@ -232,6 +237,10 @@ cdef void follow_observed(Core *core) noexcept nogil:
         if flow.key.kind == K_TCP:
             stream_commit(core, flow, False)
             advance(core, flow)  # what the SVM had said of it is agreed by now
+            while flow.svm.first != NULL and (flow.pvm.fin or flow.pvm.reset):
+                node = flow.svm.first  # and the PVM will never say the rest
+                unhold(core, node)
+                drop(core, node, D_OLD_EPOCH)
         else:
             while flow.svm.first != NULL and core.now - flow.svm.first.time >= timeout_of(core):
                 node = flow.svm.first

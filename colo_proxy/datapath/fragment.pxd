@@ -71,7 +71,7 @@ cdef void fragments_free(Fragments *table) noexcept nogil
 # Take in a fragment's node, which lies in the pool and is the caller's. All but FRAGMENT_KEPT hand nodes out.
 cdef FragmentStatus fragments_add(Fragments *table, Pool *pool, Node *node, int64_t now,
                                   Node **out) noexcept nogil
-# The chain of an entry whose first fragment came before `before`, or NULL; called until NULL.
+# The chain of an entry whose first fragment came at `before` or earlier, or NULL; called until NULL.
 cdef Node *fragments_expire(Fragments *table, int64_t before) noexcept nogil
 # All that is kept, in order of arrival, as one chain; the table is empty after.
 cdef Node *fragments_take(Fragments *table) noexcept nogil

@@ -122,7 +122,7 @@ cdef bint place(Entry *entry, Node *node) noexcept nogil:
 
 
 cdef uint32_t headers(const Node *first) noexcept nogil:
-    """Where the datagram's data will begin: its headers are the first fragment's, less the fragment header."""
+    """Where the datagram's data will begin: it has the first fragment's headers, less the fragment header."""
     return first.packet.frag_data - (8 if first.packet.version == 6 else 0)
 
 
@@ -224,7 +224,7 @@ cdef Node *fragments_expire(Fragments *table, int64_t before) noexcept nogil:
         return NULL
     for index in range(ENTRIES):
         entry = &table.entries[index]
-        if table.tags[index] != 0 and entry.since < before:
+        if table.tags[index] != 0 and entry.since <= before:
             chain = entry.first
             close(table, entry)
             if chain != NULL:
@@ -326,7 +326,7 @@ cdef class Reassembler:
         return STATUSES[status], self.unchain(out)
 
     def expire(self, before: int) -> list[list[bytes]]:
-        """The datagrams whose first fragment came before then, each a list of its fragments."""
+        """The datagrams whose first fragment came then or before, each a list of its fragments."""
         chains = []
         while frames := self.unchain(fragments_expire(self.table, before)):
             chains.append(frames)

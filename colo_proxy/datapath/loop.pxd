@@ -70,7 +70,8 @@ cdef struct Nic:
     Core *core
     Plug[<int>PORTS] plugs
     int64_t deadline
-    bint stirred  # something happened since the last tick
+    int64_t ticked  # when the comparator last saw the time
+    bint stirred  # something has happened since
     uint32_t exhausted  # bits still to be reported
 
 cdef struct Loop:

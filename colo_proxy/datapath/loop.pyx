@@ -45,6 +45,7 @@ from colo_proxy.datapath.mailbox cimport (
 )
 from colo_proxy.datapath.ports cimport (
     BATCH,
+    P_STREAM,
     Frame,
     monotonic,
     port_attach,
@@ -57,6 +58,7 @@ from colo_proxy.datapath.ports cimport (
 from colo_proxy.datapath.words cimport DROPS, M_FAILED_OVER, PRIMARY, SECONDARY, UPLINK
 
 cdef int64_t MILLISECOND = 1000000
+cdef int64_t TICK = MILLISECOND  # how late a deadline may be seen while frames arrive without a pause
 cdef int64_t IDLE = 500 * MILLISECOND  # the longest turn, and the pace of housekeeping
 
 cdef enum:
@@ -108,8 +110,21 @@ cdef int time_to_wait(Loop *loop) noexcept nogil:
 
 
 cdef bint is_open(Nic *nic, int which) noexcept nogil:
-    """The guests are not read while what they said before still waits for the uplink."""
-    return which == UPLINK or not port_waits(&nic.plugs[<int>UPLINK].port)
+    """Whether a port is read now: not a guest's while what was released still waits for the uplink.
+
+    And a stream can wait where a device would drop: with half of what one flow may hold taken, only the guest
+    that is behind is read. Both are never shut for that, and one that stays behind is found by its timeout.
+    """
+    cdef bint pvm_waits
+    if which == UPLINK:
+        return True
+    if port_waits(&nic.plugs[<int>UPLINK].port):
+        return False
+    if nic.plugs[which].port.kind != P_STREAM or \
+            nic.core.pool.held_bytes <= nic.core.settings.max_flow_bytes // 2:
+        return True
+    pvm_waits = nic.core.counts.held_frames != 0
+    return pvm_waits == (which == SECONDARY)
 
 
 # Ports.
@@ -125,8 +140,11 @@ cdef void serve_nic(Loop *loop, uint32_t number) noexcept nogil:
                 break
             nic.stirred = True
             take_batch(loop, number, which)
-    if nic.stirred or loop.now >= nic.deadline:
+    if nic.stirred:  # what has arrived may have a deadline of its own
         nic.stirred = False
+        nic.deadline = min(nic.deadline, nic.ticked + TICK)
+    if loop.now >= nic.deadline:
+        nic.ticked = loop.now
         nic.deadline = core_tick(nic.core, loop.now)
         send_outs(loop, number)
     for which in range(PORTS):

@@ -11,7 +11,7 @@ from colo_proxy.datapath.pool cimport Node
 
 # Let go of all that may leave now, in the order the PVM said it.
 cdef void release(Core *core, Flow *flow) noexcept nogil
-# Judge one node that is on the lists; true if it has left. `arrives`: it has come just now.
-cdef bint release_one(Core *core, Flow *flow, Node *node, bint arrives) noexcept nogil
+# Judge one node that is on the lists; true if it has left.
+cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil
 # A frame that leaves as it is, uncompared or committed: remember what clients have been told by it.
 cdef void note_told(Flow *flow, const Node *node) noexcept nogil

@@ -201,7 +201,7 @@ cdef void tell_part(Core *core, Flow *flow, const Node *node, const Clamp *clamp
     emit(core, copy)
 
 
-cdef bint release_pure(Core *core, Flow *flow, Node *node, bint arrives) noexcept nogil:
+cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
     """T6, T7 and T8, for what carries no bytes."""
     cdef Clamp clamp
     cdef bint news
@@ -222,16 +222,16 @@ cdef bint release_pure(Core *core, Flow *flow, Node *node, bint arrives) noexcep
             return False  # a window update that would look like a duplicate acknowledgement
         let_go(core, flow, node)
         return True
-    if arrives and (not flow.flags & F_TOLD or seq_lt(flow.told_ack, clamp.ack)):
+    if not flow.flags & F_TOLD or seq_lt(flow.told_ack, clamp.ack):
         tell_part(core, flow, node, &clamp)
     return False
 
 
-cdef bint release_one(Core *core, Flow *flow, Node *node, bint arrives) noexcept nogil:
+cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil:
     if flow.flags & F_BLOCKED:
         return False
     if node.flags & N_PURE:
-        return release_pure(core, flow, node, arrives)
+        return release_pure(core, flow, node)
     if data_may_leave(core, flow, node):
         let_go(core, flow, node)
         return True
@@ -249,12 +249,12 @@ cdef void release(Core *core, Flow *flow) noexcept nogil:
             node = data
             data = data.flow_next
             # In order, what follows a segment that is not agreed is not agreed either.
-            if not release_one(core, flow, node, False) and not flow.flags & F_DISORDERED:
+            if not release_one(core, flow, node) and not flow.flags & F_DISORDERED:
                 data = NULL
         else:
             node = pure
             pure = pure.flow_next
-            release_one(core, flow, node, False)
+            release_one(core, flow, node)
     if flow.pvm.first == NULL:
         flow.flags &= ~<uint32_t>F_DISORDERED
     settle_debt(core, flow)
@@ -269,9 +269,11 @@ cdef void settle_debt(Core *core, Flow *flow) noexcept nogil:
     if seq_le(owed.packet.ack, flow.told_ack):
         forget(core, owed)
         return
+    clamp = clamp_of(flow, owed)
     if seq_le(owed.packet.ack, flow.svm.ack):
-        clamp = clamp_of(flow, owed)
         unhold(core, owed)
         apply(owed, &clamp)
         tell(flow, &clamp)
         emit(core, owed)
+    elif seq_lt(flow.told_ack, clamp.ack):
+        tell_part(core, flow, owed, &clamp)

@@ -148,7 +148,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
             reset_against(core, flow, node)
             while flow.svm.pure_first != NULL:
                 forget(core, flow.svm.pure_first)
-        release_one(core, flow, node, True)
+        release_one(core, flow, node)
         return
     last = flow.pvm.last
     unordered = (last != NULL and seq_lt(start_of_new(node), end_of(last))) or node.packet.flags & URG or \
@@ -157,7 +157,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         flow.flags |= F_DISORDERED
     hold(core, flow, node)
     if agreed(flow, node):
-        release_one(core, flow, node, True)  # a retransmission
+        release_one(core, flow, node)  # a retransmission
         return
     if abs(seq_diff(node.packet.seq, flow.matched)) > FAR:
         return  # no number of this stream: it waits for a commit
@@ -171,7 +171,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     if more or flow.below:
         release(core, flow)
     else:
-        release_one(core, flow, node, True)
+        release_one(core, flow, node)
 
 
 cdef Seq start_of_new(const Node *node) noexcept nogil:

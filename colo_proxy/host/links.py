@@ -60,6 +60,27 @@ class Links:
         found = self._call(link.name, lambda: list(self._route.get_addr(index=link.index)))
         return [str(message.get_attr("IFA_ADDRESS")) for message in found]
 
+    def spanning_tree(self, bridge: Link) -> bool:
+        """Whether a bridge speaks the spanning tree protocol."""
+        found = self._call(bridge.name, lambda: self._route.get_links(bridge.index))
+        info = found[0].get_attr("IFLA_LINKINFO") if found else None
+        data = info.get_attr("IFLA_INFO_DATA") if info else None
+        return bool(data and data.get_attr("IFLA_BR_STP_STATE"))
+
+    def features(self, link: Link) -> set[str]:
+        """The offloads that are on, by ethtool's names."""
+        from pyroute2 import Ethtool  # noqa: PLC0415
+        from pyroute2.ethtool.ioctl import EthtoolError  # noqa: PLC0415
+
+        ethtool: Any = Ethtool()
+        try:
+            found = self._call(link.name, lambda: ethtool.get_features(link.name).features)
+        except EthtoolError:  # a driver without any, or an interface that has just gone
+            return set()
+        finally:
+            ethtool.close()
+        return {name for name, feature in found.items() if feature.enable}
+
     def change(self, what: str, link: Link, **changes: object) -> None:
         """Change an interface: `state`, `mtu`, `address`, `master`... Raises HostError that begins with
         `what`.

@@ -42,7 +42,7 @@ _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP, _PACKET_AUXDATA, _PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING = 1, 8, 15, 23
 _PACKET_MR_PROMISC = 1
 _ETH_P_ALL = 3
-_SO_SNDBUFFORCE, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 32, 33, 35
+SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 32, 33, 35
 RECEIVE_BUFFER = 32 << 20  # bytes, skb overhead included: some 14,000 full frames, 10 ms at 10 Gbit/s
 SEND_BUFFER = 8 << 20
 
@@ -200,9 +200,9 @@ def _set_up(port: socket.socket, link: Link) -> None:
     # the interface's qdisc is the buffer (and a veth or TAP has none to pass through).
     for option in (_PACKET_VNET_HDR, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING):
         port.setsockopt(_SOL_PACKET, option, 1)
-    port.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    _buffer(port, _SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
-    _buffer(port, _SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER)
+    port.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    _buffer(port, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    _buffer(port, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER)
     # Frames for a VM carry the VM's MAC address, not the interface's.
     membership = struct.pack("=iHH8s", link.index, _PACKET_MR_PROMISC, 0, b"")
     port.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)

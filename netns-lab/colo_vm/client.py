@@ -1,4 +1,4 @@
-"""A client of the guest, run inside the client namespace: `python client.py URL [--pace BYTES/S] [--mark BYTES]`.
+"""A client of the guest, run inside the client namespace: `python client.py URL [--pace N] [--mark N]`.
 
 Prints one JSON object: `bytes`, `sha256`, `seconds`, `longest_silence` (the longest time in seconds without
 a byte, while it wanted one). With `--mark N` a line `mark` comes first, when N bytes have been read.

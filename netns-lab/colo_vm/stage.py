@@ -1,4 +1,4 @@
-"""Everything at once: network, VMs, the proxy between them, and clients. The demo, tests and bench stand on it."""
+"""Everything at once, for demo, tests and bench: network, VMs, the proxy between them, clients."""
 
 import asyncio
 import json
@@ -30,6 +30,9 @@ uplink = "tap:colo0,bridge=br0"
 primary = "packet:pvm0"
 secondary = "packet:svm0"
 
+[compare]
+timeout_ms = {timeout_ms}
+
 [checkpoint]
 vmm = "qmp"
 primary = "unix:{home}/pvm.qmp"
@@ -39,7 +42,7 @@ period_ms = 0
 
 
 class Stage:
-    """Async context manager: network and guest are built; `start_pvm`, `start_proxy` and `protect` do the rest."""
+    """Async context manager: the parts are built. `pair.start`, `start_proxy`, `pair.protect` do the rest."""
 
     qemu: Qemu
     accel: str
@@ -70,10 +73,10 @@ class Stage:
         """The directory of the run's sockets and logs; removed at the end."""
         return self.pair.directory
 
-    async def start_proxy(self) -> None:
-        """Run `colo-proxy run` between the two TAPs and the bridge."""
+    async def start_proxy(self, timeout_ms: str = '"auto"') -> None:
+        """Run `colo-proxy run` between the two TAPs and the bridge; `timeout_ms` as TOML has it."""
         config = self.home / "vm.toml"
-        config.write_text(CONFIG.format(home=self.home))
+        config.write_text(CONFIG.format(home=self.home, timeout_ms=timeout_ms))
         command = [sys.executable, "-m", "colo_proxy.cli.main", "run", "--verbose", str(config)]
         self.log = self.home / "proxy.log"
         with self.log.open("wb") as log:

@@ -42,11 +42,7 @@ def test_f2_an_overlap_is_never_equal(play):
         S frag 99 0 + {A}
         S frag 99 8 {B}
         P frag 7 0 + {A}
-<<<<<<< HEAD
         P frag 7 0 + {B}
-=======
-        P frag 7 8 + "datadata"
->>>>>>> oracle
         P frag 7 8 {B}
     """)
 

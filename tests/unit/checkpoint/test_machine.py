@@ -81,7 +81,7 @@ def test_start_holds_and_asks_until_a_checkpoint_is_committed():
             SvmStopped(7),
             Tell(Word.SVM_STOP, 7),
             Began(0),
-            StateChanged("requested", "stopped", "SvmStopped"),
+            StateChanged("requested", "stopped", "a checkpoint begins"),
         )
         .step(5, Applied(Word.SVM_STOP))
         .step(6, PvmStopped(8), Tell(Word.PVM_STOP, 8))
@@ -200,7 +200,11 @@ def test_a_bound_asks_for_a_checkpoint(drop: Drop, reason: str):
 
 def test_the_vmm_may_begin_unasked():
     started().step(
-        10, SvmStopped(), Tell(Word.SVM_STOP), Began(1), StateChanged("protected", "stopped", "SvmStopped")
+        10,
+        SvmStopped(),
+        Tell(Word.SVM_STOP),
+        Began(1),
+        StateChanged("protected", "stopped", "a checkpoint begins"),
     )
 
 
@@ -231,7 +235,7 @@ def test_a_stop_told_too_late_turns_the_commit_into_an_abort(late: Word):
         Committed(),
         Tell(Word.ABORT),
         Finished("aborted", 1, "vmm", 80 * MS),
-        StateChanged("stopped", "requested", "Committed"),
+        StateChanged("stopped", "requested", "a stop was told too late"),
     )
 
 

@@ -214,6 +214,26 @@ def test_slow_uplink_slows_the_pvm_down_and_loses_nothing():
         assert sum(bench.engine.snapshot()[0].ports[Port.UPLINK].dropped.values()) == 0
 
 
+@pytest.mark.parametrize("first", [Port.PRIMARY, Port.SECONDARY])
+def test_guest_that_is_ahead_waits_for_the_other(first):
+    with Bench(mode=Mode.COMPARE, max_flow_bytes=16 << 20) as bench:
+        frames = [frame(i, 60_000) for i in range(600)]  # 36 MB: more than a flow may hold
+        said = b"".join(map(wire, frames))
+        guests = {Port.PRIMARY: bench.pvm, Port.SECONDARY: bench.svm}
+        ahead, behind = guests.pop(first), *guests.values()
+        threads = [threading.Thread(target=guest.sendall, args=(said,)) for guest in (ahead, behind)]
+        threads[0].start()
+        time.sleep(0.2)
+        assert threads[0].is_alive()
+        threads[1].start()
+        read(bench.uplink, *frames)
+        for thread in threads:
+            thread.join()
+        counted = bench.engine.snapshot()[0]
+        assert sum(counted.dropped.values()) == 0
+        assert bench.engine.events() == []
+
+
 def test_absent_uplink_is_waited_for():
     bench = Bench(mode=Mode.PASS)
     bench.engine.attach(0, Port.UPLINK, -1)

@@ -189,6 +189,8 @@ def test_link_down_is_a_fault_and_heals(ns):
     assert b.send([(PLAIN, numbered(0))] * 3) == errno.ENETDOWN
     assert b.counters["dropped"][Drop.SEND] == 3
     ns.up("b")
+    ns.wait_for_carrier("a")
+    ns.wait_for_carrier("b")
     assert b.send([(PLAIN, numbered(1))]) == 0
     assert [number(frame) for _, frame, _ in receive(a, 1)] == [1]
     assert a.send([(PLAIN, numbered(2))]) == 0
@@ -242,8 +244,8 @@ def test_slow_device_keeps_order_and_what_it_drops_is_counted(ns, buffers, limit
     assert len(numbers) == counted["sent"]
     assert numbers == sorted(numbers)
     assert took < 0.5  # all of it would take 0.6 s: patience has an end
-    time.sleep(0.02)
-    assert a.send([(PLAIN, numbered(9999))]) == 0
+    while a.counters["sent"] == counted["sent"]:  # its queue empties at its own pace
+        assert a.send([(PLAIN, numbered(9999))]) == 0
     assert [number(frame) for _, frame, _ in receive(b, 1)] == [9999]
 
 

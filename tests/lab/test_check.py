@@ -1,0 +1,150 @@
+"""`problems` against real interfaces that are right, and wrong in one way each."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from pathlib import Path
+
+import pytest
+from support.wires import Namespace, namespaces, needs_wires
+
+from colo_proxy import config
+from colo_proxy.host import check
+from colo_proxy.host.guard import Guard
+
+pytestmark = needs_wires
+
+
+@pytest.fixture
+def host() -> Iterator[Namespace]:
+    """A host with a bridge and the wires of a pair, all as they should be."""
+    with namespaces() as [host]:
+        for port in ("pvm0", "svm0", "up0"):
+            host.veth(port, port + "x")
+        with host.netlink() as route:
+            route.link("add", ifname="br0", kind="bridge")
+        host.up("br0")
+        with host.inside():
+            for setting in Path("/proc/sys/net/bridge").glob("bridge-nf-call-*"):
+                setting.write_text("0")
+        yield host
+
+
+def found(
+    host: Namespace, directory: Path, *, uplink: str = "tap:colo0,bridge=br0", proxy: str = ""
+) -> list[check.Problem]:
+    text = (
+        f'[proxy]\ncontrol = "{directory}/c.sock"\n' + (proxy or 'metrics = ""') + "\n"
+        f'[[nic]]\nuplink = "{uplink}"\nprimary = "packet:pvm0"\nsecondary = "packet:svm0"\n'
+    )
+    with host.inside():
+        return check.problems(config.parse(text, directory / "test.toml"))
+
+
+def change(host: Namespace, name: str, **changes: object) -> None:
+    with host.netlink() as route:
+        route.link("set", index=route.link_lookup(ifname=name)[0], **changes)
+
+
+def test_a_host_that_is_right_has_no_problem(host, tmp_path):
+    assert found(host, tmp_path) == []
+    assert found(host, tmp_path, uplink="packet:up0") == []
+    with host.inside():
+        Guard("pvm0").close()  # asking left nothing behind
+
+
+WRONG = {
+    "mtu": (
+        lambda host: change(host, "svm0", mtu=1400),
+        {},
+        "error",
+        "MTUs differ: uplink 1500, primary 1500",
+    ),
+    "address": (lambda host: host.address("pvm0", "192.0.2.1"), {}, "warning", "192.0.2.1"),
+    "gone": (lambda host: host.remove("svm0"), {}, "error", "no such interface"),
+    "enslaved": (
+        lambda host: change(host, "pvm0", master=host_index(host, "br0")),
+        {},
+        "error",
+        "port of a bridge",
+    ),
+    "carrier": (lambda host: host.up("svm0x", "down"), {}, "warning", "no carrier"),
+    "bridge gone": (lambda host: host.remove("br0"), {}, "error", "ip link add br0 type bridge"),
+    "bridge down": (lambda host: host.up("br0", "down"), {}, "warning", "is down"),
+    "spanning tree": (
+        lambda host: change(host, "br0", kind="bridge", br_stp_state=1),
+        {},
+        "warning",
+        "spanning tree",
+    ),
+    "no bridge": (lambda host: None, {"uplink": "tap:colo0,bridge=up0"}, "error", "no bridge"),
+    "tap exists": (lambda host: None, {"uplink": "tap:up0"}, "error", "exists already"),
+    "loopback": (lambda host: None, {"uplink": "packet:lo"}, "error", "no Ethernet"),
+    "no directory": (
+        lambda host: None,
+        {"proxy": 'reports = "/nowhere/at/all"\nmetrics = ""'},
+        "error",
+        "mkdir -p /nowhere/at/all",
+    ),
+}
+
+
+def host_index(host: Namespace, name: str) -> int:
+    with host.inside():
+        return socket.if_nametoindex(name)
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_each_thing_wrong_is_one_line_with_a_remedy(host, tmp_path, case):
+    break_it, arguments, level, said = WRONG[case]
+    break_it(host)
+    lines = [problem for problem in found(host, tmp_path, **arguments) if said in str(problem)]
+    assert lines, found(host, tmp_path, **arguments)
+    assert all(problem.level == level for problem in lines)
+    assert all(problem.remedy and "\n" not in str(problem) for problem in lines)
+
+
+def test_errors_come_first(host, tmp_path):
+    host.address("pvm0", "192.0.2.1")
+    host.remove("svm0")
+    levels = [problem.level for problem in found(host, tmp_path)]
+    assert levels == sorted(levels)
+    assert set(levels) == {"error", "warning"}
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_proxy_that_runs_already_is_found(host, tmp_path, running):
+    with socket.socket(socket.AF_UNIX) as control:
+        control.bind(str(tmp_path / "c.sock"))
+        if running:
+            control.listen()
+        with host.inside():
+            held = Guard("pvm0")
+        with closing(held) if running else nullcontext():
+            if not running:
+                held.close()
+            text = " ".join(map(str, found(host, tmp_path)))
+    assert ("a proxy is listening" in text) is running
+    assert ("another colo-proxy" in text) is running
+
+
+def test_a_file_in_the_control_sockets_place(host, tmp_path):
+    (tmp_path / "c.sock").write_text("")
+    assert "no socket" in " ".join(map(str, found(host, tmp_path)))
+
+
+def test_a_metrics_port_that_is_taken(host, tmp_path):
+    host.up("lo")
+    with host.inside(), socket.create_server(("127.0.0.1", 9308)):
+        text = " ".join(map(str, found(host, tmp_path, proxy='metrics = "127.0.0.1:9308"')))
+    assert "cannot be listened on: Address already in use" in text
+
+
+def test_a_firewall_on_bridged_frames(host, tmp_path):
+    setting = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if not setting.exists():
+        pytest.skip("the module br_netfilter is not loaded")
+    with host.inside():
+        setting.write_text("1")
+    (problem,) = found(host, tmp_path)
+    assert problem.remedy.startswith("sysctl -w net.bridge.bridge-nf-call-iptables=0")

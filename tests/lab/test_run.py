@@ -1,0 +1,192 @@
+"""`colo-proxy run` on real interfaces: it leaves nothing behind, and each refusal is one clear line."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.wires import Namespace, namespaces, needs_wires
+
+from colo_proxy.control.client import Client
+from colo_proxy.errors import ControlError
+from colo_proxy.host.links import Links
+
+pytestmark = needs_wires
+
+MAIN = [sys.executable, "-m", "colo_proxy.cli.main"]
+PORTS = {"uplink": "tap:colo0,bridge=br0", "primary": "packet:pvm0", "secondary": "packet:svm0"}
+
+
+@pytest.fixture
+def host() -> Iterator[Namespace]:
+    """A host with a bridge and two guests' interfaces."""
+    with namespaces(2) as (host, vms):
+        host.veth("pvm0", "pvm", vms)
+        host.veth("svm0", "svm", vms)
+        with host.inside():
+            for command in ("link set lo up", "link add br0 type bridge", "link set br0 up"):
+                subprocess.run(["ip", *command.split()], check=True)
+        yield host
+
+
+def configuration(directory: Path, metrics: str = "", **ports: str) -> Path:
+    path = directory / "web1.toml"
+    nic = "\n".join(f'{port} = "{endpoint}"' for port, endpoint in (PORTS | ports).items())
+    path.write_text(
+        f'[proxy]\ncontrol = "{directory}/ctl"\nmetrics = "{metrics}"\n[[nic]]\n{nic}\n'
+        "[checkpoint]\nmin_interval_ms = 0\n"
+    )
+    return path
+
+
+def names(host: Namespace) -> set[str]:
+    with host.inside(), Links() as links:
+        return {link.name for link in links.all()}
+
+
+def refusal(host: Namespace, config: Path, command: list[str] = MAIN) -> str:
+    """Run a proxy that cannot start; returns its one line."""
+    before, files = names(host), set(config.parent.iterdir())
+    with host.inside():
+        done = subprocess.run(
+            [*command, "run", str(config)], capture_output=True, text=True, timeout=30, check=False
+        )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stdout == ""
+    assert names(host) == before
+    assert set(config.parent.iterdir()) == files
+    return done.stderr
+
+
+@contextmanager
+def started(host: Namespace, config: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Client]]:
+    with host.inside():
+        process = subprocess.Popen([*MAIN, "run", str(config)], stderr=subprocess.PIPE)
+    try:
+        end = time.monotonic() + 20
+        while True:
+            try:
+                client = Client(str(config.parent / "ctl"))
+                break
+            except ControlError:
+                assert process.poll() is None, process.communicate()[1]
+                assert time.monotonic() < end
+                time.sleep(0.02)  # until the socket is there; nothing announces it
+        yield process, client
+        client.close()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_it_starts_checkpoints_and_leaves_nothing(host: Namespace, tmp_path: Path):
+    config = configuration(tmp_path)
+    before = names(host)
+    with started(host, config) as (process, client):
+        assert names(host) == before | {"colo0"}
+        assert client.execute("query-status")["state"] == "requested"
+        client.execute("checkpoint-begin")
+        client.execute("checkpoint-commit")
+        assert client.execute("query-status")["state"] == "protected"
+        client.execute(
+            "set-policy", policies=[{"match": {"protocol": "udp", "port": 53}, "action": "bypass"}]
+        )
+        assert client.execute("query-flows") == []
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert names(host) == before
+    assert list(tmp_path.iterdir()) == [config]
+
+
+def test_killed_and_started_again(host: Namespace, tmp_path: Path):
+    config = configuration(tmp_path)
+    before = names(host)
+    with started(host, config) as (process, _):
+        process.kill()
+        process.wait(10)
+    assert names(host) == before
+    with started(host, config) as (_, client):
+        status = client.execute("query-status")
+        assert (status["state"], status["reason"], status["epoch"]) == ("requested", "start", 0)
+
+
+def test_no_such_interface(host: Namespace, tmp_path: Path):
+    line = refusal(host, configuration(tmp_path, secondary="packet:nope0"))
+    assert "there is no interface 'nope0' here" in line
+
+
+def test_no_such_bridge(host: Namespace, tmp_path: Path):
+    assert "there is no bridge 'br9'" in refusal(host, configuration(tmp_path, uplink="tap:colo0,bridge=br9"))
+
+
+def test_the_tap_exists_already(host: Namespace, tmp_path: Path):
+    assert "exists already" in refusal(
+        host,
+        configuration(tmp_path, uplink="tap:pvm0,bridge=br0", primary="packet:svm0", secondary="packet:lo"),
+    )
+
+
+def test_no_privilege(host: Namespace, tmp_path: Path):
+    code = (
+        "import sys; from colo_proxy import privileges; privileges.drop(()); "
+        "from colo_proxy.cli.main import main; sys.exit(main())"
+    )
+    line = refusal(host, configuration(tmp_path), [sys.executable, "-c", code])
+    assert "no privilege" in line or "not permitted" in line
+
+
+def test_the_metrics_port_is_taken(host: Namespace, tmp_path: Path):
+    with host.inside(), socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = refusal(host, configuration(tmp_path, metrics=f"127.0.0.1:{port}"))
+    assert f"metrics 127.0.0.1:{port}: Address already in use" in line
+
+
+def test_the_control_socket_is_something_else(host: Namespace, tmp_path: Path):
+    (tmp_path / "ctl").write_text("precious")
+    assert "exists and is no socket" in refusal(host, configuration(tmp_path))
+
+
+def test_a_proxy_is_running_already(host: Namespace, tmp_path: Path):
+    config = configuration(tmp_path)
+    with started(host, config) as (_, client):
+        assert "another proxy is listening there" in refusal(host, config)
+        assert client.execute("query-status")["state"] == "requested"
+
+
+def test_the_log_as_json(host: Namespace, tmp_path: Path):
+    config = configuration(tmp_path)
+    with host.inside():
+        process = subprocess.Popen([*MAIN, "run", "--log-json", str(config)], stderr=subprocess.PIPE)
+    assert process.stderr
+    lines = [json.loads(process.stderr.readline())]
+    while "control socket" not in lines[-1]["message"]:
+        lines.append(json.loads(process.stderr.readline()))
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=10)[1]
+    lines += [json.loads(line) for line in rest.splitlines()]
+    assert lines[-1]["message"] == "stopped"
+    assert process.returncode == 0
+    assert {"time", "level", "logger", "message"} <= set(lines[0])
+
+
+def test_check_says_what_run_would_and_changes_nothing(host: Namespace, tmp_path: Path):
+    before = names(host)
+    for ports, status, what in (({}, 0, "this host can run it"), ({"primary": "packet:nope0"}, 2, "nope0")):
+        config = configuration(tmp_path, **ports)
+        with host.inside():
+            done = subprocess.run(
+                [*MAIN, "check", str(config)], capture_output=True, text=True, timeout=30, check=False
+            )
+        assert done.returncode == status, done.stderr
+        assert what in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+    assert names(host) == before
+    assert list(tmp_path.iterdir()) == [config]

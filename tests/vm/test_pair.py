@@ -1,0 +1,149 @@
+"""A real pair of QEMUs behind the proxy: checkpoints forced, PVM and SVM killed, protection again.
+
+Needs root and a QEMU whose COLO works (built in the cache on the first run).
+"""
+
+import asyncio
+import json
+import os
+import random
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from colo_vm import guest
+from colo_vm.debian import LabError
+from colo_vm.stage import URL, Stage
+
+from colo_proxy.control.client import Client
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
+
+# What these tests are about must not hang on how busy the host's processors are.
+PATIENT = "3000"
+
+KILLS = int(os.environ.get("VM_KILLS", "3"))  # 20 is a good soak
+FORCED = int(os.environ.get("VM_CHECKPOINTS", "20"))  # 100 is a good soak
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    if os.geteuid() != 0 or not Path("/dev/net/tun").exists():
+        if os.environ.get("CI") == "true":
+            pytest.fail("a real pair needs root and /dev/net/tun")
+        pytest.skip("a real pair needs root and /dev/net/tun")
+    try:
+        async with Stage() as stage:
+            await stage.pair.start()
+            await stage.start_proxy(PATIENT)
+            await stage.pair.protect()
+            await stage.until_state("protected")
+            yield stage
+            print(stage.log.read_text(errors="replace")[-3000:])
+    except LabError as error:
+        pytest.fail(str(error))
+
+
+def right(run: dict[str, object]) -> bool:
+    return run.get("sha256") == guest.sha256("64m")
+
+
+async def end_of(client: asyncio.subprocess.Process) -> dict[str, object]:
+    out, _ = await asyncio.wait_for(client.communicate(), 60)
+    run: dict[str, object] = json.loads(out.splitlines()[-1])
+    return run
+
+
+async def force(stage: Stage, times: int) -> None:
+    """Checkpoints at random moments, one after the other."""
+    with Client(str(stage.home / "colo.sock")) as control:
+        for _ in range(times):
+            before = stage.checkpoints()
+            await asyncio.to_thread(control.execute, "checkpoint")
+            end = time.monotonic() + 10
+            while stage.checkpoints() == before:
+                assert time.monotonic() < end, f"no checkpoint came: {stage.status()}"
+                await asyncio.sleep(random.uniform(0.005, 0.03))
+
+
+async def test_downloads_cost_no_checkpoint(stage: Stage) -> None:
+    before = stage.checkpoints()
+    runs = await stage.fetch("/64m", "--times", "5")
+    assert all(right(run) for run in runs)
+    assert stage.checkpoints() == before
+
+
+async def test_checkpoints_during_a_download(stage: Stage) -> None:
+    client = await stage.client(URL + "/64m", "--pace", "16000000")
+    await force(stage, FORCED)
+    assert right(await end_of(client))
+
+
+async def test_checkpoints_during_parallel_requests(stage: Stage) -> None:
+    clients = [await stage.client(URL + "/64k", "--times", "20") for _ in range(10)]
+    await force(stage, FORCED)
+    for client in clients:
+        out, _ = await asyncio.wait_for(client.communicate(), 60)
+        runs = [json.loads(line) for line in out.splitlines()]
+        assert [run.get("sha256") for run in runs] == [guest.sha256("64k")] * 20
+
+
+async def test_one_checkpoint_for_one_divergence(stage: Stage) -> None:
+    before = stage.checkpoints()
+    answers = await stage.fetch("/cgi-bin/clock", "--times", "10")
+    assert all(answer.get("complete") for answer in answers)
+    assert stage.checkpoints() - before == 10
+
+
+@pytest.mark.parametrize("moment", ["idle", "transfer", "checkpoint"] * KILLS)
+async def test_pvm_killed(stage: Stage, moment: str) -> None:
+    client = None
+    if moment != "idle":
+        client = await stage.client(URL + "/64m", "--pace", "33000000", "--mark", "1000000")
+        assert client.stdout is not None
+        await client.stdout.readline()
+        await asyncio.sleep(random.uniform(0, 1.5))
+    if moment == "checkpoint":
+        stops = len(stage.pair.pvm.events)
+        with Client(str(stage.home / "colo.sock")) as control:
+            control.execute("checkpoint")
+        while not any(name == "STOP" for _, name in stage.pair.pvm.events[stops:]):
+            await asyncio.sleep(0)
+        await asyncio.sleep(random.uniform(0, 0.012))
+    stage.pair.pvm.kill()
+    if client:
+        run = await end_of(client)
+        assert right(run), f"{run}\n{stage.log.read_text()[-3000:]}\n{stage.pair.svm.log.read_text()}"
+        print(f"longest silence {run['longest_silence']:.3f} s")
+    await stage.until_state("failed-over")
+    (run,) = await stage.fetch("/64m")
+    assert right(run)
+
+
+async def test_svm_killed_and_another_attached(stage: Stage) -> None:
+    client = await stage.client(URL + "/64m", "--pace", "16000000", "--mark", "1000000")
+    assert client.stdout is not None
+    await client.stdout.readline()
+    stage.pair.svm.kill()
+    await stage.until_state("unprotected")
+    await stage.pair.protect()
+    await stage.until_state("protected")
+    stage.pair.pvm.kill()
+    assert right(await end_of(client))
+    await stage.until_state("failed-over")
+
+
+async def test_proxy_killed_and_started_again(stage: Stage) -> None:
+    client = await stage.client(URL + "/64m", "--pace", "16000000", "--mark", "1000000")
+    assert client.stdout is not None
+    await client.stdout.readline()
+    stage.proxy.kill()
+    await stage.proxy.wait()
+    await stage.start_proxy(PATIENT)
+    await stage.until_state("protected")
+    assert right(await end_of(client))
+    stage.pair.pvm.kill()
+    await stage.until_state("failed-over")
+    (run,) = await stage.fetch("/tiny")
+    assert run["complete"]
