@@ -202,7 +202,7 @@ class Connection:
             while reach in other.said:
                 reach += 1
             for at in sorted(one.urgent - other.urgent):
-                if reach > at >= self.floor:
+                if self.low is not None and reach > at >= max(self.floor, self.low):
                     return ("control", at)
         return None
 
