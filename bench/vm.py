@@ -1,4 +1,6 @@
-"""The same guests, client and work three ways: direct, QEMU's own COLO proxy, colo-proxy. Writes docs/peers.md.
+"""The same guests, client and work three ways: direct, QEMU's own COLO proxy, colo-proxy.
+
+Writes its part of docs/peers.md.
 
     PYTHONPATH=netns-lab python -m bench.vm [--rounds N]     # as root, on a machine that does nothing else
 
@@ -48,9 +50,9 @@ def qemu_proxy(home: Path) -> tuple[list[str], list[str]]:
         *("-object", "filter-mirror,id=m0,netdev=hn0,queue=tx,outdev=mirror0,vnet_hdr_support=on"),
         *(
             "-object",
-            "filter-redirector,netdev=hn0,id=redire0,queue=rx,indev=compare_out,vnet_hdr_support=on",
+            "filter-redirector,netdev=hn0,id=in,queue=rx,indev=compare_out,vnet_hdr_support=on",
         ),
-        *("-object", "filter-redirector,netdev=hn0,id=redire1,queue=rx,outdev=compare0,vnet_hdr_support=on"),
+        *("-object", "filter-redirector,netdev=hn0,id=out,queue=rx,outdev=compare0,vnet_hdr_support=on"),
         *("-object", "iothread,id=iothread1"),
         "-object",
         "colo-compare,id=comp0,primary_in=compare0-0,secondary_in=compare1,outdev=compare_out0,"

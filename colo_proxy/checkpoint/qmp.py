@@ -56,8 +56,10 @@ async def _dial(endpoint: Unix | Tcp) -> socket.socket:
     """Connect. Raises `ConnectionRefusedError` or `FileNotFoundError` when nobody listens there."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(REPLY_S):
-        family, address = socket.AF_UNIX, endpoint.path if isinstance(endpoint, Unix) else ""
-        if isinstance(endpoint, Tcp):
+        address: Any
+        if isinstance(endpoint, Unix):
+            family, address = socket.AF_UNIX, endpoint.path
+        else:
             found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
             family, _, _, _, address = found[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
