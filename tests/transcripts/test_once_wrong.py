@@ -1,7 +1,6 @@
 """Cases in which the compiled core and the reference once judged differently, each with what was wrong."""
 
 import pytest
-
 from transcripts.common import CHECKPOINT, HANDSHAKE
 from transcripts.conftest import comparator
 from transcripts.play import Play
@@ -71,7 +70,7 @@ CASES = {
         {"observe": True},
     ),
     "owed twice": (
-        "T6: at a commit an owed acknowledgement leaves though a later segment carries it: a spurious duplicate",
+        "T6: at a commit an owed acknowledgement leaves though a later segment carries it",
         f"""{HANDSHAKE}
         P . 1:101 ack 5000
         S . 1:101 ack 4000
@@ -105,6 +104,19 @@ CASES = {
         +2s tick
         +1s tick
         ! missing-secondary 100
+        """,
+        {},
+    ),
+    "loaded, then aborted": (
+        "C2, C5: an abort after svm_loaded brings the offsets of the SVM's former state back",
+        f"""{HANDSHAKE}
+        svm_stop
+        pvm_stop
+        svm_loaded
+        abort
+        failover
+        S . 1:101 ack 1
+        > . 1:101 ack 1
         """,
         {},
     ),
