@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import statistics
 import sys
 import time
@@ -185,7 +186,8 @@ async def bench(rounds: int) -> str:
             async with entered(name) as way:
                 await measure(way, found[name])
                 about = f"{way.stage.qemu}, accelerator {way.stage.accel}, {rounds} rounds."
-    return f"{about}\n\n{table(found)}"
+    busy = f"Load average at the end {os.getloadavg()[1]:.1f} on {os.cpu_count()} processors."
+    return f"{about} {busy}\n\n{table(found)}"
 
 
 def main() -> int:
