@@ -46,7 +46,7 @@ class Result:
         return not self.divergences
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `--json` prints (DESIGN: what a user touches)."""
+        """The object that `--json` prints; programs rely on its names."""
         return {
             "verdict": "identical" if self.identical else "diverged",
             "flows": self.flows,
@@ -226,7 +226,7 @@ class Comparison:
 
 
 def _shift(pvm: Survey, svm: Survey, apart: int) -> int:
-    """What to add to the secondary's times: nothing, unless the captures lie so far apart that nothing could match."""
+    """What to add to the secondary's times: nothing, unless they are too far apart for anything to match."""
     if not pvm.frames or not svm.frames or (pvm.first <= svm.last + apart and svm.first <= pvm.last + apart):
         return 0
     return pvm.first - svm.first

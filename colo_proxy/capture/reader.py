@@ -164,9 +164,9 @@ class _Pcap(_Walker):
             if len(head) != 16:
                 self.fail("the file ends inside its header; the capture was cut off, make it again")
             seconds, fraction, captured, original = record.unpack(head)
-            self.check_frame(
-                link & 0xFFFF, captured, original
-            )  # the upper bits tell of a checksum, never of a type
+            self.check_frame(link & 0xFFFF, captured, original)  # the upper bits tell of a checksum
+            if fraction * self.scale >= NS:
+                self.fail("its time has more than a second behind the point; the file is damaged")
             data = self.exactly(captured, "it")
             self.capture.frames += 1
             yield Captured(seconds * NS + fraction * self.scale, data)

@@ -1,7 +1,8 @@
 """Divergence reports: one pcapng each, bounded in size and number, that Wireshark and `explain` read.
 
-The section's comment is a JSON object with what is known of the divergence; the frames are the flow's last exchanges,
-then the two packets that show the difference, commented `primary` and `secondary`. Interfaces are the ports.
+The section's comment is a JSON object with what is known of the divergence; the frames are the flow's last
+exchanges, then the two packets that show the difference, commented `primary` and `secondary`. Interfaces are
+the ports.
 """
 
 import json
@@ -98,7 +99,9 @@ def _facts(report: Report) -> dict[str, Any]:
 
 
 def load(path: str | Path) -> Report:
-    """Read a report. Raises UserError (CaptureError where the file itself is damaged) that says what is wrong."""
+    """Read a report. Raises UserError (CaptureError where the file itself is damaged) that says what is
+    wrong.
+    """
     capture = Capture(path)
     frames: list[Captured] = []
     size = 0

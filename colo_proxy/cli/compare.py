@@ -69,8 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
             result = comparison.run()
     if result.shift:
         print(
-            f"colo-proxy: {arguments.secondary}: does not overlap {arguments.primary} in time; its times were "
-            f"moved by {result.shift / 1e9:+.6f} s, so that both begin together",
+            f"colo-proxy: {arguments.secondary}: does not overlap {arguments.primary} in time; its times "
+            f"were moved by {result.shift / 1e9:+.6f} s, so that both begin together",
             file=sys.stderr,
         )
     if arguments.json:
@@ -84,11 +84,9 @@ def _summary(result: "Result") -> Iterator[str]:
     from colo_proxy.capture.origin import mac_text  # noqa: PLC0415
 
     vm = f"VM {mac_text(result.vm)}: " if result.vm else ""
-    yield (
-        f"{vm}{result.flows:,} flows; {result.primary_frames:,} frames of the PVM, "
-        f"{result.secondary_frames:,} of the SVM; "
-        f"{result.released_frames:,} released, {result.held_frames:,} held"
-    )
+    said = f"{result.primary_frames:,} frames of the PVM, {result.secondary_frames:,} of the SVM"
+    kept = f"{result.released_frames:,} released, {result.held_frames:,} held"
+    yield f"{vm}{result.flows:,} flows, {said}; {kept}"
     for divergence in result.divergences[:_SHOWN]:
         seconds, fraction = divmod(divergence.time, 1_000_000_000)
         stamp = time.strftime("%H:%M:%S", time.gmtime(seconds)) + f".{fraction // 1000:06d}"

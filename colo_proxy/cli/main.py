@@ -15,6 +15,7 @@ COMMANDS = (
     "run",
     "check",
     "compare",
+    "explain",
     "status",
     "flows",
     "events",

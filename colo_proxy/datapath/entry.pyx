@@ -93,6 +93,7 @@ cdef Core *core_new(Pool *pool, const Settings *settings) except NULL:
         raise MemoryError
     core.pool = pool
     core.settings = settings[0]
+    core.lag_before = -1
     core.counts.timeout = timeout_of(core)
     try:
         table_open(&core.table, settings.seed)
@@ -235,6 +236,8 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
     if node.flags & N_SVM:
         diverge(core, flow, R_MISSING_PRIMARY, offset, NULL, node)
     else:
+        # Should the SVM just be slow, the next wait is longer.
+        core.lag = max(core.lag, core.now - node.time)
         diverge(core, flow, R_MISSING_SECONDARY, offset, node, NULL)
 
 

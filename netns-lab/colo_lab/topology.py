@@ -133,7 +133,7 @@ def _start_fast(svm: Namespace, nic: Nic) -> None:
     ten segments says less than one super-frame of the PVM, which can leave only as a whole.
     """
     index = svm.index(nic.device)
-    metrics = {"attrs": [("RTAX_INITCWND", _SEGMENTS)]}
+    metrics = {"initcwnd": _SEGMENTS}
     network4, network6 = nic.networks
     svm.route.route("replace", dst=network4, oif=index, scope="link", prefsrc=nic.vm4, metrics=metrics)
     svm.route.route("replace", family=AF_INET6, dst=network6, oif=index, priority=1, metrics=metrics)

@@ -12,7 +12,7 @@ One line is one event, or one thing that must come out of it:
     S . 1001:1101 ack 1 flip 1050  the SVM's byte at 1050 is another one
     ! payload 1049                 a divergence: its reason and stream offset
     +3s tick                       time passes
-    svm_stop | pvm_stop | commit | abort | hold | unprotect | failover | finish
+    svm_stop | svm_loaded | pvm_stop | commit | abort | hold | unprotect | failover | finish
 
 After each event exactly the `>` and `!` lines below it must come out, each kind in that order, and
 nothing else. Sequence numbers count from the sender's own ISN (its SYN is 0), acknowledgements from the

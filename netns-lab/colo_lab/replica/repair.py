@@ -167,6 +167,7 @@ def recreate(snap: Snapshot, arena: Arena) -> socket.socket:
         sock.bind(snap.local)
         _seq(sock, _SEND, snap.una)
         _seq(sock, _RECEIVE, snap.rcv)
+        _set(sock, socket.TCP_MAXSEG, snap.mss)  # TCP_REPAIR_OPTIONS sets the limit, but not the size in use
         sock.connect(snap.peer)
         sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_OPTIONS, _options(snap))
         _fill(sock, _RECEIVE, arena.read(snap.received))
