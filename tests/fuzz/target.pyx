@@ -87,7 +87,7 @@ cdef struct Story:
     uint8_t patch
     uint8_t keep  # of the next frame: 255 is all
     uint64_t max_bytes
-    bint passthrough
+    bint observe
     const char *broken  # the first rule that was seen broken
     PyObject *record  # a list, or NULL
 
@@ -207,7 +207,7 @@ cdef void note(Story *story, int port, uint32_t size) noexcept with gil:
 cdef void give(Story *story, int port, uint32_t size) noexcept nogil:
     """Hand the frame over, in memory of exactly its size: a read beyond its end is seen."""
     cdef Core *core = story.core
-    cdef bint holding = not story.passthrough and (
+    cdef bint holding = not story.observe and (
         core.mode == M_HOLD or (core.svm_stopped and core.mode != M_PASS and core.mode != M_FAILED_OVER))
     cdef uint8_t *base
     if story.patch_at >= 0:
@@ -374,7 +374,7 @@ cdef void read_settings(Story *story, Settings *settings, uint64_t *max_flows, i
     story.isn[0] = ISNS[bits >> 2 & 15]
     story.isn[1] = ISNS[bits & 15]
     story.isn[2] = ISNS[bits >> 4]
-    story.passthrough = settings.passthrough
+    story.observe = settings.observe
 
 
 cdef const char *tell(const uint8_t *data, size_t size, PyObject *record) except? NULL nogil:
