@@ -9,7 +9,7 @@
 from enum import Enum
 from typing import NamedTuple
 
-REMEDY = "Use QEMU 11.1 or newer (Debian 14 `forky`, or its packages in a chroot: see docs/qemu.md)"
+REMEDY = "use QEMU 11.1 or newer (Debian 14 `forky`, or its packages in a chroot: docs/qemu.md)"
 
 Version = tuple[int, int, int]
 
@@ -23,21 +23,27 @@ class Colo(Enum):
 
 
 class Verdict(NamedTuple):
-    """What is known, and one line about it for the operator (empty when it works)."""
+    """What is known and, unless it works, what to tell the operator: the fault and the remedy."""
 
     colo: Colo
-    text: str
+    what: str = ""
+    remedy: str = ""
+
+    @property
+    def text(self) -> str:
+        """Fault and remedy in one line; empty when it works."""
+        return f"{self.what}; {self.remedy}" if self.what else ""
 
 
 def judge(version: Version, *, kvm: bool) -> Verdict:
     """Say whether COLO works in this QEMU with this accelerator (`kvm` false: TCG)."""
     name = f"QEMU {'.'.join(map(str, version))}"
     if version >= (11, 1, 0):
-        return Verdict(Colo.WORKS, "")
+        return Verdict(Colo.WORKS)
     if version[:2] == (10, 0):
-        text = f"{name} never enters the COLO state: its migration simply completes. {REMEDY}"
-        return Verdict(Colo.BROKEN, text)
+        what = f"{name} never enters the COLO state: its migration simply completes"
+        return Verdict(Colo.BROKEN, what, REMEDY)
     if version < (8, 0, 0) and not kvm:
-        text = f"{name} deadlocks inside a checkpoint without KVM. {REMEDY}, or KVM"
-        return Verdict(Colo.BROKEN, text)
-    return Verdict(Colo.UNTESTED, f"{name} has not been tried with COLO by this project. {REMEDY}")
+        what = f"{name} deadlocks inside a checkpoint without KVM"
+        return Verdict(Colo.BROKEN, what, f"{REMEDY}, or KVM")
+    return Verdict(Colo.UNTESTED, f"{name} has not been tried with COLO by this project", REMEDY)

@@ -56,8 +56,10 @@ async def _dial(endpoint: Unix | Tcp) -> socket.socket:
     """Connect. Raises `ConnectionRefusedError` or `FileNotFoundError` when nobody listens there."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(REPLY_S):
-        family, address = socket.AF_UNIX, endpoint.path if isinstance(endpoint, Unix) else ""
-        if isinstance(endpoint, Tcp):
+        address: Any
+        if isinstance(endpoint, Unix):
+            family, address = socket.AF_UNIX, endpoint.path
+        else:
             found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
             family, _, _, _, address = found[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -186,7 +188,7 @@ class Qmp:
         pause, longest = BACKOFF_S
         loop = asyncio.get_running_loop()
         lost: asyncio.TimerHandle | None = None
-        lost_at = 0.0  # uvloop's handle of a timer without delay does not know
+        lost_at = 0.0
         why = "the connection ended"
         while True:
             try:
@@ -200,10 +202,11 @@ class Qmp:
                 self._log(side, f"cannot connect to {self._endpoints[side]}: {_plain(error)}")
                 self._pass(self._follower.blind(side, _plain(error)))
             else:
-                grace = GRACE_S if side is Side.PRIMARY else 0
-                if lost is None or lost.cancelled() or lost_at < loop.time():
-                    lost_at = loop.time() + grace
-                    lost = loop.call_later(grace, self._lose_sight, side, why)
+                if side is Side.SECONDARY:
+                    self._lose_sight(side, why)
+                elif lost is None or lost.cancelled() or lost_at < loop.time():
+                    lost_at = loop.time() + GRACE_S
+                    lost = loop.call_at(lost_at, self._lose_sight, side, why)
                 began = loop.time()
                 await self._session(side, sock)
                 if loop.time() - began > longest:

@@ -11,7 +11,18 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("run", "check", "status", "flows", "events", "checkpoint", "failover", "policy")
+COMMANDS = (
+    "run",
+    "check",
+    "compare",
+    "explain",
+    "status",
+    "flows",
+    "events",
+    "checkpoint",
+    "failover",
+    "policy",
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -96,8 +96,10 @@ cdef struct Core:
     bint svm_loaded  # and it is known to run on the PVM's state
     bint pvm_stopped
     uint32_t exhausted
-    int64_t lag  # learned: a decaying peak of how long the SVM takes, ns
-    uint64_t lag_samples
+    int64_t lag  # learned: how long the SVM took at most in this window of time, ns
+    int64_t lag_before  # and in the one before; negative: there was none
+    int64_t lag_since  # when this window began
+    uint64_t lag_samples  # in this window
     Node rx  # the frame that is being judged
     Out *outs
     uint32_t out_count

@@ -24,10 +24,11 @@ from colo_proxy.datapath.wire cimport K_IP, K_TCP, K_UDP, VNET
 from colo_proxy.datapath.words cimport D_FLOWS, D_MEMORY, UPLINK, DropId, PortId, ReasonId
 
 cdef int64_t MILLISECOND = 1000000
-# What bounds the learned timeout (`timeout_ms = "auto"`), and how many holds it takes to trust what was learned.
+# The learned timeout (`timeout_ms = "auto"`): its bounds, and for how long a peak of the SVM's lag is remembered.
 cdef int64_t REPEATED = 200 * MILLISECOND
 cdef int64_t LONGEST = 3000 * MILLISECOND
-cdef uint64_t ENOUGH = 64
+cdef int64_t WINDOW = 10000 * MILLISECOND
+cdef uint64_t ENOUGH = 64  # holds that make a window worth learning from
 
 
 cdef Flow *flow_of(Node *node) noexcept nogil:
@@ -40,22 +41,29 @@ cdef Side *side_of(Node *node) noexcept nogil:
 
 
 cdef int64_t timeout_of(const Core *core) noexcept nogil:
-    """How long a missing counterpart is waited for: fixed, or learned from the peak lag seen of late.
+    """How long a missing counterpart is waited for: fixed, or learned from the peak lag of the last 10 to 20 s.
 
     Never less than what Linux waits before it repeats a segment (TCP_RTO_MIN, 200 ms): what the SVM or a copy for
     it lost comes again after that time, and is no divergence.
     """
     if core.settings.timeout:
         return core.settings.timeout
-    if core.lag_samples < ENOUGH:
+    if core.lag_before < 0:
         return LONGEST
-    return min(4 * core.lag + REPEATED, LONGEST)
+    return min(4 * max(core.lag, core.lag_before) + REPEATED, LONGEST)
 
 
 cdef void learn_lag(Core *core, int64_t lag) noexcept nogil:
-    """Take in how long the SVM took for something. Peaks count at once and fade over some hundred packets."""
+    """Take in how long the SVM took for something."""
+    if core.lag_since == 0:
+        core.lag_since = core.now
     core.lag_samples += 1
-    core.lag = lag if lag > core.lag else core.lag - (core.lag - lag) // 256
+    core.lag = max(core.lag, lag)
+    if core.now - core.lag_since >= WINDOW and core.lag_samples >= ENOUGH:
+        core.lag_before = core.lag
+        core.lag = 0
+        core.lag_samples = 0
+        core.lag_since = core.now
 
 
 cdef int protocol_of(const Flow *flow) noexcept nogil:

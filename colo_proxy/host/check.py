@@ -4,6 +4,7 @@
 here.
 """
 
+import asyncio
 import errno
 import os
 import platform
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from colo_proxy.checkpoint.qemu_versions import Colo
 from colo_proxy.config import Config, Nic
 from colo_proxy.endpoints import Endpoint, Packet, Tap, Tcp, Unix, join_host_port
 from colo_proxy.errors import HostError
@@ -51,10 +53,34 @@ def problems(config: Config) -> list[Problem]:
         for number, nic in enumerate(config.nics):
             found += _nic(f"[[nic]] {number}", nic, links)
     found += _sockets(config)
+    found += _qemus(config)
     found += _metrics(config.proxy.metrics)
     if config.proxy.reports:
         found += _directory(Path(config.proxy.reports), "[proxy] reports")
     return sorted(dict.fromkeys(found), key=lambda problem: problem.level)
+
+
+def _qemus(config: Config) -> Iterator[Problem]:
+    """A QEMU whose COLO is known not to work, or that does not answer."""
+    if config.checkpoint.vmm != "qmp":
+        return
+    from colo_proxy.checkpoint import qmp  # noqa: PLC0415 - qemu.qmp takes its time to import
+
+    for side in ("primary", "secondary"):
+        endpoint = getattr(config.checkpoint, side)
+        if isinstance(endpoint, Unix) and not Path(endpoint.path).exists():
+            continue  # `_sockets` says so
+        try:
+            verdict = asyncio.run(qmp.inspect(endpoint))
+        except ConnectionError as error:
+            remedy = (
+                "start QEMU with a QMP socket there; a QMP socket serves one client, perhaps a running proxy"
+            )
+            yield Problem("warning", str(error), f"[checkpoint] {side}", remedy)
+        else:
+            if verdict.colo is not Colo.WORKS:
+                level: Literal["error", "warning"] = "error" if verdict.colo is Colo.BROKEN else "warning"
+                yield Problem(level, verdict.what, f"[checkpoint] {side}", verdict.remedy)
 
 
 def _kernel(endpoints: list[Endpoint]) -> Iterator[Problem]:

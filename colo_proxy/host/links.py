@@ -70,7 +70,6 @@ class Links:
     def features(self, link: Link) -> set[str]:
         """The offloads that are on, by ethtool's names."""
         from pyroute2 import Ethtool  # noqa: PLC0415
-
         from pyroute2.ethtool.ioctl import EthtoolError  # noqa: PLC0415
 
         ethtool: Any = Ethtool()

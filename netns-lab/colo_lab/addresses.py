@@ -68,6 +68,11 @@ class Nic:
         return _ipv6(self.index, 2)
 
     @property
+    def networks(self) -> tuple[str, str]:
+        """The IPv4 and the IPv6 prefix that client and VM share."""
+        return f"{_NETWORKS[self.index]}.0/24", f"{_ipv6(self.index, 0)}/64"
+
+    @property
     def client_mac(self) -> str:
         return f"02:00:00:00:{self.index:02x}:01"
 

@@ -30,7 +30,9 @@ class Switch:
         try:
             self._socket = namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
         except OSError as error:
-            raise Missing(f"this kernel has no nftables ({error.strerror}): it needs CONFIG_NF_TABLES") from None
+            raise Missing(
+                f"this kernel has no nftables ({error.strerror}): it needs CONFIG_NF_TABLES"
+            ) from None
         self._table = _attribute(1, device.encode() + b"\0")
         messages = [_message(_NEWTABLE, self._table, _CREATE)]
         for name, hook in _CHAINS.items():
@@ -53,9 +55,7 @@ class Switch:
     def set(self, *, open_: bool) -> None:
         """Let everything through, or nothing, from the return of this call on."""
         policy = _attribute(5, _u32(_ACCEPT if open_ else _DROP))
-        self._commit(
-            [_message(_NEWCHAIN, self._table + _attribute(3, name) + policy, 0) for name in _CHAINS]
-        )
+        self._commit([_message(_NEWCHAIN, self._table + _attribute(3, name) + policy, 0) for name in _CHAINS])
 
     def close(self) -> None:
         self._socket.close()

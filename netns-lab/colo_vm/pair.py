@@ -118,6 +118,10 @@ class Pair:
 
     def __init__(self, qemu: Qemu, kernel: guest.Guest, network: Network, accel: str = "tcg") -> None:
         self.qemu, self.kernel, self.network, self.accel = qemu, kernel, network, accel
+        self.pvm_extra: list[
+            str
+        ] = []  # more arguments for QEMU, for those who compare us with its own filters
+        self.svm_extra: list[str] = []
 
     async def __aenter__(self) -> "Pair":
         self._stack = AsyncExitStack()
@@ -143,7 +147,7 @@ class Pair:
 
     async def start(self) -> None:
         """Start the PVM and wait until its guest serves."""
-        self.pvm = await self._vm("pvm", "pvm0", [])
+        self.pvm = await self._vm("pvm", "pvm0", self.pvm_extra)
         await self.pvm.until(self.pvm.ready, 60, "the guest to start")
 
     async def start_svm(self, name: str = "svm", tap: str = "svm0") -> str:
@@ -153,7 +157,7 @@ class Pair:
         waiting for delayed acknowledgements (seen with 11.1.2, Nagle's algorithm on).
         """
         address = f"unix:{self.directory / name}.migration"
-        self.svm = await self._vm(name, tap, ["-incoming", address])
+        self.svm = await self._vm(name, tap, ["-incoming", address, *self.svm_extra])
         return address
 
     async def protect(self, period_ms: int = 100_000) -> None:

@@ -1,4 +1,4 @@
-"""Everything at once, for the demo, the tests and the bench: network, VMs, the proxy between them, clients."""
+"""Everything at once, for demo, tests and bench: network, VMs, the proxy between them, clients."""
 
 import asyncio
 import json
@@ -29,6 +29,9 @@ metrics = ""
 uplink = "tap:colo0,bridge=br0"
 primary = "packet:pvm0"
 secondary = "packet:svm0"
+
+[compare]
+timeout_ms = {timeout_ms}
 
 [checkpoint]
 vmm = "qmp"
@@ -70,10 +73,10 @@ class Stage:
         """The directory of the run's sockets and logs; removed at the end."""
         return self.pair.directory
 
-    async def start_proxy(self) -> None:
-        """Run `colo-proxy run` between the two TAPs and the bridge."""
+    async def start_proxy(self, timeout_ms: str = '"auto"') -> None:
+        """Run `colo-proxy run` between the two TAPs and the bridge; `timeout_ms` as TOML has it."""
         config = self.home / "vm.toml"
-        config.write_text(CONFIG.format(home=self.home))
+        config.write_text(CONFIG.format(home=self.home, timeout_ms=timeout_ms))
         command = [sys.executable, "-m", "colo_proxy.cli.main", "run", "--verbose", str(config)]
         self.log = self.home / "proxy.log"
         with self.log.open("wb") as log:

@@ -7,7 +7,7 @@ and looks at all of it each time. Memory bounds and policies are not modelled.
 """
 
 from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
-from models.packets import RST, Packet, parse, with_tcp, with_timestamp
+from models.packets import Packet, parse, with_tcp, with_timestamp
 from models.report import name, protocol
 from models.tcp import Connection, Held, copy_with
 from models.tcp_flows import TcpFlow, TcpJudge
@@ -15,6 +15,9 @@ from models.tcp_flows import TcpFlow, TcpJudge
 from colo_proxy.words import Divergence, Frame, Mode, Port, Reason
 
 MILLISECOND = 1_000_000
+FAR = 2**63 - 1
+AnyFlow = TcpFlow | DatagramFlow
+Judged = Connection | DatagramFlow
 REASONS = {
     "payload": Reason.PAYLOAD,
     "control": Reason.CONTROL,
@@ -34,12 +37,17 @@ class Oracle(TcpJudge):
         reorder_ms: int = 5,
         observe: bool = False,
         mode: Mode = Mode.COMPARE,
+        behind_holes: bool = True,
+        whole_runs: bool = True,
         **unused: object,
     ) -> None:
         self.nic, self.observe, self.mode = nic, observe, mode
         self.timeout, self.reorder = timeout_ms * MILLISECOND, reorder_ms * MILLISECOND
+        self.behind_holes = behind_holes  # see `Connection`
+        self.whole_runs = whole_runs  # observing, all that the SVM said too much is reported once
         self.now = 0
-        self.number = 0
+        self.since: int | None = None  # when a frame that was kept for the new epoch came
+        self.number = self.heard = 0  # frames of the PVM, of the SVM
         self.out: list[Frame | Divergence] = []
         self.tcp: dict[tuple[object, ...], TcpFlow] = {}
         self.datagrams: dict[tuple[object, ...], DatagramFlow] = {}
@@ -47,7 +55,8 @@ class Oracle(TcpJudge):
         self.waiting: list[tuple[int, TcpFlow, Connection, Packet, int]] = []  # SVM segments not agreed
         self.pieces = {"p": Reassembly(), "s": Reassembly()}
         self.svm_stopped = self.pvm_stopped = False
-        self.later: list[tuple[str, bytes]] = []  # what was said in the new epoch
+        self.loaded = False  # the SVM's state was replaced, and the commit is still to come
+        self.later: list[tuple[str, bytes, int]] = []  # what was said in the new epoch, and when
         self.lone_syns: list[Packet] = []  # SYNs of the SVM with no counterpart yet
 
     # ------------------------------------------------------------------ events
@@ -62,39 +71,36 @@ class Oracle(TcpJudge):
         if self.mode is Mode.FAILED_OVER:
             return
         if self.pvm_stopped:
-            self.later.append(("p", frame))
+            self.later.append(("p", frame, self.now))
             return
         self.number += 1
         packet = parse(frame)
-        if self.mode is Mode.PASS:
-            self._emit(frame)
-            if packet.kind == "tcp":
-                self._track(packet)
-        elif packet.kind == "house" and self.mode is Mode.COMPARE:
+        if self.mode is Mode.PASS or (packet.kind == "house" and self.mode is Mode.COMPARE):
             self._emit(frame)
         elif packet.kind == "house":
-            self.held.append(Held(self.number, frame, self.now, None, "house"))
+            self.held.append(Held(self.number, frame, self.came, None, "house"))
         elif packet.kind == "tcp":
             self._primary_tcp(packet, frame)
         elif packet.kind == "fragment":
             self._primary_fragment(packet, frame)
         else:
-            self._primary_datagram(packet, [frame], self.now)
+            self._primary_datagram(packet, [frame], self.came)
 
     def secondary(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
         """A frame the SVM sent."""
         self.now = max(self.now, now)
+        self.heard += 1
         packet = parse(frame)
         if self.mode is Mode.FAILED_OVER:
             self._emit(self._aligned(packet))
         elif self.svm_stopped:
-            self.later.append(("s", frame))
+            self.later.append(("s", frame, self.now))
         elif self.mode is not Mode.COMPARE or packet.kind == "house":
             return
         elif packet.kind == "tcp":
             self._secondary_tcp(packet)
         elif packet.kind == "fragment":
-            whole = self.pieces["s"].add(packet, frame, self.now)
+            whole = self.pieces["s"].add(packet, frame, self.came)
             if whole is not None and whole.packet.kind == "tcp":
                 self._secondary_tcp(whole.packet)
             elif whole is not None:
@@ -105,14 +111,34 @@ class Oracle(TcpJudge):
     def tick(self, now: int) -> int:
         """Time has passed: what was missing for too long is a divergence."""
         self.now = max(self.now, now)
-        if self.mode is Mode.COMPARE and not self.svm_stopped and not self.pvm_stopped:
-            for kind, key in [*(("tcp", k) for k in self.tcp), *(("udp", k) for k in self.datagrams)]:
-                if kind == "tcp":
-                    self._tick_tcp(self.tcp[key])
-                else:
-                    self._tick_datagrams(self.datagrams[key])
+        if self.comparing:
+            for flow in list(self.tcp.values()):
+                self._tick_tcp(flow)
+            for queue in list(self.datagrams.values()):
+                self._tick_datagrams(queue)
             self._tick_fragments()
-        return self.now + MILLISECOND
+        return self.deadline()
+
+    @property
+    def came(self) -> int:
+        """When the frame that is being judged came."""
+        return self.now if self.since is None else self.since
+
+    @property
+    def comparing(self) -> bool:
+        """Neither holding nor passing, and no checkpoint under way."""
+        return self.mode is Mode.COMPARE and not self.svm_stopped and not self.pvm_stopped
+
+    def deadline(self) -> int:
+        """When something may be due next: what waits, its timeout later (or its reordering time)."""
+        waits = [held.time for held in self.held] + [parts[0][2] for parts in self.pieces["p"].parts.values()]
+        for flow in self.tcp.values():
+            for connection in flow.connections:
+                waits += [*connection.s.when.values(), connection.s.reset_time]
+        entries = [entry.time for queue in self.datagrams.values() for entry in queue.unmatched]
+        due = [time + self.timeout for time in waits + entries]
+        due += [time + self.reorder for time in entries + [held.time for held in self.held]]
+        return min((time for time in due if time > self.now), default=FAR)
 
     def finish(self, now: int) -> None:
         """The captures end: what has no counterpart is a divergence, and nothing leaves for it."""
@@ -125,9 +151,9 @@ class Oracle(TcpJudge):
                 continue
             if mine and queue.unmatched:
                 offset = queue.matched + describe_difference(mine[0].segment, queue.unmatched[0].packet)
-                self._report(queue, "payload", offset)
+                self._report(queue, queue, "payload", offset)
             elif mine or queue.unmatched:
-                self._report(queue, "missing-secondary" if mine else "missing-primary", queue.matched)
+                self._report(queue, queue, "missing-secondary" if mine else "missing-primary", queue.matched)
 
     def take(self) -> list[Frame | Divergence]:
         """What came out since the last take, in order."""
@@ -158,7 +184,7 @@ class Oracle(TcpJudge):
                 self._emit_held(held)
                 queue.matched += len(payload_of(packet))
                 return
-        queue.keep(packet, frames, self.now, self.number)
+        queue.keep(packet, frames, self.came, self.heard)
 
     def _tick_datagrams(self, queue: DatagramFlow) -> None:
         mine = [held for held in self.held if held.flow is queue]
@@ -167,14 +193,14 @@ class Oracle(TcpJudge):
         if mine and queue.unmatched:
             if self.now - max(mine[0].time, queue.unmatched[0].time) >= self.reorder:
                 offset = queue.matched + describe_difference(mine[0].segment, queue.unmatched[0].packet)
-                self._diverge(queue, "payload", offset)
+                self._diverge(queue, queue, "payload", offset)
         elif mine and self.now - mine[0].time >= self.timeout:
-            self._diverge(queue, "missing-secondary", queue.matched)
+            self._diverge(queue, queue, "missing-secondary", queue.matched)
         elif queue.unmatched and self.now - queue.unmatched[0].time >= self.timeout:
-            self._diverge(queue, "missing-primary", queue.matched)
+            self._diverge(queue, queue, "missing-primary", queue.matched)
 
     def _primary_fragment(self, packet: Packet, frame: bytes) -> None:
-        whole = self.pieces["p"].add(packet, frame, self.now, self.number)
+        whole = self.pieces["p"].add(packet, frame, self.came, self.number)
         if whole is None:
             return
         if whole.packet.kind == "tcp":
@@ -183,7 +209,7 @@ class Oracle(TcpJudge):
             for piece in whole.frames:
                 self._emit(piece)
         else:
-            self._primary_datagram(whole.packet, whole.frames, self.now)
+            self._primary_datagram(whole.packet, whole.frames, self.came)
 
     def _tick_fragments(self) -> None:
         for since, key in self.pieces["p"].stale(self.now - self.timeout):
@@ -192,30 +218,30 @@ class Oracle(TcpJudge):
             held.frames = self.pieces["p"].remove(key)
             self.held.append(held)
             if not queue.reported:
-                self._diverge(queue, "missing-secondary", 0)
+                self._diverge(queue, queue, "missing-secondary", 0)
         self.pieces["s"].drop(self.now - self.timeout)
 
     # ------------------------------------------------------------------ divergences
 
-    def _diverge(self, flow: TcpFlow | DatagramFlow, reason: str, offset: int) -> None:
-        if not flow.reported:
-            self._report(flow, reason, offset)
-        if reason != "missing-primary":
-            flow.blocked = True
+    def _diverge(self, flow: AnyFlow, judged: Judged, reason: str, offset: int) -> None:
+        """`judged` is what the divergence blocks: a datagram flow, or one connection of a TCP flow."""
+        if not judged.reported:
+            self._report(flow, judged, reason, offset)
+        judged.blocked = True
         if not self.observe:
             return
         self._release_all()  # section 6, C8: as if a checkpoint had been made
         for each in self.tcp.values():
-            each.blocked = each.reported = False
             for connection in each.connections:
+                connection.blocked = connection.reported = False
                 connection.commit(observe=True)
         for queue in self.datagrams.values():
             queue.blocked = queue.reported = False
         if isinstance(flow, DatagramFlow):
-            flow.unmatched.clear()
+            del flow.unmatched[:1]
 
-    def _report(self, flow: TcpFlow | DatagramFlow, reason: str, offset: int) -> None:
-        flow.reported = True
+    def _report(self, flow: AnyFlow, judged: Judged, reason: str, offset: int) -> None:
+        judged.reported = True
         self.out.append(
             Divergence(self.nic, name(flow.key), protocol(flow.key), REASONS[reason], offset, self.now)
         )
@@ -246,7 +272,6 @@ class Oracle(TcpJudge):
                 if isinstance(held.flow, DatagramFlow) and held.segment is not None:
                     if self.now - held.time < self.timeout:
                         held.flow.expected.append((equal_form(held.segment), self.now))
-                    held.flow.matched += len(payload_of(held.segment))
         self.held.clear()
 
     # ------------------------------------------------------------------ checkpoint words
@@ -255,12 +280,16 @@ class Oracle(TcpJudge):
         """What the SVM said before is dropped; what it says from now on belongs to the new epoch."""
         self.now = max(self.now, now)
         self.later = [entry for entry in self.later if entry[0] == "p"]
-        self.svm_stopped = True
+        self.svm_stopped, self.loaded = True, False
         self._forget_secondary()
+
+    def svm_loaded(self, now: int) -> None:
+        """The SVM runs on the PVM's state: from here its numbers are the PVM's."""
+        self.now = max(self.now, now)
+        self.loaded = True
 
     def _forget_secondary(self) -> None:
         for flow in self.tcp.values():
-            flow.replaced = True
             for connection in flow.connections:
                 connection.forget_secondary()
         for queue in self.datagrams.values():
@@ -288,15 +317,17 @@ class Oracle(TcpJudge):
                 continue
             connection.commit()
             flow.connections, flow.current = [connection], {"p": 0, "s": 0}
-            flow.blocked = flow.reported = flow.replaced = False
+            connection.blocked = connection.reported = False
             flow.secondary_port = None
         for queue in self.datagrams.values():
             queue.blocked = queue.reported = False
             queue.expected.clear()
-        self.mode, self.svm_stopped, self.pvm_stopped = Mode.COMPARE, False, False
+        self.mode, self.svm_stopped, self.pvm_stopped, self.loaded = Mode.COMPARE, False, False, False
         later, self.later = self.later, []
-        for who, frame in later:
+        for who, frame, since in later:
+            self.since = since
             (self.primary if who == "p" else self.secondary)(frame, self.now)
+        self.since = None
 
     def abort(self, now: int) -> None:
         """The checkpoint failed: nothing leaves until a commit."""
@@ -304,7 +335,7 @@ class Oracle(TcpJudge):
         later, self.later = self.later, []
         self.mode, self.svm_stopped, self.pvm_stopped = Mode.HOLD, False, False
         self._forget_secondary()
-        for who, frame in later:
+        for who, frame, _ in later:
             if who == "p":
                 self.primary(frame, self.now)
 
@@ -317,7 +348,9 @@ class Oracle(TcpJudge):
         later, self.later = self.later, []
         self.mode, self.svm_stopped, self.pvm_stopped = Mode.PASS, False, False
         self._forget_secondary()
-        for who, frame in later:
+        self.tcp.clear()  # what passes is not followed: flows are caught in mid-stream later
+        self.datagrams.clear()
+        for who, frame, _ in later:
             if who == "p":
                 self.primary(frame, self.now)
 
@@ -325,10 +358,15 @@ class Oracle(TcpJudge):
         """The SVM is the service: the PVM's held output is dropped, the SVM's leaves, aligned."""
         self.now = max(self.now, now)
         self.held.clear()
+        for flow in self.tcp.values():
+            for connection in flow.connections:
+                if connection.s.base is None:  # what the PVM said was never paired, nor told to anybody
+                    connection.p.base = None
         kept: list[tuple[int, bytes]] = []
         if self.mode is Mode.COMPARE:
-            for number, flow, connection, segment, position in self.waiting:
-                if not all(connection.agreed(at) for at, _ in connection.values(segment, position)):
+            for number, _, connection, segment, position in self.waiting:
+                said = connection.values(segment, position)
+                if not all(connection.agreed(at) for at, _ in said) or (not said and not connection.p.reset):
                     kept.append((number, self._aligned(segment)))
             for queue in self.datagrams.values():
                 kept += [(entry.number, frame) for entry in queue.unmatched for frame in entry.frames]
@@ -336,7 +374,7 @@ class Oracle(TcpJudge):
             self._emit(frame)
         later, self.later = self.later, []
         self.mode = Mode.FAILED_OVER
-        for who, frame in later:
+        for who, frame, _ in later:
             if who == "s":
                 self.secondary(frame, self.now)
 
@@ -344,14 +382,14 @@ class Oracle(TcpJudge):
         """A frame of the SVM in the numbers that clients know (C7)."""
         if packet.kind != "tcp":
             return packet.frame
-        mapped = self._mapped(packet) or packet
+        mapped = self._mapped(packet)
         flow = self._flow(mapped.flow(True))
         connection = flow.incarnation("s", mapped)
         connection.place(connection.s, mapped)
         p, s = connection.p, connection.s
-        if flow.replaced or p.base is None or s.base is None:
+        if self.loaded or p.base is None or s.base is None:
             return mapped.frame
         frame = with_tcp(mapped.frame, seq=(mapped.seq - s.base + p.base) % 2**32)
-        if p.timestamp is not None and s.timestamp is not None and not mapped.flags & RST:
+        if p.timestamp is not None and s.timestamp is not None:
             frame = with_timestamp(frame, p.timestamp - s.timestamp)
         return frame

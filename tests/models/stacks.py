@@ -214,6 +214,8 @@ class Simulation:
             for _ in range(self.random.randrange(4)):
                 self._step(self.p, "primary")
                 self._step(self.s, "secondary")
+            for line in self.p.lines:
+                line.answered = line.opened
         self._deliver(self.s, "secondary", everything=True)
         self._event("svm_stop")
         for _ in range(self.random.randrange(3)):
@@ -221,6 +223,11 @@ class Simulation:
         self._deliver(self.p, "primary", everything=True)
         self._event("pvm_stop")
         before = copy.deepcopy(self.s)
+        if self.random.random() < 0.15:  # it never loads the state
+            ending = "failover" if self.of.failover else "abort"
+            self._event(ending)
+            return ending == "failover"
+        self._event("svm_loaded")
         style, ident = self.s.style, self.s.ident
         self.s = copy.deepcopy(self.p)
         self.s.style, self.s.ident, self.s.queue = style, ident, []
@@ -301,6 +308,8 @@ class Simulation:
             if self.of.opening == "simultaneous":
                 self._send(guest, number, line, 0, b"", SYN | ACK)
                 return
+        if guest is self.s and not self.p.lines[number].opened:
+            return  # no client has seen a SYN that the PVM did not send
         if self.random.random() < 0.5:
             line.acked = min(self.client_sent[number], line.acked + self.random.choice((1, 100, 1400, 9000)))
         if self.random.random() < 0.2:
@@ -321,7 +330,13 @@ class Simulation:
             self._send_data(guest, number, line, line.sent, self._size(guest))
         elif not line.closed and self.random.random() < 0.4:
             self._close(guest, number, line)
-        elif line.closed and self.of.reuse and line.incarnation < 3 and not self.of.disorder:
+        elif (
+            line.closed
+            and self.of.reuse
+            and self.of.opening != "vm-other-port"
+            and line.incarnation < 3
+            and not self.of.disorder
+        ):
             line.incarnation += 1
             fresh = Line(self._isn(), line.clock, line.sport, line.dport, line.incarnation)
             guest.lines[number] = fresh
@@ -386,7 +401,7 @@ class Simulation:
         if self.stamps:
             options += b"\x08\x0a" + ((line.clock + self.now // 1_000_000) % 2**32).to_bytes(4) + bytes(4)
         urgent = 0
-        if self.of.urgent and not flags & (SYN | RST) and at < 301 and self.length > 400:
+        if self.of.urgent and not flags & (SYN | RST) and data and at < 301 and self.length > 400:
             flags, urgent = flags | URG, 301 - at  # URG stays on until the pointer is reached (RFC 6093)
         guest.ident = (guest.ident + 1) % 2**16
         segment = tcp(

@@ -33,6 +33,7 @@ class Side:
     edge: int | None = None  # the furthest right edge of the window offered
     raw: int = 0  # the window that came with the highest acknowledgement, as it stood in the header
     urgent: set[int] = field(default_factory=set)
+    finished: bool = False
     reset: bool = False
     reset_at: int | None = None  # the position of the last RST
     reset_time: int = 0
@@ -63,10 +64,13 @@ class Held:
 class Connection:
     """One incarnation of a flow: the PVM's stream and the SVM's."""
 
-    def __init__(self) -> None:
+    def __init__(self, behind_holes: bool = True) -> None:
+        self.behind_holes = behind_holes  # a difference counts before what lies below it was said
         self.p, self.s = Side(), Side()
         self.low: int | None = None  # the agreed range is [low, matched)
         self.matched = 0
+        self.blocked = self.reported = False  # a divergence was found: nothing more leaves
+        self.floor = 0  # where the last commit found the PVM
         self.start = 1  # the position that stream offsets count from
         self.acks: list[tuple[int, int]] = []  # (order of arrival, acknowledgement) of the PVM's segments
         self.last: tuple[int, int] | None = None  # acknowledgement and window of the PVM's previous segment
@@ -131,6 +135,8 @@ class Connection:
             elif ack == side.ack:
                 side.raw = max(side.raw, segment.window)
             side.edge = further(side.edge, ack + (segment.window << scale))
+        if segment.flags & FIN:
+            side.finished = True
         if segment.flags & RST:
             if not side.reset:
                 side.reset_time = now
@@ -138,7 +144,8 @@ class Connection:
         if position is None:
             return None
         if mine and (
-            self.low is None or (self.midstream and self.low == self.matched and position < self.low)
+            self.low is None
+            or (self.midstream and self.low == self.matched and position < self.low and segment.length)
         ):
             self.low = self.matched = position
             if self.midstream:
@@ -150,20 +157,24 @@ class Connection:
 
     def _store(self, side: Side, position: int, segment: Packet, now: int) -> tuple[str, int] | None:
         other = self.s if side is self.p else self.p
-        conflict = None
+        conflicts = []
+        if not segment.flags & RST:
+            side.end = further(side.end, position + segment.length)
         for at, value in self.values(segment, position):
-            side.end = further(side.end, at + 1)
             if self.low is not None and self.low <= at < self.matched:
                 continue  # agreed before: a retransmission
-            for known in (side.said.get(at), other.said.get(at)):
-                if known is not None and known != value and conflict is None:
-                    plain = isinstance(known, int) and isinstance(value, int)
-                    conflict = ("payload" if plain else "control", at)
+            for known in (side.said.get(at), other.said.get(at) if self.behind_holes else None):
+                if known is not None and known != value:
+                    conflicts.append((difference(known, value), at))
             side.said.setdefault(at, value)
             side.when.setdefault(at, now)
-        if conflict is None:
-            self._advance()
-        return conflict
+        if conflicts:
+            return conflicts[0]
+        self._advance()
+        one, two = self.p.said.get(self.matched), self.s.said.get(self.matched)
+        if self.low is not None and one is not None and two is not None:
+            return difference(one, two), self.matched
+        return None
 
     def _advance(self) -> None:
         if self.low is None:
@@ -191,7 +202,7 @@ class Connection:
             while reach in other.said:
                 reach += 1
             for at in sorted(one.urgent - other.urgent):
-                if reach > at:
+                if self.low is not None and reach > at >= max(self.floor, self.low):
                     return ("control", at)
         return None
 
@@ -219,6 +230,8 @@ class Connection:
         if ack is None or self.s.ack is None:
             return None, min(segment.window, self.s.raw) if segment.flags & SYN else segment.window
         ack = min(ack, self.s.ack)
+        if segment.flags & RST:
+            return ack, segment.window  # nobody reads it (RFC 9293, section 3.10.7.4)
         scale = 0 if segment.flags & SYN else self.p.scale
         if scale is None:
             return ack, min(segment.window, self.s.raw)
@@ -241,13 +254,10 @@ class Connection:
             return False  # fragments leave as they came, and so not before no clamping is needed
         if held.kind == "rst":
             return self.s.reset
+        if segment.flags & URG and not self.announced(held):
+            return False
         if held.kind == "data":
             if held.position is None:
-                return False
-            if (
-                segment.flags & URG
-                and held.position + bool(segment.flags & SYN) + segment.urgent not in self.s.urgent
-            ):
                 return False
             return all(self.agreed(at) for at, _ in self.values(segment, held.position))
         # a pure acknowledgement, or one owed after a data segment
@@ -271,13 +281,19 @@ class Connection:
             return False
         return self.told is None or self.s.ack > self.told
 
+    def announced(self, held: Held) -> bool:
+        """T11: has the SVM announced the same urgent position?"""
+        if held.segment is None or held.position is None:
+            return False
+        return held.position + bool(held.segment.flags & SYN) + held.segment.urgent in self.s.urgent
+
     def tell(self, segment: Packet, ack: int | None, window: int) -> None:
         """A frame left: remember what clients have been told."""
         if ack is None:
             return
         scale = 0 if segment.flags & SYN else self.p.scale or 0
-        self.told = further(self.told, ack)
         self.told_edge = further(self.told_edge, ack + (window << scale))
+        self.told = further(self.told, ack)
 
     # -------------------------------------------------------------- epochs
 
@@ -287,15 +303,17 @@ class Connection:
         self.s.when.clear()
         self.s.urgent.clear()
         self.s.reset = False
+        self.s.ack = self.s.edge = None
 
     def commit(self, observe: bool = False) -> None:
         """The SVM has become the PVM; or (observe) the PVM's bytes count as agreed and the SVM goes on."""
         p, s = self.p, self.s
         if p.base is not None:
             self.low = FAR_BACK
-            self.matched = max(self.matched, self.matched if p.end is None else p.end)
+            self.matched = self.floor = max(self.matched, self.matched if p.end is None else p.end)
         for side in (p, s):
-            for at in [at for at in side.said if at < self.matched or not observe]:
+            over = side is s and (p.finished or p.reset)  # the PVM says no more
+            for at in [at for at in side.said if at < self.matched or over or not observe]:
                 del side.said[at], side.when[at]
         if observe:
             if p.ack is not None and (s.ack is None or p.ack >= s.ack):
@@ -307,6 +325,11 @@ class Connection:
             s.base, s.syn, s.timestamp, s.end = p.base, p.syn, p.timestamp, p.end
             s.ack, s.edge, s.raw = p.ack, p.edge, p.raw
             s.urgent, s.reset = set(p.urgent), p.reset
+
+
+def difference(one: Value, other: Value) -> str:
+    """The reason for two unequal values at one position."""
+    return "payload" if isinstance(one, int) and isinstance(other, int) else "control"
 
 
 def further(one: int | None, other: int | None) -> int | None:

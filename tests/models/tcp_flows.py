@@ -12,13 +12,11 @@ from colo_proxy.words import Mode
 class TcpFlow:
     """All incarnations of one 5-tuple; each side is in one of them (T10)."""
 
-    def __init__(self, key: tuple[object, ...]) -> None:
+    def __init__(self, key: tuple[object, ...], behind_holes: bool = True) -> None:
         self.key = key
-        self.connections = [Connection()]
+        self.behind_holes = behind_holes
+        self.connections = [Connection(behind_holes)]
         self.current = {"p": 0, "s": 0}
-        self.blocked = False
-        self.reported = False
-        self.replaced = False  # the SVM's state was replaced: its offsets are zero
         self.secondary_port: int | None = None  # where the SVM chose another source port
 
     def incarnation(self, who: str, segment: Packet) -> Connection:
@@ -33,7 +31,7 @@ class TcpFlow:
             if used or (connection.midstream and (connection.p.base, connection.s.base) != (None, None)):
                 self.current[who] += 1
                 if self.current[who] == len(self.connections):
-                    self.connections.append(Connection())
+                    self.connections.append(Connection(self.behind_holes))
         return self.connections[self.current[who]]
 
 
@@ -41,9 +39,14 @@ class TcpJudge:
     """What the oracle does with TCP segments. State that all protocols share is declared in `Oracle`."""
 
     now: int
+    came: int
     number: int
+    heard: int
     timeout: int
     observe: bool
+    behind_holes: bool
+    whole_runs: bool
+    svm_stopped: bool
     mode: Mode
     held: list[Held]
     tcp: dict[tuple[object, ...], TcpFlow]
@@ -54,10 +57,10 @@ class TcpJudge:
         flow = self._flow(segment.flow(True))
         connection = flow.incarnation("p", segment)
         ack = connection.ack_of(segment)
-        found = connection.hear(connection.p, segment, self.now)
+        found = connection.hear(connection.p, segment, self.came)
         if segment.flags & SYN and not segment.flags & ACK:
             self._pair(segment)
-        held = Held(self.number, frame, self.now, flow, "data", segment, connection)
+        held = Held(self.number, frame, self.came, flow, "data", segment, connection)
         held.position, held.frames = connection.place(connection.p, segment), frames or []
         held.ack = ack
         if segment.flags & RST:
@@ -78,29 +81,25 @@ class TcpJudge:
         self.held.append(held)
         if self.mode is Mode.HOLD:
             return
-        if found is not None:
-            self._diverge(flow, found[0], self._offset(connection, found[1]))
-        elif flow.blocked:
+        if found is not None and not self.svm_stopped:
+            self._diverge(flow, connection, found[0], self._offset(connection, found[1]))
+        elif connection.blocked:
             return
-        elif connection.may_leave(held):
-            self._release(held)
-        elif held.kind == "ack" and not frames and connection.behind_with_news(ack):
-            self._clamped(held)
+        else:
+            self._let_go(flow)
 
     def _secondary_tcp(self, segment: Packet) -> None:
         segment = self._mapped(segment)
-        if segment is None:
-            return
         flow = self._flow(segment.flow(True))
         connection = flow.incarnation("s", segment)
-        found = connection.hear(connection.s, segment, self.now)
+        found = connection.hear(connection.s, segment, self.came)
         position = connection.place(connection.s, segment)
-        if position is not None and segment.length:
-            self.waiting.append((self.number, flow, connection, segment, position))
-        if flow.blocked:
+        if position is not None and (segment.length or segment.flags & RST):
+            self.waiting.append((self.heard, flow, connection, segment, position))
+        if connection.blocked:
             return
         if found is not None:
-            self._diverge(flow, found[0], self._offset(connection, found[1]))
+            self._diverge(flow, connection, found[0], self._offset(connection, found[1]))
             return
         self._let_go(flow)
 
@@ -108,7 +107,7 @@ class TcpJudge:
         """Release what may leave now, in the order in which the PVM sent it."""
         for held in list(self.held):
             connection = held.connection
-            if held.flow is not flow or connection is None:
+            if held.flow is not flow or connection is None or connection.blocked:
                 continue
             if connection.may_leave(held):
                 self._release(held)
@@ -147,7 +146,7 @@ class TcpJudge:
             connection = held.connection
             if held.flow is not flow or connection is None or held not in self.held:
                 continue
-            if flow.reported or self.now - held.time < self.timeout:
+            if connection.reported or self.now - held.time < self.timeout:
                 continue
             ack = connection.s.ack
             committed = held.kind == "ack" and ack is not None and held.ack is not None and ack >= held.ack
@@ -155,18 +154,26 @@ class TcpJudge:
                 self.held.remove(held)  # a window update that nobody waits for
             else:
                 self._diverge(
-                    flow, "missing-secondary", self._offset(connection, connection.first_open(held))
+                    flow,
+                    connection,
+                    "missing-secondary",
+                    self._offset(connection, connection.first_open(held)),
                 )
         for connection in flow.connections:
             beyond = [(connection.s.when[at], at) for at in self._beyond(connection)]
             if connection.s.reset and not connection.p.reset:
                 beyond.append((connection.s.reset_time, connection.matched))
             late = [at for since, at in beyond if self.now - since >= self.timeout]
-            if late and not flow.reported:
-                self._diverge(flow, "missing-primary", self._offset(connection, min(late)))
-                if self.observe:
+            if late and not connection.reported:
+                self._diverge(flow, connection, "missing-primary", self._offset(connection, min(late)))
+                if self.observe and not self.whole_runs:
+                    for since, at in beyond:
+                        if self.now - since >= self.timeout and at in connection.s.when:
+                            del connection.s.said[at], connection.s.when[at]
+                elif self.observe:
                     connection.s.said.clear()
                     connection.s.when.clear()
+                if self.observe:
                     connection.p.reset = connection.s.reset = False
 
     @staticmethod
@@ -179,34 +186,24 @@ class TcpJudge:
         )
 
     def _finish_tcp(self, flow: TcpFlow) -> None:
-        if flow.reported:
-            return
         for connection in flow.connections:
             open_ = sorted(at for at in connection.p.said if not connection.agreed(at))
             resets = [h for h in self.held if h.kind == "rst" and h.connection is connection]
-            if open_ or resets:
+            if (open_ or resets) and not connection.reported:
                 at = open_[0] if open_ else connection.matched
-                self._report(flow, "missing-secondary", self._offset(connection, at))
+                self._report(flow, connection, "missing-secondary", self._offset(connection, at))
             beyond = self._beyond(connection)
-            if beyond:
-                self._report(flow, "missing-primary", self._offset(connection, beyond[0]))
+            reset = connection.s.reset and not connection.p.reset
+            if (beyond or reset) and not connection.reported:
+                at = beyond[0] if beyond else connection.matched
+                self._report(flow, connection, "missing-primary", self._offset(connection, at))
 
     @staticmethod
     def _offset(connection: Connection, position: int) -> int:
         return max(position - connection.start, 0)
 
     def _flow(self, key: tuple[object, ...]) -> TcpFlow:
-        return self.tcp.setdefault(key, TcpFlow(key))
-
-    def _track(self, segment: Packet) -> None:
-        """Unprotected: the PVM's output passes, and is remembered for the next commit."""
-        flow = self._flow(segment.flow(True))
-        connection = flow.incarnation("p", segment)
-        connection.hear(connection.p, segment, self.now)
-        ack = connection.ack_of(segment)
-        connection.tell(segment, ack, segment.window)
-        if ack is not None:
-            connection.last = (ack, segment.window)
+        return self.tcp.setdefault(key, TcpFlow(key, self.behind_holes))
 
     # ------------------------------------------------------------------ connections the guest opens
 
@@ -222,12 +219,15 @@ class TcpJudge:
             lone = alike[0]
             self.lone_syns = [s for s in self.lone_syns if s.sport != lone.sport or s.dport != lone.dport]
             flow.secondary_port = lone.sport
-            self._secondary_tcp(lone)
+            if lone.sport != syn.sport:
+                alone = self.tcp.pop(lone.flow(True), None)
+                self.waiting = [entry for entry in self.waiting if entry[1] is not alone]
+                self._secondary_tcp(lone)
 
-    def _mapped(self, segment: Packet) -> Packet | None:
-        """The SVM's segment on the PVM's port; None while a SYN of the SVM has no counterpart."""
+    def _mapped(self, segment: Packet) -> Packet:
+        """The SVM's segment on the PVM's port."""
         for flow in self.tcp.values():
-            kind, protocol, vlans, local, lport, remote, rport = flow.key
+            _, _, vlans, local, lport, remote, rport = flow.key
             if (vlans, local, remote, rport) == (
                 segment.vlans,
                 segment.source,
@@ -240,7 +240,7 @@ class TcpJudge:
             return segment
         wanted = None
         for flow in self.tcp.values():  # in the order in which the PVM opened them
-            kind, protocol, vlans, local, lport, remote, rport = flow.key
+            _, _, vlans, local, lport, remote, rport = flow.key
             connection = flow.connections[flow.current["p"]]
             if (vlans, local, remote, rport) != (
                 segment.vlans,
@@ -257,6 +257,6 @@ class TcpJudge:
             wanted = wanted or flow
         if wanted is None:
             self.lone_syns.append(segment)
-            return None
+            return segment  # until then it has a flow of its own
         wanted.secondary_port = segment.sport
         return self._mapped(segment)

@@ -12,7 +12,7 @@ One line is one event, or one thing that must come out of it:
     S . 1001:1101 ack 1 flip 1050  the SVM's byte at 1050 is another one
     ! payload 1049                 a divergence: its reason and stream offset
     +3s tick                       time passes
-    svm_stop | pvm_stop | commit | abort | hold | unprotect | failover | finish
+    svm_stop | svm_loaded | pvm_stop | commit | abort | hold | unprotect | failover | finish
 
 After each event exactly the `>` and `!` lines below it must come out, each kind in that order, and
 nothing else. Sequence numbers count from the sender's own ISN (its SYN is 0), acknowledgements from the
@@ -127,7 +127,7 @@ class Play:
             return ethernet(data, ethertype, **layout)
         return ethernet(self.segment(who, words, said, here, there, fields), ethertype, **layout)
 
-    def segment(
+    def segment(  # noqa: PLR0917  one line of a transcript, in its parts
         self, who: str, words: list[str], said: dict[str, Any], here: Any, there: Any, fields: dict[str, int]
     ) -> bytes:
         """The TCP segment that a line describes."""
@@ -174,7 +174,8 @@ class Play:
             return f">{where} {letters} {shape}{ack}{sport} win {packet.window}{text}"
         if packet.kind == "fragment":
             more = " +" if packet.more else ""
-            return f"> frag {packet.fragment_id} {packet.fragment_offset}{more} {item.data[packet.l4 : packet.end]!r}"
+            data = item.data[packet.l4 : packet.end]
+            return f"> frag {packet.fragment_id} {packet.fragment_offset}{more} {data!r}"
         if packet.kind == "house":
             return "> arp"
         if packet.kind == "ether":
@@ -186,7 +187,7 @@ class Play:
         return f">{where} {word} {payload!r}" + (f" id {ident}" if ident else "")
 
     def wanted(self, line: str, came: list[str]) -> str:
-        """An expectation in the form of `describe`; what it leaves out (the window) is taken from what came."""
+        """An expectation in the form of `describe`; a window that it leaves out is taken from what came."""
         words = split(line)
         if words[0] == "!":
             return line

@@ -216,10 +216,22 @@ def test_c7_another_source_port(play):
     """)
 
 
-def test_c7_after_the_svms_stop_offsets_are_zero(play):
+def test_c7_before_the_svm_has_loaded_it_has_its_own_numbers(play):
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         {CHECKPOINT}
+        S isn 7000000
+        failover
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+    """)
+
+
+def test_c7_after_the_svm_has_loaded_offsets_are_zero(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        {CHECKPOINT}
+        svm_loaded
         S . 1:101 ack 1
         svm_loaded
         failover

@@ -189,7 +189,7 @@ async def test_closing_again_and_again_is_no_busy_loop(scene: Scene) -> None:
 async def test_broken_version_is_refused_by_name(tmp_path: Path) -> None:
     vm = await FakeQemu(tmp_path / "qmp", version=(10, 0, 2)).listen()
     pair = qmp.Qmp(Unix(str(vm.path)), Unix(f"{tmp_path}/none"))
-    with pytest.raises(qmp.BrokenQemu, match=r"QEMU 10\.0\.2 never enters .* Use QEMU 11\.1"):
+    with pytest.raises(qmp.BrokenQemu, match=r"QEMU 10\.0\.2 never enters .* use QEMU 11\.1"):
         await asyncio.wait_for(pair.run(Scene(tmp_path)), 10)
     verdict = await qmp.inspect(Unix(str(vm.path)))
     assert verdict.colo is Colo.BROKEN

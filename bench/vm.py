@@ -1,0 +1,212 @@
+"""The same guests, client and work three ways: direct, QEMU's own COLO proxy, colo-proxy.
+
+Writes its part of docs/peers.md.
+
+    PYTHONPATH=netns-lab python -m bench.vm [--rounds N]     # as root, on a machine that does nothing else
+
+Each round runs the three ways one after the other, each on a fresh pair; figures are medians over all rounds.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from colo_vm import guest
+from colo_vm.debian import LabError, say
+from colo_vm.stage import URL, Stage
+
+PAGE = Path(__file__).parents[1] / "docs" / "peers.md"
+BEGIN, END = "<!-- pair: made by python -m bench.vm -->", "<!-- end of pair -->"
+
+DOWNLOADS, SMALL, CLOCKS = 4, 40, 5
+WAYS = ("direct", "QEMU's own proxy", "colo-proxy")
+
+
+def qemu_proxy(home: Path) -> tuple[list[str], list[str]]:
+    """QEMU's own filters, as its docs/colo-proxy.txt lays them out: arguments of the PVM and of the SVM.
+
+    UNIX sockets where the document has TCP; the virtio-net header on, which is its fast way.
+    """
+
+    def socket(name: str, path: str, serve: bool) -> list[str]:
+        end = "server=on,wait=off" if serve else "reconnect-ms=100"
+        return ["-chardev", f"socket,id={name},path={home}/{path},{end}"]
+
+    pvm = [
+        *socket("mirror0", "mirror", True),
+        *socket("compare1", "secondary", True),
+        *socket("compare0", "primary", True),
+        *socket("compare0-0", "primary", False),
+        *socket("compare_out", "out", True),
+        *socket("compare_out0", "out", False),
+        *("-object", "filter-mirror,id=m0,netdev=hn0,queue=tx,outdev=mirror0,vnet_hdr_support=on"),
+        *(
+            "-object",
+            "filter-redirector,netdev=hn0,id=in,queue=rx,indev=compare_out,vnet_hdr_support=on",
+        ),
+        *("-object", "filter-redirector,netdev=hn0,id=out,queue=rx,outdev=compare0,vnet_hdr_support=on"),
+        *("-object", "iothread,id=iothread1"),
+        "-object",
+        "colo-compare,id=comp0,primary_in=compare0-0,secondary_in=compare1,outdev=compare_out0,"
+        "iothread=iothread1,vnet_hdr_support=on",
+    ]
+    svm = [
+        *socket("red0", "mirror", False),
+        *socket("red1", "secondary", False),
+        *("-object", "filter-redirector,id=f1,netdev=hn0,queue=tx,indev=red0,vnet_hdr_support=on"),
+        *("-object", "filter-redirector,id=f2,netdev=hn0,queue=rx,outdev=red1,vnet_hdr_support=on"),
+        *("-object", "filter-rewriter,id=rew0,netdev=hn0,queue=all,vnet_hdr_support=on"),
+    ]
+    return pvm, svm
+
+
+class Way:
+    """One way in one round: the service is up when entered."""
+
+    def __init__(self, name: str, stage: Stage) -> None:
+        self.name, self.stage = name, stage
+
+    async def start(self) -> None:
+        """Boot and protect."""
+        stage = self.stage
+        if self.name == "QEMU's own proxy":
+            stage.pair.pvm_extra, stage.pair.svm_extra = qemu_proxy(stage.home)
+            stage.network.bridge("svm0")
+        if self.name != "colo-proxy":
+            stage.network.bridge("pvm0")
+        await stage.pair.start()
+        if self.name == "direct":
+            return
+        if self.name == "colo-proxy":
+            await stage.start_proxy()
+        await stage.pair.protect()
+        if self.name == "colo-proxy":
+            await stage.until_state("protected")
+        self.entered = time.time()
+
+    def checkpoints(self) -> int:
+        """Counted the same way for all: the PVM's stops since COLO was entered."""
+        if self.name == "direct":
+            return 0
+        return sum(event == "STOP" and at > self.entered for at, event in self.stage.pair.pvm.events)
+
+    async def kill(self) -> None:
+        """SIGKILL to the PVM; for QEMU's own proxy, what a cluster manager does next, at once."""
+        self.stage.pair.pvm.kill()
+        if self.name == "QEMU's own proxy":
+            svm = self.stage.pair.svm
+            for name in ("f2", "f1"):
+                await svm.execute("object-del", id=name)
+            await svm.execute("x-colo-lost-heartbeat")
+
+
+@asynccontextmanager
+async def entered(name: str) -> AsyncIterator[Way]:
+    async with Stage() as stage:
+        way = Way(name, stage)
+        await way.start()
+        yield way
+
+
+async def measure(way: Way, found: dict[str, list[float]]) -> None:
+    """One round of one way; adds to what was found."""
+    stage = way.stage
+    before = way.checkpoints()
+    for run in await stage.fetch("/64m", "--times", str(DOWNLOADS), seconds=120):
+        if run.get("sha256") != guest.sha256("64m"):
+            raise LabError(f"{way.name}: a download came wrong: {run}")
+        found["speed"].append(run["bytes"] / run["seconds"] / 1e6)
+    found["needless"].append(way.checkpoints() - before)
+    runs = await stage.fetch("/tiny", "--times", str(SMALL))
+    found["small"] += [run["seconds"] * 1000 for run in runs if run.get("complete")]
+    (paced,) = await stage.fetch("/64m", "--pace", "16000000")
+    found["silence"].append(paced["longest_silence"] * 1000)
+    if way.name == "direct":
+        return
+    before = way.checkpoints()
+    runs = await stage.fetch("/cgi-bin/clock", "--times", str(CLOCKS))
+    found["clock"] += [run["seconds"] * 1000 for run in runs if run.get("complete")]
+    found["clock checkpoints"].append((way.checkpoints() - before) / CLOCKS)
+    client = await stage.client(URL + "/64m", "--pace", "33000000", "--mark", "20000000")
+    assert client.stdout is not None
+    await client.stdout.readline()
+    with contextlib.suppress(Exception):
+        await way.kill()
+    out, _ = await asyncio.wait_for(client.communicate(), 90)
+    last: dict[str, Any] = json.loads(out.splitlines()[-1])
+    if last.get("sha256") == guest.sha256("64m"):
+        found["kill"].append(last["longest_silence"] * 1000)
+    else:
+        found["lost"].append(1)
+
+
+ROWS = (
+    ("64 MiB over HTTP, MB/s", "speed", "{:.0f}"),
+    ("checkpoints that 4 such downloads cost", "needless", "{:.0f}"),
+    ("GET of 6 bytes, ms", "small", "{:.1f}"),
+    ("longest silence, client reading at 16 MB/s, ms", "silence", "{:.0f}"),
+    ("GET of the guest's nanosecond clock, ms", "clock", "{:.0f}"),
+    ("checkpoints for one such request", "clock checkpoints", "{:.1f}"),
+    ("longest silence, PVM killed in mid-download, ms", "kill", "{:.0f}"),
+)
+
+
+def cell(values: list[float], form: str) -> str:
+    """Median and range."""
+    if not values:
+        return "–"
+    low, high = form.format(min(values)), form.format(max(values))
+    return f"{form.format(statistics.median(values))} ({low}–{high})"
+
+
+def table(found: dict[str, dict[str, list[float]]]) -> str:
+    lines = ["| median (range) | " + " | ".join(WAYS) + " |", "| --- " * (len(WAYS) + 1) + "|"]
+    for title, key, form in ROWS:
+        lines.append(f"| {title} | " + " | ".join(cell(found[way][key], form) for way in WAYS) + " |")
+    lost = " | ".join(f"{len(found[way]['lost'])}" for way in WAYS)
+    return "\n".join([*lines, f"| downloads lost with the PVM | {lost} |"])
+
+
+async def bench(rounds: int) -> str:
+    keys = [key for _, key, _ in ROWS] + ["lost"]
+    found: dict[str, dict[str, list[float]]] = {way: {key: [] for key in keys} for way in WAYS}
+    about = ""
+    for number in range(rounds):
+        for name in WAYS:
+            say(f"round {number + 1} of {rounds}: {name}")
+            async with entered(name) as way:
+                await measure(way, found[name])
+                about = f"{way.stage.qemu}, accelerator {way.stage.accel}, {rounds} rounds."
+    return f"{about}\n\n{table(found)}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    try:
+        text = asyncio.run(bench(arguments.rounds))
+    except LabError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    print(text)
+    page = PAGE.read_text() if PAGE.exists() else "# colo-proxy beside its peers\n"
+    if BEGIN not in page:
+        page += f"\n## A real pair\n\n{BEGIN}{END}\n"
+    head, _, rest = page.partition(BEGIN)
+    PAGE.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Divergence reports: one pcapng each, bounded in size and number, that Wireshark and `explain` read.
+
+The section's comment is a JSON object with what is known of the divergence; the frames are the flow's last
+exchanges, then the two packets that show the difference, commented `primary` and `secondary`. Interfaces are
+the ports.
+"""
+
+import json
+import logging
+import re
+import time as clock
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from colo_proxy.capture.reader import NS, Capture, Captured
+from colo_proxy.capture.writer import PcapngWriter, whole_file
+from colo_proxy.errors import UserError
+from colo_proxy.words import Divergence, Port, Reason
+
+log = logging.getLogger(__name__)
+
+MOST_EXCHANGES = 32  # frames, the latest
+MOST_BYTES = 256 << 10  # of exchanges
+_NAME = re.compile(r"divergence-\d{8}T\d{6}\.\d{9}Z-nic\d+-[a-z-]+\.pcapng")
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A divergence and what was around it. `exchanges`: time in ns, port and frame, oldest first."""
+
+    divergence: Divergence
+    epoch: int = 0
+    state: str = ""
+    exchanges: Sequence[tuple[int, Port, bytes]] = ()
+
+
+class Reports:
+    """The directory of one proxy's reports: beyond `most`, the oldest go."""
+
+    def __init__(self, directory: str | Path, most: int = 100) -> None:
+        self.directory = Path(directory)
+        self.most = most
+
+    def write(self, report: Report) -> Path:
+        """Write a report and remove the oldest. Raises UserError if the directory cannot be written."""
+        divergence = report.divergence
+        seconds, fraction = divmod(divergence.time, NS)
+        stamp = clock.strftime("%Y%m%dT%H%M%S", clock.gmtime(seconds))
+        name = f"divergence-{stamp}.{fraction:09d}Z-nic{divergence.nic}-{divergence.reason.label}.pcapng"
+        path = self.directory / name
+        with whole_file(path, mode=0o640) as file:  # packets are the VM's clients' business
+            writer = PcapngWriter(file, [port.name.lower() for port in Port], json.dumps(_facts(report)))
+            for when, port, data in _latest(report.exchanges):
+                writer.write(when, data, port)
+            if divergence.primary is not None:
+                writer.write(divergence.time, divergence.primary, Port.PRIMARY, "primary")
+            if divergence.secondary is not None:
+                writer.write(divergence.time, divergence.secondary, Port.SECONDARY, "secondary")
+        self._forget()
+        return path
+
+    def _forget(self) -> None:
+        names = sorted(path.name for path in self.directory.iterdir() if _NAME.fullmatch(path.name))
+        for name in names[: max(len(names) - self.most, 0)]:
+            try:
+                (self.directory / name).unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s: an old report cannot be removed: %s", self.directory / name, error.strerror)
+
+
+def _latest(exchanges: Sequence[tuple[int, Port, bytes]]) -> list[tuple[int, Port, bytes]]:
+    """The last exchanges that fit."""
+    kept: list[tuple[int, Port, bytes]] = []
+    size = 0
+    for exchange in reversed(exchanges[-MOST_EXCHANGES:]):
+        size += len(exchange[2])
+        if size > MOST_BYTES:
+            break
+        kept.append(exchange)
+    return kept[::-1]
+
+
+def _facts(report: Report) -> dict[str, Any]:
+    divergence = report.divergence
+    return {
+        "colo-proxy": _FORMAT,
+        "nic": divergence.nic,
+        "flow": divergence.flow,
+        "protocol": divergence.protocol,
+        "reason": divergence.reason.label,
+        "stream_offset": divergence.stream_offset,
+        "time": divergence.time,
+        "epoch": report.epoch,
+        "state": report.state,
+    }
+
+
+def load(path: str | Path) -> Report:
+    """Read a report. Raises UserError (CaptureError where the file itself is damaged) that says what is
+    wrong.
+    """
+    capture = Capture(path)
+    frames: list[Captured] = []
+    size = 0
+    for frame in capture:
+        frames.append(frame)
+        size += len(frame.data)
+        if len(frames) > 2 * MOST_EXCHANGES or size > 8 * MOST_BYTES:
+            raise UserError(f"{path}: too big for a divergence report; 'colo-proxy compare' reads captures")
+    try:
+        facts = json.loads(capture.comment)
+    except (ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict) or "colo-proxy" not in facts:
+        raise UserError(f"{path}: is no divergence report; 'colo-proxy compare' reads captures")
+    if facts["colo-proxy"] != _FORMAT:
+        raise UserError(
+            f"{path}: is a report of another version; explain it with the colo-proxy that wrote it"
+        )
+    packets = {frame.comment: frame.data for frame in frames if frame.comment in ("primary", "secondary")}
+    divergence = Divergence(
+        nic=_number(path, facts, "nic"),
+        flow=_text(path, facts, "flow"),
+        protocol=_text(path, facts, "protocol"),
+        reason=_reason(path, facts),
+        stream_offset=_number(path, facts, "stream_offset"),
+        time=_number(path, facts, "time"),
+        primary=packets.get("primary"),
+        secondary=packets.get("secondary"),
+    )
+    exchanges = [
+        (frame.time, Port(frame.interface), frame.data)
+        for frame in frames
+        if not frame.comment and frame.interface < len(Port)
+    ]
+    return Report(divergence, _number(path, facts, "epoch"), _text(path, facts, "state"), exchanges)
+
+
+def _reason(path: str | Path, facts: dict[str, Any]) -> Reason:
+    label = _text(path, facts, "reason")
+    for reason in Reason:
+        if reason.label == label:
+            return reason
+    raise UserError(f"{path}: {label!r} is no reason of a divergence; the report is damaged")
+
+
+def _number(path: str | Path, facts: dict[str, Any], key: str) -> int:
+    value = facts.get(key)
+    if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
+        raise UserError(f"{path}: {key!r} is no number; the report is damaged")
+    return value
+
+
+def _text(path: str | Path, facts: dict[str, Any], key: str) -> str:
+    value = facts.get(key)
+    if not isinstance(value, str) or len(value) > 256 or not (value.isprintable()):
+        raise UserError(f"{path}: {key!r} is no text; the report is damaged")
+    return value

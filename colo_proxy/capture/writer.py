@@ -1,0 +1,80 @@
+"""Write captures so that a file of the wanted name is always a whole one."""
+
+import os
+import struct
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import dpkt
+
+from colo_proxy.capture.reader import LARGEST_FRAME, NS
+from colo_proxy.errors import UserError
+
+
+@contextmanager
+def whole_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A file that gets its name when the context ends well, and leaves nothing behind when it does not.
+
+    Raises UserError if it cannot be written.
+    """
+    temporary: str | None = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+        os.replace(temporary, path)  # noqa: PTH105 - `temporary` is no Path
+        temporary = None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}; name a file that can") from None
+    finally:
+        if temporary is not None:
+            with suppress(FileNotFoundError):
+                Path(temporary).unlink()
+
+
+class PcapWriter:
+    """A pcap of Ethernet frames with nanoseconds."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._writer: Any = dpkt.pcap.Writer(file, snaplen=LARGEST_FRAME, nano=True)
+
+    def write(self, time: int, data: bytes) -> None:
+        """Add a frame; `time` in nanoseconds since 1970."""
+        self._writer.writepkt(data, Decimal(time) / NS)
+
+
+class PcapngWriter:
+    """A pcapng of Ethernet frames with nanoseconds, named interfaces and comments; little endian."""
+
+    def __init__(self, file: BinaryIO, interfaces: Sequence[str], comment: str = "") -> None:
+        self._file = file
+        # Byte order, version 1.0, and a section length that is not given.
+        self._block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + _options((1, comment.encode())))
+        for name in interfaces:
+            resolution = b"\x09"  # 10**-9 seconds
+            self._block(1, struct.pack("<HHI", 1, 0, 0) + _options((2, name.encode()), (9, resolution)))
+
+    def write(self, time: int, data: bytes, interface: int = 0, comment: str = "") -> None:
+        """Add a frame; `time` in nanoseconds since 1970."""
+        head = struct.pack("<IIIII", interface, time >> 32, time & 0xFFFFFFFF, len(data), len(data))
+        self._block(6, head + data + bytes(-len(data) % 4) + _options((1, comment.encode())))
+
+    def _block(self, kind: int, body: bytes) -> None:
+        length = struct.pack("<I", 12 + len(body))
+        self._file.write(struct.pack("<I", kind) + length + body + length)
+
+
+def _options(*options: tuple[int, bytes]) -> bytes:
+    """Options with a value, and their end; nothing where none has one."""
+    listed = [
+        struct.pack("<HH", code, len(value)) + value + bytes(-len(value) % 4)
+        for code, value in options
+        if value
+    ]
+    return b"".join((*listed, bytes(4))) if listed else b""

@@ -1,0 +1,141 @@
+"""`colo-proxy compare`: did PVM and SVM say the same? From two captures."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from colo_proxy.capture.compare import Comparison, Result
+
+DIVERGED = 1  # exit status
+_SHOWN = 20  # divergences in the summary
+_BIG = 32 << 20  # bytes from which on a person is shown the progress
+_REDRAW = 0.2  # seconds
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="compare two captures",
+        description="Compare what a PVM and an SVM said, from captures of their ports (pcap or pcapng, whole "
+        "frames), by the rules of the proxy. After a divergence it goes on as if a checkpoint had been made.",
+        epilog="Exit status: 0 identical, 1 diverged, 2 unusable input. "
+        "Example: colo-proxy compare pvm.pcap svm.pcap --released client.pcap",
+    )
+    parser.add_argument("primary", metavar="PRIMARY", help="capture of the PVM's port, both directions")
+    parser.add_argument("secondary", metavar="SECONDARY", help="capture of the SVM's port")
+    parser.add_argument(
+        "--vm-mac", metavar="MAC", help="the VM's MAC address, where the captures do not tell"
+    )
+    parser.add_argument("--released", metavar="OUT.pcap", help="write what clients would have received")
+    parser.add_argument(
+        "--timeout-ms",
+        metavar="MS",
+        type=_milliseconds,
+        default=3000,
+        help="after this long missing output is a divergence (default: 3000)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def _milliseconds(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 3_600_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of milliseconds from 1 to 3600000")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare and print. Exit status 0: identical, 1: diverged."""
+    from colo_proxy.capture.compare import Comparison  # noqa: PLC0415
+    from colo_proxy.capture.origin import parse_mac  # noqa: PLC0415
+    from colo_proxy.errors import UserError  # noqa: PLC0415
+
+    try:
+        vm = parse_mac(arguments.vm_mac) if arguments.vm_mac is not None else None
+    except ValueError as error:
+        raise UserError(f"--vm-mac: {error}") from None
+    with _released(arguments) as released:
+        comparison = Comparison(
+            arguments.primary, arguments.secondary, vm=vm, timeout_ms=arguments.timeout_ms, released=released
+        )
+        with _progress(comparison):
+            result = comparison.run()
+    if result.shift:
+        print(
+            f"colo-proxy: {arguments.secondary}: does not overlap {arguments.primary} in time; its times "
+            f"were moved by {result.shift / 1e9:+.6f} s, so that both begin together",
+            file=sys.stderr,
+        )
+    if arguments.json:
+        print(json.dumps(result.as_json()))
+    else:
+        print("\n".join(_summary(result)))
+    return 0 if result.identical else DIVERGED
+
+
+def _summary(result: "Result") -> Iterator[str]:
+    from colo_proxy.capture.origin import mac_text  # noqa: PLC0415
+
+    vm = f"VM {mac_text(result.vm)}: " if result.vm else ""
+    said = f"{result.primary_frames:,} frames of the PVM, {result.secondary_frames:,} of the SVM"
+    kept = f"{result.released_frames:,} released, {result.held_frames:,} held"
+    yield f"{vm}{result.flows:,} flows, {said}; {kept}"
+    for divergence in result.divergences[:_SHOWN]:
+        seconds, fraction = divmod(divergence.time, 1_000_000_000)
+        stamp = time.strftime("%H:%M:%S", time.gmtime(seconds)) + f".{fraction // 1000:06d}"
+        where = f"{divergence.reason.label:17}  byte {divergence.stream_offset:<10,}"
+        yield f"  {stamp} UTC  {where}  {divergence.flow}"
+    if len(result.divergences) > _SHOWN:
+        yield f"  and {len(result.divergences) - _SHOWN:,} more; --json lists them all"
+    count = len(result.divergences)
+    if count:
+        yield f"diverged: {count:,} checkpoint{'s' if count > 1 else ''} would have been needed"
+    else:
+        yield "identical"
+
+
+@contextmanager
+def _released(arguments: argparse.Namespace) -> Iterator[Callable[[int, bytes], None] | None]:
+    """Where released frames go: a file that is there only when it is whole."""
+    if arguments.released is None:
+        yield None
+        return
+    from colo_proxy.capture.writer import PcapWriter, whole_file  # noqa: PLC0415
+    from colo_proxy.errors import UserError  # noqa: PLC0415
+
+    out = Path(arguments.released)
+    for capture in (arguments.primary, arguments.secondary):
+        if out.exists() and Path(capture).exists() and out.samefile(capture):
+            raise UserError(f"{out}: is one of the captures; give --released another name")
+    with whole_file(out) as file:
+        yield PcapWriter(file).write
+
+
+@contextmanager
+def _progress(comparison: "Comparison") -> Iterator[None]:
+    """A line on the terminal that tells a person how far big captures have got."""
+    size = comparison.primary.size + comparison.secondary.size
+    if not sys.stderr.isatty() or size < _BIG:
+        yield
+        return
+    drawn = 0.0
+
+    def draw() -> None:
+        nonlocal drawn
+        if time.monotonic() - drawn >= _REDRAW:
+            drawn = time.monotonic()
+            text = f"\rcomparing {size >> 20:,} MiB: {comparison.done:4.0%}"
+            print(text, end="", file=sys.stderr, flush=True)
+
+    comparison.progress = draw
+    try:
+        yield
+    finally:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)

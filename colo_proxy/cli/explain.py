@@ -1,0 +1,25 @@
+"""`colo-proxy explain`: a divergence report, for a person."""
+
+import argparse
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "explain",
+        help="show a divergence report",
+        description="Show what differed: in a sentence, both packets side by side with the differing "
+        "fields and bytes marked, and the flow's last exchanges. Wireshark opens the same file.",
+        epilog="example: colo-proxy explain /var/lib/colo-proxy/web1/divergence-....pcapng",
+    )
+    parser.add_argument("report", metavar="REPORT")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the report."""
+    from colo_proxy.capture import explain, report  # noqa: PLC0415
+
+    for line in explain.explain(report.load(arguments.report)):
+        print(line)
+    return 0

@@ -1,0 +1,168 @@
+"""`colo-proxy compare` as a user runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import dpkt
+import pytest
+
+from .frames import CLIENT, SECOND, START, VM, http, save, udp
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+COMMAND = [sys.executable, "-m", "colo_proxy.cli.main", "compare"]
+
+
+def compare(*arguments: object) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Save what PVM and SVM said."""
+
+    def of(pvm, svm) -> tuple[Path, Path]:
+        return save(tmp_path / "pvm.pcap", pvm), save(tmp_path / "svm.pcap", svm)
+
+    return of
+
+
+def verdict(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
+    (line,) = done.stdout.splitlines()
+    return json.loads(line)
+
+
+def test_two_guests_that_say_the_same_are_identical(pair):
+    done = compare(*pair(http(1000, ANSWER), http(77777, ANSWER, start=START + 300_000)), "--json")
+    assert done.returncode == 0, done.stderr
+    assert verdict(done) == {
+        "verdict": "identical",
+        "flows": 1,
+        "primary_frames": 2,
+        "secondary_frames": 2,
+        "released_frames": 2,
+        "held_frames": 0,
+        "divergences": [],
+    }
+    assert done.stderr == ""
+
+
+def test_a_byte_that_differs_is_named_with_its_place_and_time(pair):
+    done = compare(*pair(http(1000, ANSWER), http(77777, ANSWER.replace(b"hello", b"hallo"))), "--json")
+    assert done.returncode == 1
+    found = verdict(done)
+    assert found["verdict"] == "diverged"
+    assert found["divergences"] == [
+        {
+            "flow": "tcp 192.0.2.2:80 > 192.0.2.1:40000",
+            "reason": "payload",
+            "stream_offset": ANSWER.index(b"hello") + 1,
+            "time": (START + 4_000_000) / SECOND,
+        }
+    ]
+    assert found["released_frames"] == 2, "as if a checkpoint had been made"
+
+
+def test_what_only_the_pvm_says_is_missing_and_held_at_the_end(pair):
+    done = compare(*pair(http(1000, ANSWER), http(7, ANSWER)[:4]), "--json")
+    assert done.returncode == 1
+    found = verdict(done)
+    assert [entry["reason"] for entry in found["divergences"]] == ["missing-secondary"]
+    assert (found["released_frames"], found["held_frames"]) == (1, 1)
+
+
+def test_what_only_the_svm_says_holds_nobody_up(pair):
+    done = compare(*pair(http(1000, ANSWER)[:4], http(7, ANSWER)), "--json")
+    assert done.returncode == 1
+    assert [entry["reason"] for entry in verdict(done)["divergences"]] == ["missing-primary"]
+    assert verdict(done)["held_frames"] == 0
+
+
+def test_the_timeout_passes_between_frames_at_its_own_time(pair):
+    later = [udp(b"later", START + 100 * SECOND)]
+    pvm = [udp(b"alone", START, port=7), udp(b"later", START + 100 * SECOND)]
+    done = compare(*pair(pvm, [udp(b"later", START), *later][1:]), "--json", "--timeout-ms", 500)
+    (divergence,) = verdict(done)["divergences"]
+    assert divergence["reason"] == "missing-secondary"
+    assert divergence["time"] == pytest.approx(START / SECOND + 0.5, abs=1e-3)
+
+
+def test_released_is_what_a_client_would_have_received(pair, tmp_path):
+    out = tmp_path / "client.pcap"
+    pvm = http(1000, ANSWER)
+    done = compare(*pair(pvm, http(5, ANSWER, start=START + 300_000)), "--released", out)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "identical"
+    with out.open("rb") as file:
+        got = list(dpkt.pcap.Reader(file))
+    assert [data for _, data in got] == [pvm[1][1], pvm[4][1]]
+    assert [int(when * SECOND) for when, _ in got] == [START + 1_300_000, START + 4_300_000]
+    assert {path.name for path in tmp_path.iterdir()} == {"pvm.pcap", "svm.pcap", "client.pcap"}
+
+
+def test_an_error_half_way_leaves_no_released_file(pair, tmp_path):
+    pvm, svm = pair(http(1000, ANSWER), http(5, ANSWER))
+    svm.write_bytes(svm.read_bytes()[:-3])
+    out = tmp_path / "client.pcap"
+    out.write_text("precious")
+    done = compare(pvm, svm, "--released", out)
+    assert done.returncode == 2
+    assert f"{svm}: frame 6 at byte" in done.stderr
+    assert out.read_text() == "precious"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_captures_from_other_times_begin_together_and_that_is_said(pair):
+    done = compare(*pair(http(1000, ANSWER), http(5, ANSWER, start=START + 500 * SECOND)), "--json")
+    assert done.returncode == 0
+    assert "-500.000000 s" in done.stderr
+    assert verdict(done)["verdict"] == "identical"
+
+
+def test_ambiguous_captures_name_the_addresses_and_the_option(pair):
+    other = "02:00:00:00:00:09"
+    cut = [frame for at, frame in enumerate(http(1, ANSWER, vm=other)) if at != 1]
+    captures = pair(cut, [frame for at, frame in enumerate(http(2, ANSWER, vm=other)) if at != 1])
+    done = compare(*captures)
+    assert done.returncode == 2
+    assert other in done.stderr
+    assert CLIENT in done.stderr
+    assert "--vm-mac" in done.stderr
+    assert compare(*captures, "--vm-mac", other.replace(":", "-")).returncode in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("mac", "said"),
+    [("52:54:00:00:00:99", f"one of {CLIENT}, {VM}"), ("52:54", "no MAC"), ("ff:ff:ff:ff:ff:ff", "group")],
+)
+def test_a_wrong_vm_mac_is_explained(pair, mac, said):
+    done = compare(*pair(http(1, ANSWER), http(2, ANSWER)), "--vm-mac", mac)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_two_empty_captures_say_nothing_that_differs(pair):
+    done = compare(*pair([], []), "--json")
+    assert done.returncode == 0
+    assert verdict(done)["flows"] == 0
+
+
+def test_the_captures_are_never_overwritten(pair):
+    pvm, svm = pair(http(1, ANSWER), http(2, ANSWER))
+    done = compare(pvm, svm, "--released", svm)
+    assert done.returncode == 2
+    assert "another name" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("/nowhere.pcap", "/nowhere.pcap"), ("/", "/"), ("/dev/null", "/dev/null")]
+)
+def test_what_is_no_capture_is_one_line(arguments):
+    done = compare(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"colo-proxy: {arguments[0]}: ")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,40 @@
+"""`colo-proxy check` names a QEMU whose COLO does not work, and one that does not answer."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fakes.qemu import FakeQemu
+
+from colo_proxy.checkpoint import qmp
+from colo_proxy.endpoints import Unix
+from colo_proxy.host import check
+
+
+async def found(directory: Path) -> list[str]:
+    sides = {side: Unix(f"{directory}/{side}") for side in ("primary", "secondary")}
+    config: Any = SimpleNamespace(checkpoint=SimpleNamespace(vmm="qmp", **sides))
+    return await asyncio.to_thread(lambda: [str(problem) for problem in check._qemus(config)])
+
+
+async def test_broken_and_working(tmp_path: Path) -> None:
+    broken = await FakeQemu(tmp_path / "primary", version=(10, 0, 2)).listen()
+    works = await FakeQemu(tmp_path / "secondary").listen()
+    (problem,) = await found(tmp_path)
+    assert problem.startswith("error: [checkpoint] primary: QEMU 10.0.2 never enters the COLO state")
+    assert "use QEMU 11.1 or newer" in problem
+    await broken.die()
+    await works.die()
+
+
+async def test_silent_and_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qmp, "REPLY_S", 0.2)
+    silent = FakeQemu(tmp_path / "primary")
+    silent.greets = False
+    await silent.listen()
+    (problem,) = await found(tmp_path)
+    assert problem.startswith("warning: [checkpoint] primary: unix:")
+    assert "no answer within 0.2 s" in problem
+    await silent.die()
