@@ -192,6 +192,17 @@ cdef void epoch_commit(Core *core) noexcept nogil:
     feed_limbo(core, True, True)
 
 
+cdef void forget_unanswered(Core *core) noexcept nogil:
+    """Connections of which only the PVM had spoken: clients never heard of them, and the SVM opens its own."""
+    cdef Flow *flow = core.table.idle_first
+    cdef Flow *behind
+    while flow != NULL:
+        behind = next_flow(flow)
+        if flow.key.kind == K_TCP and not flow.flags & F_ALIAS and not flow.svm.open:
+            flow_remove(core, flow)
+        flow = behind
+
+
 cdef void epoch_failover(Core *core) noexcept nogil:
     cdef Node *node
     while core.held.first != NULL:
@@ -205,6 +216,8 @@ cdef void epoch_failover(Core *core) noexcept nogil:
     untouch_all(core)
     if core.svm_loaded:
         replaced_flows(core)
+    else:
+        forget_unanswered(core)
     leave_stop(core, M_FAILED_OVER)
     while core.pending.first != NULL:
         node = core.pending.first

@@ -116,7 +116,6 @@ def shrink(events: list[Event], options: dict[str, Any]) -> list[Event]:
         size //= 2
 
 
-@pytest.mark.xfail(reason="see tests/transcripts/test_known_differences.py", strict=True)
 @pytest.mark.timeout(0)
 @settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])  # `shrink` does better than hypothesis here
 @given(conversations())
