@@ -110,7 +110,9 @@ cdef bint opens(const Node *node) noexcept nogil:
 cdef Flow *find_pair(Flow *first, const Key *key) noexcept nogil:
     cdef int left = PAIRS
     while first != NULL and left:
-        if first.key.remote_port == key.remote_port and first.key.vlan == key.vlan and \
+        # Where both have spoken by now (the other without a SYN, so in mid-stream) there is nothing to pair.
+        if not (first.pvm.open and first.svm.open) and \
+                first.key.remote_port == key.remote_port and first.key.vlan == key.vlan and \
                 first.key.version == key.version and \
                 memcmp(first.key.remote, key.remote, sizeof(key.remote)) == 0 and \
                 memcmp(first.key.local, key.local, sizeof(key.local)) == 0:

@@ -208,18 +208,22 @@ cdef void forget(Core *core, Node *node) noexcept nogil:
     discard(core, node)
 
 
-cdef void svm_reset(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """The SVM has reset the flow. Until the PVM does, its own connection is no replica of the PVM's (M2)."""
+cdef bint svm_reset(Core *core, Flow *flow, Node *node) noexcept nogil:
+    """The SVM has reset the flow. Until the PVM does, its own connection is no replica of the PVM's (M2).
+
+    Returns whether the node has been held.
+    """
     cdef bint first = not flow.svm.reset
     cdef Node *pvm = flow.pvm.first
     flow.svm.reset = True
     if flow.pvm.reset or not first:
-        return
+        return False
     node.flags |= N_PURE
     hold(core, flow, node)
     while pvm != NULL and not flow.flags & F_BLOCKED:
         reset_against(core, flow, pvm)
         pvm = pvm.flow_next
+    return True
 
 
 cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -229,26 +233,32 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Seq ack = svm.ack
     cdef Seq edge = svm.edge
     cdef bint urged = svm.urged
-    cdef Seq start
+    cdef bint bound = node.packet.flags & (SYN | FIN) != 0
+    cdef bint kept = False
+    cdef Seq end
     note(flow, node)
     node.flow = flow
     if node.packet.flags & RST:
-        svm_reset(core, flow, node)
+        kept = svm_reset(core, flow, node)
         more = True
     elif node.packet.length:
-        start = start_of(node)
-        if not flow.flags & F_ANCHORED or worth_keeping(flow, node):
+        kept = not flow.flags & F_ANCHORED or worth_keeping(flow, node)
+        if kept:
             hold(core, flow, node)
             if sort_in(core, flow, node) and flow.flags & F_ANCHORED:
+                end = end_of(node)
                 more = advance(core, flow)
-                compare_ahead(core, flow, node)
+                if seq_lt(flow.matched, end):  # else it is all agreed, and gone
+                    compare_ahead(core, flow, node)
                 if flow.below:
                     match_below(core, flow)
                     more = True
-        if node.packet.flags & (SYN | FIN) and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
+        if bound and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
             pure_resets_against(core, flow)
     if more or not known or not seq_eq(ack, svm.ack) or not seq_eq(edge, svm.edge) or urged != svm.urged:
         release(core, flow)
+    if not kept:
+        discard(core, node)
 
 
 cdef void pure_resets_against(Core *core, Flow *flow) noexcept nogil:
