@@ -142,9 +142,9 @@ class Server:
         self._clients[writer] = task
         try:
             writer.write(self._hello)
-            lines = protocol.LineReader()
+            requests = protocol.RequestReader()
             while data := await reader.read(_READ):
-                for message in lines.feed(data):
+                for message in requests.feed(data):
                     writer.write(await self._reply(message))
                     await writer.drain()
         except (ConnectionError, asyncio.CancelledError):
