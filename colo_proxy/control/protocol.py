@@ -1,4 +1,4 @@
-"""The control socket's messages, in QMP's manner. No I/O: bytes in, requests and errors out; replies to bytes.
+"""The control socket's messages, in QMP's manner. No I/O: bytes in, requests out; replies in, bytes out.
 
 A line holds one JSON object: `{"execute": COMMAND, "arguments": {...}, "id": ANY_SCALAR}`. QMP tools end an
 object with no newline (qemu.qmp's Message.__bytes__), so it is taken as soon as its last brace is there; what

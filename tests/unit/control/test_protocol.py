@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colo_proxy.control import protocol
-from colo_proxy.control.protocol import ABSENT, MAX_LINE, CommandError, RequestReader, Request
+from colo_proxy.control.protocol import ABSENT, MAX_LINE, CommandError, Request, RequestReader
 
 GOOD = b'{"execute":"query-status","id":7}\n'
 OK = Request("query-status", {}, 7)
