@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from .namespaces import Namespace
-from .nic import ETH_P_ALL
+from .nic import ETH_P_ALL, enlarge
 
 SYN, ACK = 0x02, 0x10
-_SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 26, 33, 35
+_SO_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35
 _SNAP = 128  # bytes kept of each frame: the headers
 _MOD = 1 << 32
 
@@ -91,7 +91,7 @@ def capturing(namespace: Namespace, device: str) -> Iterator[Capture]:
     """Capture both directions of a device."""
     with namespace.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 256 << 20)
+        enlarge(sock, 256 << 20)
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         program = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, _SNAP))  # BPF_RET: truncate
         sock.setsockopt(

@@ -26,7 +26,7 @@ from .proxy import Proxy
 from .replica.content import Content
 from .topology import Uplink
 from .transfer import MIB, Transfer
-from .vmm import Vmm, stamp
+from .vmm import Checkpoint, Vmm, stamp
 from .waiting import Deadline
 
 _SIZE = 512 * MIB  # of the downloads that are timed
@@ -114,23 +114,24 @@ def _difference(lab: Lab, vmm: Vmm, content: Content) -> None:
         capturing(lab.topology.client, nic.device) as client,
     ):
         result = _download(lab, content, _FLIP_SIZE)
-        vmm.wait(lambda vmm: len(vmm.checkpoints) > count, 10, "the checkpoint")
+        vmm.wait(lambda vmm: _about_the_byte(vmm.checkpoints[count:]) is not None, 10, "the checkpoint")
         differs = max(Stream.first(side.segments()).reached(_FLIP_AT) for side in (primary, secondary))
         delivered = Stream.first(client.segments()).reached(_FLIP_AT)
-    checkpoint = vmm.checkpoints[count]
-    times = {event["event"]: stamp(event) for event in reversed(vmm.events[seen:])}
+    checkpoint = _about_the_byte(vmm.checkpoints[count:])
+    assert checkpoint is not None
+    asked, stopped = (
+        _first(vmm.events[seen:], name, differs) for name in ("CHECKPOINT_REQUEST", "CHECKPOINT_BEGIN")
+    )
     table = Table("ms", "what", box=None)
     steps = {
         "both have said the byte, and it differs": differs,
-        f"held; checkpoint requested: {checkpoint.reason} at offset {checkpoint.stream_offset}": times.get(
-            "CHECKPOINT_REQUEST"
-        ),
-        "both VMs stopped": times.get("CHECKPOINT_BEGIN"),
+        f"held; checkpoint requested: {checkpoint.reason} at offset {checkpoint.stream_offset}": asked,
+        "both VMs stopped": stopped,
         "the SVM has the PVM's state: commit": checkpoint.committed,
         "the byte reaches the client": delivered,
     }
     for what, when in steps.items():
-        table.add_row(f"{(when - differs) / 1e6:8.2f}" if when else "?", what)
+        table.add_row(f"{(when - differs) / 1e6:8.2f}", what)
     _console.print(table)
     _say(f"{checkpoint.flow}; the client's longest silence: {result['gap'] * 1e3:.0f} ms")
     _claim(
@@ -203,6 +204,18 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(inner, f"{name} {index}".strip())
     elif isinstance(value, int | float) and value:
         yield name, f"{value:,}"
+
+
+def _about_the_byte(checkpoints: list[Checkpoint]) -> Checkpoint | None:
+    return next((checkpoint for checkpoint in checkpoints if checkpoint.stream_offset == _FLIP_AT), None)
+
+
+def _first(events: list[dict[str, Any]], name: str, after: int) -> int:
+    """When the first event of this name after a time happened, ns (the proxy's stamps are in µs)."""
+    found = [stamp(event) for event in events if event["event"] == name and stamp(event) >= after - 1000]
+    if not found:
+        raise LabError(f"the proxy did not say {name}")
+    return found[0]
 
 
 def _children() -> bool:

@@ -78,15 +78,15 @@ def become_root() -> str | None:
     uid, gid = os.geteuid(), os.getegid()
     try:
         _check(_libc.unshare(CLONE_NEWUSER | CLONE_NEWNET), "unshare")
+        # user_namespaces(7): an unprivileged process may map itself alone, after giving up setgroups.
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     except OSError as error:
         raise Missing(
-            "network namespaces need root or an unprivileged user namespace, and this kernel allows neither "
+            "network namespaces need root or an unprivileged user namespace, and neither is allowed here "
             f"({error.strerror}): run it with sudo"
         ) from None
-    # user_namespaces(7): an unprivileged process may map itself alone, after giving up setgroups.
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     return "not root: running in an unprivileged user namespace"
 
 

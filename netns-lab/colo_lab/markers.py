@@ -60,7 +60,8 @@ class Run:
     @property
     def environment(self) -> dict[str, str]:
         """The environment for a process of this run: marked, and able to import the lab."""
-        return {**os.environ, VARIABLE: self.id, "PYTHONPATH": str(PACKAGE_ROOT)}
+        path = os.pathsep.join(filter(None, (str(PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
+        return {**os.environ, VARIABLE: self.id, "PYTHONPATH": path}
 
     def __enter__(self) -> Self:
         return self

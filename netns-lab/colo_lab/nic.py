@@ -30,7 +30,7 @@ class Nic:
             stack.callback(self._switch.close)
             self._ring = stack.enter_context(vm.socket(socket.AF_PACKET, socket.SOCK_RAW))
             self._ring.setblocking(False)
-            self._ring.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RING_BYTES)
+            enlarge(self._ring, _RING_BYTES)
             self._ring.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
             self._ring.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
             _accept(self._ring, frames=False)
@@ -62,6 +62,14 @@ class Nic:
         for frame in frames:
             self._outside.send(frame)
         return len(frames)
+
+
+def enlarge(sock: socket.socket, count: int) -> None:
+    """Give a socket a receive buffer of `count` bytes, or as large as the system allows an ordinary user."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, count)
+    except PermissionError:  # root of a user namespace only
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, count)
 
 
 def _accept(ring: socket.socket, *, frames: bool) -> None:

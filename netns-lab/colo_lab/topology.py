@@ -15,13 +15,14 @@ hangs on the bridge itself, to compare with.
 from collections.abc import Mapping
 from contextlib import ExitStack
 from enum import Enum
-from socket import AF_INET6
+from socket import AF_INET, AF_INET6
 from types import TracebackType
 from typing import Self
 
 from .addresses import MOST_NICS, Nic
 from .errors import LabError
 from .namespaces import Namespace
+from .replica.repair import CARRIED
 
 _QUIET = {  # no chatter of the kernel's own on these interfaces
     "ipv6/conf/default/disable_ipv6": 1,
@@ -40,6 +41,7 @@ _ADDRESSED = {  # usable at once: no duplicate address detection, no waiting for
 # of its own, and timestamps without the per-connection offset (2) a clock of its own.
 _STRANGER = {"ipv4/tcp_syncookies": 2, "ipv4/tcp_timestamps": 2}
 
+_CARRIED = 100  # routing table
 _SEGMENTS = 4096  # some 6 MB
 
 
@@ -100,7 +102,7 @@ class Topology:
         _address(self.client, nic.device, nic.client4, nic.client6)
         for vm in (self.pvm, self.svm):
             _address(vm, nic.device, nic.vm4, nic.vm6)
-        _start_fast(self.svm, nic)
+            _start_carried_fast(vm, nic)
 
 
 def _bridge(host: Namespace, name: str) -> int:
@@ -126,14 +128,16 @@ def _address(namespace: Namespace, device: str, address4: str, address6: str) ->
     namespace.route.addr("add", index=index, address=address6, prefixlen=64)
 
 
-def _start_fast(svm: Namespace, nic: Nic) -> None:
-    """Let the SVM's connections start with a large congestion window.
+def _start_carried_fast(vm: Namespace, nic: Nic) -> None:
+    """Let connections that a checkpoint brought here start with a large congestion window.
 
     A real VM brings its congestion state along. TCP_REPAIR does not, and a connection that starts again with
     ten segments says less than one super-frame of the PVM, which can leave only as a whole.
     """
-    index = svm.index(nic.device)
-    metrics = {"initcwnd": _SEGMENTS}
-    network4, network6 = nic.networks
-    svm.route.route("replace", dst=network4, oif=index, scope="link", prefsrc=nic.vm4, metrics=metrics)
-    svm.route.route("replace", family=AF_INET6, dst=network6, oif=index, priority=1, metrics=metrics)
+    index = vm.index(nic.device)
+    for family, network in zip((AF_INET, AF_INET6), nic.networks, strict=True):
+        vm.route.route(
+            "add", family=family, dst=network, oif=index, table=_CARRIED, metrics={"initcwnd": _SEGMENTS}
+        )
+        if not nic.index:
+            vm.route.rule("add", family=family, fwmark=CARRIED, table=_CARRIED)

@@ -51,10 +51,15 @@ def bridge() -> Iterator[Lab]:
 
 @pytest.fixture
 def protect() -> Callable[..., AbstractContextManager[Protected]]:
-    """A context manager that brings a proxied lab up; keywords are those of `colo_lab.protected`."""
+    """A context manager that brings a proxied lab up; keywords are those of `colo_lab.protected`.
+
+    Missing output is waited for long: what `timeout_ms = "auto"` learns on an idle machine is too short where
+    tests and builds compete for two cores.
+    """
 
     @contextmanager
     def bring_up(**keywords: Any) -> Iterator[Protected]:
+        keywords.setdefault("compare", {"timeout_ms": 3000})
         with protected(**keywords) as made:
             try:
                 yield made

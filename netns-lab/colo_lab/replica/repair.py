@@ -35,6 +35,7 @@ _OPT_MSS, _OPT_WINDOW, _OPT_SACK, _OPT_TIMESTAMP = 2, 3, 4, 8  # TCPOPT_*
 _INFO_TIMESTAMPS, _INFO_SACK, _INFO_WSCALE = 1, 2, 4  # TCPI_OPT_*
 _MOD = 1 << 32
 
+CARRIED = 1  # SO_MARK of connections that were carried here; topology.py routes them
 SEND_BUFFER, RECEIVE_BUFFER = 4 << 20, 2 << 20  # fixed: a carried connection finds the same room
 
 
@@ -164,6 +165,7 @@ def recreate(snap: Snapshot, arena: Arena) -> socket.socket:
         sock.setblocking(False)
         _set(sock, TCP_REPAIR, _ON)
         prepare(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, CARRIED)
         sock.bind(snap.local)
         _seq(sock, _SEND, snap.una)
         _seq(sock, _RECEIVE, snap.rcv)
