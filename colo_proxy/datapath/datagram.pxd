@@ -19,5 +19,7 @@ cdef int64_t datagram_tick(Core *core, int64_t never) noexcept nogil
 cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil
 # As if the SVM had received what the PVM said: its own copies may still come (C8).
 cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil
+# A PVM datagram leaves without the SVM's: its copy may come until `until`.
+cdef void datagram_expect(Flow *flow, const Node *pvm, int64_t until) noexcept nogil
 # Take a flow that goes away off the list of mismatches.
 cdef void datagram_forget(Core *core, Flow *flow) noexcept nogil

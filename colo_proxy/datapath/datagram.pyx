@@ -1,10 +1,10 @@
 # See datagram.pxd for the idea.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, hold, learn_lag, unhold
-from colo_proxy.datapath.flow cimport F_BLOCKED, F_MISMATCH, Flow
+from colo_proxy.datapath.flow cimport F_BLOCKED, F_MISMATCH, LATE, Flow
 from colo_proxy.datapath.pool cimport N_RX, Node
 from colo_proxy.datapath.wire cimport K_OTHER, K_UDP, Packet
 from colo_proxy.datapath.words cimport D_OLD_EPOCH, R_PAYLOAD
@@ -130,12 +130,40 @@ cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
         unhold(core, other)
         discard(core, node)
         matched(core, flow, other)
-    elif flow.late_copies and core.now <= flow.late_until:
-        flow.late_copies -= 1
+    elif core.now <= flow.late_until and was_expected(flow, node):
         drop(core, node, D_OLD_EPOCH)
     else:
         hold(core, flow, node)
     watch(core, flow)
+
+
+cdef uint64_t digest(const Node *node) noexcept nogil:
+    """FNV-1a of what `stream_offset` counts: enough to know a late copy again, where nothing is released for it."""
+    cdef uint64_t sum = 14695981039346656037ULL
+    cdef uint32_t at = content(&node.packet)
+    while at < node.packet.end:
+        sum = (sum ^ node.data[at]) * 1099511628211ULL
+        at += 1
+    return sum
+
+
+cdef void datagram_expect(Flow *flow, const Node *pvm, int64_t until) noexcept nogil:
+    flow.late[flow.late_count % LATE] = digest(pvm)
+    flow.late_count += 1
+    flow.late_until = until
+
+
+cdef bint was_expected(Flow *flow, const Node *svm) noexcept nogil:
+    cdef uint64_t sum
+    cdef uint32_t index
+    if not flow.late_count:
+        return False
+    sum = digest(svm)
+    for index in range(min(flow.late_count, <uint32_t>LATE)):
+        if flow.late[index] == sum:
+            flow.late[index] = 0
+            return True
+    return False
 
 
 cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil:
@@ -177,5 +205,5 @@ cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     """The PVM's datagrams have left. Really replaced, the SVM says nothing old any more; else its copies come late."""
     flow.flags &= ~<uint32_t>F_BLOCKED
     if replaced:
-        flow.late_copies = 0
+        flow.late_count = 0
     watch(core, flow)

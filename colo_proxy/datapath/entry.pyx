@@ -39,7 +39,7 @@ from colo_proxy.datapath.epoch cimport (
     epoch_unprotect,
     follow_observed,
 )
-from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, Flow, table_close, table_open
+from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, F_FORGET, Flow, table_close, table_open
 from colo_proxy.datapath.flows cimport flow_for_uplink, sweep
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_free, fragments_new, fragments_oldest
 from colo_proxy.datapath.judge cimport hold_incomplete, judge_primary, judge_secondary, offset_of_flow, pass_secondary
@@ -59,7 +59,7 @@ from colo_proxy.datapath.pool cimport (
     pool_give,
     pool_new,
 )
-from colo_proxy.datapath.prefix cimport start_of
+from colo_proxy.datapath.prefix cimport said_by_pvm, start_of
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_missing
 from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_IP, K_TCP, MAX_FRAME, RST, VNET, parse
@@ -230,10 +230,13 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
             unhold(core, node)  # a window update, while clients have a window: nobody waits for it
             pool_give(core.pool, node)
             return
+        if node.flags & N_SVM and said_by_pvm(flow, node):
+            return  # behind a hole of the PVM's own, which is another's matter
         offset = stream_missing(flow, node)
     else:
         offset = <int64_t>flow.matched_bytes
     if node.flags & N_SVM:
+        flow.flags |= F_FORGET
         diverge(core, flow, R_MISSING_PRIMARY, offset, NULL, node)
     else:
         # Should the SVM just be slow, the next wait is longer.

@@ -2,9 +2,9 @@
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
-from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, flow_of, timeout_of, touch, unhold
-from colo_proxy.datapath.datagram cimport datagram_commit, datagram_mismatch
-from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, F_GATHERED, F_TOUCHED, Flow
+from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, flow_of, keep_for_next_epoch, timeout_of, touch, unhold
+from colo_proxy.datapath.datagram cimport datagram_commit, datagram_expect, datagram_mismatch
+from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, F_TOUCHED, Flow
 from colo_proxy.datapath.flows cimport flow_remove
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
 from colo_proxy.datapath.judge cimport hold_incomplete, judge_primary, judge_secondary, pass_secondary
@@ -39,6 +39,12 @@ cdef void drop_pending(Core *core) noexcept nogil:
     pool_give(core.pool, fragments_take(core.svm_fragments))
 
 
+cdef bint carried(const Flow *flow, const Node *owed) noexcept nogil:
+    """A later segment of the PVM acknowledges as much (T6)."""
+    return (flow.pvm.pure_last != NULL and seq_le(owed.packet.ack, flow.pvm.pure_last.packet.ack)) or \
+        (flow.pvm.last != NULL and seq_le(owed.packet.ack, flow.pvm.last.packet.ack))
+
+
 cdef void emit_held(Core *core) noexcept nogil:
     """What the PVM said leaves as it is, in order."""
     cdef Node *node
@@ -47,7 +53,7 @@ cdef void emit_held(Core *core) noexcept nogil:
         node = core.held.first
         flow = flow_of(node)
         unhold(core, node)
-        if node.flags & N_OWED and seq_le(node.packet.ack, flow.told_ack):
+        if node.flags & N_OWED and (seq_le(node.packet.ack, flow.told_ack) or carried(flow, node)):
             discard(core, node)
             continue
         if flow.key.kind == K_TCP:
@@ -134,7 +140,17 @@ cdef Flow *next_flow(Flow *flow) noexcept nogil:
 
 
 cdef void epoch_svm_stop(Core *core) noexcept nogil:
+    cdef Node *node = core.limbo.first
+    cdef Node *behind
     drop_pending(core)
+    core.limbo.first = core.limbo.last = NULL
+    while node != NULL:
+        behind = node.next
+        if node.flags & N_SVM:
+            drop(core, node, D_OLD_EPOCH)
+        else:
+            keep_for_next_epoch(core, node)
+        node = behind
     core.svm_stopped = True
 
 
@@ -210,8 +226,7 @@ cdef void pair_off(Core *core, Flow *flow) noexcept nogil:
             unhold(core, svm)
             discard(core, svm)
         elif core.now - pvm.time < timeout_of(core):
-            flow.late_copies += 1
-            flow.late_until = core.now + timeout_of(core)
+            datagram_expect(flow, pvm, core.now + timeout_of(core))
         pvm = pvm.flow_next
 
 
@@ -236,11 +251,16 @@ cdef void follow_observed(Core *core) noexcept nogil:
         flow.flags &= ~<uint32_t>(F_TOUCHED | F_GATHERED)
         if flow.key.kind == K_TCP:
             stream_commit(core, flow, False)
+            while flow.svm.pure_first != NULL:
+                node = flow.svm.pure_first
+                unhold(core, node)
+                discard(core, node)
             advance(core, flow)  # what the SVM had said of it is agreed by now
-            while flow.svm.first != NULL and (flow.pvm.fin or flow.pvm.reset):
-                node = flow.svm.first  # and the PVM will never say the rest
+            while flow.svm.first != NULL and (flow.pvm.fin or flow.pvm.reset or flow.flags & F_FORGET):
+                node = flow.svm.first  # and the PVM will never say the rest, or has not for the timeout
                 unhold(core, node)
                 drop(core, node, D_OLD_EPOCH)
+            flow.flags &= ~<uint32_t>F_FORGET
         else:
             while flow.svm.first != NULL and core.now - flow.svm.first.time >= timeout_of(core):
                 node = flow.svm.first

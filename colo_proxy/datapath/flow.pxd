@@ -15,6 +15,9 @@ from colo_proxy.datapath.key cimport Key
 from colo_proxy.datapath.pool cimport Node, Pool
 from colo_proxy.datapath.seq cimport Seq
 
+cdef enum:
+    LATE = 8
+
 cdef enum FlowFlag:
     F_ALIAS = 1
     F_BLOCKED = 2  # a divergence waits for its commit (C1)
@@ -24,6 +27,7 @@ cdef enum FlowFlag:
     F_PAIRING = 32  # a guest's SYN that waits for the other guest's
     F_MISMATCH = 64  # datagrams of both sides wait: on the core's list (D3)
     F_OWN_OFFSET = 128  # offset was learned
+    F_FORGET = 1024  # what the SVM has said is to be forgotten at the observed commit
     F_GATHERED = 512  # its waiting PVM frames have been gone through by an observed commit
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
 
@@ -85,7 +89,8 @@ cdef struct Flow:
     int64_t mismatch_since
     uint64_t matched_bytes
     int64_t late_until
-    uint32_t late_copies  # SVM datagrams still to come for PVM datagrams that left without them (C8)
+    uint32_t late_count
+    uint64_t[LATE] late  # digests of PVM datagrams that left while observing; the SVM's copies may come late (C8)
 
 cdef struct Table:
     Flow **buckets

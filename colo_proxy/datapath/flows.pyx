@@ -75,6 +75,8 @@ cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil:
                 name_alias(core, flow, key)
                 table_use(&core.table, flow, core.now)
                 return flow
+        if oldest != NULL and oldest.alias != NULL and key_equal(&oldest.alias.key, key):
+            drop_alias(core, oldest)  # the SVM has left that connection behind
         flow = make(core, key, False)
         if flow == NULL:
             return NULL

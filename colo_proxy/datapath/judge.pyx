@@ -12,7 +12,7 @@ from colo_proxy.datapath.key cimport Key, key_of
 from colo_proxy.datapath.neighbour cimport NEIGHBOUR_FRAME, neighbours_answer
 from colo_proxy.datapath.policy cimport P_BYPASS, P_COMPARE, P_DEFAULT, P_DROP, policy_match
 from colo_proxy.datapath.pool cimport N_GONE, N_HELD, Node, pool_give, pool_take
-from colo_proxy.datapath.stream cimport stream_note, stream_primary, stream_secondary
+from colo_proxy.datapath.stream cimport stream_follow, stream_note, stream_primary, stream_secondary
 from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP
 from colo_proxy.datapath.words cimport (
     D_FLOWS,
@@ -144,6 +144,7 @@ cdef void pass_secondary(Core *core, Node *node) noexcept nogil:
         key_of(&key, &node.packet, node.data, True)
         flow = flow_for_svm(core, &key, node)
         if flow != NULL:
+            stream_follow(flow, node)
             align_from_svm(&node.packet, node.data, offset_of_flow(flow, &offset))
     emit(core, node)
 

@@ -137,6 +137,11 @@ cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
         flow.below += 1
 
 
+cdef void stream_follow(Flow *flow, Node *node) noexcept nogil:
+    node.flow = flow
+    note(flow, node)
+
+
 cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Node *last
     cdef bint more

@@ -75,9 +75,7 @@ class Oracle(TcpJudge):
             return
         self.number += 1
         packet = parse(frame)
-        if self.mode is Mode.PASS:
-            self._emit(frame)
-        elif packet.kind == "house" and self.mode is Mode.COMPARE:
+        if self.mode is Mode.PASS or (packet.kind == "house" and self.mode is Mode.COMPARE):
             self._emit(frame)
         elif packet.kind == "house":
             self.held.append(Held(self.number, frame, self.came, None, "house"))
@@ -132,7 +130,7 @@ class Oracle(TcpJudge):
         return self.mode is Mode.COMPARE and not self.svm_stopped and not self.pvm_stopped
 
     def deadline(self) -> int:
-        """When something may be due next: each thing that waits, its timeout later (or its reordering time)."""
+        """When something may be due next: what waits, its timeout later (or its reordering time)."""
         waits = [held.time for held in self.held] + [parts[0][2] for parts in self.pieces["p"].parts.values()]
         for flow in self.tcp.values():
             for connection in flow.connections:
@@ -366,8 +364,9 @@ class Oracle(TcpJudge):
                     connection.p.base = None
         kept: list[tuple[int, bytes]] = []
         if self.mode is Mode.COMPARE:
-            for number, flow, connection, segment, position in self.waiting:
-                if not all(connection.agreed(at) for at, _ in connection.values(segment, position)):
+            for number, _, connection, segment, position in self.waiting:
+                said = connection.values(segment, position)
+                if not all(connection.agreed(at) for at, _ in said) or (not said and not connection.p.reset):
                     kept.append((number, self._aligned(segment)))
             for queue in self.datagrams.values():
                 kept += [(entry.number, frame) for entry in queue.unmatched for frame in entry.frames]

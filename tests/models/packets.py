@@ -14,6 +14,7 @@ FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 PVM_MAC = bytes.fromhex("020000000002")
 CLIENT_MAC = bytes.fromhex("020000000001")
 VLAN_TYPES = (0x8100, 0x88A8, 0x9100)
+NEIGHBOURLY = [bytes([kind]) for kind in (*range(130, 138), 143)]  # MLD and neighbour discovery
 IPV6_EXTENSIONS = (0, 43, 60)  # hop-by-hop, routing, destination options: RFC 8200, section 4
 
 
@@ -165,9 +166,8 @@ def _transport(packet: Packet) -> None:
         packet.payload = data[8 : int.from_bytes(data[4:6])]
     elif packet.protocol == 2 and len(packet.source) == 4:
         packet.kind = "house"  # IGMP
-    elif packet.protocol == 58 and len(packet.source) == 16 and data[:1]:
-        if data[0] in (*range(130, 138), 143):  # MLD and neighbour discovery
-            packet.kind = "house"
+    elif packet.protocol == 58 and len(packet.source) == 16 and data[:1] in NEIGHBOURLY:
+        packet.kind = "house"
     return None
 
 

@@ -25,6 +25,7 @@ class Made:
         self.first: dict[object, list[int]] = defaultdict(list)  # flow -> its ISNs, in order
         # flow -> (incarnation, place, byte or mark)
         self.marks: dict[object, set[tuple[int, object, object]]] = defaultdict(set)
+        self.reach: dict[tuple[object, int], int] = {}
         self.acks: dict[object, list[int]] = defaultdict(list)
         self.datagrams: dict[object, list[bytes]] = defaultdict(list)
         self.fragments = Reassembly()
@@ -59,20 +60,25 @@ class Made:
         other.datagrams.update({flow: list(each) for flow, each in self.datagrams.items()})
         return other
 
-    def fill_holes(self) -> None:
-        """Between the first and the last byte that a guest showed lies nothing that its state does not hold.
+    def commit(self) -> None:
+        """All bytes below the last one that the guest showed are in its state, and go with it to the SVM.
 
-        A segment that was lost in front of the proxy is in the guest's send queue, and goes with its
-        state to the SVM. Such places get the mark `None`: any byte.
+        This holds for those too that the proxy never saw: lost in front of it, or sent before it looked.
         """
-        for places in self.marks.values():
+        for flow, places in self.marks.items():
             for number in {number for number, _, _ in places}:
-                shown = {place for n, place, _ in places if n == number and isinstance(place, int)}
+                shown = [place for n, place, _ in places if n == number and isinstance(place, int)]
                 if shown:
-                    one = next(iter(shown))
-                    away = [(place - one + 2**31) % 2**32 - 2**31 for place in shown]
-                    span = {(one + step) % 2**32 for step in range(min(away), max(away))}
-                    places |= {(number, place, None) for place in span - shown}
+                    away = [(place - shown[0] + 2**31) % 2**32 - 2**31 for place in shown]
+                    self.reach[flow, number] = (shown[0] + max(away)) % 2**32
+
+    def has(self, flow: object, number: int, place: object, what: object) -> bool:
+        """Did the guest say this, or is it known to be in its state?"""
+        if (number, place, what) in self.marks[flow]:
+            return True
+        reach = self.reach.get((flow, number))
+        in_state = reach is not None and isinstance(place, int) and (reach - place) % 2**32 < 2**31
+        return in_state and isinstance(what, int)
 
 
 def marks(packet: Packet, base: int) -> set[tuple[object, object]]:
@@ -131,7 +137,7 @@ class Promise:
     def _commit(self) -> None:
         """The SVM has made all that the PVM said before its stop, and what it has said since its own."""
         self.svm, self.ports = self.pvm.copy(), {}
-        self.svm.fill_holes()
+        self.svm.commit()
         for frame in self.svm_after_stop:
             self.svm.say(frame, {})
         self.holding = self.passing = False
@@ -169,12 +175,10 @@ class Promise:
             raise PromiseBroken(f"a datagram that the SVM did not send: {item.data.hex()}")
 
     def _check_segment(self, packet: Packet, flow: object) -> None:
-        made = self.svm.marks[flow]
         bases = enumerate([0, *self.pvm.first[flow]])  # mid-stream, then each incarnation
 
         def fits(number: int, base: int) -> bool:
-            said = marks(packet, base)
-            return all({(number, place, what), (number, place, None)} & made for place, what in said)
+            return all(self.svm.has(flow, number, place, what) for place, what in marks(packet, base))
 
         if not any(fits(number, base) for number, base in bases):
             raise PromiseBroken(f"bytes or flags that the SVM did not make: {packet}")

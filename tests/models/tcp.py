@@ -33,6 +33,7 @@ class Side:
     edge: int | None = None  # the furthest right edge of the window offered
     raw: int = 0  # the window that came with the highest acknowledgement, as it stood in the header
     urgent: set[int] = field(default_factory=set)
+    finished: bool = False
     reset: bool = False
     reset_at: int | None = None  # the position of the last RST
     reset_time: int = 0
@@ -134,6 +135,8 @@ class Connection:
             elif ack == side.ack:
                 side.raw = max(side.raw, segment.window)
             side.edge = further(side.edge, ack + (segment.window << scale))
+        if segment.flags & FIN:
+            side.finished = True
         if segment.flags & RST:
             if not side.reset:
                 side.reset_time = now
@@ -199,7 +202,7 @@ class Connection:
             while reach in other.said:
                 reach += 1
             for at in sorted(one.urgent - other.urgent):
-                if reach > at >= self.floor:
+                if self.low is not None and reach > at >= max(self.floor, self.low):
                     return ("control", at)
         return None
 
@@ -309,7 +312,8 @@ class Connection:
             self.low = FAR_BACK
             self.matched = self.floor = max(self.matched, self.matched if p.end is None else p.end)
         for side in (p, s):
-            for at in [at for at in side.said if at < self.matched or not observe]:
+            over = side is s and (p.finished or p.reset)  # the PVM says no more
+            for at in [at for at in side.said if at < self.matched or over or not observe]:
                 del side.said[at], side.when[at]
         if observe:
             if p.ack is not None and (s.ack is None or p.ack >= s.ack):

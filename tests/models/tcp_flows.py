@@ -94,7 +94,7 @@ class TcpJudge:
         connection = flow.incarnation("s", segment)
         found = connection.hear(connection.s, segment, self.came)
         position = connection.place(connection.s, segment)
-        if position is not None and segment.length:
+        if position is not None and (segment.length or segment.flags & RST):
             self.waiting.append((self.heard, flow, connection, segment, position))
         if connection.blocked:
             return
@@ -227,7 +227,7 @@ class TcpJudge:
     def _mapped(self, segment: Packet) -> Packet:
         """The SVM's segment on the PVM's port."""
         for flow in self.tcp.values():
-            kind, protocol, vlans, local, lport, remote, rport = flow.key
+            _, _, vlans, local, lport, remote, rport = flow.key
             if (vlans, local, remote, rport) == (
                 segment.vlans,
                 segment.source,
@@ -240,7 +240,7 @@ class TcpJudge:
             return segment
         wanted = None
         for flow in self.tcp.values():  # in the order in which the PVM opened them
-            kind, protocol, vlans, local, lport, remote, rport = flow.key
+            _, _, vlans, local, lport, remote, rport = flow.key
             connection = flow.connections[flow.current["p"]]
             if (vlans, local, remote, rport) != (
                 segment.vlans,

@@ -127,7 +127,7 @@ class Play:
             return ethernet(data, ethertype, **layout)
         return ethernet(self.segment(who, words, said, here, there, fields), ethertype, **layout)
 
-    def segment(
+    def segment(  # noqa: PLR0917  one line of a transcript, in its parts
         self, who: str, words: list[str], said: dict[str, Any], here: Any, there: Any, fields: dict[str, int]
     ) -> bytes:
         """The TCP segment that a line describes."""
@@ -174,7 +174,8 @@ class Play:
             return f">{where} {letters} {shape}{ack}{sport} win {packet.window}{text}"
         if packet.kind == "fragment":
             more = " +" if packet.more else ""
-            return f"> frag {packet.fragment_id} {packet.fragment_offset}{more} {item.data[packet.l4 : packet.end]!r}"
+            data = item.data[packet.l4 : packet.end]
+            return f"> frag {packet.fragment_id} {packet.fragment_offset}{more} {data!r}"
         if packet.kind == "house":
             return "> arp"
         if packet.kind == "ether":
@@ -186,7 +187,7 @@ class Play:
         return f">{where} {word} {payload!r}" + (f" id {ident}" if ident else "")
 
     def wanted(self, line: str, came: list[str]) -> str:
-        """An expectation in the form of `describe`; what it leaves out (the window) is taken from what came."""
+        """An expectation in the form of `describe`; a window that it leaves out is taken from what came."""
         words = split(line)
         if words[0] == "!":
             return line
