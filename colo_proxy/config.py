@@ -270,6 +270,9 @@ class _Reader:
             nics.append(nic)
             for port in ("uplink", "primary", "secondary"):
                 endpoint = getattr(nic, port)
+                if isinstance(endpoint, Unix | Tcp):
+                    what = f"{str(endpoint)!r}: a port of a NIC cannot be a socket yet; use tap: or packet:"
+                    self.add(("nic", index, port), what)
                 identity = endpoint if isinstance(endpoint, Unix | Tcp) else endpoint.name
                 first = used.setdefault(identity, f"{port} of nic {index}")
                 if first != f"{port} of nic {index}":
@@ -314,6 +317,8 @@ class _Reader:
         return compare
 
     def check_vmm(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.vmm == "xen":
+            self.add(("checkpoint", "vmm"), '"xen" has no adapter yet; use "control"')
         needed = _VMM_ENDPOINTS[checkpoint.vmm]
         for key in ("primary", "secondary", "notify_dev"):
             given = getattr(checkpoint, key) is not None

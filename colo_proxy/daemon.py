@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from colo_proxy import __version__, events, privileges
+from colo_proxy import __version__, events, privileges, reporting
 from colo_proxy.checkpoint.adapter import Adapter
 from colo_proxy.checkpoint.commands import Command, FailedOver, RequestCheckpoint
 from colo_proxy.checkpoint.control import Absent, Control
@@ -44,6 +44,8 @@ def run(config: Config) -> None:
     from colo_proxy.host.ports import open_ports  # noqa: PLC0415
 
     observe = config.checkpoint.vmm == "none"
+    if config.proxy.reports:
+        reporting.prove(config.proxy.reports)
     with ExitStack() as undo:
         listener = listen(config.proxy.control)
         undo.callback(_remove_socket, listener, config.proxy.control)
@@ -96,7 +98,10 @@ async def serve(
     server = Server(listener, config.proxy.name, __version__, commands.execute)
     adapter = make_adapter(config, server)
     totals.connected = lambda: adapter.connected
-    coordinator.watchers += [events.log_event, totals.watch, _to_adapter(adapter), _to_clients(server)]
+    reporter = None
+    if config.proxy.reports:
+        reporter = reporting.Reporter(config.proxy.reports, config.proxy.max_reports, machine)
+    coordinator.watchers += [totals.watch, _to_adapter(adapter), _tell(server, reporter)]
 
     thread = threading.Thread(target=_turn, args=(engine, loop, stop), name="data path")
     if config.policies:
@@ -124,6 +129,8 @@ async def serve(
         engine.stop()
         await asyncio.to_thread(thread.join)
         coordinator.close()
+        if reporter:
+            await reporter.close()
     log.info("stopped")
 
 
@@ -140,7 +147,7 @@ def _machine(config: Config) -> Machine:
 
 
 def make_adapter(config: Config, server: Server) -> Adapter:
-    """The adapter of the VMM that is configured. Raises UserError."""
+    """The adapter of the VMM that is configured."""
     checkpoint = config.checkpoint
     match checkpoint.vmm:
         case "control":
@@ -150,7 +157,7 @@ def make_adapter(config: Config, server: Server) -> Adapter:
         case "qmp" if checkpoint.primary and checkpoint.secondary:
             return Qmp(checkpoint.primary, checkpoint.secondary, period_ms=checkpoint.period_ms)
         case vmm:
-            raise UserError(f'{config.path}: [checkpoint] vmm = "{vmm}" has no adapter yet; use "control"')
+            raise NotImplementedError(f"config.py lets no {vmm} through")
 
 
 def _to_adapter(adapter: Adapter) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
@@ -163,9 +170,15 @@ def _to_adapter(adapter: Adapter) -> Callable[[Command | Divergence | Exhausted 
     return watch
 
 
-def _to_clients(server: Server) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
+def _tell(
+    server: Server, reporter: reporting.Reporter | None
+) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
+    """Tell the log and the clients, and have reports written."""
+
     def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
-        event = events.event_of(what)
+        report = reporter.report(what) if reporter and isinstance(what, Divergence) else None
+        events.log_event(what, report)
+        event = events.event_of(what, report)
         if event:
             server.broadcast(*event)
 

@@ -1,6 +1,7 @@
 """The events of the control socket, and their log lines, from what the coordinator's watchers are told."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from colo_proxy.checkpoint.commands import (
@@ -31,8 +32,10 @@ NAMES = (
 )
 
 
-def event_of(what: Command | Divergence | Exhausted | PortFault) -> tuple[str, dict[str, Any]] | None:  # noqa: PLR0911
-    """The event's name and data, or None where there is none."""
+def event_of(  # noqa: PLR0911
+    what: Command | Divergence | Exhausted | PortFault, report: Path | None = None
+) -> tuple[str, dict[str, Any]] | None:
+    """The event's name and data, or None where there is none. `report`: where a divergence's is written."""
     match what:
         case RequestCheckpoint(epoch, reason, flow, stream_offset, nic, attempt):
             return "CHECKPOINT_REQUEST", {
@@ -57,10 +60,12 @@ def event_of(what: Command | Divergence | Exhausted | PortFault) -> tuple[str, d
         case Alarm(active, held_ns):
             return "ALARM", {"active": active, "held_ms": held_ns // 1_000_000}
         case _:
-            return _from_data_path(what)
+            return _from_data_path(what, report)
 
 
-def _from_data_path(what: Tell | Divergence | Exhausted | PortFault) -> tuple[str, dict[str, Any]] | None:
+def _from_data_path(
+    what: Tell | Divergence | Exhausted | PortFault, report: Path | None
+) -> tuple[str, dict[str, Any]] | None:
     match what:
         case Divergence():
             return "DIVERGENCE", {
@@ -69,6 +74,7 @@ def _from_data_path(what: Tell | Divergence | Exhausted | PortFault) -> tuple[st
                 "protocol": what.protocol,
                 "reason": what.reason.label,
                 "stream_offset": what.stream_offset,
+                "report": str(report) if report else None,
             }
         case PortFault():
             return "PORT_FAULT", {
@@ -81,11 +87,17 @@ def _from_data_path(what: Tell | Divergence | Exhausted | PortFault) -> tuple[st
             return None
 
 
-def log_event(what: Command | Divergence | Exhausted | PortFault) -> None:
+def log_event(what: Command | Divergence | Exhausted | PortFault, report: Path | None = None) -> None:
     """Say in the log what an operator would want to find there later."""
     match what:
         case Divergence():
-            log.info("divergence: %s at byte %d of %s", what.reason.label, what.stream_offset, what.flow)
+            log.info(
+                "divergence: %s at byte %d of %s%s",
+                what.reason.label,
+                what.stream_offset,
+                what.flow,
+                f"; report {report}" if report else "",
+            )
         case RequestCheckpoint(reason=reason, attempt=attempt):
             log.log(
                 logging.INFO if attempt == 1 else logging.WARNING,

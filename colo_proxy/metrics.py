@@ -1,5 +1,6 @@
 """`/metrics` for Prometheus, served by a thread that only reads: a scrape never delays a packet."""
 
+import errno
 import socket
 import threading
 from collections.abc import Iterable, Iterator
@@ -147,8 +148,9 @@ class MetricsServer:
             family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._server = _Server(family, sockaddr)
         except OSError as error:
+            remedy = "free it, or set" if error.errno == errno.EADDRINUSE else "set"
             raise HostError(
-                f"metrics {where}: {error.strerror}; free it, or set another address in [proxy] metrics"
+                f"metrics {where}: {error.strerror}; {remedy} another address in [proxy] metrics"
             ) from None
         self._thread: threading.Thread | None = None
 

@@ -44,13 +44,17 @@ class Reports:
         self.directory = Path(directory)
         self.most = most
 
-    def write(self, report: Report) -> Path:
-        """Write a report and remove the oldest. Raises UserError if the directory cannot be written."""
-        divergence = report.divergence
+    def path(self, divergence: Divergence) -> Path:
+        """The name that the report of a divergence has, or will have. Names sort by time."""
         seconds, fraction = divmod(divergence.time, NS)
         stamp = clock.strftime("%Y%m%dT%H%M%S", clock.gmtime(seconds))
         name = f"divergence-{stamp}.{fraction:09d}Z-nic{divergence.nic}-{divergence.reason.label}.pcapng"
-        path = self.directory / name
+        return self.directory / name
+
+    def write(self, report: Report) -> Path:
+        """Write a report and remove the oldest. Raises UserError if the directory cannot be written."""
+        divergence = report.divergence
+        path = self.path(divergence)
         with whole_file(path, mode=0o640) as file:  # packets are the VM's clients' business
             writer = PcapngWriter(file, [port.name.lower() for port in Port], json.dumps(_facts(report)))
             for when, port, data in _latest(report.exchanges):

@@ -1,15 +1,21 @@
-"""The control socket's lines, in QMP's manner. No I/O: bytes in, requests and errors out; replies to bytes.
+"""The control socket's messages, in QMP's manner. No I/O: bytes in, requests out; replies in, bytes out.
 
-A line holds one JSON object: `{"execute": COMMAND, "arguments": {...}, "id": ANY_SCALAR}`. Every line gets
-exactly one reply, in order, with its `id` where it had one. A line that cannot be understood gets an error
-and harms nothing: the next line is read as if it had never been. An empty line is ignored.
+A line holds one JSON object: `{"execute": COMMAND, "arguments": {...}, "id": ANY_SCALAR}`. QMP tools end an
+object with no newline (qemu.qmp's Message.__bytes__), so it is taken as soon as its last brace is there; what
+else is on the line is read as another. Every object gets exactly one reply, in order, with its `id` where it
+had one. So does every line that is none; what cannot be understood harms nothing: the next line is read as if
+it had never been. An empty line is ignored.
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 MAX_LINE = 64 * 1024  # bytes, without the newline
+
+# What can end a message, or changes what the next brace means.
+_TOKEN = re.compile(rb'\\[^\n]|["{}\n]')
 
 Id = str | int | float | bool | None
 
@@ -43,39 +49,74 @@ class CommandError(Exception):
         self.id = id
 
 
-class LineReader:
-    """Cuts a byte stream into requests, with never more than one line in memory."""
+class RequestReader:
+    """Cuts a byte stream into requests, with never more than one message and one `feed` in memory."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._skipping = False  # inside a line that was too long
+        self._skipping = False  # to the end of a line of which nothing more can be believed
+        self._restart()
+
+    def _restart(self) -> None:
+        self._seen = 0  # bytes of the buffer in which no message ends
+        self._depth = 0  # open braces outside strings
+        self._in_string = False
+        self._is_line = False  # not an object: only a newline ends it
 
     def feed(self, data: bytes) -> list[Request | CommandError]:
-        """Take bytes in; returns what the lines that are now complete say, in order."""
+        """Take bytes in; returns what the messages that are now complete say, in order."""
+        self._buffer += data
         found: list[Request | CommandError] = []
-        *complete, rest = data.split(b"\n")
-        for piece in complete:
-            if self._add(piece):
-                found.append(_too_long())
-            line, skipped = bytes(self._buffer), self._skipping
-            self._buffer.clear()
-            self._skipping = False
-            if not skipped and line.strip():
-                found.append(_read(line))
-        if self._add(rest):
+        while (end := self._end()) is not None:
+            message = bytes(self._buffer[:end])
+            del self._buffer[:end]
+            self._restart()
+            if self._skipping:
+                self._skipping = False
+            elif message.strip():
+                said = _too_long() if len(message.rstrip(b"\n")) > MAX_LINE else _read(message)
+                found.append(said)
+                self._skipping = _is_garbled(said) and not message.endswith(b"\n")
+        if len(self._buffer) > MAX_LINE and not self._skipping:
             found.append(_too_long())
+            self._skipping = True
+        if self._skipping:
+            self._buffer.clear()
+            self._restart()
         return found
 
-    def _add(self, piece: bytes) -> bool:
-        """Append to the line; true where it just became too long."""
+    def _end(self) -> int | None:
+        """Where the first message of the buffer ends, its newline included; None if it does not yet."""
         if self._skipping:
+            return self._buffer.find(b"\n") + 1 or None
+        while match := _TOKEN.search(self._buffer, self._seen):
+            self._seen = match.end()
+            if match[0] == b"\n" or self._closes(match[0], match.start()):
+                return self._seen
+        # A backslash at the end may belong to what is still to come.
+        self._seen = max(self._seen, len(self._buffer) - self._buffer.endswith(b"\\"))
+        return None
+
+    def _closes(self, token: bytes, start: int) -> bool:
+        """Take a token in; true if it is an object's last brace."""
+        if self._is_line:
             return False
-        if len(self._buffer) + len(piece) > MAX_LINE:
-            self._buffer.clear()
-            self._skipping = True
-            return True
-        self._buffer += piece
+        if self._in_string:
+            self._in_string = token != b'"'
+        elif self._depth == 0:
+            self._is_line = token != b"{" or bool(self._buffer[:start].strip())
+            self._depth = 1
+        elif token == b'"':
+            self._in_string = True
+        elif token in b"{}":
+            self._depth += 1 if token == b"{" else -1
+            return self._depth == 0
         return False
+
+
+def _is_garbled(said: Request | CommandError) -> bool:
+    """An object that was none: where it was cut may lie inside what its sender meant to be a string."""
+    return isinstance(said, CommandError) and said.class_ in ("BadJson", "LineTooLong")
 
 
 def _too_long() -> CommandError:
@@ -117,8 +158,16 @@ def _no_constant(name: str) -> None:
 
 
 def greeting(version: str, name: str) -> bytes:
-    """The first line that a client sees."""
-    return encode({"colo-proxy": {"version": version, "name": name}})
+    """The first line that a client sees. The key `QMP` is what QMP tools look for (qmp-spec, 2.2)."""
+    numbers = [*map(int, re.findall(r"\d+", version)), 0, 0, 0]
+    qmp = {
+        "version": {
+            "qemu": dict(zip(("major", "minor", "micro"), numbers, strict=False)),
+            "package": f"colo-proxy {version}",
+        },
+        "capabilities": [],
+    }
+    return encode({"colo-proxy": {"version": version, "name": name}, "QMP": qmp})
 
 
 def success(request: Request, value: object) -> bytes:
@@ -139,8 +188,8 @@ def event(name: str, data: dict[str, Any], seconds: int, microseconds: int) -> b
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """One line. JSON is kept to ASCII, so that no text of a client can break out of a line."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    """One line, ended as QMP ends its own. ASCII, so that no text of a client can break out of it."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\r\n"
 
 
 def _with_id(reply: dict[str, Any], id: Id | _Absent) -> dict[str, Any]:

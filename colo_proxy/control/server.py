@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 MAX_CLIENTS = 64
 MAX_UNREAD = 1 << 20  # bytes of events that wait for one client before it is dropped
-_READ = 64 * 1024
+_READ = 8 * 1024  # bytes of a client that are looked at before others have their turn
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[object]]
 
@@ -142,11 +142,12 @@ class Server:
         self._clients[writer] = task
         try:
             writer.write(self._hello)
-            lines = protocol.LineReader()
+            requests = protocol.RequestReader()
             while data := await reader.read(_READ):
-                for message in lines.feed(data):
+                for message in requests.feed(data):
                     writer.write(await self._reply(message))
                     await writer.drain()
+                await asyncio.sleep(0)  # neither read nor drain need give others a turn
         except (ConnectionError, asyncio.CancelledError):
             pass  # the client is gone, or the proxy is going
         finally:

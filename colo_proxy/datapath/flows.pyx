@@ -76,7 +76,7 @@ cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil:
                 table_use(&core.table, flow, core.now)
                 return flow
         if oldest != NULL and oldest.alias != NULL and key_equal(&oldest.alias.key, key):
-            drop_alias(core, oldest)  # the SVM has left that connection behind
+            flow_lose_alias(core, oldest)  # the SVM has left that connection behind
         flow = make(core, key, False)
         if flow == NULL:
             return NULL
@@ -195,7 +195,7 @@ cdef void flow_remove(Core *core, Flow *flow) noexcept nogil:
         stop_awaiting(core, flow)
     datagram_forget(core, flow)
     if flow.alias != NULL:
-        drop_alias(core, flow)
+        flow_lose_alias(core, flow)
     if flow.flags & F_TOUCHED:
         untouch(core, flow)
     if core.swept == flow:
@@ -211,7 +211,7 @@ cdef void untouch(Core *core, const Flow *flow) noexcept nogil:
     link[0] = flow.commit_next
 
 
-cdef void drop_alias(Core *core, Flow *flow) noexcept nogil:
+cdef void flow_lose_alias(Core *core, Flow *flow) noexcept nogil:
     cdef Flow *alias = flow.alias
     flow.alias = NULL
     if core.swept == alias:

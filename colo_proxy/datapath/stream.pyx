@@ -149,6 +149,8 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     stream_note(core, flow, node)
     if node.flags & N_PURE:
         hold(core, flow, node)
+        if flow.owed != NULL and node.packet.flags & ACK and seq_le(flow.owed.packet.ack, node.packet.ack):
+            forget(core, flow.owed)  # this one carries it (T6)
         if node.packet.flags & RST:
             reset_against(core, flow, node)
             while flow.svm.pure_first != NULL:
@@ -281,6 +283,13 @@ cdef bint worth_keeping(Flow *flow, Node *node) noexcept nogil:
     return True
 
 
+cdef void stream_adopt(Flow *flow) noexcept nogil:
+    flow.offset = 0
+    flow.ts_offset = 0
+    flow.svm_port = flow.key.local_port
+    flow.flags |= F_OWN_OFFSET
+
+
 cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     cdef Seq end = flow.pvm.end
     flow.flags &= ~<uint32_t>F_BLOCKED
@@ -289,20 +298,21 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     if seq_lt(flow.matched, end):
         move_range(flow, end)
     flow.below = 0
+    flow.low = seq_add(flow.matched, -<int64_t>FAR)
     if replaced:
         # The SVM is the PVM now: its numbers, its acknowledgements, its windows, its options.
-        flow.low = seq_add(flow.matched, -<int64_t>FAR)
         flow.svm = flow.pvm
         flow.svm.first = flow.svm.last = flow.svm.pure_first = flow.svm.pure_last = NULL
         flow.svm.low = flow.svm.high = NULL
         flow.svm.bytes = 0
-        flow.offset = 0
-        flow.ts_offset = 0
-        flow.svm_port = flow.key.local_port
-        flow.flags |= F_OWN_OFFSET
+        stream_adopt(flow)
         return
-    flow.svm.reset |= flow.pvm.reset
+    flow.svm.reset = flow.pvm.reset
     if flow.pvm.acked:
+        if not flow.svm.acked or seq_lt(flow.svm.ack, flow.pvm.ack):
+            flow.svm.raw = flow.pvm.raw
+        elif seq_eq(flow.svm.ack, flow.pvm.ack):
+            flow.svm.raw = max(flow.svm.raw, flow.pvm.raw)
         flow.svm.ack = seq_max(flow.svm.ack, flow.pvm.ack) if flow.svm.acked else flow.pvm.ack
         flow.svm.edge = seq_max(flow.svm.edge, flow.pvm.edge) if flow.svm.acked else flow.pvm.edge
         flow.svm.acked = True

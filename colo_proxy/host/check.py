@@ -19,10 +19,11 @@ from typing import Literal
 from colo_proxy.checkpoint.qemu_versions import Colo
 from colo_proxy.config import Config, Nic
 from colo_proxy.endpoints import Endpoint, Packet, Tap, Tcp, Unix, join_host_port
-from colo_proxy.errors import HostError
+from colo_proxy.errors import HostError, UserError
 from colo_proxy.host import guard
 from colo_proxy.host.links import Link, Links
 from colo_proxy.host.ports import RECEIVE_BUFFER, SO_RCVBUFFORCE, TUN_DEVICE
+from colo_proxy.reporting import prove
 
 OLDEST_KERNEL = (5, 12)  # tables with an owner (guard.py)
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}  # linux/capability.h
@@ -56,7 +57,7 @@ def problems(config: Config) -> list[Problem]:
     found += _qemus(config)
     found += _metrics(config.proxy.metrics)
     if config.proxy.reports:
-        found += _directory(Path(config.proxy.reports), "[proxy] reports")
+        found += _reports(config.proxy.reports)
     return sorted(dict.fromkeys(found), key=lambda problem: problem.level)
 
 
@@ -181,12 +182,12 @@ def _tap(key: str, endpoint: Tap, links: Links) -> Iterator[Problem]:
         remedy = f"ip link set {endpoint.bridge} type bridge stp_state 0, or lower its forward_delay"
         what = "the bridge speaks the spanning tree protocol and passes nothing for the first seconds"
         yield Problem("warning", what, key, remedy)
-    for family in ("ip", "ip6", "arp"):
-        setting = _PROC_NET / f"bridge/bridge-nf-call-{family}tables"
-        if setting.exists() and setting.read_text().strip() == "1":
-            name = f"net.bridge.{setting.name}"
-            remedy = f"sysctl -w {name}=0, unless the rules allow for it"
-            yield Problem("warning", f"{name} is 1: the host's firewall filters bridged frames", key, remedy)
+    settings = [_PROC_NET / f"bridge/bridge-nf-call-{family}tables" for family in ("ip", "ip6", "arp")]
+    on = [setting.name for setting in settings if setting.exists() and setting.read_text().strip() == "1"]
+    if on:
+        what = f"net.bridge.{', '.join(on)}: the host's firewall filters bridged frames"
+        remedy = f"sysctl -w {' '.join(f'net.bridge.{name}=0' for name in on)}, unless the rules allow for it"
+        yield Problem("warning", what, key, remedy)
 
 
 def _packet(key: str, link: Link, links: Links, *, uplink: bool) -> Iterator[Problem]:
@@ -249,6 +250,15 @@ def _directory(path: Path, where: str) -> Iterator[Problem]:
     elif not os.access(path, os.W_OK | os.X_OK):
         remedy = "run as its owner, or give the proxy's user the right to write"
         yield Problem("error", f"{path} is not writable", where, remedy)
+
+
+def _reports(directory: str) -> Iterator[Problem]:
+    try:
+        prove(directory)
+    except UserError as error:
+        where, _, text = str(error).partition(": ")
+        what, _, remedy = text.partition("; ")
+        yield Problem("error", what, where, remedy)
 
 
 def _metrics(address: tuple[str, int] | None) -> Iterator[Problem]:

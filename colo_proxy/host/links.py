@@ -51,6 +51,10 @@ class Links:
         found = self._call(name, lambda: self._route.get_links(index))
         return _link(found[0]) if found else None
 
+    def bridge_of(self, link: Link) -> str:
+        """The name of the bridge it is a port of, "" if of none."""
+        return next((other.name for other in self.all() if other.index == link.bridge), "")
+
     def all(self) -> list[Link]:
         """Every interface of our network namespace."""
         return [_link(message) for message in self._call("", self._route.get_links)]

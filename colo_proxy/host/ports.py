@@ -165,12 +165,16 @@ def open_packet(endpoint: Packet, links: Links, opened: ExitStack, changes: Exit
     if link is None:
         raise HostError(
             f"{endpoint}: there is no interface {endpoint.name!r} here; make it first (a VM's TAP appears "
-            f"when its VMM "
-            "starts), or correct the name"
+            "when its VMM starts), or correct the name"
         )
     if not link.ethernet:
         raise HostError(
             f"{endpoint}: {endpoint.name!r} carries no Ethernet frames; use an Ethernet interface"
+        )
+    if link.bridge:  # its own frames to the VM would pass around the proxy
+        raise HostError(
+            f"{endpoint}: {endpoint.name!r} is in use as a port of the bridge {links.bridge_of(link)!r}; take "
+            f"it out (ip link set {endpoint.name} nomaster), and use tap:NAME,bridge=BR as the uplink"
         )
     guard = Guard(endpoint.name)
     opened.callback(guard.close)

@@ -146,5 +146,7 @@ def test_a_firewall_on_bridged_frames(host, tmp_path):
         pytest.skip("the module br_netfilter is not loaded")
     with host.inside():
         setting.write_text("1")
+        setting.with_name("bridge-nf-call-arptables").write_text("1")
     (problem,) = found(host, tmp_path)
-    assert problem.remedy.startswith("sysctl -w net.bridge.bridge-nf-call-iptables=0")
+    names = "net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-arptables=0"
+    assert problem.remedy.startswith(f"sysctl -w {names}, unless")

@@ -186,6 +186,27 @@ def test_what_fails_half_way_is_undone(second, said):
         assert names(host) == before
 
 
+def test_a_port_of_a_bridge_is_refused_and_left_as_it_was():
+    """The bridge would send to the VM, past the proxy, all that it floods."""
+    with namespaces() as [host]:
+        host.veth("u0", "u1")
+        with host.netlink() as route:
+            route.link("add", ifname="br7", kind="bridge")
+            index = route.link_lookup(ifname="br7")[0]
+            route.link("set", index=route.link_lookup(ifname="u0")[0], master=index)
+        with (
+            host.inside(),
+            pytest.raises(HostError, match="packet:u0: .* port of the bridge 'br7'.*nomaster"),
+        ):
+            with open_ports([nic("packet:u0")]):
+                pytest.fail("opened")
+        with host.inside(), Links() as links:
+            link = links.find("u0")
+            assert link
+            assert link.bridge == index
+            Guard("u0").close()
+
+
 @pytest.mark.parametrize(
     ("lacking", "endpoint", "said"),
     [

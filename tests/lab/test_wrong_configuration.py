@@ -11,10 +11,10 @@ from colo_lab.lab import Lab, best_uplink
 from colo_lab.proxy import COMMAND, Proxy, configuration
 from colo_lab.topology import Uplink
 
-# Take capabilities away from root: prctl(PR_CAPBSET_DROP) of CAP_NET_ADMIN and CAP_NET_RAW, then exec.
+# Take capabilities away from root, by prctl(PR_CAPBSET_DROP), then exec.
 _WITHOUT = (
     "import ctypes, os, sys; libc = ctypes.CDLL(None); "
-    "[libc.prctl(24, number, 0, 0, 0) for number in (12, 13)]; os.execv(sys.argv[1], sys.argv[1:])"
+    "[libc.prctl(24, number, 0, 0, 0) for number in {numbers}]; os.execv(sys.argv[1], sys.argv[1:])"
 )
 
 
@@ -61,6 +61,11 @@ WRONG: dict[str, tuple[Callable[[str], str], str]] = {
     "unknown endpoint": (lambda text: text.replace("packet:pvm0", "pigeon:pvm0"), "pigeon"),
     "missing interface": (lambda text: text.replace("packet:pvm0", "packet:pvm9"), "pvm9"),
     "same interface twice": (lambda text: text.replace("packet:svm0", "packet:pvm0"), "pvm0"),
+    "socket as a port": (lambda text: text.replace("packet:pvm0", "unix:/pvm0"), "unix:/pvm0"),
+    "VMM without an adapter": (
+        lambda text: text.replace('vmm = "control"', 'vmm = "xen"\nnotify_dev = "unix:/xen"'),
+        "xen",
+    ),
     "unknown VMM": (lambda text: text.replace('vmm = "control"', 'vmm = "abacus"'), "vmm"),
 }
 
@@ -88,9 +93,22 @@ def test_packet_port_of_another_proxy(lab: Lab) -> None:
         assert "pvm0" in refused(lab, good(lab).replace("tap:colo0", "tap:colo9"))
 
 
-def test_no_privilege(lab: Lab) -> None:
-    line = refused(lab, good(lab), before=(sys.executable, "-c", _WITHOUT))
-    assert "CAP_NET" in line or "privilege" in line.lower() or "root" in line
+def test_port_of_a_bridge(lab: Lab) -> None:
+    host = lab.topology.host
+    index = host.index("pvm0")
+    host.route.link("set", index=index, master=host.index("br0"))
+    try:
+        assert "pvm0" in refused(lab, good(lab))
+    finally:
+        host.route.link("set", index=index, master=0)
+
+
+@pytest.mark.parametrize(
+    "numbers", [(12,), (13,), (12, 13), tuple(range(41))], ids=["NET_ADMIN", "NET_RAW", "both", "all"]
+)
+def test_no_privilege(lab: Lab, numbers: tuple[int, ...]) -> None:
+    without = _WITHOUT.format(numbers=numbers)
+    assert "CAP_NET_" in refused(lab, good(lab), before=(sys.executable, "-c", without))
 
 
 def test_metrics_port_taken(lab: Lab) -> None:
@@ -99,6 +117,19 @@ def test_metrics_port_taken(lab: Lab) -> None:
         taken.listen()
         settings = {"control": str(lab.run.directory / "wrong.sock"), "metrics": "127.0.0.1:9308"}
         assert "9308" in refused(lab, good(lab, proxy=settings))
+
+
+def test_metrics_address_of_another_host(lab: Lab) -> None:
+    settings = {"control": str(lab.run.directory / "wrong.sock"), "metrics": "203.0.113.7:9308"}
+    line = refused(lab, good(lab, proxy=settings))
+    assert "203.0.113.7:9308" in line
+    assert "free it" not in line
+
+
+@pytest.mark.parametrize("reports", ["/nowhere/reports", "/proc", "/etc/passwd"])
+def test_reports_that_cannot_be_written(lab: Lab, reports: str) -> None:
+    settings = {"control": str(lab.run.directory / "wrong.sock"), "reports": reports}
+    assert reports in refused(lab, good(lab, proxy=settings))
 
 
 def test_control_socket_exists(lab: Lab) -> None:

@@ -64,11 +64,18 @@ class Events:
 
 @contextlib.asynccontextmanager
 async def running(
-    directory: Path, text: str = "", *, engine: FakeEngine | None = None, metrics: bool = False
+    directory: Path,
+    text: str = "",
+    *,
+    engine: FakeEngine | None = None,
+    metrics: bool = False,
+    reports: Path | str = "",
+    max_reports: int = 100,
 ) -> AsyncIterator[Running]:
     """Start a proxy; `text` is its configuration below `[proxy]` and the one NIC."""
     path = directory / "ctl.sock"
     proxy = f'[proxy]\nname = "web1"\ncontrol = "{path}"\nmetrics = ""\n'
+    proxy += f'reports = "{reports}"\nmax_reports = {max_reports}\n'
     read = config.parse(proxy + NIC + text, directory / "web1.toml")
     engine = engine or FakeEngine()
     server = MetricsServer(("127.0.0.1", 0)) if metrics else None

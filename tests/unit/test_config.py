@@ -126,6 +126,12 @@ def test_a_smaller_total_lowers_the_default_bound_of_a_flow():
         ("[compare]\nmax_flow_bytes = 99999999\n", 2, "[compare] max_flow_bytes", "more than max_held_bytes"),
         ("[compare]\nmax_flows = 0\n", 2, "[compare] max_flows", "at least 1"),
         ("[checkpoint]\nvmm = 'kvm'\n", 2, "[checkpoint] vmm", "one of 'qmp', 'control', 'xen' or 'none'"),
+        (
+            "[checkpoint]\nvmm = 'xen'\nnotify_dev = 'tcp:[::1]:5'\n",
+            2,
+            "[checkpoint] vmm",
+            '"xen" has no adapter yet; use "control"',
+        ),
         ("[checkpoint]\nvmm = 'qmp'\n", 1, "[checkpoint] primary", 'missing; vmm = "qmp" needs'),
         ("[checkpoint]\nprimary = 'unix:/x'\n", 2, "[checkpoint] primary", 'no meaning with vmm = "control"'),
         (
@@ -176,6 +182,8 @@ def test_one_wrong_setting_is_one_line(text: str, line: int, where: str, what: s
         ("tcp:host:99999", "is no port"),
         ("tcp:host:1e3", "is no port"),
         ("tcp:::1:5", "brackets"),
+        ("unix:/run/pvm.sock", "a port of a NIC cannot be a socket yet; use tap: or packet:"),
+        ("tcp:[::1]:5", "a port of a NIC cannot be a socket yet"),
     ],
 )
 def test_wrong_endpoints(endpoint: str, what: str):

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from fakes.datapath import FakeEngine
-from unit.proxy import NIC, running
+from unit.proxy import running
 
-from colo_proxy import config, daemon
 from colo_proxy.control.server import listen
 from colo_proxy.datapath.messages import PortFault
 from colo_proxy.errors import ControlError, UserError
@@ -269,13 +268,6 @@ async def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 async def test_the_socket_is_closed_to_others(tmp_path: Path):
     async with running(tmp_path) as proxy:
         assert stat.S_IMODE(Path(proxy.socket).stat().st_mode) == 0o660
-
-
-def test_a_vmm_without_an_adapter_is_one_clear_line(tmp_path: Path):
-    text = NIC + '[checkpoint]\nvmm = "xen"\nnotify_dev = "tcp:[::1]:5"\n'
-    read = config.parse(text, tmp_path / "x.toml")
-    with pytest.raises(UserError, match="xen"):
-        daemon.make_adapter(read, None)  # type: ignore[arg-type]
 
 
 def test_stale_live_and_strange_sockets(tmp_path: Path):

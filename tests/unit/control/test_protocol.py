@@ -1,4 +1,4 @@
-"""The control socket's lines: every hostile one is an error, and the next is read as if it had never been."""
+"""The control socket's messages: a hostile one is an error; the next line is read as if it had never been."""
 
 import json
 
@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colo_proxy.control import protocol
-from colo_proxy.control.protocol import ABSENT, MAX_LINE, CommandError, LineReader, Request
+from colo_proxy.control.protocol import ABSENT, MAX_LINE, CommandError, Request, RequestReader
 
 GOOD = b'{"execute":"query-status","id":7}\n'
 OK = Request("query-status", {}, 7)
 
 
 def read(*chunks: bytes) -> list[object]:
-    reader = LineReader()
+    reader = RequestReader()
     return [item for chunk in chunks for item in reader.feed(chunk)]
 
 
@@ -27,7 +27,28 @@ def test_requests_in_any_pieces():
     assert read(*(bytes([byte]) for byte in GOOD * 3)) == [OK] * 3
     assert read(GOOD * 3) == [OK] * 3
     assert read(b"\n \r\n", GOOD) == [OK]
-    assert read(GOOD[:-1]) == []
+    assert read(GOOD[:-2]) == []
+
+
+def test_an_object_needs_no_newline_as_qmp_tools_send_none():
+    assert read(GOOD[:-1]) == [OK]
+    assert read(GOOD[:-1] * 3) == [OK] * 3
+    assert read(*(bytes([byte]) for byte in GOOD[:-1] * 3)) == [OK] * 3
+    tricky = {"execute": "a", "arguments": {"x": [{}, '}{"\\"'], 'y\\"': {"z": "{{["}}}
+    one = json.dumps(tricky).encode()
+    for chunks in ([one], [one, one], [bytes([byte]) for byte in one * 2]):
+        assert set(map(str, read(*chunks))) == {str(Request("a", tricky["arguments"]))}
+
+
+def test_what_follows_a_broken_object_is_not_taken_for_a_request():
+    """The cut may have been inside what the client meant to be a string."""
+    [error, after] = read(b"{'execute': 'a', 'id': '}" + GOOD[:-1] + b"'}\n" + GOOD)
+    assert isinstance(error, CommandError)
+    assert error.class_ == "BadJson"
+    assert after == OK
+    [error, after] = read(b"junk" + GOOD + GOOD)
+    assert isinstance(error, CommandError)
+    assert after == OK
 
 
 @pytest.mark.parametrize(
@@ -80,7 +101,7 @@ def test_the_longest_line_and_one_byte_more():
 
 
 def test_an_endless_line_is_one_error_and_bounded_memory():
-    reader = LineReader()
+    reader = RequestReader()
     found = [item for _ in range(100) for item in reader.feed(b"x" * 50_000)]
     assert len(found) == 1
     assert len(reader._buffer) == 0
@@ -88,7 +109,13 @@ def test_an_endless_line_is_one_error_and_bounded_memory():
 
 
 def test_replies():
-    assert json.loads(protocol.greeting("1.0", "web1")) == {"colo-proxy": {"version": "1.0", "name": "web1"}}
+    greeting = json.loads(protocol.greeting("1.2.3.dev4", "web1"))
+    assert list(greeting) == ["colo-proxy", "QMP"]
+    assert greeting["colo-proxy"] == {"version": "1.2.3.dev4", "name": "web1"}
+    assert greeting["QMP"] == {
+        "version": {"qemu": {"major": 1, "minor": 2, "micro": 3}, "package": "colo-proxy 1.2.3.dev4"},
+        "capabilities": [],
+    }
     assert json.loads(protocol.success(OK, {"a": 1})) == {"return": {"a": 1}, "id": 7}
     assert json.loads(protocol.success(Request("x"), {})) == {"return": {}}
     null = Request("x", {}, None)
@@ -103,16 +130,22 @@ def test_replies():
     }
 
 
-@given(st.lists(st.binary(max_size=200), max_size=20))
-def test_any_bytes_in_any_pieces_give_the_same_and_one_answer_a_line(chunks: list[bytes]):
+PIECES = st.binary(max_size=200) | st.sampled_from(
+    [b"{", b"}", b'"', b"\\", b"\n", b"\r\n", b" ", GOOD, GOOD[:-1], b"[]", b"{}"]
+)
+
+
+@given(st.lists(PIECES, max_size=20))
+def test_any_bytes_in_any_pieces_give_the_same_and_one_answer_at_least_for_each_line(chunks: list[bytes]):
     whole = b"".join(chunks)
 
     def shape(items: list[object]) -> list[object]:
         return [item if isinstance(item, Request) else str(item) for item in items]
 
-    assert shape(read(*chunks)) == shape(read(whole))
+    assert shape(read(*chunks)) == shape(read(whole)) == shape(read(*(bytes([byte]) for byte in whole)))
     answered = [line for line in whole.split(b"\n")[:-1] if line.strip()]
-    assert len(read(whole)) == len(answered)
+    assert len(read(whole)) >= len(answered)
+    assert read(whole, b"\n", GOOD)[-1] == OK
 
 
 @given(
@@ -125,4 +158,5 @@ def test_any_json_is_answered_on_one_line(value: object):
     for item in read(json.dumps(value).encode() + b"\n"):
         reply = protocol.failure(item) if isinstance(item, CommandError) else protocol.success(item, {})
         assert reply.count(b"\n") == 1
+        assert reply.endswith(b"}\r\n")
         json.loads(reply)

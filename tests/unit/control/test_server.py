@@ -58,7 +58,7 @@ async def served(tmp_path: Path):
 async def test_greeting_reply_and_event(served):
     server, path = served
     async with Peer(path) as peer:
-        assert peer.greeting == {"colo-proxy": {"version": "1.2", "name": "web1"}}
+        assert peer.greeting["colo-proxy"] == {"version": "1.2", "name": "web1"}
         assert await peer.ask(b'{"execute":"hi","id":1}\n') == {"return": {"command": "hi"}, "id": 1}
         server.broadcast("DIVERGENCE", {"reason": "payload"})
         event = await peer.line()
