@@ -8,7 +8,7 @@ SOURCES := $(shell find colo_proxy -name '*.pyx' -o -name '*.pxd')
 LAB := PYTHONPATH=netns-lab $(BIN)/python -m colo_lab
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo vm-demo peers test lint fuzz lab-up lab-down check clean
+.PHONY: help build demo vm-demo vm-bench peers test lint fuzz lab-up lab-down check clean
 
 help:  ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ demo: build  ## see it work: a pair of replicas in network namespaces, in a minu
 
 vm-demo: build  ## a real pair of QEMUs, its PVM killed under a client's download (root; 500 MB of cache)
 	@PYTHONPATH=netns-lab $(BIN)/python -m colo_vm.demo
+
+vm-bench: build  ## docs/peers.md: download, latency and failover of a real pair, with QEMU's own proxy and with ours
+	@PYTHONPATH=netns-lab $(BIN)/python -m bench.vm
 
 peers: build  ## docs/peers.md: the sequences on which comparators go wrong, given to QEMU's and to ours
 	@PYTHONPATH=netns-lab $(BIN)/python -m tests.peers.table

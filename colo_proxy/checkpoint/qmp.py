@@ -309,8 +309,8 @@ class Qmp:
 
     async def _order(self, side: Side, command: str, **arguments: object) -> bool:
         client = self._clients.get(side)
-        if client is None:
-            log.warning("%s: %s not sent: no QMP session", side.value, command)
+        if client is None or client.runstate is not Runstate.RUNNING:
+            log.info("%s: %s not sent: no QMP session", side.value, command)
             return False
         try:
             await _ask(client, command, **arguments)

@@ -16,6 +16,7 @@ from colo_proxy.datapath.pool cimport (
     N_SORTED,
     N_SVM,
     Node,
+    chain_cost,
     node_cost,
     pool_give,
     pool_take,
@@ -121,7 +122,7 @@ cdef void hold(Core *core, Flow *flow, Node *node) noexcept nogil:
         else:
             side.last = node
     if not node.flags & N_RX:
-        side.bytes += node_cost(node)
+        side.bytes += chain_cost(node)
 
 
 cdef void unhold(Core *core, Node *node) noexcept nogil:
@@ -144,7 +145,7 @@ cdef void unhold(Core *core, Node *node) noexcept nogil:
         core.counts.held_frames -= 1
         core.counts.held_bytes -= node.size - VNET
     if not node.flags & N_RX:
-        side.bytes -= node_cost(node)
+        side.bytes -= chain_cost(node)
     flow.waiting -= 1
     node.flags &= ~<uint32_t>(N_HELD | N_SORTED)
 

@@ -236,7 +236,8 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
     else:
         offset = <int64_t>flow.matched_bytes
     if node.flags & N_SVM:
-        flow.flags |= F_FORGET
+        if flow.flags & F_ANCHORED or flow.key.kind != K_TCP:
+            flow.flags |= F_FORGET  # a guest's own SYN may still find its pair
         diverge(core, flow, R_MISSING_PRIMARY, offset, NULL, node)
     else:
         # Should the SVM just be slow, the next wait is longer.
@@ -281,10 +282,12 @@ cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
         node = core.due_held
         core.due_held = node.next
         missing(core, node)
+        follow_observed(core)
     while core.due_pending != NULL and core.now - core.due_pending.time >= timeout:
         node = core.due_pending
         core.due_pending = node.next
         missing(core, node)
+        follow_observed(core)
     soonest = datagram_tick(core, soonest)
     follow_observed(core)
     if core.due_held != NULL:

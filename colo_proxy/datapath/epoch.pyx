@@ -5,14 +5,14 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, flow_of, keep_for_next_epoch, timeout_of, touch, unhold
 from colo_proxy.datapath.datagram cimport datagram_commit, datagram_expect, datagram_mismatch
 from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, F_TOUCHED, Flow
-from colo_proxy.datapath.flows cimport flow_remove
+from colo_proxy.datapath.flows cimport flow_lose_alias, flow_remove
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
 from colo_proxy.datapath.judge cimport hold_incomplete, judge_primary, judge_secondary, pass_secondary
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
 from colo_proxy.datapath.prefix cimport advance, agreed, start_of
 from colo_proxy.datapath.release cimport note_told
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
-from colo_proxy.datapath.stream cimport stream_commit, stream_missing
+from colo_proxy.datapath.stream cimport stream_adopt, stream_commit, stream_missing
 from colo_proxy.datapath.wire cimport K_TCP, RST
 from colo_proxy.datapath.words cimport (
     D_OLD_EPOCH,
@@ -40,9 +40,8 @@ cdef void drop_pending(Core *core) noexcept nogil:
 
 
 cdef bint carried(const Flow *flow, const Node *owed) noexcept nogil:
-    """A later segment of the PVM acknowledges as much (T6)."""
-    return (flow.pvm.pure_last != NULL and seq_le(owed.packet.ack, flow.pvm.pure_last.packet.ack)) or \
-        (flow.pvm.last != NULL and seq_le(owed.packet.ack, flow.pvm.last.packet.ack))
+    """A later pure acknowledgement of the PVM says as much (T6)."""
+    return flow.pvm.pure_last != NULL and seq_le(owed.packet.ack, flow.pvm.pure_last.packet.ack)
 
 
 cdef void emit_held(Core *core) noexcept nogil:
@@ -108,8 +107,20 @@ cdef void untouch_all(Core *core) noexcept nogil:
         core.touched = core.touched.commit_next
 
 
+cdef void adopt_numbers(Core *core) noexcept nogil:
+    cdef Flow *flow = core.table.idle_first
+    while flow != NULL:
+        if not flow.flags & F_ALIAS:
+            stream_adopt(flow)
+            if flow.alias != NULL:
+                flow_lose_alias(core, flow)
+        flow = flow.idle_next
+
+
 cdef void epoch_hold(Core *core) noexcept nogil:
     drop_pending(core)
+    if core.svm_loaded:
+        adopt_numbers(core)  # the checkpoint failed, but the SVM has the PVM's numbers already
     leave_stop(core, M_HOLD)
     feed_limbo(core, True, False)
 
@@ -192,6 +203,17 @@ cdef void epoch_commit(Core *core) noexcept nogil:
     feed_limbo(core, True, True)
 
 
+cdef void forget_unanswered(Core *core) noexcept nogil:
+    """Connections of which only the PVM had spoken: clients never heard of them, and the SVM opens its own."""
+    cdef Flow *flow = core.table.idle_first
+    cdef Flow *behind
+    while flow != NULL:
+        behind = next_flow(flow)
+        if flow.key.kind == K_TCP and not flow.flags & F_ALIAS and not flow.svm.open:
+            flow_remove(core, flow)
+        flow = behind
+
+
 cdef void epoch_failover(Core *core) noexcept nogil:
     cdef Node *node
     while core.held.first != NULL:
@@ -205,6 +227,8 @@ cdef void epoch_failover(Core *core) noexcept nogil:
     untouch_all(core)
     if core.svm_loaded:
         replaced_flows(core)
+    else:
+        forget_unanswered(core)
     leave_stop(core, M_FAILED_OVER)
     while core.pending.first != NULL:
         node = core.pending.first
@@ -217,7 +241,7 @@ cdef void epoch_failover(Core *core) noexcept nogil:
 # Observing: nothing was copied, so the SVM goes on with its own numbers, and its copies of what left come late.
 
 cdef void pair_off(Core *core, Flow *flow) noexcept nogil:
-    """Each PVM datagram that leaves now takes an SVM datagram with it: one that waits, or one still to come."""
+    """Each PVM datagram that leaves now takes an SVM datagram with it: one that waits; its own may still come."""
     cdef Node *pvm = flow.pvm.first
     cdef Node *svm
     while pvm != NULL:
@@ -225,7 +249,7 @@ cdef void pair_off(Core *core, Flow *flow) noexcept nogil:
         if svm != NULL:
             unhold(core, svm)
             discard(core, svm)
-        elif core.now - pvm.time < timeout_of(core):
+        if core.now - pvm.time < timeout_of(core):
             datagram_expect(flow, pvm, core.now + timeout_of(core))
         pvm = pvm.flow_next
 

@@ -76,7 +76,7 @@ cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil:
                 table_use(&core.table, flow, core.now)
                 return flow
         if oldest != NULL and oldest.alias != NULL and key_equal(&oldest.alias.key, key):
-            drop_alias(core, oldest)  # the SVM has left that connection behind
+            flow_lose_alias(core, oldest)  # the SVM has left that connection behind
         flow = make(core, key, False)
         if flow == NULL:
             return NULL
@@ -110,7 +110,9 @@ cdef bint opens(const Node *node) noexcept nogil:
 cdef Flow *find_pair(Flow *first, const Key *key) noexcept nogil:
     cdef int left = PAIRS
     while first != NULL and left:
-        if first.key.remote_port == key.remote_port and first.key.vlan == key.vlan and \
+        # Where both have spoken by now (the other without a SYN, so in mid-stream) there is nothing to pair.
+        if not (first.pvm.open and first.svm.open) and \
+                first.key.remote_port == key.remote_port and first.key.vlan == key.vlan and \
                 first.key.version == key.version and \
                 memcmp(first.key.remote, key.remote, sizeof(key.remote)) == 0 and \
                 memcmp(first.key.local, key.local, sizeof(key.local)) == 0:
@@ -193,7 +195,7 @@ cdef void flow_remove(Core *core, Flow *flow) noexcept nogil:
         stop_awaiting(core, flow)
     datagram_forget(core, flow)
     if flow.alias != NULL:
-        drop_alias(core, flow)
+        flow_lose_alias(core, flow)
     if flow.flags & F_TOUCHED:
         untouch(core, flow)
     if core.swept == flow:
@@ -209,7 +211,7 @@ cdef void untouch(Core *core, const Flow *flow) noexcept nogil:
     link[0] = flow.commit_next
 
 
-cdef void drop_alias(Core *core, Flow *flow) noexcept nogil:
+cdef void flow_lose_alias(Core *core, Flow *flow) noexcept nogil:
     cdef Flow *alias = flow.alias
     flow.alias = NULL
     if core.swept == alias:

@@ -5,13 +5,13 @@ from libc.stdint cimport int64_t, uint32_t
 from colo_proxy.datapath.align cimport Offset, align_from_svm
 from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, emit_to, hold, pooled
 from colo_proxy.datapath.datagram cimport datagram_primary, datagram_secondary
-from colo_proxy.datapath.flow cimport Flow
+from colo_proxy.datapath.flow cimport Flow, Side
 from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_svm
 from colo_proxy.datapath.fragment cimport FRAGMENT_DONE, FRAGMENT_FULL, Fragments, FragmentStatus, fragments_add
 from colo_proxy.datapath.key cimport Key, key_of
 from colo_proxy.datapath.neighbour cimport NEIGHBOUR_FRAME, neighbours_answer
 from colo_proxy.datapath.policy cimport P_BYPASS, P_COMPARE, P_DEFAULT, P_DROP, policy_match
-from colo_proxy.datapath.pool cimport N_GONE, N_HELD, Node, pool_give, pool_take
+from colo_proxy.datapath.pool cimport N_RX, Node, chain_cost, pool_give, pool_take
 from colo_proxy.datapath.stream cimport stream_follow, stream_note, stream_primary, stream_secondary
 from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP
 from colo_proxy.datapath.words cimport (
@@ -48,7 +48,7 @@ cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
 cdef void hold_incomplete(Core *core, Node *node) noexcept nogil:
     """Fragments of the PVM that never became a datagram can match nothing: a divergence, and they wait (F3)."""
     cdef Key key
-    cdef Node *first = node
+    cdef Node *first = NULL
     cdef Node *behind
     cdef Flow *flow
     key_of(&key, &node.packet, node.data, True)
@@ -58,11 +58,22 @@ cdef void hold_incomplete(Core *core, Node *node) noexcept nogil:
         node.chain = NULL
         if flow == NULL:
             drop(core, node, D_FLOWS)
+        elif not fits(core, &flow.pvm, node):
+            drop(core, node, D_MEMORY)
         else:
+            first = node if first == NULL else first
             hold(core, flow, node)
         node = behind
     if flow != NULL:
         diverge(core, flow, R_MISSING_SECONDARY, <int64_t>flow.matched_bytes, first, NULL)
+
+
+cdef bint fits(const Core *core, const Side *side, const Node *node) noexcept nogil:
+    """B1 for what lies in the pool already: datagrams that came in fragments, and what waited for a commit.
+
+    A frame in a receive buffer may still leave at once; `settle` looks at the bound when it has to stay.
+    """
+    return node.flags & N_RX or side.bytes + chain_cost(node.chain) < core.settings.max_flow_bytes
 
 
 cdef void judge_primary(Core *core, Node *node) noexcept nogil:
@@ -84,6 +95,8 @@ cdef void judge_primary(Core *core, Node *node) noexcept nogil:
     flow = flow_for_pvm(core, &key, node)
     if flow == NULL:
         drop(core, node, D_FLOWS)
+    elif not fits(core, &flow.pvm, node):
+        drop(core, node, D_MEMORY)
     elif core.mode == M_HOLD or core.svm_stopped:
         if node.packet.kind == K_TCP:
             stream_note(core, flow, node)
@@ -115,12 +128,12 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
     if flow == NULL:
         drop(core, node, D_FLOWS)
         return
-    if node.packet.kind == K_TCP:
+    if not fits(core, &flow.svm, node):
+        drop(core, node, D_MEMORY)
+    elif node.packet.kind == K_TCP:
         stream_secondary(core, flow, node)
     else:
         datagram_secondary(core, flow, node)
-    if not node.flags & (N_HELD | N_GONE):
-        discard(core, node)
 
 
 cdef void answer_neighbour(Core *core, const Node *node) noexcept nogil:

@@ -57,3 +57,4 @@ cdef Node *pool_take(Pool *pool, uint32_t size) noexcept nogil
 # Gives a node back, and the chain behind it.
 cdef void pool_give(Pool *pool, Node *node) noexcept nogil
 cdef uint32_t node_cost(const Node *node) noexcept nogil
+cdef uint64_t chain_cost(const Node *node) noexcept nogil

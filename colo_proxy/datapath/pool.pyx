@@ -6,6 +6,22 @@ from libc.string cimport memset
 
 from colo_proxy.datapath.wire cimport MAX_FRAME, VNET
 
+cdef extern from *:
+    """
+    /* Under AddressSanitizer a node that was given back is freed, so that any use of it after that is seen. */
+    #if defined(__has_feature)
+    #if __has_feature(address_sanitizer)
+    #define COLO_PROXY_RECYCLE 0
+    #endif
+    #endif
+    #if !defined(COLO_PROXY_RECYCLE) && !defined(__SANITIZE_ADDRESS__)
+    #define COLO_PROXY_RECYCLE 1
+    #elif !defined(COLO_PROXY_RECYCLE)
+    #define COLO_PROXY_RECYCLE 0
+    #endif
+    """
+    const bint RECYCLE "COLO_PROXY_RECYCLE"
+
 # Room in a node's data by class: an acknowledgement, a full Ethernet frame, a jumbo frame, a quarter and a
 # whole super-frame.
 cdef uint32_t[CLASSES] ROOM = [256, 2048, 9216, 20480, MAX_FRAME + VNET]
@@ -41,6 +57,15 @@ cdef void release_spare(Pool *pool, int klass) noexcept nogil:
 cdef uint32_t node_cost(const Node *node) noexcept nogil:
     """The bytes of memory that a node takes, header included."""
     return <uint32_t>sizeof(Node) + ROOM[node.klass]
+
+
+cdef uint64_t chain_cost(const Node *node) noexcept nogil:
+    """The same of a node and the chain behind it."""
+    cdef uint64_t cost = 0
+    while node != NULL:
+        cost += node_cost(node)
+        node = node.chain
+    return cost
 
 
 cdef Node *pool_take(Pool *pool, uint32_t size) noexcept nogil:
@@ -81,6 +106,10 @@ cdef void pool_give(Pool *pool, Node *node) noexcept nogil:
         behind = node.chain
         cost = node_cost(node)
         pool.held_bytes -= cost
+        if not RECYCLE:
+            free(node)
+            node = behind
+            continue
         pool.spare_bytes += cost
         node.next = pool.free[node.klass]
         pool.free[node.klass] = node

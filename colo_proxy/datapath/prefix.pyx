@@ -146,11 +146,25 @@ cdef bint sort_in(Core *core, Flow *flow, Node *node) noexcept nogil:
     return True
 
 
+cdef bint overlap(const Node *a, const Node *b, Seq *at, Seq *until) noexcept nogil:
+    """Whether two segments have positions in common, and which.
+
+    No segment is longer than a frame. Ones whose beginnings lie further apart than that are told apart first: a
+    hostile pair may be nearly 2**31 apart, where neither is before the other and ends compare the wrong way round.
+    """
+    cdef int64_t apart = seq_diff(start_of(a), start_of(b))
+    if not -MAX_FRAME <= apart <= MAX_FRAME:
+        return False
+    at[0] = seq_max(start_of(a), start_of(b))
+    until[0] = seq_min(end_of(a), end_of(b))
+    return seq_lt(at[0], until[0])
+
+
 cdef bint contradicts(Core *core, Flow *flow, Node *new, Node *old) noexcept nogil:
     cdef What[2] kinds
-    cdef Seq at = seq_max(start_of(new), start_of(old))
-    cdef Seq until = seq_min(end_of(new), end_of(old))
-    cdef Seq found
+    cdef Seq at, until, found
+    if not overlap(new, old, &at, &until):
+        return False
     if flow.flags & F_ANCHORED and seq_le(flow.low, at):
         at = seq_max(at, flow.matched)
     if seq_le(until, at):
@@ -209,16 +223,13 @@ cdef bint advance(Core *core, Flow *flow) noexcept nogil:
 cdef void compare_ahead(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef What[2] kinds
     cdef Seq at, until, found
-    cdef Seq end
     cdef bint svm = (node.flags & N_SVM) != 0
     cdef Node *other = flow.pvm.high if svm else flow.svm.high
     if not node.flags & N_SORTED or other == NULL or flow.flags & F_BLOCKED:
         return
-    end = end_of(node)
     while other != NULL and seq_diff(start_of(node), start_of(other)) <= MAX_FRAME:
-        at = seq_max(seq_max(start_of(node), start_of(other)), flow.matched)
-        until = seq_min(end, end_of(other))
-        if seq_lt(at, until):
+        if overlap(node, other, &at, &until) and seq_lt(flow.matched, until):
+            at = seq_max(at, flow.matched)
             found = compare(node, other, at, until, kinds)
             if found.n != until.n:
                 diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found),

@@ -23,6 +23,8 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil
 cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil
 # What the PVM had said counts as said by the SVM: after a checkpoint, or as if there had been one (C4, C8).
 cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil
+# The SVM has the PVM's numbers, whatever becomes of the checkpoint.
+cdef void stream_adopt(Flow *flow) noexcept nogil
 # The guest opened this connection on both sides, on the SVM from another port: make it one flow.
 cdef void stream_pair(Core *core, Flow *pvm, Flow *svm) noexcept nogil
 # Nothing more is expected of the connection.

@@ -149,6 +149,8 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     stream_note(core, flow, node)
     if node.flags & N_PURE:
         hold(core, flow, node)
+        if flow.owed != NULL and node.packet.flags & ACK and seq_le(flow.owed.packet.ack, node.packet.ack):
+            forget(core, flow.owed)  # this one carries it (T6)
         if node.packet.flags & RST:
             reset_against(core, flow, node)
             while flow.svm.pure_first != NULL:
@@ -206,18 +208,22 @@ cdef void forget(Core *core, Node *node) noexcept nogil:
     discard(core, node)
 
 
-cdef void svm_reset(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """The SVM has reset the flow. Until the PVM does, its own connection is no replica of the PVM's (M2)."""
+cdef bint svm_reset(Core *core, Flow *flow, Node *node) noexcept nogil:
+    """The SVM has reset the flow. Until the PVM does, its own connection is no replica of the PVM's (M2).
+
+    Returns whether the node has been held.
+    """
     cdef bint first = not flow.svm.reset
     cdef Node *pvm = flow.pvm.first
     flow.svm.reset = True
     if flow.pvm.reset or not first:
-        return
+        return False
     node.flags |= N_PURE
     hold(core, flow, node)
     while pvm != NULL and not flow.flags & F_BLOCKED:
         reset_against(core, flow, pvm)
         pvm = pvm.flow_next
+    return True
 
 
 cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -227,26 +233,32 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Seq ack = svm.ack
     cdef Seq edge = svm.edge
     cdef bint urged = svm.urged
-    cdef Seq start
+    cdef bint bound = node.packet.flags & (SYN | FIN) != 0
+    cdef bint kept = False
+    cdef Seq end
     note(flow, node)
     node.flow = flow
     if node.packet.flags & RST:
-        svm_reset(core, flow, node)
+        kept = svm_reset(core, flow, node)
         more = True
     elif node.packet.length:
-        start = start_of(node)
-        if not flow.flags & F_ANCHORED or worth_keeping(flow, node):
+        kept = not flow.flags & F_ANCHORED or worth_keeping(flow, node)
+        if kept:
             hold(core, flow, node)
             if sort_in(core, flow, node) and flow.flags & F_ANCHORED:
+                end = end_of(node)
                 more = advance(core, flow)
-                compare_ahead(core, flow, node)
+                if seq_lt(flow.matched, end):  # else it is all agreed, and gone
+                    compare_ahead(core, flow, node)
                 if flow.below:
                     match_below(core, flow)
                     more = True
-        if node.packet.flags & (SYN | FIN) and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
+        if bound and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
             pure_resets_against(core, flow)
     if more or not known or not seq_eq(ack, svm.ack) or not seq_eq(edge, svm.edge) or urged != svm.urged:
         release(core, flow)
+    if not kept:
+        discard(core, node)
 
 
 cdef void pure_resets_against(Core *core, Flow *flow) noexcept nogil:
@@ -271,6 +283,13 @@ cdef bint worth_keeping(Flow *flow, Node *node) noexcept nogil:
     return True
 
 
+cdef void stream_adopt(Flow *flow) noexcept nogil:
+    flow.offset = 0
+    flow.ts_offset = 0
+    flow.svm_port = flow.key.local_port
+    flow.flags |= F_OWN_OFFSET
+
+
 cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     cdef Seq end = flow.pvm.end
     flow.flags &= ~<uint32_t>F_BLOCKED
@@ -279,20 +298,21 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     if seq_lt(flow.matched, end):
         move_range(flow, end)
     flow.below = 0
+    flow.low = seq_add(flow.matched, -<int64_t>FAR)
     if replaced:
         # The SVM is the PVM now: its numbers, its acknowledgements, its windows, its options.
-        flow.low = seq_add(flow.matched, -<int64_t>FAR)
         flow.svm = flow.pvm
         flow.svm.first = flow.svm.last = flow.svm.pure_first = flow.svm.pure_last = NULL
         flow.svm.low = flow.svm.high = NULL
         flow.svm.bytes = 0
-        flow.offset = 0
-        flow.ts_offset = 0
-        flow.svm_port = flow.key.local_port
-        flow.flags |= F_OWN_OFFSET
+        stream_adopt(flow)
         return
-    flow.svm.reset |= flow.pvm.reset
+    flow.svm.reset = flow.pvm.reset
     if flow.pvm.acked:
+        if not flow.svm.acked or seq_lt(flow.svm.ack, flow.pvm.ack):
+            flow.svm.raw = flow.pvm.raw
+        elif seq_eq(flow.svm.ack, flow.pvm.ack):
+            flow.svm.raw = max(flow.svm.raw, flow.pvm.raw)
         flow.svm.ack = seq_max(flow.svm.ack, flow.pvm.ack) if flow.svm.acked else flow.pvm.ack
         flow.svm.edge = seq_max(flow.svm.edge, flow.pvm.edge) if flow.svm.acked else flow.pvm.edge
         flow.svm.acked = True

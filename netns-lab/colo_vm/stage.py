@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ from .network import Network
 from .pair import Pair, kvm_works
 from .qemu import Qemu, find
 
+HEAD_BYTES = 100  # where a Date header that differs lies, in what httpd answers
 URL = f"http://{guest.ADDRESS}"
 
 CONFIG = """
@@ -105,6 +107,18 @@ class Stage:
         """How many there have been so far."""
         count: int = self.status()["checkpoints"]
         return count
+
+    def surprises(self) -> list[str]:
+        """Divergences so far that the service does not explain, from the proxy's log.
+
+        busybox's httpd writes a Date header into each answer, so PVM and SVM truly differ when they answer
+        on different sides of a second.
+        """
+        said = self.log.read_text(errors="replace")
+        found = re.findall(r"divergence: (\S+) at byte (\d+)", said)
+        return [
+            f"{reason} at byte {at}" for reason, at in found if reason != "payload" or int(at) >= HEAD_BYTES
+        ]
 
     async def until_state(self, *states: str, seconds: float = 20) -> None:
         """Wait until the proxy is in one of these states. Raises `LabError` with its log."""

@@ -38,13 +38,11 @@ class Oracle(TcpJudge):
         observe: bool = False,
         mode: Mode = Mode.COMPARE,
         behind_holes: bool = True,
-        whole_runs: bool = True,
         **unused: object,
     ) -> None:
         self.nic, self.observe, self.mode = nic, observe, mode
         self.timeout, self.reorder = timeout_ms * MILLISECOND, reorder_ms * MILLISECOND
         self.behind_holes = behind_holes  # see `Connection`
-        self.whole_runs = whole_runs  # observing, all that the SVM said too much is reported once
         self.now = 0
         self.since: int | None = None  # when a frame that was kept for the new epoch came
         self.number = self.heard = 0  # frames of the PVM, of the SVM
@@ -238,7 +236,7 @@ class Oracle(TcpJudge):
         for queue in self.datagrams.values():
             queue.blocked = queue.reported = False
         if isinstance(flow, DatagramFlow):
-            del flow.unmatched[:1]
+            flow.unmatched = [e for e in flow.unmatched if self.now - e.time < self.timeout]
 
     def _report(self, flow: AnyFlow, judged: Judged, reason: str, offset: int) -> None:
         judged.reported = True
@@ -270,6 +268,7 @@ class Oracle(TcpJudge):
             else:
                 self._emit_held(held)
                 if isinstance(held.flow, DatagramFlow) and held.segment is not None:
+                    del held.flow.unmatched[:1]
                     if self.now - held.time < self.timeout:
                         held.flow.expected.append((equal_form(held.segment), self.now))
         self.held.clear()

@@ -320,7 +320,7 @@ class Connection:
                 s.ack, s.raw = p.ack, p.raw if p.ack != s.ack else max(p.raw, s.raw)
             s.edge = further(s.edge, p.edge)
             s.urgent |= p.urgent
-            s.reset = s.reset or p.reset
+            s.reset = p.reset
         else:
             s.base, s.syn, s.timestamp, s.end = p.base, p.syn, p.timestamp, p.end
             s.ack, s.edge, s.raw = p.ack, p.edge, p.raw

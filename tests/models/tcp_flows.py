@@ -45,7 +45,6 @@ class TcpJudge:
     timeout: int
     observe: bool
     behind_holes: bool
-    whole_runs: bool
     svm_stopped: bool
     mode: Mode
     held: list[Held]
@@ -75,7 +74,11 @@ class TcpJudge:
                 h
                 for h in self.held
                 if not (
-                    h.kind == "owed" and h.connection is connection and h.ack is not None and ack >= h.ack
+                    held.kind == "ack"
+                    and h.kind == "owed"
+                    and h.connection is connection
+                    and h.ack is not None
+                    and ack >= h.ack
                 )
             ]
         self.held.append(held)
@@ -166,11 +169,7 @@ class TcpJudge:
             late = [at for since, at in beyond if self.now - since >= self.timeout]
             if late and not connection.reported:
                 self._diverge(flow, connection, "missing-primary", self._offset(connection, min(late)))
-                if self.observe and not self.whole_runs:
-                    for since, at in beyond:
-                        if self.now - since >= self.timeout and at in connection.s.when:
-                            del connection.s.said[at], connection.s.when[at]
-                elif self.observe:
+                if self.observe:
                     connection.s.said.clear()
                     connection.s.when.clear()
                 if self.observe:
@@ -236,7 +235,7 @@ class TcpJudge:
             ):
                 if flow.secondary_port == segment.sport:
                     return parse(with_tcp(segment.frame, sport=lport)) if lport != segment.sport else segment
-        if not segment.flags & SYN or segment.flags & ACK:
+        if not segment.flags & SYN or segment.flags & ACK or self.mode is Mode.FAILED_OVER:
             return segment
         wanted = None
         for flow in self.tcp.values():  # in the order in which the PVM opened them

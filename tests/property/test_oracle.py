@@ -9,7 +9,7 @@ from models.packets import SYN, parse
 from models.promise import Promise
 from models.stacks import Event, Scenario, Simulation, conversations
 
-from colo_proxy.words import Divergence, Frame, Port, Reason
+from colo_proxy.words import Divergence, Frame, Port
 
 SETTINGS = {"timeout_ms": 3000, "reorder_ms": 5}
 
@@ -40,14 +40,14 @@ def pass_time(core: Any, oracle: Oracle, until: int) -> None:
         oracle.tick(due)
 
 
-def answers(comparator: Any, *, observe: bool = False) -> list[tuple[Any, ...]]:
+def answers(comparator: Any) -> list[tuple[Any, ...]]:
     """What came out, in a form that compares and prints well; divergences of one call in any order."""
     frames: list[tuple[Any, ...]] = []
     divergences: list[tuple[Any, ...]] = []
     for item in comparator.take():
         if isinstance(item, Frame) and item.port == Port.UPLINK:
             frames.append(("frame", item.data))
-        elif isinstance(item, Divergence) and not (observe and item.reason is Reason.MISSING_PRIMARY):
+        elif isinstance(item, Divergence):
             divergences.append((item.reason.label, item.stream_offset, item.time, item.protocol))
     return [*frames, *sorted(divergences)]
 
@@ -76,13 +76,12 @@ def disagreement(events: list[Event], options: dict[str, Any]) -> str | None:
     """The first event after which core and oracle differ, told to a person."""
     # Observing, the core tells of what the SVM says too much segment by segment, and of a FIN again at the
     # end: an expected failure in tests/transcripts/test_known_differences.py, and left out here.
-    observe = options["observe"]
-    core, oracle = make("core", **options), make("oracle", **options, whole_runs=False)
+    core, oracle = make("core", **options), make("oracle", **options)
     for number, event in enumerate(events):
         pass_time(core, oracle, event.now)
         tell(core, event)
         tell(oracle, event)
-        ours, theirs = answers(core, observe=observe), answers(oracle, observe=observe)
+        ours, theirs = answers(core), answers(oracle)
         if ours != theirs:
             told = [
                 f"  {e.now:>12} {e.kind} {brief(e.frame) if e.frame else ''}" for e in events[: number + 1]
@@ -116,7 +115,6 @@ def shrink(events: list[Event], options: dict[str, Any]) -> list[Event]:
         size //= 2
 
 
-@pytest.mark.xfail(reason="see tests/transcripts/test_known_differences.py", strict=True)
 @pytest.mark.timeout(0)
 @settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])  # `shrink` does better than hypothesis here
 @given(conversations())

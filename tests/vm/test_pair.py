@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 # What these tests are about must not hang on how busy the host's processors are.
 PATIENT = "3000"
 
-KILLS = int(os.environ.get("VM_KILLS", "3"))  # 20 is a good soak
+KILLS = int(os.environ.get("VM_KILLS", "1"))  # of each moment; 7 is a good soak
 FORCED = int(os.environ.get("VM_CHECKPOINTS", "20"))  # 100 is a good soak
 
 
@@ -68,10 +68,9 @@ async def force(stage: Stage, times: int) -> None:
 
 
 async def test_downloads_cost_no_checkpoint(stage: Stage) -> None:
-    before = stage.checkpoints()
     runs = await stage.fetch("/64m", "--times", "5")
     assert all(right(run) for run in runs)
-    assert stage.checkpoints() == before
+    assert stage.surprises() == []
 
 
 async def test_checkpoints_during_a_download(stage: Stage) -> None:

@@ -1,0 +1,137 @@
+"""Build the fuzzing target: with libFuzzer and the sanitizers, or as a module for the tests.
+
+    python tests/fuzz/build.py fuzzer     build/fuzz/fuzzer/fuzz, an executable
+    python tests/fuzz/build.py module     build/fuzz/module/target.*.so
+
+The fuzzer's build has a colo_proxy of its own beside it, all of it instrumented: edges for libFuzzer, addresses and
+undefined behaviour for the sanitizers.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess  # noqa: S404: compilers
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+BUILD = ROOT / "build" / "fuzz"
+DIRECTIVES = ("language_level=3", "boundscheck=False", "wraparound=False", "cdivision=True", "initializedcheck=False")
+CHECKS = "address,undefined"
+FLAGS = ("-g1", "-fno-strict-aliasing", "-fno-omit-frame-pointer", "-fPIC", "-w", f"-I{sysconfig.get_path('include')}")
+
+
+class MissingToolError(Exception):
+    """A tool that building needs is not there; the message says which, and where to get it."""
+
+
+def clang() -> str:
+    """The compiler with libFuzzer. Raises MissingToolError where there is none."""
+    found = next((path for name in ("clang", "clang-14", "clang-16", "clang-19") if (path := shutil.which(name))), None)
+    if found is None:
+        raise MissingToolError("fuzzing needs clang and its runtime (Debian: apt install clang libclang-rt-14-dev)")
+    probe = BUILD / "probe.c"
+    probe.parent.mkdir(parents=True, exist_ok=True)
+    probe.write_text("int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }\n")
+    tried = run(found, f"-fsanitize=fuzzer,{CHECKS}", probe, "-o", probe.with_suffix(""), check=False)
+    if tried.returncode:
+        raise MissingToolError(
+            f"{found} cannot link libFuzzer (Debian: apt install libclang-rt-14-dev): {tried.stderr[-300:]}"
+        )
+    return found
+
+
+def run(*command: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)  # noqa: S603
+    if check and done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def sources() -> list[Path]:
+    return sorted((ROOT / "colo_proxy").rglob("*.p[yx][xyd]*"))
+
+
+def fingerprint() -> str:
+    """Of all that a build depends on."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in [*sources(), *sorted(HERE.glob("*.p*"))]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def cython(source: Path, into: Path, tree: Path) -> Path:
+    """Translate one .pyx; `tree` is where `colo_proxy` lies."""
+    into.parent.mkdir(parents=True, exist_ok=True)
+    directives = [word for each in DIRECTIVES for word in ("-X", each)]
+    run(sys.executable, "-m", "cython", *directives, "-I", tree, source, "-o", into)
+    return into
+
+
+def extension_suffix() -> str:
+    return str(sysconfig.get_config_var("EXT_SUFFIX"))
+
+
+def build_module() -> Path:
+    """The plain module, against the colo_proxy that is installed. Returns the directory it lies in."""
+    into = BUILD / "module"
+    stamp = into / "stamp"
+    if not stamp.exists() or stamp.read_text() != fingerprint():
+        code = cython(HERE / "target.pyx", into / "target.c", ROOT)
+        compiler = os.environ.get("CC", "cc")
+        run(compiler, "-O1", *FLAGS, "-shared", code, "-o", into / f"target{extension_suffix()}")
+        stamp.write_text(fingerprint())
+    return into
+
+
+def build_fuzzer() -> Path:
+    """The executable. Returns its path."""
+    compiler = clang()
+    into = BUILD / "fuzzer"
+    stamp = into / "stamp"
+    if stamp.exists() and stamp.read_text() == fingerprint():
+        return into / "fuzz"
+    shutil.rmtree(into, ignore_errors=True)
+    shutil.copytree(
+        ROOT / "colo_proxy", into / "colo_proxy", ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__")
+    )
+
+    def extension(source: Path) -> None:
+        code = cython(source, source.with_suffix(".c"), into)
+        instrument = f"-fsanitize=fuzzer-no-link,{CHECKS}"
+        run(compiler, "-O1", *FLAGS, instrument, "-fno-sanitize-recover=all", "-shared", code,
+            "-o", source.with_suffix(extension_suffix()))  # fmt: skip
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(extension, sorted((into / "colo_proxy").rglob("*.pyx"))))
+    code = cython(HERE / "target.pyx", into / "target.c", into)
+    library = sysconfig.get_config_var("LIBDIR")
+    # The extension modules find the runtimes of libFuzzer and the sanitizers in the executable (-rdynamic).
+    run(compiler, "-O1", *FLAGS, f"-fsanitize=fuzzer,{CHECKS}", "-fno-sanitize-recover=all", "-rdynamic", code,
+        f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{sysconfig.get_config_var('LDVERSION')}",
+        "-o", into / "fuzz")  # fmt: skip
+    stamp.write_text(fingerprint())
+    return into / "fuzz"
+
+
+def environment() -> dict[str, str]:
+    """What the executable needs around it."""
+    return {
+        **os.environ,
+        "PYTHONHOME": sys.base_prefix,
+        "PYTHONPATH": str(BUILD / "fuzzer"),
+        "PYTHONMALLOC": "malloc",
+        # Leaks are counted by the target itself, exactly; Python's own at exit are none of ours.
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+
+
+if __name__ == "__main__":
+    try:
+        print(build_fuzzer() if sys.argv[1:] == ["fuzzer"] else build_module())
+    except MissingToolError as error:
+        raise SystemExit(str(error)) from None
