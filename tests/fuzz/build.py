@@ -19,9 +19,22 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 BUILD = ROOT / "build" / "fuzz"
-DIRECTIVES = ("language_level=3", "boundscheck=False", "wraparound=False", "cdivision=True", "initializedcheck=False")
+DIRECTIVES = (
+    "language_level=3",
+    "boundscheck=False",
+    "wraparound=False",
+    "cdivision=True",
+    "initializedcheck=False",
+)
 CHECKS = "address,undefined"
-FLAGS = ("-g1", "-fno-strict-aliasing", "-fno-omit-frame-pointer", "-fPIC", "-w", f"-I{sysconfig.get_path('include')}")
+FLAGS = (
+    "-g1",
+    "-fno-strict-aliasing",
+    "-fno-omit-frame-pointer",
+    "-fPIC",
+    "-w",
+    f"-I{sysconfig.get_path('include')}",
+)
 
 
 class MissingToolError(Exception):
@@ -30,9 +43,13 @@ class MissingToolError(Exception):
 
 def clang() -> str:
     """The compiler with libFuzzer. Raises MissingToolError where there is none."""
-    found = next((path for name in ("clang", "clang-14", "clang-16", "clang-19") if (path := shutil.which(name))), None)
+    found = next(
+        (path for name in ("clang", "clang-14", "clang-16", "clang-19") if (path := shutil.which(name))), None
+    )
     if found is None:
-        raise MissingToolError("fuzzing needs clang and its runtime (Debian: apt install clang libclang-rt-14-dev)")
+        raise MissingToolError(
+            "fuzzing needs clang and its runtime (Debian: apt install clang libclang-rt-14-dev)"
+        )
     probe = BUILD / "probe.c"
     probe.parent.mkdir(parents=True, exist_ok=True)
     probe.write_text("int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }\n")
