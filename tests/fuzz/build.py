@@ -62,7 +62,7 @@ def clang() -> str:
 
 
 def run(*command: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)
     if check and done.returncode:
         raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
     return done

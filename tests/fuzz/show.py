@@ -8,7 +8,6 @@ from scapy.layers.inet import Ether
 sys.path.insert(0, str(Path(__file__).parent))
 
 import build
-
 from colo_proxy.words import Port, Word
 
 TICK = 15
