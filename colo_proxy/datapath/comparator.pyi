@@ -1,8 +1,9 @@
 """The comparator of one NIC for tests, captures and anyone who has frames in a list.
 
 No I/O: frames and the time go in, frames and divergences come out (`take`), in order. The rules are in
-docs/comparison.md. Frames begin at the Ethernet header; `vnet` is a virtio-net header of 10 bytes (all zero
-where it is not given). Times are nanoseconds and never go backwards; an earlier time counts as the latest seen.
+docs/comparison.md. Frames begin at the Ethernet header; `vnet` is a virtio-net header of 10 bytes (all
+zero where it is not given). Times are nanoseconds and never go backwards; an earlier time counts as the
+latest seen.
 """
 
 from collections.abc import Sequence
