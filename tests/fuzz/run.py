@@ -1,0 +1,53 @@
+"""Run the fuzzer for a while: python tests/fuzz/run.py --seconds 600
+
+What it finds that reaches further is kept in build/fuzz/corpus, from where the next run goes on. Exit 0: nothing was
+found; 1: an input broke a rule or tripped a sanitizer; it lies in build/fuzz/findings then. `show.py` tells its story;
+a copy of it in tests/fuzz/corpus, under a name that says what was wrong, makes it a regression test.
+"""
+
+import argparse
+import subprocess  # noqa: S404: the fuzzer that build.py made
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import build
+
+KEPT = build.BUILD / "corpus"
+FINDINGS = build.BUILD / "findings"
+LONGEST = 300  # bytes: some sixty steps
+
+
+def command(seconds: int, kept: Path = KEPT) -> list[str]:
+    """The command line of a run. Raises build.MissingToolError without clang."""
+    for directory in (kept, FINDINGS):
+        directory.mkdir(parents=True, exist_ok=True)
+    return [
+        str(build.build_fuzzer()),
+        f"-max_total_time={seconds}",
+        f"-max_len={LONGEST}",
+        "-len_control=0",
+        "-timeout=20",
+        "-rss_limit_mb=2048",
+        "-print_final_stats=1",
+        f"-artifact_prefix={FINDINGS}/",
+        str(kept),
+        str(build.HERE / "corpus"),
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=600)
+    arguments = parser.parse_args()
+    try:
+        words = command(arguments.seconds)
+    except build.MissingToolError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 1 if subprocess.run(words, check=False, env=build.environment()).returncode else 0  # noqa: S603
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""Tell the story of a fuzzer's input to a person: python tests/fuzz/show.py FILE"""
+
+import sys
+from pathlib import Path
+
+from scapy.layers.inet import Ether
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import build
+
+from colo_proxy.words import Port, Word
+
+TICK = 15
+WORDS = 16
+FINISH = 7  # the one word that Word has no name for
+
+
+def main() -> None:
+    sys.path.insert(0, str(build.build_module()))
+    import target  # noqa: PLC0415: it has just been built
+
+    data = Path(sys.argv[1]).read_bytes()
+    print(*target.settings(data))
+    for what, now, frame in target.story(data):
+        if what >= WORDS:
+            print(f"{now / 1e9:12.6f}  {'FINISH' if what - WORDS == FINISH else Word(what - WORDS).name}")
+        elif what == TICK:
+            print(f"{now / 1e9:12.6f}  tick")
+        else:
+            frame_text = Ether(frame[10:]).summary() if len(frame) >= 24 else frame[10:].hex()
+            print(f"{now / 1e9:12.6f}  {Port(what).name.lower():9}  {frame_text}")
+    print("broken:", target.run(data))
+
+
+if __name__ == "__main__":
+    main()

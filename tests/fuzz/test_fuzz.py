@@ -1,0 +1,58 @@
+"""The fuzzer's inputs: those that broke something once are replayed, and a minute is spent on new ones."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from scapy.layers.inet import IP, TCP, Ether
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import build
+import run
+
+CORPUS = sorted(build.HERE.glob("corpus/*"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))
+
+
+@pytest.fixture(scope="module")
+def target() -> ModuleType:
+    sys.path.insert(0, str(build.build_module()))
+    import target  # noqa: PLC0415: it has just been built
+
+    return target
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
+def test_found_inputs_break_nothing_any_more(target: ModuleType, path: Path) -> None:
+    assert target.run(path.read_bytes()) is None
+
+
+def test_an_input_becomes_frames(target: ModuleType) -> None:
+    """Few bytes make a segment of the PVM, the same of the SVM a second later with a byte changed, and a commit."""
+    steps = target.story(bytes([0, 0, 0x23]) + bytes([0, 0, 0, 7, 5, 0]) + bytes([0xB9, 3]) + bytes([14, 0]))
+    assert [(port, now) for port, now, _ in steps] == [(1, 0), (2, 10**9), (16 + 4, 10**9)]
+    pvm, svm = (Ether(frame[10:]) for _, _, frame in steps[:2])
+    assert (pvm[IP].src, pvm[TCP].sport, pvm[TCP].dport) == ("192.0.2.2", 80, 4000)
+    assert [index for index, (a, b) in enumerate(zip(pvm.load, svm.load, strict=True)) if a != b] == [2]
+    assert (svm[TCP].seq - pvm[TCP].seq) % 2**32 == (0xFFFFFFF0 - 0xFFFFFF80) % 2**32
+
+
+@pytest.mark.timeout(SECONDS + 600)
+def test_new_inputs_break_nothing(tmp_path: Path) -> None:
+    """A run of libFuzzer with the address and undefined-behaviour sanitizers; the first builds what it needs."""
+    try:
+        words = run.command(SECONDS if os.environ.get("CI") else min(SECONDS, 10), tmp_path / "kept")
+    except build.MissingToolError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must fuzz: {error}")
+        pytest.skip(str(error))
+    done = subprocess.run(
+        words, check=False, env=build.environment(), capture_output=True, text=True, errors="replace"
+    )
+    print(done.stderr[-3000:])
+    assert done.returncode == 0, f"the input lies in {run.FINDINGS}"
+    assert "stat::number_of_executed_units" in done.stderr, "the fuzzer has not run to its end"
