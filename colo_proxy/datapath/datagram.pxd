@@ -1,8 +1,8 @@
 """Judging everything that is no TCP: datagram against datagram, per flow (docs/comparison.md, section 4).
 
-Each side's unmatched datagrams wait in order of arrival. A new one looks for its equal on the other side's list.
-While both sides wait, the flow is on the core's list of mismatches; `datagram_tick` calls it a divergence when the
-reordering window is over.
+Each side's unmatched datagrams wait in order of arrival. A new one looks for its equal on the other side's
+list. While both sides wait, the flow is on the core's list of mismatches; `datagram_tick` calls it a
+divergence when the reordering window is over.
 """
 
 from libc.stdint cimport int64_t
