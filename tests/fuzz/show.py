@@ -17,7 +17,7 @@ FINISH = 7  # the one word that Word has no name for
 
 def main() -> None:
     sys.path.insert(0, str(build.build_module()))
-    import target  # noqa: PLC0415: it has just been built
+    import target  # noqa: PLC0415 - it has just been built
 
     data = Path(sys.argv[1]).read_bytes()
     print(*target.settings(data))
