@@ -1,6 +1,7 @@
 """`colo-proxy status`: is the VM protected?"""
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
 from colo_proxy.cli import target
@@ -25,26 +26,52 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         target.print_json(status)
     else:
-        print("\n".join(_lines(status)))
+        print("\n".join(lines(status)))
     return 0
 
 
-def _lines(status: dict[str, Any]) -> list[str]:
-    lines = [f"{status['name']}: {status['state']}, epoch {status['epoch']}"]
+def lines(status: dict[str, Any]) -> list[str]:
+    """The answer to `query-status` for a person."""
+    waiting = f"{status['waiting_ms'] / 1000:.1f} s"
+    observing = status["vmm"] == "none" and status["state"] == "protected"
+    state = "observing" if observing else status["state"]
+    facts = [("proxy", status["name"]), ("state", f"{state}: {_MEANING[state]}")]
     if status["alarm"]:
-        lines.append(f"ALARM: output held for {status['waiting_ms'] / 1000:.1f} s; the VMM does not answer")
+        facts.append(("ALARM", f"output has been held for {waiting}; the VMM does not answer"))
     if status["reason"]:
-        lines.append(f"checkpoint wanted: {status['reason']}, for {status['waiting_ms'] / 1000:.1f} s")
+        facts.append(("wanted for", f"{status['reason']}, since {waiting}"))
     sides = ", ".join(f"{side} {'up' if up else 'DOWN'}" for side, up in status["vmm_connected"].items())
-    lines.append(f"VMM: {status['vmm']}" + (f" ({sides})" if sides else ""))
-    lines.append(f"checkpoints {status['checkpoints']}, divergences {status['divergences']}")
-    lines.append(
-        f"flows {status['flows']}, held {status['held_frames']} frames, {status['held_bytes'] / 1024:.0f} KiB"
-    )
-    for nic in status["nics"]:
-        faults = f", FAULT: {', '.join(nic['faults'])}" if nic["faults"] else ""
-        lines.append(
-            f"nic {nic['nic']}: {nic['uplink']} <- {nic['primary']} = {nic['secondary']}, "
-            f"{nic['flows']} flows, timeout {nic['timeout_ms']} ms{faults}"
-        )
-    return lines
+    facts += [
+        ("epoch", f"{status['epoch']:,}"),
+        ("VMM", status["vmm"] + (f" ({sides})" if sides else "")),
+        ("checkpoints", f"{status['checkpoints']:,}"),
+        ("divergences", f"{status['divergences']:,}"),
+        ("flows", f"{status['flows']:,}"),
+        ("held", f"{status['held_frames']:,} frames, {status['held_bytes'] / 1024:,.0f} KiB"),
+    ]
+    width = max(len(name) for name, _ in facts)
+    return [f"{name:{width}}  {value}" for name, value in facts] + ["", *_nics(status["nics"])]
+
+
+_MEANING = {
+    "unprotected": "there is no replica; the PVM's output passes",
+    "protected": "the SVM can take over at any time",
+    "requested": "output is held until the VMM has made a checkpoint",
+    "stopped": "a checkpoint is being made; output is held until it is done",
+    "failed-over": "the SVM is the service",
+    "observing": "the PVM's output passes; divergences are counted",
+}
+
+
+def _nics(nics: list[dict[str, Any]]) -> Iterator[str]:
+    """A table, each column as wide as it must be; what is counted stands to the right."""
+    rows = [("NIC", "UPLINK", "PRIMARY", "SECONDARY", "FLOWS", "HELD", "TIMEOUT")]
+    for nic in nics:
+        counted = f"{nic['flows']:,}", f"{nic['held_frames']:,}", f"{nic['timeout_ms']:,} ms"
+        rows.append((str(nic["nic"]), nic["uplink"], nic["primary"], nic["secondary"], *counted))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, nic in zip(rows, [{"faults": []}, *nics], strict=True):
+        words = [f"{word:{'<' if n < 4 else '>'}{widths[n]}}" for n, word in enumerate(row)]
+        yield "  ".join(words)
+        if nic["faults"]:
+            yield f"{'':{widths[0]}}  FAULT: {', '.join(nic['faults'])} (the log says what)"

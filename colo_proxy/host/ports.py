@@ -173,8 +173,8 @@ def open_packet(endpoint: Packet, links: Links, opened: ExitStack, changes: Exit
         )
     if link.bridge:  # its own frames to the VM would pass around the proxy
         raise HostError(
-            f"{endpoint}: {endpoint.name!r} is in use as a port of the bridge {links.bridge_of(link)!r}; take "
-            f"it out (ip link set {endpoint.name} nomaster), and use tap:NAME,bridge=BR as the uplink"
+            f"{endpoint}: {endpoint.name!r} is in use as a port of the bridge {links.bridge_of(link)!r}; "
+            f"take it out (ip link set {endpoint.name} nomaster), and use tap:NAME,bridge=BR as the uplink"
         )
     guard = Guard(endpoint.name)
     opened.callback(guard.close)

@@ -194,12 +194,9 @@ def test_a_port_of_a_bridge_is_refused_and_left_as_it_was():
             route.link("add", ifname="br7", kind="bridge")
             index = route.link_lookup(ifname="br7")[0]
             route.link("set", index=route.link_lookup(ifname="u0")[0], master=index)
-        with (
-            host.inside(),
-            pytest.raises(HostError, match="packet:u0: .* port of the bridge 'br7'.*nomaster"),
-        ):
-            with open_ports([nic("packet:u0")]):
-                pytest.fail("opened")
+        said = r"packet:u0: .* port of the bridge 'br7'.*nomaster"
+        with host.inside(), pytest.raises(HostError, match=said), open_ports([nic("packet:u0")]):
+            pytest.fail("opened")
         with host.inside(), Links() as links:
             link = links.find("u0")
             assert link

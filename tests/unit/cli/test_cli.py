@@ -70,8 +70,8 @@ async def test_status(proxy: Running, tmp_path: Path):
     for how in (["--socket", proxy.socket], [str(tmp_path / "web1.toml")], [proxy.socket]):
         done = await cli("status", *how)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.startswith("web1: requested, epoch 0\n")
-        assert "nic 0: packet:up0 <- packet:pvm0 = packet:svm0" in done.stdout
+        assert "\nstate        requested: output is held" in done.stdout
+        assert "\n0    packet:up0  packet:pvm0  packet:svm0" in done.stdout
     status = json.loads((await cli("status", "--json", "--socket", proxy.socket)).stdout)
     assert {
         "state",

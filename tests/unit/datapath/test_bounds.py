@@ -29,9 +29,7 @@ def packet(protocol: int, payload: bytes, client: int = 1, fragment: int = 0, na
     return ETHERNET + header + payload
 
 
-def segment(
-    seq: int, flags: int = ACK, data: bytes = b"", ack: int = 1, client: int = 1, port: int = 4000
-) -> bytes:
+def segment(seq: int, flags: int = ACK, *, data: bytes = b"", ack: int = 1, client: int = 1) -> bytes:
     header = struct.pack(">HHIIBBHHH", 80, 4000, seq % 2**32, ack % 2**32, 0x50, flags, 1000, 0, 0)
     return packet(6, header + data, client)
 
@@ -221,7 +219,7 @@ def test_segments_of_one_byte_behind_a_hole(pvm: str, svm: str) -> None:
 @pytest.mark.parametrize("order", ["in order", "reversed"])
 @pytest.mark.parametrize("kind", ["behind a hole", "before the first"])
 def test_tiny_segments_take_no_quadratic_time(kind: str, order: str) -> None:
-    """Ten thousand segments a side: some seconds at most; hours, where each walked through all others twice."""
+    """Ten thousand segments a side: seconds at most; hours, where each walks through all others twice."""
     count = 10_000
     comparator = Comparator()
     anchor = segment(98, SYN | ACK) if kind == "behind a hole" else segment(100 + count, data=b"!")

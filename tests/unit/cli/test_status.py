@@ -1,0 +1,93 @@
+"""What a person sees of a running proxy: one screen, aligned."""
+
+from typing import Any
+
+from colo_proxy.cli.status import lines
+
+NIC = {
+    "nic": 0,
+    "uplink": "tap:colo0,bridge=br0",
+    "primary": "packet:pvm0",
+    "secondary": "packet:svm0",
+    "faults": [],
+    "flows": 11,
+    "held_frames": 9,
+    "held_bytes": 9000,
+    "timeout_ms": 120,
+}
+STATUS: dict[str, Any] = {
+    "name": "web1",
+    "state": "protected",
+    "epoch": 3,
+    "vmm": "qmp",
+    "vmm_connected": {"primary": True, "secondary": True},
+    "reason": None,
+    "alarm": False,
+    "waiting_ms": 0,
+    "nics": [NIC],
+    "flows": 11,
+    "held_frames": 9,
+    "held_bytes": 9000,
+    "checkpoints": 3,
+    "divergences": 11,
+}
+
+
+def test_protected():
+    assert (
+        "\n".join(lines(STATUS))
+        == """\
+proxy        web1
+state        protected: the SVM can take over at any time
+epoch        3
+VMM          qmp (primary up, secondary up)
+checkpoints  3
+divergences  11
+flows        11
+held         9 frames, 9 KiB
+
+NIC  UPLINK                PRIMARY      SECONDARY    FLOWS  HELD  TIMEOUT
+0    tap:colo0,bridge=br0  packet:pvm0  packet:svm0     11     9   120 ms"""
+    )
+
+
+def test_requested_with_an_alarm_and_a_side_that_is_down():
+    shown = lines(
+        {
+            **STATUS,
+            "state": "requested",
+            "reason": "payload",
+            "alarm": True,
+            "waiting_ms": 12_340,
+            "vmm_connected": {"primary": True, "secondary": False},
+        }
+    )
+    assert shown[1] == "state        requested: output is held until the VMM has made a checkpoint"
+    assert shown[2] == "ALARM        output has been held for 12.3 s; the VMM does not answer"
+    assert "wanted for   payload, since 12.3 s" in shown
+    assert "VMM          qmp (primary up, secondary DOWN)" in shown
+
+
+def test_columns_line_up_for_several_nics_and_a_fault_stands_under_its_nic():
+    second = {**NIC, "nic": 1, "uplink": "packet:up1", "primary": "tap:a", "faults": ["pvm1", "svm1"]}
+    table = lines({**STATUS, "nics": [NIC, {**second, "held_frames": 123_456}]})[-4:]
+    assert table[3] == "     FAULT: pvm1, svm1 (the log says what)"
+    for column in ("PRIMARY", "SECONDARY"):
+        place = table[0].index(column)
+        assert all(line[place - 2 : place] == "  " and line[place] != " " for line in table[:3])
+    assert len({len(line) for line in table[:3]}) == 1
+    assert "123,456" in table[2]
+
+
+def test_each_state_is_explained():
+    for state in ("unprotected", "protected", "requested", "stopped", "failed-over"):
+        assert lines({**STATUS, "state": state})[1].partition(": ")[2]
+    observing = lines({**STATUS, "vmm": "none", "vmm_connected": {}})
+    assert observing[1] == "state        observing: the PVM's output passes; divergences are counted"
+    assert "VMM          none" in observing
+
+
+def test_it_fits_a_terminal():
+    for line in lines({**STATUS, "state": "requested", "alarm": True, "waiting_ms": 99_999, "reason": "x"}):
+        assert len(line) <= 80
+        assert "{" not in line
