@@ -7,7 +7,7 @@ and looks at all of it each time. Memory bounds and policies are not modelled.
 """
 
 from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
-from models.packets import Packet, parse, with_tcp, with_timestamp
+from models.packets import ACK, RST, SYN, URG, Packet, parse, slice_of, with_tcp, with_timestamp
 from models.report import name, protocol
 from models.tcp import Connection, Held, copy_with
 from models.tcp_flows import TcpFlow, TcpJudge
@@ -174,14 +174,14 @@ class Oracle(TcpJudge):
 
     def _secondary_datagram(self, packet: Packet, frames: list[bytes]) -> None:
         queue = self.datagrams.setdefault(packet.flow(True), DatagramFlow(packet.flow(True)))
-        if queue.expected_late(packet, self.now - self.timeout):
-            return
         for held in self.held:
             if held.flow is queue and not queue.blocked and equal_form(held.segment) == equal_form(packet):
                 self.held.remove(held)
                 self._emit_held(held)
                 queue.matched += len(payload_of(packet))
                 return
+        if queue.expected_late(packet, self.now - self.timeout):
+            return
         queue.keep(packet, frames, self.came, self.heard)
 
     def _tick_datagrams(self, queue: DatagramFlow) -> None:
@@ -332,6 +332,11 @@ class Oracle(TcpJudge):
         """The checkpoint failed: nothing leaves until a commit."""
         self.now = max(self.now, now)
         later, self.later = self.later, []
+        for flow in self.tcp.values() if self.loaded else ():
+            flow.secondary_port = None  # the SVM has the PVM's numbers from here on
+            for connection in flow.connections:
+                connection.s.base, connection.s.timestamp = connection.p.base, connection.p.timestamp
+        self.loaded = False
         self.mode, self.svm_stopped, self.pvm_stopped = Mode.HOLD, False, False
         self._forget_secondary()
         for who, frame, _ in later:
@@ -356,6 +361,8 @@ class Oracle(TcpJudge):
     def failover(self, now: int) -> None:
         """The SVM is the service: the PVM's held output is dropped, the SVM's leaves, aligned."""
         self.now = max(self.now, now)
+        if self.mode is Mode.COMPARE and not self.svm_stopped:
+            self._agreed_parts()
         self.held.clear()
         for flow in self.tcp.values():
             for connection in flow.connections:
@@ -376,6 +383,28 @@ class Oracle(TcpJudge):
         for who, frame, _ in later:
             if who == "s":
                 self.secondary(frame, self.now)
+
+    def _agreed_parts(self) -> None:
+        """T13: what both guests have said of a held segment leaves as a segment of its own."""
+        for held in sorted(self.held, key=lambda each: each.number):
+            connection, segment = held.connection, held.segment
+            if held.kind != "data" or held.frames or connection is None or segment is None or connection.blocked:
+                continue
+            if segment.flags & (SYN | URG) or not segment.flags & ACK or connection.s.ack is None:
+                continue
+            first = connection.place(connection.p, segment)
+            if first is None or connection.low is None or first < connection.low:
+                continue
+            begin = first
+            if connection.pieced is not None and first < connection.pieced <= connection.matched:
+                begin = connection.pieced
+            if begin >= connection.matched:
+                continue
+            connection.pieced = connection.matched
+            ack, window = connection.clamp(segment)
+            frame = slice_of(segment, begin - first, connection.matched - first)
+            self._emit(copy_with(Held(0, frame, 0, None, segment=parse(frame)), ack, window))
+            connection.tell(segment, ack, window)
 
     def _aligned(self, packet: Packet) -> bytes:
         """A frame of the SVM in the numbers that clients know (C7)."""

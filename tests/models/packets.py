@@ -299,6 +299,20 @@ def with_tcp(frame: bytes, **fields: int) -> bytes:
     return _summed(packet, head) + padding
 
 
+def slice_of(packet: Packet, begin: int, end: int) -> bytes:
+    """A TCP segment with a part of a segment's payload, without FIN and PSH."""
+    head = bytearray(packet.frame[: packet.end - len(packet.payload)]) + packet.payload[begin:end]
+    struct.pack_into("!I", head, packet.l4 + 4, (packet.seq + begin) % 2**32)
+    head[packet.l4 + 13] &= ~(FIN | PSH)
+    if len(packet.source) == 4:
+        struct.pack_into("!H", head, packet.l3 + 2, len(head) - packet.l3)
+        struct.pack_into("!H", head, packet.l3 + 10, 0)
+        struct.pack_into("!H", head, packet.l3 + 10, checksum(bytes(head[packet.l3 : packet.l4])))
+    else:
+        struct.pack_into("!H", head, packet.l3 + 4, len(head) - packet.l3 - 40)
+    return _summed(packet, head)
+
+
 def with_timestamp(frame: bytes, add: int) -> bytes:
     """A copy whose TSval is `add` larger."""
     packet = parse(frame)

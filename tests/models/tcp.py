@@ -71,6 +71,7 @@ class Connection:
         self.matched = 0
         self.blocked = self.reported = False  # a divergence was found: nothing more leaves
         self.floor = 0  # where the last commit found the PVM
+        self.pieced: int | None = None  # up to where agreed parts of held segments have left (T13)
         self.start = 1  # the position that stream offsets count from
         self.acks: list[tuple[int, int]] = []  # (order of arrival, acknowledgement) of the PVM's segments
         self.last: tuple[int, int] | None = None  # acknowledgement and window of the PVM's previous segment

@@ -129,7 +129,12 @@ class TcpJudge:
         self._clamped(held)
         clamped, _ = connection.clamp(segment)
         if held.kind == "data" and ack is not None and clamped is not None and clamped < ack:
-            if not any(number > held.number and other >= ack for number, other in connection.acks):
+            self.held = [h for h in self.held if h.kind != "owed" or h.connection is not connection]
+            at = min(at, len(self.held))
+            if not any(
+                h.kind == "ack" and h.connection is connection and h.ack is not None and h.ack >= ack
+                for h in self.held
+            ):
                 owed = Held(held.number, held.frame, self.now, held.flow, "owed", segment, connection)
                 owed.ack = ack
                 self.held.insert(at, owed)
