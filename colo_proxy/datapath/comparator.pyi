@@ -1,9 +1,9 @@
 """The comparator of one NIC for tests, captures and anyone who has frames in a list.
 
 No I/O: frames and the time go in, frames and divergences come out (`take`), in order. The rules are in
-docs/comparison.md. Frames begin at the Ethernet header; `vnet` is a virtio-net header of 10 bytes (all
-zero where it is not given). Times are nanoseconds and never go backwards; an earlier time counts as the
-latest seen.
+docs/comparison.md. Frames begin at the Ethernet header; `vnet` is a virtio-net header of 10 bytes (all zero
+where it is not given). Times are nanoseconds and never go backwards; an earlier time counts as the latest
+seen.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,7 @@ from typing import Any
 from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.words import Divergence, Exhausted, FlowInfo, Frame, Mode
 
-Buffer = (
-    bytes | bytearray | memoryview
-)  # whatever has bytes to read; collections.abc names it from Python 3.12 on
+Buffer = bytes | bytearray | memoryview
 
 class Comparator:
     def __init__(
@@ -44,8 +42,7 @@ class Comparator:
         """A frame the SVM sent."""
 
     def tick(self, now: int) -> int:
-        """Let time pass. Returns when to call again at the latest, ns; the largest 64-bit number if nothing
-        waits."""
+        """Let time pass. Returns when to call again at the latest, ns; the largest int64 if nothing waits."""
 
     def hold(self, now: int) -> None: ...
     def unprotect(self, now: int) -> None: ...

@@ -2,10 +2,30 @@
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
-from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, flow_of, keep_for_next_epoch, timeout_of, touch, unhold
+from colo_proxy.datapath.core cimport (
+    Core,
+    discard,
+    diverge,
+    drop,
+    emit,
+    flow_of,
+    keep_for_next_epoch,
+    timeout_of,
+    touch,
+    unhold,
+)
 from colo_proxy.datapath.datagram cimport datagram_commit, datagram_expect, datagram_mismatch
-from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, F_TOUCHED, Flow
-from colo_proxy.datapath.flows cimport flow_lose_alias, flow_remove
+from colo_proxy.datapath.flow cimport (
+    F_ALIAS,
+    F_ANCHORED,
+    F_BLOCKED,
+    F_FORGET,
+    F_GATHERED,
+    F_PAIRING,
+    F_TOUCHED,
+    Flow,
+)
+from colo_proxy.datapath.flows cimport flow_lose_alias, flow_remove, stop_awaiting
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
 from colo_proxy.datapath.judge cimport hold_incomplete, judge_primary, judge_secondary, pass_secondary
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
@@ -184,6 +204,8 @@ cdef void replaced_flows(Core *core) noexcept nogil:
         elif (flow.key.kind == K_TCP and not flow.pvm.open) or (flow.newer != NULL and flow.newer.pvm.open):
             flow_remove(core, flow)
         elif flow.key.kind == K_TCP:
+            if flow.flags & F_PAIRING:
+                stop_awaiting(core, flow)  # the SVM has this very SYN; the flow may make room now (B2)
             stream_commit(core, flow, True)
         else:
             datagram_commit(core, flow, True)
@@ -204,7 +226,7 @@ cdef void epoch_commit(Core *core) noexcept nogil:
 
 
 cdef void forget_unanswered(Core *core) noexcept nogil:
-    """Connections of which only the PVM had spoken: clients never heard of them, and the SVM opens its own."""
+    """Connections of which only the PVM had spoken: clients never heard of them; the SVM opens its own."""
     cdef Flow *flow = core.table.idle_first
     cdef Flow *behind
     while flow != NULL:
@@ -240,10 +262,11 @@ cdef void epoch_failover(Core *core) noexcept nogil:
     feed_limbo(core, False, True)
 
 
-# Observing: nothing was copied, so the SVM goes on with its own numbers, and its copies of what left come late.
+# Observing: nothing was copied, so the SVM goes on with its own numbers, and its copies of what left come
+# late.
 
 cdef void pair_off(Core *core, Flow *flow) noexcept nogil:
-    """Each PVM datagram that leaves now takes an SVM datagram with it: one that waits; its own may still come."""
+    """Each PVM datagram that leaves now takes an SVM datagram with it that waits; its own may yet come."""
     cdef Node *pvm = flow.pvm.first
     cdef Node *svm
     while pvm != NULL:
@@ -301,8 +324,9 @@ cdef void finish_stream(Core *core, Flow *flow) noexcept nogil:
     cdef Node *node = flow.pvm.first
     cdef Node *missing = NULL
     while node != NULL:
-        if not agreed(flow, node) and (missing == NULL or stream_missing(flow, node) < stream_missing(flow, missing)):
-            missing = node
+        if not agreed(flow, node):
+            if missing == NULL or stream_missing(flow, node) < stream_missing(flow, missing):
+                missing = node
         node = node.flow_next
     node = flow.pvm.pure_first
     while node != NULL and missing == NULL:

@@ -1,8 +1,9 @@
-"""The agreed range of a TCP flow: what both guests have said identically (docs/comparison.md, 3.1 and T1 to T3).
+"""The agreed range of a TCP flow: what both guests have said identically (docs/comparison.md, 3.1 and T1 to
+T3).
 
-Each side keeps the segments with bytes beyond the range in order of sequence numbers (`Side.low` to `Side.high`).
-`advance` walks both lists from `matched` on, compares what both have, and moves `matched`. Segments are
-compared where they lie; nothing is copied into a stream buffer.
+Each side keeps the segments with bytes beyond the range in order of sequence numbers (`Side.low` to
+`Side.high`). `advance` walks both lists from `matched` on, compares what both have, and moves `matched`.
+Segments are compared where they lie; nothing is copied into a stream buffer.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -28,7 +29,8 @@ cdef bint sort_in(Core *core, Flow *flow, Node *node) noexcept nogil
 cdef bint advance(Core *core, Flow *flow) noexcept nogil
 # Behind a hole: compare a sorted node with what the other side has at the same positions already (T2).
 cdef void compare_ahead(Core *core, Flow *flow, Node *node) noexcept nogil
-cdef void match_below(Core *core, Flow *flow) noexcept nogil
+# Look again at the PVM segments below the range that something new, from `start` to `end`, may complete.
+cdef void match_below(Core *core, Flow *flow, Seq start, Seq end) noexcept nogil
 # Whether the PVM has said all that an SVM segment says, be it behind a hole.
 cdef bint said_by_pvm(const Flow *flow, const Node *svm) noexcept nogil
 cdef void move_range(Flow *flow, Seq to) noexcept nogil

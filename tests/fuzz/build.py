@@ -3,14 +3,14 @@
     python tests/fuzz/build.py fuzzer     build/fuzz/fuzzer/fuzz, an executable
     python tests/fuzz/build.py module     build/fuzz/module/target.*.so
 
-The fuzzer's build has a colo_proxy of its own beside it, all of it instrumented: edges for libFuzzer, addresses and
+The fuzzer's build has a colo_proxy of its own beside it, instrumented: edges for libFuzzer, addresses and
 undefined behaviour for the sanitizers.
 """
 
 import hashlib
 import os
 import shutil
-import subprocess  # noqa: S404: compilers
+import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
@@ -47,9 +47,7 @@ def clang() -> str:
         (path for name in ("clang", "clang-14", "clang-16", "clang-19") if (path := shutil.which(name))), None
     )
     if found is None:
-        raise MissingToolError(
-            "fuzzing needs clang and its runtime (Debian: apt install clang libclang-rt-14-dev)"
-        )
+        raise MissingToolError("fuzzing needs clang (Debian: apt install clang libclang-rt-14-dev)")
     probe = BUILD / "probe.c"
     probe.parent.mkdir(parents=True, exist_ok=True)
     probe.write_text("int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }\n")
@@ -127,8 +125,8 @@ def build_fuzzer() -> Path:
     code = cython(HERE / "target.pyx", into / "target.c", into)
     library = sysconfig.get_config_var("LIBDIR")
     # The extension modules find the runtimes of libFuzzer and the sanitizers in the executable (-rdynamic).
-    run(compiler, "-O1", *FLAGS, f"-fsanitize=fuzzer,{CHECKS}", "-fno-sanitize-recover=all", "-rdynamic", code,
-        f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{sysconfig.get_config_var('LDVERSION')}",
+    run(compiler, "-O1", *FLAGS, f"-fsanitize=fuzzer,{CHECKS}", "-fno-sanitize-recover=all", "-rdynamic",
+        code, f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{sysconfig.get_config_var('LDVERSION')}",
         "-o", into / "fuzz")  # fmt: skip
     stamp.write_text(fingerprint())
     return into / "fuzz"

@@ -7,13 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from fuzz import build, run
 from scapy.layers.inet import IP, TCP, Ether
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import run
-
-import build
 
 CORPUS = sorted(build.HERE.glob("corpus/*"))
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))
@@ -22,7 +17,7 @@ SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))
 @pytest.fixture(scope="module")
 def target() -> ModuleType:
     sys.path.insert(0, str(build.build_module()))
-    import target  # noqa: PLC0415: it has just been built
+    import target  # noqa: PLC0415
 
     return target
 
@@ -33,7 +28,7 @@ def test_found_inputs_break_nothing_any_more(target: ModuleType, path: Path) -> 
 
 
 def test_an_input_becomes_frames(target: ModuleType) -> None:
-    """Few bytes make a segment of the PVM, the same of the SVM a second later with a byte changed, and a commit."""
+    """Few bytes make a segment of the PVM, the same of the SVM later with a byte changed, and a commit."""
     steps = target.story(bytes([0, 0, 0x23]) + bytes([0, 0, 0, 7, 5, 0]) + bytes([0xB9, 3]) + bytes([14, 0]))
     assert [(port, now) for port, now, _ in steps] == [(1, 0), (2, 10**9), (16 + 4, 10**9)]
     pvm, svm = (Ether(frame[10:]) for _, _, frame in steps[:2])
@@ -44,7 +39,7 @@ def test_an_input_becomes_frames(target: ModuleType) -> None:
 
 @pytest.mark.timeout(SECONDS + 600)
 def test_new_inputs_break_nothing(tmp_path: Path) -> None:
-    """A run of libFuzzer with the address and undefined-behaviour sanitizers; the first builds what it needs."""
+    """A run of libFuzzer with the address and undefined-behaviour sanitizers."""
     try:
         words = run.command(SECONDS if os.environ.get("CI") else min(SECONDS, 10), tmp_path / "kept")
     except build.MissingToolError as error:
