@@ -53,7 +53,7 @@ lint: build  ## ruff, mypy (strict), cython-lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/cython-lint colo_proxy
+	@PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint colo_proxy
 
 fuzz: build  ## properties and coverage-guided fuzzing for longer: make fuzz EXAMPLES=10000 FUZZ_SECONDS=600
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(or $(FUZZ_SECONDS),600)

@@ -1,8 +1,8 @@
 """The picture of the checkpoint machine in docs/architecture.md, made by trying the machine itself.
 
-`python -m colo_proxy.checkpoint.diagram docs/architecture.md` brings the page up to date. Every event is fed in every
-situation that can be reached from a start; what moves the state is an arrow. tests/unit/test_docs.py fails
-when page and machine differ.
+`python -m colo_proxy.checkpoint.diagram docs/architecture.md` brings the page up to date. Every event is fed
+in every situation that can be reached from a start; what moves the state is an arrow.
+tests/unit/test_docs.py fails when page and machine differ.
 """
 
 import copy

@@ -2,14 +2,17 @@
 
 No I/O: frames and the time go in, frames and divergences come out (`take`), in order. The rules are in
 docs/comparison.md. Frames begin at the Ethernet header; `vnet` is a virtio-net header of 10 bytes (all zero
-where it is not given). Times are nanoseconds and never go backwards; an earlier time counts as the latest seen.
+where it is not given). Times are nanoseconds and never go backwards; an earlier time counts as the latest
+seen.
 """
 
-from collections.abc import Buffer, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.words import Divergence, Exhausted, FlowInfo, Frame, Mode
+
+Buffer = bytes | bytearray | memoryview
 
 class Comparator:
     def __init__(
@@ -26,8 +29,8 @@ class Comparator:
         mode: Mode = ...,
         seed: int = 0,
     ) -> None:
-        """`timeout_ms` 0 learns the SVM's usual lag. `observe` follows each divergence as if a checkpoint had been
-        made; with `passthrough` PVM frames leave on arrival. `seed` is that of the flow table's hash."""
+        """`timeout_ms` 0 learns the SVM's usual lag. `observe` follows each divergence as if a checkpoint had
+        been made; with `passthrough` PVM frames leave on arrival. `seed` is that of the flow table's hash."""
 
     def uplink(self, frame: Buffer, now: int, vnet: Buffer | None = None) -> None:
         """A frame from the clients: comes out for the PVM as it is, and aligned for the SVM."""
@@ -39,7 +42,7 @@ class Comparator:
         """A frame the SVM sent."""
 
     def tick(self, now: int) -> int:
-        """Let time pass. Returns when to call again at the latest, ns; the largest 64-bit number if nothing waits."""
+        """Let time pass. Returns when to call again at the latest, ns; the largest int64 if nothing waits."""
 
     def hold(self, now: int) -> None: ...
     def unprotect(self, now: int) -> None: ...

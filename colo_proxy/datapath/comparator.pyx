@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from colo_proxy.datapath.core cimport Core, Counts, Diverged, Out, Settings, diverge
+from colo_proxy.datapath.core cimport Core, Counts, Diverged, Out, Settings
 from colo_proxy.datapath.entry cimport (
     W_ABORT,
     W_COMMIT,
@@ -35,7 +35,7 @@ from colo_proxy.datapath.objects cimport divergence_object, flow_object
 from colo_proxy.datapath.policy cimport PolicyTable
 from colo_proxy.datapath.pool cimport Pool, pool_free, pool_new
 from colo_proxy.datapath.wire cimport MAX_FRAME, VNET
-from colo_proxy.datapath.words cimport M_COMPARE, M_FAILED_OVER
+from colo_proxy.datapath.words cimport M_FAILED_OVER
 
 from colo_proxy.words import Drop, Exhausted, Frame, Mode, Port
 
@@ -178,7 +178,7 @@ cdef class Comparator:
         }
 
     cdef uint32_t load(self, frame, vnet) except 0:
-        """Put a frame into the buffer; one that is too long is cut just above the bound, and so refused there."""
+        """Put a frame into the buffer; one that is too long is cut just above the bound, so refused there."""
         cdef const uint8_t[::1] header = vnet or NO_VNET
         cdef const uint8_t[::1] view = frame
         cdef uint32_t size = <uint32_t>min(view.shape[0], MAX_FRAME + 1)
@@ -202,12 +202,14 @@ cdef class Comparator:
         cdef Diverged diverged
         cdef uint32_t count, until
         cdef uint32_t index = 0
+        cdef Out *out
         cdef Out *outs = core_outs(self.core, &count)
         while True:
             found = core_divergence(self.core, &diverged)
             until = min(diverged.after, count) if found else count
             while index < until:
-                self.ready.append(self.frame_object(PORTS[outs[index].port], outs[index].base, outs[index].size))
+                out = &outs[index]
+                self.ready.append(self.frame_object(PORTS[out.port], out.base, out.size))
                 index += 1
             if not found:
                 break

@@ -1,12 +1,14 @@
 """The state of one NIC's comparator, and the few things that may happen to a frame.
 
-A frame arrives as a node that still lies in a receive buffer (N_RX). It is judged (stream.pyx, datagram.pyx) and then
-has one of four fates, each a function here: it is *emitted*, *dropped*, *held* (put on the lists; `settle` copies
-it into the pool if it is still there when the judging is over) or kept in *limbo*, unjudged, for the next epoch.
+A frame arrives as a node that still lies in a receive buffer (N_RX). It is judged (stream.pyx, datagram.pyx)
+and then has one of four fates, each a function here: it is *emitted*, *dropped*, *held* (put on the lists;
+`settle` copies it into the pool if it is still there when the judging is over) or kept in *limbo*, unjudged,
+for the next epoch.
 
-Lists: `held` and `pending` link what waits of the PVM and of the SVM in order of arrival, over all flows, so that a
-commit releases in order and a timeout looks at the first only. A node is on at most one of held, pending, limbo;
-on its flow's list of data or of pure acknowledgements; and, for bytes not agreed yet, on its flow's sorted list.
+Lists: `held` and `pending` link what waits of the PVM and of the SVM in order of arrival, over all flows, so
+that a commit releases in order and a timeout looks at the first only. A node is on at most one of held,
+pending, limbo; on its flow's list of data or of pure acknowledgements; and, for bytes not agreed yet, on its
+flow's sorted list.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -42,7 +44,8 @@ cdef struct Diverged:
     int64_t stream_offset
     int64_t time
     uint32_t after  # how many frames of the same event left before
-    uint8_t *primary  # malloc'ed copies from the Ethernet header, or NULL; whoever takes the divergence frees them
+    # malloc'ed copies from the Ethernet header, or NULL; whoever takes the divergence frees them.
+    uint8_t *primary
     uint32_t primary_size
     uint8_t *secondary
     uint32_t secondary_size
@@ -59,7 +62,7 @@ cdef struct Counts:
     uint64_t held_frames
     uint64_t held_bytes
     uint64_t flows
-    uint64_t[32] hold_buckets  # bucket k: holds shorter than 2**k microseconds that bucket k - 1 did not count
+    uint64_t[32] hold_buckets  # bucket k: holds shorter than 2**k microseconds that k - 1 did not count
     uint64_t hold_sum  # ns
     uint64_t timeout  # ns, in force now
 

@@ -25,7 +25,7 @@ from colo_proxy.datapath.wire cimport K_IP, K_TCP, K_UDP, VNET
 from colo_proxy.datapath.words cimport D_FLOWS, D_MEMORY, UPLINK, DropId, PortId, ReasonId
 
 cdef int64_t MILLISECOND = 1000000
-# The learned timeout (`timeout_ms = "auto"`): its bounds, and for how long a peak of the SVM's lag is remembered.
+# The learned timeout (`timeout_ms = "auto"`): its bounds, and for how long a peak of the lag is remembered.
 cdef int64_t REPEATED = 200 * MILLISECOND
 cdef int64_t LONGEST = 3000 * MILLISECOND
 cdef int64_t WINDOW = 10000 * MILLISECOND
@@ -42,10 +42,10 @@ cdef Side *side_of(Node *node) noexcept nogil:
 
 
 cdef int64_t timeout_of(const Core *core) noexcept nogil:
-    """How long a missing counterpart is waited for: fixed, or learned from the peak lag of the last 10 to 20 s.
+    """How long a missing counterpart is waited for: fixed, or learned from the peak lag of 10 to 20 s.
 
-    Never less than what Linux waits before it repeats a segment (TCP_RTO_MIN, 200 ms): what the SVM or a copy for
-    it lost comes again after that time, and is no divergence.
+    Never less than what Linux waits before it repeats a segment (TCP_RTO_MIN, 200 ms): what the SVM or a
+    copy for it lost comes again after that time, and is no divergence.
     """
     if core.settings.timeout:
         return core.settings.timeout
@@ -216,7 +216,7 @@ cdef Node *pooled(Core *core, Node *node) noexcept nogil:
 
 
 cdef bint settle(Core *core, Node *node) noexcept nogil:
-    """Copy a held node out of its receive buffer, in place on all its lists; at a bound it is dropped instead."""
+    """Copy a held node out of its receive buffer, in place on all its lists; at a bound it is dropped."""
     cdef Node *stays = NULL
     cdef Side *side = side_of(node)
     if side.bytes < core.settings.max_flow_bytes:

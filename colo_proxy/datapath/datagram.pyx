@@ -113,7 +113,7 @@ cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
 
 
 cdef uint64_t digest(const Node *node) noexcept nogil:
-    """FNV-1a of what `stream_offset` counts: enough to know a late copy again, where nothing is released for it."""
+    """FNV-1a of what `stream_offset` counts: enough to know a late copy by, where nothing is released."""
     cdef uint64_t sum = 14695981039346656037ULL
     cdef uint32_t at = content(&node.packet)
     while at < node.packet.end:
@@ -157,7 +157,7 @@ cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
-    """The PVM's datagrams have left. Really replaced, the SVM says nothing old any more; else its copies come late."""
+    """The PVM's datagrams have left. Replaced, the SVM says nothing old; else its copies come late."""
     flow.flags &= ~<uint32_t>F_BLOCKED
     if replaced:
         flow.late_count = 0

@@ -20,7 +20,8 @@ cdef enum Word:
     W_ABORT = 5
     W_FAILOVER = 6
     W_FINISH = 7  # the captures end
-    W_SVM_LOADED = 8  # between SVM_STOP and COMMIT: the SVM runs on the PVM's state (a failover now needs no offsets)
+    # Between SVM_STOP and COMMIT: the SVM runs on the PVM's state (a failover now needs no offsets).
+    W_SVM_LOADED = 8
 
 # A flow as users see it.
 cdef struct FlowRecord:

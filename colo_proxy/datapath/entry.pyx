@@ -5,8 +5,8 @@
 #     finish_frame                     what has to stay is copied; an observed divergence is followed at once
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from colo_proxy.datapath.align cimport Offset, align_quoted, align_to_svm, quoted_tcp
 from colo_proxy.datapath.core cimport (
@@ -43,28 +43,31 @@ from colo_proxy.datapath.epoch cimport (
 from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, F_FORGET, Flow, table_close, table_open
 from colo_proxy.datapath.flows cimport flow_for_uplink, sweep
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_free, fragments_new, fragments_oldest
-from colo_proxy.datapath.judge cimport hold_incomplete, judge_primary, judge_secondary, offset_of_flow, pass_secondary
+from colo_proxy.datapath.judge cimport (
+    hold_incomplete,
+    judge_primary,
+    judge_secondary,
+    offset_of_flow,
+    pass_secondary,
+)
 from colo_proxy.datapath.key cimport Key, key_of, key_protocol, key_text
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
 from colo_proxy.datapath.pool cimport (
     N_GONE,
     N_HELD,
-    N_OWED,
     N_PURE,
     N_RX,
     N_SENT,
     N_SVM,
     Node,
     Pool,
-    pool_free,
     pool_give,
-    pool_new,
 )
 from colo_proxy.datapath.prefix cimport said_by_pvm, start_of
 from colo_proxy.datapath.release cimport release_piece
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_missing
-from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_IP, K_TCP, MAX_FRAME, RST, VNET, parse
+from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_TCP, MAX_FRAME, RST, VNET, parse
 from colo_proxy.datapath.words cimport (
     D_FRAGMENT,
     D_OLD_EPOCH,
@@ -73,7 +76,6 @@ from colo_proxy.datapath.words cimport (
     D_UNCOMMITTED,
     M_COMPARE,
     M_FAILED_OVER,
-    M_HOLD,
     M_PASS,
     PRIMARY,
     R_MISSING_PRIMARY,

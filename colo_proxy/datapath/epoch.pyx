@@ -2,7 +2,18 @@
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
-from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, flow_of, keep_for_next_epoch, timeout_of, touch, unhold
+from colo_proxy.datapath.core cimport (
+    Core,
+    discard,
+    diverge,
+    drop,
+    emit,
+    flow_of,
+    keep_for_next_epoch,
+    timeout_of,
+    touch,
+    unhold,
+)
 from colo_proxy.datapath.datagram cimport datagram_commit, datagram_expect, datagram_mismatch
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
@@ -215,7 +226,7 @@ cdef void epoch_commit(Core *core) noexcept nogil:
 
 
 cdef void forget_unanswered(Core *core) noexcept nogil:
-    """Connections of which only the PVM had spoken: clients never heard of them, and the SVM opens its own."""
+    """Connections of which only the PVM had spoken: clients never heard of them; the SVM opens its own."""
     cdef Flow *flow = core.table.idle_first
     cdef Flow *behind
     while flow != NULL:
@@ -251,10 +262,11 @@ cdef void epoch_failover(Core *core) noexcept nogil:
     feed_limbo(core, False, True)
 
 
-# Observing: nothing was copied, so the SVM goes on with its own numbers, and its copies of what left come late.
+# Observing: nothing was copied, so the SVM goes on with its own numbers, and its copies of what left come
+# late.
 
 cdef void pair_off(Core *core, Flow *flow) noexcept nogil:
-    """Each PVM datagram that leaves now takes an SVM datagram with it: one that waits; its own may still come."""
+    """Each PVM datagram that leaves now takes an SVM datagram with it that waits; its own may yet come."""
     cdef Node *pvm = flow.pvm.first
     cdef Node *svm
     while pvm != NULL:
@@ -312,8 +324,9 @@ cdef void finish_stream(Core *core, Flow *flow) noexcept nogil:
     cdef Node *node = flow.pvm.first
     cdef Node *missing = NULL
     while node != NULL:
-        if not agreed(flow, node) and (missing == NULL or stream_missing(flow, node) < stream_missing(flow, missing)):
-            missing = node
+        if not agreed(flow, node):
+            if missing == NULL or stream_missing(flow, node) < stream_missing(flow, missing):
+                missing = node
         node = node.flow_next
     node = flow.pvm.pure_first
     while node != NULL and missing == NULL:

@@ -1,12 +1,13 @@
 """Flows: what is known of each conversation, and the table that finds them.
 
-A flow is the 5-tuple seen from the VM, plus VLAN (`Key`). One key may hold several *incarnations*, oldest first,
-linked by `newer`: PVM and SVM open a 4-tuple again at different moments (rule T10), so each side has its own
-current one. An *alias* is the key under which the SVM speaks of a guest-initiated connection for which it chose
-another source port; it leads to the PVM's flow through `target`.
+A flow is the 5-tuple seen from the VM, plus VLAN (`Key`). One key may hold several *incarnations*, oldest
+first, linked by `newer`: PVM and SVM open a 4-tuple again at different moments (rule T10), so each side has
+its own current one. An *alias* is the key under which the SVM speaks of a guest-initiated connection for
+which it chose another source port; it leads to the PVM's flow through `target`.
 
-Reading guide: `pvm` and `svm` hold what that guest said; the fields after them hold what both have agreed on and
-what clients have been told. Positions are the PVM's sequence numbers; an SVM number is moved by `offset` first.
+Reading guide: `pvm` and `svm` hold what that guest said; the fields after them hold what both have agreed on
+and what clients have been told. Positions are the PVM's sequence numbers; an SVM number is moved by `offset`
+first.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -92,7 +93,8 @@ cdef struct Flow:
     uint64_t matched_bytes
     int64_t late_until
     uint32_t late_count
-    uint64_t[LATE] late  # digests of PVM datagrams that left while observing; the SVM's copies may come late (C8)
+    # Digests of PVM datagrams that left while observing; the SVM's copies may come late (C8).
+    uint64_t[LATE] late
 
 cdef struct Table:
     Flow **buckets

@@ -1,4 +1,5 @@
-"""Finding the flow of a frame, making flows, and letting them go within the bound (T10, B2, DESIGN section 4)."""
+"""Finding the flow of a frame, making flows, and letting them go within the bound (T10, B2, DESIGN section
+4)."""
 
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow
@@ -8,7 +9,7 @@ from colo_proxy.datapath.pool cimport Node
 # The flow (and incarnation) of what a guest said; made if need be. NULL: at the bound on flows.
 cdef Flow *flow_for_pvm(Core *core, const Key *key, Node *node) noexcept nogil
 cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil
-# The incarnation that clients know of; NULL: none. Clients' frames make no flows, so they cannot flood the table.
+# The incarnation that clients know of; NULL: none. Clients' frames make no flows, so cannot flood it.
 cdef Flow *flow_for_uplink(Core *core, const Key *key) noexcept nogil
 cdef void flow_remove(Core *core, Flow *flow) noexcept nogil
 # The SVM speaks from the PVM's port.

@@ -99,8 +99,8 @@ cdef Flow *flow_for_uplink(Core *core, const Key *key) noexcept nogil:
     return known
 
 
-# Guest-initiated connections: each guest picks a source port of its own, so their SYNs are paired by what both
-# must agree on, in order.
+# Guest-initiated connections: each guest picks a source port of its own, so their SYNs are paired by what
+# both must agree on, in order.
 
 cdef bint opens(const Node *node) noexcept nogil:
     return node.packet.kind == K_TCP and node.packet.flags & (SYN | ACK | RST) == SYN

@@ -7,10 +7,16 @@ from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, emit_t
 from colo_proxy.datapath.datagram cimport datagram_primary, datagram_secondary
 from colo_proxy.datapath.flow cimport Flow, Side
 from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_svm
-from colo_proxy.datapath.fragment cimport FRAGMENT_DONE, FRAGMENT_FULL, Fragments, FragmentStatus, fragments_add
+from colo_proxy.datapath.fragment cimport (
+    FRAGMENT_DONE,
+    FRAGMENT_FULL,
+    Fragments,
+    FragmentStatus,
+    fragments_add,
+)
 from colo_proxy.datapath.key cimport Key, key_of
 from colo_proxy.datapath.neighbour cimport NEIGHBOUR_FRAME, neighbours_answer
-from colo_proxy.datapath.policy cimport P_BYPASS, P_COMPARE, P_DEFAULT, P_DROP, policy_match
+from colo_proxy.datapath.policy cimport P_BYPASS, P_DEFAULT, P_DROP, policy_match
 from colo_proxy.datapath.pool cimport N_RX, Node, chain_cost, pool_give, pool_take
 from colo_proxy.datapath.stream cimport stream_follow, stream_note, stream_primary, stream_secondary
 from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP
@@ -46,7 +52,7 @@ cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
 
 
 cdef void hold_incomplete(Core *core, Node *node) noexcept nogil:
-    """Fragments of the PVM that never became a datagram can match nothing: a divergence, and they wait (F3)."""
+    """Fragments of the PVM that never became a datagram match nothing: a divergence, and they wait (F3)."""
     cdef Key key
     cdef Node *first = NULL
     cdef Node *behind

@@ -8,7 +8,7 @@ from colo_proxy.datapath.wire cimport MAX_FRAME, VNET
 
 cdef extern from *:
     """
-    /* Under AddressSanitizer a node that was given back is freed, so that any use of it after that is seen. */
+    /* Under AddressSanitizer a node that was given back is freed, so that any use of it is seen. */
     #if defined(__has_feature)
     #if __has_feature(address_sanitizer)
     #define COLO_PROXY_RECYCLE 0

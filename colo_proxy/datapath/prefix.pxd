@@ -1,8 +1,9 @@
-"""The agreed range of a TCP flow: what both guests have said identically (docs/comparison.md, 3.1 and T1 to T3).
+"""The agreed range of a TCP flow: what both guests have said identically (docs/comparison.md, 3.1 and T1 to
+T3).
 
-Each side keeps the segments with bytes beyond the range in order of sequence numbers (`Side.low` to `Side.high`).
-`advance` walks both lists from `matched` on, compares what both have, and moves `matched`. Segments are
-compared where they lie; nothing is copied into a stream buffer.
+Each side keeps the segments with bytes beyond the range in order of sequence numbers (`Side.low` to
+`Side.high`). `advance` walks both lists from `matched` on, compares what both have, and moves `matched`.
+Segments are compared where they lie; nothing is copied into a stream buffer.
 """
 
 from libc.stdint cimport int32_t, int64_t

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
-from colo_proxy.datapath.core cimport Core, discard, diverge, flow_of, side_of, unhold
+from colo_proxy.datapath.core cimport Core, discard, diverge, side_of, unhold
 from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, Flow, Side
 from colo_proxy.datapath.pool cimport N_COVERED, N_SORTED, N_SVM, Node
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_le, seq_lt, seq_max, seq_min
@@ -74,7 +74,7 @@ cdef int32_t differ(const uint8_t *a, const uint8_t *b, int32_t count) noexcept 
 
 
 cdef Seq compare(const Node *a, const Node *b, Seq at, Seq until, What *kinds) noexcept nogil:
-    """Compare two segments from `at` to `until`, which both cover; returns where they first differ, or `until`.
+    """Compare two segments from `at` to `until`, which both cover; returns the first difference, or `until`.
 
     `kinds` gets what the two have there, where they differ.
     """
@@ -168,8 +168,9 @@ cdef bint sort_in(Core *core, Flow *flow, Node *node) noexcept nogil:
 cdef bint overlap(const Node *a, const Node *b, Seq *at, Seq *until) noexcept nogil:
     """Whether two segments have positions in common, and which.
 
-    No segment is longer than a frame. Ones whose beginnings lie further apart than that are told apart first: a
-    hostile pair may be nearly 2**31 apart, where neither is before the other and ends compare the wrong way round.
+    No segment is longer than a frame. Ones whose beginnings lie further apart than that are told apart first:
+    a hostile pair may be nearly 2**31 apart, where neither is before the other and ends compare the wrong way
+    round.
     """
     cdef int64_t apart = seq_diff(start_of(a), start_of(b))
     if not -MAX_FRAME <= apart <= MAX_FRAME:
@@ -234,7 +235,9 @@ cdef bint advance(Core *core, Flow *flow) noexcept nogil:
         found = compare(pvm, svm, flow.matched, until, kinds)
         move_range(flow, found)
         if found.n != until.n:
-            diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found), pvm, svm)
+            diverge(
+                core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found), pvm, svm
+            )
             break
     return begin.n != flow.matched.n
 

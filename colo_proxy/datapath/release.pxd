@@ -1,8 +1,8 @@
 """Letting go of what the PVM said on a TCP connection: rules T1 and T4 to T9 of docs/comparison.md.
 
-Bytes leave when they are agreed. What a released segment acknowledges and offers is *clamped* to what the SVM has
-acknowledged and offered too. `told_ack` and `told_edge` are what clients have been told so far, so that clamping
-never makes a duplicate acknowledgement that the PVM did not send.
+Bytes leave when they are agreed. What a released segment acknowledges and offers is *clamped* to what the SVM
+has acknowledged and offered too. `told_ack` and `told_edge` are what clients have been told so far, so that
+clamping never makes a duplicate acknowledgement that the PVM did not send.
 """
 
 from colo_proxy.datapath.core cimport Core

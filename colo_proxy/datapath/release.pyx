@@ -7,7 +7,6 @@ from colo_proxy.datapath.craft cimport bare, cut, gso_size
 from colo_proxy.datapath.core cimport Core, diverge, emit, hold, learn_lag, unhold
 from colo_proxy.datapath.flow cimport F_BLOCKED, F_DISORDERED, F_TOLD, Flow
 from colo_proxy.datapath.pool cimport (
-    N_COVERED,
     N_DUPLICATE,
     N_OWED,
     N_PURE,
@@ -18,9 +17,22 @@ from colo_proxy.datapath.pool cimport (
     pool_give,
     pool_take,
 )
-from colo_proxy.datapath.prefix cimport agreed, end_of, offset_of, position_of
+from colo_proxy.datapath.prefix cimport agreed, offset_of, position_of
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
-from colo_proxy.datapath.wire cimport ACK, RST, SYN, URG, VNET, Packet, checksum, get16, put16, put32, set16, set32
+from colo_proxy.datapath.wire cimport (
+    ACK,
+    RST,
+    SYN,
+    URG,
+    VNET,
+    Packet,
+    checksum,
+    get16,
+    put16,
+    put32,
+    set16,
+    set32,
+)
 from colo_proxy.datapath.words cimport R_CONTROL
 
 cdef struct Clamp:
@@ -170,7 +182,8 @@ cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
         return False
     clamp = clamp_of(flow, node)
     if seq_le(node.packet.ack, flow.svm.ack):
-        news = not flow.flags & F_TOLD or seq_lt(flow.told_ack, clamp.ack) or seq_lt(flow.told_edge, clamp.edge)
+        news = not flow.flags & F_TOLD
+        news = news or seq_lt(flow.told_ack, clamp.ack) or seq_lt(flow.told_edge, clamp.edge)
         if clamp.change and not news and not node.flags & N_DUPLICATE:
             return False  # a window update that would look like a duplicate acknowledgement
         let_go(core, flow, node)

@@ -3,8 +3,8 @@
     PVM segment:  note what it says -> held -> sorted -> advance -> release -> (still here: it waits)
     SVM segment:  note what it says -> held -> sorted -> advance -> release -> (not needed: forgotten)
 
-An SVM segment matters for the bytes it carries beyond the agreed range, for its acknowledgement and window, and
-for SYN, FIN and RST; once these are noted nothing of it is kept but bytes the PVM has not said yet.
+An SVM segment matters for the bytes it carries beyond the agreed range, for its acknowledgement and window,
+and for SYN, FIN and RST; once these are noted nothing of it is kept but bytes the PVM has not said yet.
 """
 
 from libc.stdint cimport int64_t

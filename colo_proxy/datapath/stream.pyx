@@ -5,13 +5,10 @@ from libc.stdlib cimport abs
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold, watch
 from colo_proxy.datapath.craft cimport gso_size
-from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_DISORDERED, F_OWN_OFFSET, F_TOLD, Flow, Side
+from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_DISORDERED, F_OWN_OFFSET, Flow, Side
 from colo_proxy.datapath.pool cimport (
     N_DUPLICATE,
-    N_GONE,
-    N_HELD,
     N_PURE,
-    N_SENT,
     N_SVM,
     N_WHOLE,
     Node,
@@ -30,7 +27,7 @@ from colo_proxy.datapath.prefix cimport (
     start_of,
 )
 from colo_proxy.datapath.release cimport release, release_one
-from colo_proxy.datapath.seq cimport Seq, seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max
+from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max
 from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, get32
 from colo_proxy.datapath.words cimport R_CONTROL
 
@@ -48,14 +45,14 @@ cdef Flow *incarnation(Flow *oldest, const Node *node) noexcept nogil:
         if side.open:
             current = flow
         elif opens or current == NULL:
-            # A side that has not spoken here yet: its SYN opens it, and so does whatever it says first of all.
+            # A side that has not spoken here yet: its SYN opens it, and so does whatever it says first.
             return flow
         flow = flow.newer
     return NULL if opens else current
 
 
 cdef void note(Flow *flow, Node *node) noexcept nogil:
-    """Take in what a segment says of its side: numbers, options, acknowledgement, window. Raw, not aligned."""
+    """Take in what a segment says of its side: numbers, options, acknowledgement, window. Not aligned."""
     cdef bint svm = (node.flags & N_SVM) != 0
     cdef Side *side = &flow.svm if svm else &flow.pvm
     cdef Seq end = seq_add(node.packet.seq, node.packet.length)

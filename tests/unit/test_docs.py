@@ -69,6 +69,18 @@ def test_a_picture_that_differs_is_noticed() -> None:
     assert diagram.updated(other) == page
 
 
+def test_every_module_is_on_the_map() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    tree = page[page.index("## The tree is the picture") : page.index("## Two worlds")]
+    for suffix in ("py", "pyx", "pxd"):
+        for path in (ROOT / "colo_proxy").rglob(f"*.{suffix}"):
+            if path.parent.name == "cli" or path.stem == "__init__":
+                continue
+            folder = "beside them" if path.parent.name == "colo_proxy" else f"`{path.parent.name}/`"
+            named = [line for line in tree.splitlines() if line.startswith(f"| {folder}")]
+            assert any(f"`{path.stem}`" in line for line in named), path
+
+
 @pytest.mark.parametrize(
     ("heading", "model"),
     [
