@@ -73,7 +73,7 @@ def sources() -> list[Path]:
 def fingerprint() -> str:
     """Of all that a build depends on."""
     digest = hashlib.sha256(sys.version.encode())
-    for path in [*sources(), *sorted(HERE.glob("*.p*"))]:
+    for path in [*sources(), *sorted(HERE.glob("*.p[yx][xi]")), Path(__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
