@@ -63,7 +63,7 @@ from colo_proxy.datapath.pool cimport (
     Pool,
     pool_give,
 )
-from colo_proxy.datapath.prefix cimport said_by_pvm, start_of
+from colo_proxy.datapath.prefix cimport end_of, start_of
 from colo_proxy.datapath.release cimport release_piece
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_missing
@@ -234,14 +234,14 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
             unhold(core, node)  # a window update, while clients have a window: nobody waits for it
             pool_give(core.pool, node)
             return
-        if node.flags & N_SVM and said_by_pvm(flow, node):
-            return  # behind a hole of the PVM's own, which is another's matter
+        if node.flags & N_SVM and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
+                seq_le(end_of(node), flow.pvm.end):
+            return  # the PVM got further: what it said here is lost on the way, and comes again
         offset = stream_missing(flow, node)
     else:
         offset = <int64_t>flow.matched_bytes
     if node.flags & N_SVM:
-        if flow.flags & F_ANCHORED or flow.key.kind != K_TCP:
-            flow.flags |= F_FORGET  # a guest's own SYN may still find its pair
+        flow.flags |= F_FORGET
         diverge(core, flow, R_MISSING_PRIMARY, offset, NULL, node)
     else:
         # Should the SVM just be slow, the next wait is longer.

@@ -25,11 +25,11 @@ from colo_proxy.datapath.flow cimport (
     F_TOUCHED,
     Flow,
 )
-from colo_proxy.datapath.flows cimport flow_lose_alias, flow_remove, stop_awaiting
+from colo_proxy.datapath.flows cimport flow_lose_alias, flow_remove, stop_awaiting, stop_awaiting
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
 from colo_proxy.datapath.judge cimport hold_incomplete, judge_primary, judge_secondary, pass_secondary
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
-from colo_proxy.datapath.prefix cimport advance, agreed, start_of
+from colo_proxy.datapath.prefix cimport advance, agreed, end_of
 from colo_proxy.datapath.release cimport note_told, release_piece
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_adopt, stream_commit, stream_missing
@@ -310,6 +310,8 @@ cdef void follow_observed(Core *core) noexcept nogil:
                 node = flow.svm.first  # and the PVM will never say the rest, or has not for the timeout
                 unhold(core, node)
                 drop(core, node, D_OLD_EPOCH)
+            if flow.flags & F_FORGET and flow.flags & F_PAIRING and not flow.pvm.open:
+                stop_awaiting(core, flow)
             flow.flags &= ~<uint32_t>F_FORGET
         else:
             while flow.svm.first != NULL and core.now - flow.svm.first.time >= timeout_of(core):
@@ -339,8 +341,10 @@ cdef void finish_stream(Core *core, Flow *flow) noexcept nogil:
         return
     node = flow.svm.low if flow.svm.low != NULL else flow.svm.pure_first
     while node != NULL and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
-            seq_lt(start_of(node), flow.low):
+            seq_le(end_of(node), flow.pvm.end):
         node = node.sort_next
+    if node == NULL:
+        node = flow.svm.pure_first
     if node != NULL:
         diverge(core, flow, R_MISSING_PRIMARY, stream_missing(flow, node), NULL, node)
 

@@ -276,17 +276,6 @@ cdef bint differs_ahead(Core *core, Flow *flow, Node *node, Node *other) noexcep
     return True
 
 
-cdef bint said_by_pvm(const Flow *flow, const Node *svm) noexcept nogil:
-    cdef Seq at = seq_max(start_of(svm), flow.matched)
-    cdef const Node *pvm = flow.pvm.low
-    if not flow.flags & F_ANCHORED:
-        return False
-    while pvm != NULL and seq_le(start_of(pvm), at) and seq_lt(at, end_of(svm)):
-        at = seq_max(at, end_of(pvm))
-        pvm = pvm.sort_next
-    return svm.packet.length != 0 and seq_le(end_of(svm), at)
-
-
 cdef void match_below(Core *core, Flow *flow, Seq start, Seq end) noexcept nogil:
     """For PVM segments below the range of a flow caught in mid-stream: has the SVM said the same there?
 

@@ -231,6 +231,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Seq ack = svm.ack
     cdef Seq edge = svm.edge
     cdef bint urged = svm.urged
+    cdef uint32_t raw = svm.raw
     cdef bint bound = node.packet.flags & (SYN | FIN) != 0
     cdef bint kept = False
     cdef Seq start, end
@@ -254,7 +255,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
                     more = True
         if bound and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
             pure_resets_against(core, flow)
-    if more or not known or not seq_eq(ack, svm.ack) or not seq_eq(edge, svm.edge) or urged != svm.urged:
+    if more or not known or not seq_eq(ack, svm.ack) or not seq_eq(edge, svm.edge) or urged != svm.urged or raw != svm.raw:
         release(core, flow)
     if more and flow.pvm.low != NULL and gso_size(flow.pvm.low) and seq_lt(start_of(flow.pvm.low), flow.matched):
         flow.watched_since = core.now
@@ -343,6 +344,7 @@ cdef bint stream_closed(const Flow *flow) noexcept nogil:
 
 
 cdef int64_t stream_missing(const Flow *flow, const Node *node) noexcept nogil:
-    if node.flags & N_PURE or not flow.flags & F_ANCHORED or seq_lt(start_of(node), flow.matched):
+    cdef Seq least = flow.pvm.end if node.flags & N_SVM else flow.matched  # the SVM's: what the PVM never got to
+    if node.flags & N_PURE or not flow.flags & F_ANCHORED:
         return offset_of(flow, flow.matched)
-    return offset_of(flow, start_of(node))
+    return offset_of(flow, seq_max(start_of(node), least))

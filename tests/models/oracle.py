@@ -228,11 +228,13 @@ class Oracle(TcpJudge):
         judged.blocked = True
         if not self.observe:
             return
+        touched = [judged, *(held.connection for held in self.held)]
         self._release_all()  # section 6, C8: as if a checkpoint had been made
         for each in self.tcp.values():
             for connection in each.connections:
                 connection.blocked = connection.reported = False
-                connection.commit(observe=True)
+                if connection in touched:
+                    connection.commit(observe=True)
         for queue in self.datagrams.values():
             queue.blocked = queue.reported = False
         if isinstance(flow, DatagramFlow):

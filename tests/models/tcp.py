@@ -255,7 +255,7 @@ class Connection:
             return False  # fragments leave as they came, and so not before no clamping is needed
         if held.kind == "rst":
             return self.s.reset
-        if segment.flags & URG and not self.announced(held):
+        if segment.flags & URG and held.kind != "owed" and not self.announced(held):
             return False
         if held.kind == "data":
             if held.position is None:

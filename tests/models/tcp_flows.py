@@ -108,9 +108,9 @@ class TcpJudge:
 
     def _let_go(self, flow: TcpFlow) -> None:
         """Release what may leave now, in the order in which the PVM sent it."""
-        for held in list(self.held):
+        for held in sorted(self.held, key=lambda each: each.kind == "owed"):  # what is owed comes last (T6)
             connection = held.connection
-            if held.flow is not flow or connection is None or connection.blocked:
+            if held.flow is not flow or held not in self.held or connection is None or connection.blocked:
                 continue
             if connection.may_leave(held):
                 self._release(held)
@@ -175,6 +175,7 @@ class TcpJudge:
             if late and not connection.reported:
                 self._diverge(flow, connection, "missing-primary", self._offset(connection, min(late)))
                 if self.observe:
+                    self.lone_syns = [s for s in self.lone_syns if s.flow(True) != flow.key]
                     connection.s.said.clear()
                     connection.s.when.clear()
                 if self.observe:
@@ -186,7 +187,9 @@ class TcpJudge:
         if connection.low is None:
             return sorted(connection.s.said)
         return sorted(
-            at for at in connection.s.said if at >= connection.matched and at not in connection.p.said
+            at
+            for at in connection.s.said
+            if at >= connection.matched and (connection.p.end is None or at >= connection.p.end)
         )
 
     def _finish_tcp(self, flow: TcpFlow) -> None:
