@@ -1,7 +1,7 @@
 """Compile the data path: every .pyx below colo_proxy/ becomes one extension module.
 
 Everything else about the package is in pyproject.toml. CFLAGS and LDFLAGS reach the
-compiler as usual, which is how `make fuzz` builds with sanitizers.
+compiler as usual.
 """
 
 from pathlib import Path

@@ -30,7 +30,7 @@ _PORTS = ("uplink", "primary", "secondary")
 
 
 class ProxyCollector(Collector):
-    """Makes the metrics of docs/metrics from one snapshot of the counters at each scrape."""
+    """Makes the metrics of docs/metrics.md from one snapshot of the counters at each scrape."""
 
     def __init__(self, name: str, totals: Totals) -> None:
         self._name = name
@@ -105,7 +105,7 @@ def _traffic(nics: list[NicCounters]) -> Iterator[Metric]:
 def _held(nics: list[NicCounters]) -> Iterator[Metric]:
     yield GaugeMetricFamily("colo_proxy_held_frames", "Output held now", sum(nic.held_frames for nic in nics))
     yield GaugeMetricFamily(
-        "colo_proxy_held_bytes", "Memory of the output held now", sum(nic.held_bytes for nic in nics)
+        "colo_proxy_held_bytes", "Its bytes, from the Ethernet header", sum(nic.held_bytes for nic in nics)
     )
     yield GaugeMetricFamily("colo_proxy_flows", "Flows known now", sum(nic.flows for nic in nics))
     timeout = GaugeMetricFamily(

@@ -200,6 +200,16 @@ class Machine:
         """Why a checkpoint is wanted or under way, or None."""
         return self._cause.reason if self._cause else None
 
+    @property
+    def replica(self) -> bool:
+        """There may be an SVM that can take over."""
+        return self._replica
+
+    @property
+    def unapplied(self) -> frozenset[Word]:
+        """The stops that the data path has been told and has not done yet."""
+        return frozenset(self._unapplied)
+
     def held_ns(self, now: int) -> int:
         """How long output may have been waiting for a checkpoint."""
         return now - self._held_since if self._held_since is not None else 0

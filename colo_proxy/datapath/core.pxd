@@ -86,8 +86,8 @@ cdef struct Core:
     Node *due_pending
     Flow *touched  # flows that a commit has to bring up to date, linked by commit_next
     Flow *swept  # where the search for flows that may go stands
-    Flow *mismatch_first  # datagram flows on which both sides wait, oldest first
-    Flow *mismatch_last
+    Flow *watched_first  # flows to look at when the reordering window is over (D3, T13)
+    Flow *watched_last
     Flow *pvm_syn_first  # guests' SYNs that wait for the other guest's, oldest first
     Flow *pvm_syn_last
     Flow *svm_syn_first
@@ -124,6 +124,9 @@ cdef void emit_to(Core *core, uint8_t *base, uint32_t size, PortId port, Node *n
 cdef void discard(Core *core, Node *node) noexcept nogil
 cdef void drop(Core *core, Node *node, DropId why) noexcept nogil
 cdef void keep_for_next_epoch(Core *core, Node *node) noexcept nogil
+# Have a flow looked at `settings.reorder` after flow.watched_since; again or no more.
+cdef void watch(Core *core, Flow *flow) noexcept nogil
+cdef void unwatch(Core *core, Flow *flow) noexcept nogil
 # Put a flow on the list that the next commit goes through.
 cdef void touch(Core *core, Flow *flow) noexcept nogil
 cdef void learn_lag(Core *core, int64_t lag) noexcept nogil

@@ -1,8 +1,8 @@
 """Judging everything that is no TCP: datagram against datagram, per flow (docs/comparison.md, section 4).
 
-Each side's unmatched datagrams wait in order of arrival. A new one looks for its equal on the other side's
-list. While both sides wait, the flow is on the core's list of mismatches; `datagram_tick` calls it a
-divergence when the reordering window is over.
+Each side's unmatched datagrams wait in order of arrival. A new one looks for its equal on the other side's list.
+While both sides wait, the flow is watched; when the reordering window is over, it is a divergence
+(`datagram_mismatch`).
 """
 
 from libc.stdint cimport int64_t
@@ -13,13 +13,9 @@ from colo_proxy.datapath.pool cimport Node
 
 cdef void datagram_primary(Core *core, Flow *flow, Node *node) noexcept nogil
 cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil
-# Divergences that are due; returns when the next one may be, ns.
-cdef int64_t datagram_tick(Core *core, int64_t never) noexcept nogil
 # Both sides wait at the end of the captures, or the reordering window is over (D3).
 cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil
 # As if the SVM had received what the PVM said: its own copies may still come (C8).
 cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil
 # A PVM datagram leaves without the SVM's: its copy may come until `until`.
 cdef void datagram_expect(Flow *flow, const Node *pvm, int64_t until) noexcept nogil
-# Take a flow that goes away off the list of mismatches.
-cdef void datagram_forget(Core *core, Flow *flow) noexcept nogil

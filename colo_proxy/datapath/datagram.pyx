@@ -3,8 +3,8 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
-from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, hold, learn_lag, unhold
-from colo_proxy.datapath.flow cimport F_BLOCKED, F_MISMATCH, LATE, Flow
+from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, hold, learn_lag, unhold, unwatch, watch
+from colo_proxy.datapath.flow cimport F_BLOCKED, LATE, Flow
 from colo_proxy.datapath.pool cimport N_RX, Node
 from colo_proxy.datapath.wire cimport K_OTHER, K_UDP, Packet
 from colo_proxy.datapath.words cimport D_OLD_EPOCH, R_PAYLOAD
@@ -68,38 +68,13 @@ cdef Node *find_equal(Node *first, const Node *node) noexcept nogil:
     return NULL
 
 
-cdef void watch(Core *core, Flow *flow) noexcept nogil:
-    """Keep the flow on the core's list exactly while both sides wait."""
-    cdef bint both = flow.pvm.first != NULL and flow.svm.first != NULL and not flow.flags & F_BLOCKED
-    if both:
-        flow.mismatch_since = max(flow.pvm.first.time, flow.svm.first.time)
-    if both == ((flow.flags & F_MISMATCH) != 0):
+cdef void watch_both(Core *core, Flow *flow) noexcept nogil:
+    """Have the flow looked at exactly while both sides wait (D3)."""
+    if flow.pvm.first == NULL or flow.svm.first == NULL or flow.flags & F_BLOCKED:
+        unwatch(core, flow)
         return
-    if not both:
-        datagram_forget(core, flow)
-        return
-    flow.flags |= F_MISMATCH
-    flow.pair_prev = core.mismatch_last
-    flow.pair_next = NULL
-    if core.mismatch_last != NULL:
-        core.mismatch_last.pair_next = flow
-    else:
-        core.mismatch_first = flow
-    core.mismatch_last = flow
-
-
-cdef void datagram_forget(Core *core, Flow *flow) noexcept nogil:
-    if not flow.flags & F_MISMATCH:
-        return
-    flow.flags &= ~<uint32_t>F_MISMATCH
-    if flow.pair_prev != NULL:
-        flow.pair_prev.pair_next = flow.pair_next
-    else:
-        core.mismatch_first = flow.pair_next
-    if flow.pair_next != NULL:
-        flow.pair_next.pair_prev = flow.pair_prev
-    else:
-        core.mismatch_last = flow.pair_prev
+    flow.watched_since = max(flow.pvm.first.time, flow.svm.first.time)
+    watch(core, flow)
 
 
 cdef void matched(Core *core, Flow *flow, Node *pvm) noexcept nogil:
@@ -119,7 +94,7 @@ cdef void datagram_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         unhold(core, other)
         discard(core, other)
         matched(core, flow, node)
-    watch(core, flow)
+    watch_both(core, flow)
 
 
 cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -134,7 +109,7 @@ cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
         drop(core, node, D_OLD_EPOCH)
     else:
         hold(core, flow, node)
-    watch(core, flow)
+    watch_both(core, flow)
 
 
 cdef uint64_t digest(const Node *node) noexcept nogil:
@@ -178,27 +153,7 @@ cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil:
     if index == shorter and a.packet.end - from_a == b.packet.end - from_b:
         index = 0  # the difference is in a header
     diverge(core, flow, R_PAYLOAD, <int64_t>(flow.matched_bytes + index), a, b)
-    watch(core, flow)
-
-
-cdef int64_t datagram_tick(Core *core, int64_t never) noexcept nogil:
-    cdef int64_t soonest = never
-    cdef int64_t due
-    cdef Flow *flow = core.mismatch_first
-    cdef Flow *behind
-    while flow != NULL:
-        behind = flow.pair_next
-        if flow.pvm.first == NULL or flow.svm.first == NULL:
-            datagram_forget(core, flow)  # one side was dropped: an old epoch, a bound
-            flow = behind
-            continue
-        due = flow.mismatch_since + core.settings.reorder
-        if due <= core.now:
-            datagram_mismatch(core, flow)
-        else:
-            soonest = min(soonest, due)
-        flow = behind
-    return soonest
+    watch_both(core, flow)
 
 
 cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
@@ -206,4 +161,4 @@ cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     flow.flags &= ~<uint32_t>F_BLOCKED
     if replaced:
         flow.late_count = 0
-    watch(core, flow)
+    watch_both(core, flow)

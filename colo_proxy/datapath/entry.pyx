@@ -25,8 +25,9 @@ from colo_proxy.datapath.core cimport (
     settle,
     timeout_of,
     unhold,
+    unwatch,
 )
-from colo_proxy.datapath.datagram cimport datagram_tick
+from colo_proxy.datapath.datagram cimport datagram_mismatch
 from colo_proxy.datapath.epoch cimport (
     epoch_clear,
     epoch_commit,
@@ -63,6 +64,7 @@ from colo_proxy.datapath.pool cimport (
     pool_give,
 )
 from colo_proxy.datapath.prefix cimport said_by_pvm, start_of
+from colo_proxy.datapath.release cimport release_piece
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_missing
 from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_TCP, MAX_FRAME, RST, VNET, parse
@@ -266,6 +268,28 @@ cdef void expire_fragments(Core *core, int64_t before) noexcept nogil:
         node = fragments_expire(core.pvm_fragments, before)
 
 
+cdef int64_t look_at_watched(Core *core) noexcept nogil:
+    """Flows for which the reordering window is over: D3 and T13. Returns when the next one's is, ns."""
+    cdef int64_t soonest = INT64_MAX
+    cdef int64_t due
+    cdef Flow *flow = core.watched_first
+    cdef Flow *behind
+    while flow != NULL:
+        behind = flow.pair_next
+        due = flow.watched_since + core.settings.reorder
+        if flow.pvm.first == NULL or (flow.key.kind != K_TCP and flow.svm.first == NULL):
+            unwatch(core, flow)  # nothing waits any more
+        elif due > core.now:
+            soonest = min(soonest, due)
+        elif flow.key.kind == K_TCP:
+            unwatch(core, flow)
+            release_piece(core, flow, flow.pvm.low, True)
+        else:
+            datagram_mismatch(core, flow)
+        flow = behind
+    return soonest
+
+
 cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
     cdef int64_t timeout = timeout_of(core)
     cdef int64_t soonest
@@ -290,7 +314,7 @@ cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
         core.due_pending = node.next
         missing(core, node)
         follow_observed(core)
-    soonest = datagram_tick(core, soonest)
+    soonest = min(soonest, look_at_watched(core))
     follow_observed(core)
     if core.due_held != NULL:
         soonest = min(soonest, core.due_held.time + timeout)

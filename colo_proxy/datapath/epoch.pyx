@@ -21,7 +21,7 @@ from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
 from colo_proxy.datapath.judge cimport hold_incomplete, judge_primary, judge_secondary, pass_secondary
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
 from colo_proxy.datapath.prefix cimport advance, agreed, start_of
-from colo_proxy.datapath.release cimport note_told
+from colo_proxy.datapath.release cimport note_told, release_piece
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_adopt, stream_commit, stream_missing
 from colo_proxy.datapath.wire cimport K_TCP, RST
@@ -229,6 +229,8 @@ cdef void epoch_failover(Core *core) noexcept nogil:
     cdef Node *node
     while core.held.first != NULL:
         node = core.held.first
+        if flow_of(node).key.kind == K_TCP and not node.flags & (N_PURE | N_OWED):
+            release_piece(core, flow_of(node), node, False)  # what the SVM has said of it, it will not say again soon
         unhold(core, node)
         if node.flags & N_OWED:
             discard(core, node)

@@ -26,7 +26,7 @@ cdef enum FlowFlag:
     F_TOLD = 8  # told_ack and told_edge are set
     F_DISORDERED = 16  # the PVM's held segments are not in order of sequence numbers
     F_PAIRING = 32  # a guest's SYN that waits for the other guest's
-    F_MISMATCH = 64  # datagrams of both sides wait: on the core's list (D3)
+    F_WATCHED = 64  # on the core's list of flows to look at soon
     F_OWN_OFFSET = 128  # offset was learned
     F_FORGET = 1024  # what the SVM has said is to be forgotten at the observed commit
     F_GATHERED = 512  # its waiting PVM frames have been gone through by an observed commit
@@ -67,7 +67,7 @@ cdef struct Flow:
     Flow *commit_next
     Flow *target  # of an alias
     Flow *alias
-    Flow *pair_prev  # flows whose SYN waits for its other half; datagram flows with a mismatch
+    Flow *pair_prev  # flows whose SYN waits for its other half; flows that are watched
     Flow *pair_next
     uint32_t hash
     uint32_t flags
@@ -83,11 +83,12 @@ cdef struct Flow:
     Seq told_ack
     Seq told_edge
     Node *owed
+    Seq pieced  # how far the first held super-frame has left in pieces (T13)
+    int64_t watched_since
     uint32_t below  # PVM segments that wait below `low`
     uint32_t divergences
     uint32_t waiting  # nodes of either side that wait
     # datagrams
-    int64_t mismatch_since
     uint64_t matched_bytes
     int64_t late_until
     uint32_t late_count

@@ -3,8 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp
 
-from colo_proxy.datapath.core cimport Core
-from colo_proxy.datapath.datagram cimport datagram_forget
+from colo_proxy.datapath.core cimport Core, unwatch
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
     F_ANCHORED,
@@ -193,7 +192,7 @@ cdef void flow_remove(Core *core, Flow *flow) noexcept nogil:
     """Take out a flow on which nothing waits, and its alias."""
     if flow.flags & F_PAIRING:
         stop_awaiting(core, flow)
-    datagram_forget(core, flow)
+    unwatch(core, flow)
     if flow.alias != NULL:
         flow_lose_alias(core, flow)
     if flow.flags & F_TOUCHED:

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
+from colo_proxy.datapath.craft cimport bare, cut, gso_size
 from colo_proxy.datapath.core cimport Core, diverge, emit, hold, learn_lag, unhold
 from colo_proxy.datapath.flow cimport F_BLOCKED, F_DISORDERED, F_TOLD, Flow
 from colo_proxy.datapath.pool cimport (
@@ -132,7 +133,9 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
     if node.packet.flags & ACK and not node.flags & N_SENT:
         clamp = clamp_of(flow, node)
         if not node.flags & N_PURE and seq_lt(clamp.ack, node.packet.ack):
-            rest = bare(core, flow, node, node.packet.ack)
+            rest = bare(core, node, node.packet.ack)
+            if rest != NULL:
+                rest.flow = flow
         if clamp.change:
             apply(node, &clamp)
         tell(flow, &clamp)
@@ -147,56 +150,6 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
 cdef void forget(Core *core, Node *node) noexcept nogil:
     unhold(core, node)
     pool_give(core.pool, node)
-
-
-cdef Node *bare(Core *core, Flow *flow, const Node *node, Seq ack) noexcept nogil:
-    """A pure acknowledgement with a segment's headers, as the PVM would send it right after that segment."""
-    cdef uint32_t size = node.packet.payload
-    cdef Node *made = pool_take(core.pool, size)
-    if made == NULL:
-        return NULL  # the client's retransmission will ask for it again
-    memcpy(made.data, node.data, size)
-    memset(made.data, 0, VNET)
-    made.packet = node.packet
-    made.packet.size = size
-    made.packet.end = size
-    made.packet.seq = seq_add(node.packet.seq, node.packet.length)
-    made.packet.length = 0
-    made.packet.ack = ack
-    made.packet.flags = ACK
-    made.packet.partial = False
-    made.packet.urgent = 0
-    made.size = size
-    made.flow = flow
-    made.time = core.now
-    made.order = node.order
-    put32(made.data + made.packet.l4 + 4, made.packet.seq.n)
-    put32(made.data + made.packet.l4 + 8, ack.n)
-    made.data[made.packet.l4 + 13] = ACK
-    put16(made.data + made.packet.l4 + 18, 0)
-    seal(&made.packet, made.data)
-    return made
-
-
-cdef void seal(const Packet *p, uint8_t *base) noexcept nogil:
-    """Make the lengths and checksums of a TCP segment without payload right."""
-    cdef uint8_t *ip = base + p.l3
-    cdef uint8_t *tcp = base + p.l4
-    cdef uint32_t size = p.end - p.l4
-    cdef uint32_t pseudo = size + 6  # RFC 9293, 3.1: the addresses, the protocol and the length
-    cdef uint32_t at = 12 if p.version == 4 else 8
-    cdef uint32_t until = 20 if p.version == 4 else 40
-    while at < until:
-        pseudo += get16(ip + at)
-        at += 2
-    if p.version == 4:
-        put16(ip + 2, p.end - p.l3)
-        put16(ip + 10, 0)
-        put16(ip + 10, checksum(ip, (ip[0] & 15) * 4, 0))
-    else:
-        put16(ip + 4, p.end - p.l3 - 40)
-    put16(tcp + 16, 0)
-    put16(tcp + 16, checksum(tcp, size, pseudo))
 
 
 cdef void tell_part(Core *core, Flow *flow, const Node *node, const Clamp *clamp) noexcept nogil:
@@ -249,6 +202,35 @@ cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil:
         let_go(core, flow, node)
         return True
     return False
+
+
+cdef void release_piece(Core *core, Flow *flow, Node *node, bint whole_segments) noexcept nogil:
+    cdef Clamp clamp
+    cdef Node *piece
+    cdef Seq begin
+    cdef int32_t count
+    cdef uint32_t size
+    if node == NULL or not flow.svm.acked or flow.flags & F_BLOCKED or \
+            node.flags & (N_SENT | N_WHOLE | N_PURE) or node.packet.flags & (SYN | URG | RST) or \
+            not node.packet.flags & ACK or seq_lt(node.packet.seq, flow.low):
+        return
+    begin = node.packet.seq
+    if seq_lt(begin, flow.pieced) and seq_le(flow.pieced, flow.matched):
+        begin = flow.pieced
+    count = seq_diff(flow.matched, begin)
+    size = gso_size(node)
+    if whole_segments:
+        count = count // <int32_t>size * <int32_t>size if size else 0
+    if count <= 0:
+        return
+    piece = cut(core, node, begin, count)
+    if piece == NULL:
+        return
+    flow.pieced = seq_add(begin, count)
+    clamp = clamp_of(flow, piece)
+    apply(piece, &clamp)
+    tell(flow, &clamp)
+    emit(core, piece)
 
 
 cdef void release(Core *core, Flow *flow) noexcept nogil:

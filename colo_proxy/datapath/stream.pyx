@@ -3,7 +3,8 @@
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport abs
 
-from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold
+from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold, watch
+from colo_proxy.datapath.craft cimport gso_size
 from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_DISORDERED, F_OWN_OFFSET, Flow, Side
 from colo_proxy.datapath.pool cimport (
     N_DUPLICATE,
@@ -254,6 +255,9 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
             pure_resets_against(core, flow)
     if more or not known or not seq_eq(ack, svm.ack) or not seq_eq(edge, svm.edge) or urged != svm.urged:
         release(core, flow)
+    if more and flow.pvm.low != NULL and gso_size(flow.pvm.low) and seq_lt(start_of(flow.pvm.low), flow.matched):
+        flow.watched_since = core.now
+        watch(core, flow)
     if not kept:
         discard(core, node)
 

@@ -20,6 +20,7 @@ from .topology import Uplink
 from .waiting import Deadline, wait_exit, wait_readable
 
 _STATE = "lab.json"
+_SELF = "PYTHONPATH=netns-lab .venv/bin/python -m colo_lab"  # from the repository, as make does it
 
 
 def up(*, nics: int = 1, plain: bool = False) -> str:
@@ -57,10 +58,10 @@ def serve(ready: int, *, nics: int, plain: bool) -> None:
         state = {space.name: space.fd for space in lab.topology.namespaces}
         (lab.run.directory / _STATE).write_text(json.dumps(state))
         lines += [
-            "namespaces      " + ", ".join(state) + "   (python -m colo_lab exec NAMESPACE COMMAND…)",
-            "a download      python -m colo_lab exec client curl -o /dev/null "
+            "namespaces      " + ", ".join(state) + f"   ({_SELF} exec NAMESPACE COMMAND…)",
+            f"a download      {_SELF} exec client curl -o /dev/null "
             + lab.topology.nics[0].url("/bytes/1000000000"),
-            "away with it    python -m colo_lab down",
+            "away with it    make lab-down",
         ]
         with os.fdopen(ready, "w") as answer:
             answer.write("\n".join(lines) + "\n")
@@ -83,7 +84,7 @@ def execute(name: str, argv: list[str]) -> None:
     """Become a program inside a namespace of the newest lab that is up. Returns only by raising LabError."""
     labs = _up()
     if not labs:
-        raise LabError("no lab is up: `python -m colo_lab up` starts one")
+        raise LabError("no lab is up: `make lab-up` starts one")
     directory, owner = labs[-1]
     spaces = json.loads((directory / _STATE).read_text())
     if name not in spaces:

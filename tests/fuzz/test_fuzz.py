@@ -11,8 +11,9 @@ from scapy.layers.inet import IP, TCP, Ether
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import build
 import run
+
+import build
 
 CORPUS = sorted(build.HERE.glob("corpus/*"))
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))

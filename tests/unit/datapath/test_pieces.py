@@ -1,0 +1,88 @@
+"""T13: the agreed part of a super-frame leaves when the SVM cannot say the rest without an acknowledgement."""
+
+import struct
+
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
+
+from colo_proxy.datapath.comparator import Comparator
+from colo_proxy.words import Frame
+
+MS = 1_000_000
+DATA = bytes(range(256)) * 40
+# NEEDS_CSUM, GSO_TCPV4, header length, segment size, where the checksum starts and lies (little-endian host).
+SUPER = struct.pack("=BBHHHH", 1, 1, 54, 1000, 34, 16)
+
+
+def segment(seq: int, data: bytes = b"", flags: str = "A", ack: int = 501) -> bytes:
+    return bytes(
+        Ether(src="52:54:00:00:00:02", dst="02:00:00:00:00:01")
+        / IP(src="192.0.2.2", dst="192.0.2.1")
+        / TCP(sport=80, dport=4000, seq=seq, ack=ack, flags=flags, window=9000)
+        / data
+    )
+
+
+def opened() -> Comparator:
+    comparator = Comparator()
+    comparator.primary(segment(1000, flags="SA"), 0)
+    comparator.secondary(segment(7000, flags="SA"), 0)
+    comparator.take()
+    return comparator
+
+
+def out(comparator: Comparator) -> list[tuple[int, bytes, bytes]]:
+    """Sequence number, payload and virtio-net header of what left; plain frames must have a right checksum."""
+    found = []
+    for item in comparator.take():
+        assert isinstance(item, Frame)
+        packet = Ether(item.data)
+        if not item.vnet[0]:
+            again = Ether(item.data)
+            del again[TCP].chksum, again[IP].chksum
+            assert bytes(again) == item.data
+        found.append((packet[TCP].seq, bytes(packet[TCP].payload), item.vnet))
+    return found
+
+
+def test_whole_segments_leave_when_the_rest_does_not_come() -> None:
+    comparator = opened()
+    comparator.primary(segment(1001, DATA[:5000]), 1 * MS, SUPER)
+    comparator.secondary(segment(7001, DATA[:2500]), 2 * MS)
+    assert comparator.tick(3 * MS) <= 7 * MS
+    assert out(comparator) == []
+    comparator.tick(7 * MS)
+    [(seq, data, vnet)] = out(comparator)
+    assert (seq, data) == (1001, DATA[:2000])
+    assert vnet == SUPER  # still a super-frame, of two segments
+    comparator.secondary(segment(9501, DATA[2500:3500]), 8 * MS)
+    comparator.tick(13 * MS)
+    [(seq, data, vnet)] = out(comparator)
+    assert (seq, data, vnet) == (3001, DATA[2000:3000], bytes(10))
+    comparator.secondary(segment(10501, DATA[3500:5000]), 14 * MS)
+    [(seq, data, vnet)] = out(comparator)
+    assert (seq, data, vnet) == (1001, DATA[:5000], SUPER)
+
+
+def test_less_than_a_segment_waits() -> None:
+    comparator = opened()
+    comparator.primary(segment(1001, DATA[:5000]), 1 * MS, SUPER)
+    comparator.secondary(segment(7001, DATA[:999]), 2 * MS)
+    comparator.tick(50 * MS)
+    assert out(comparator) == []
+
+
+def test_plain_segments_are_never_cut() -> None:
+    comparator = opened()
+    comparator.primary(segment(1001, DATA[:1400]), 1 * MS)
+    comparator.secondary(segment(7001, DATA[:1000]), 2 * MS)
+    comparator.tick(50 * MS)
+    assert out(comparator) == []
+
+
+def test_at_a_failover_the_agreed_part_leaves() -> None:
+    comparator = opened()
+    comparator.primary(segment(1001, DATA[:1400], flags="FPA"), 1 * MS)
+    comparator.secondary(segment(7001, DATA[:1000]), 2 * MS)
+    comparator.failover(3 * MS)
+    assert [(seq, data) for seq, data, _ in out(comparator)] == [(1001, DATA[:1000])]

@@ -1,0 +1,245 @@
+"""The pages of docs/ say what the program does: nothing left out, nothing invented."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+from fakes.datapath import counters
+from pydantic_core import PydanticUndefined
+
+from colo_proxy import config, events
+from colo_proxy.checkpoint import diagram
+from colo_proxy.checkpoint.commands import Alarm, Began, FailedOver, Finished, RequestCheckpoint, StateChanged
+from colo_proxy.checkpoint.machine import LABELS, TRANSITIONS, Machine
+from colo_proxy.cli.main import COMMANDS
+from colo_proxy.control.commands import Commands
+from colo_proxy.control.protocol import CommandError
+from colo_proxy.datapath.messages import PortFault
+from colo_proxy.metrics import ProxyCollector
+from colo_proxy.stats import RESULTS, Totals
+from colo_proxy.words import Divergence, FlowInfo, Port, Reason
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def rows(page: Path, heading: str) -> dict[str, list[str]]:
+    """The first table that has this heading in its first row: cells by the first cell, without backquotes."""
+    lines = page.read_text().splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith(heading))
+    start = next(n for n in range(at, len(lines)) if lines[n].startswith("| ")) + 2
+    found = {}
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        first, *rest = [cell.strip() for cell in line.strip("|").split("|")]
+        found[first.strip("`")] = rest
+    return found
+
+
+def names(cell: str) -> list[str]:
+    """What stands in backquotes."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_the_picture_of_the_checkpoint_machine() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    assert page == diagram.updated(page), "run: python -m colo_proxy.checkpoint.diagram docs/architecture.md"
+
+
+def test_every_move_of_the_table_is_in_the_picture() -> None:
+    drawn = {(old, why, new) for (old, new), whys in diagram.moves().items() for why in whys}
+    table = {
+        (old, event.__name__, new)
+        for old, moves in TRANSITIONS.items()
+        for event, new in moves.items()
+        if new is not old
+    }
+    assert table - drawn == set()
+    beyond = {why for old, why, new in drawn - table}
+    assert beyond == {"stop applied late", "commit applied", "period over"}
+
+
+def test_a_picture_that_differs_is_noticed() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    other = page.replace("PROTECTED --> UNPROTECTED: ReplicaLost", "PROTECTED --> PROTECTED: ReplicaLost")
+    assert other != page
+    assert diagram.updated(other) == page
+
+
+def test_every_module_is_on_the_map() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    tree = page[page.index("## The tree is the picture") : page.index("## Two worlds")]
+    for suffix in ("py", "pyx", "pxd"):
+        for path in (ROOT / "colo_proxy").rglob(f"*.{suffix}"):
+            if path.parent.name == "cli" or path.stem == "__init__":
+                continue
+            folder = "beside them" if path.parent.name == "colo_proxy" else f"`{path.parent.name}/`"
+            named = [line for line in tree.splitlines() if line.startswith(f"| {folder}")]
+            assert any(f"`{path.stem}`" in line for line in named), path
+
+
+@pytest.mark.parametrize(
+    ("heading", "model"),
+    [
+        ("## `[proxy]`", config.Proxy),
+        ("## `[[nic]]`", config.Nic),
+        ("## `[compare]`", config.Compare),
+        ("## `[checkpoint]`", config.Checkpoint),
+    ],
+)
+def test_configuration_keys_and_defaults(heading: str, model: type[config._Section]) -> None:
+    table = rows(DOCS / "configuration.md", heading)
+    assert list(table) == list(model.model_fields)
+    for key, field in model.model_fields.items():
+        if field.default is not PydanticUndefined:
+            assert table[key][0] == in_toml(key, field.default), key
+
+
+def in_toml(key: str, default: Any) -> str:
+    """A default as a user would write it."""
+    if default is None:
+        return "none"
+    if key == "timeout_ms" and default == config.AUTO:
+        return '`"auto"`'
+    if isinstance(default, tuple):
+        return f'`"{default[0]}:{default[1]}"`'
+    return f'`"{default}"`' if isinstance(default, str) else f"`{default}`"
+
+
+def test_configuration_policies_and_vmms() -> None:
+    page = DOCS / "configuration.md"
+    assert list(rows(page, "## `[[policy]]`")) == ["match", "action"]
+    matches = {"protocol": "tcp", "vlan": 1, "ethertype": 1}
+    keys = re.findall(r"\w+", " ".join(rows(page, "| key of `match`")))
+    for key in keys:
+        value = matches.get(key, 1 if "port" in key else "192.0.2.1")
+        config.policy_rule({"match": {key: value}, "action": "bypass"})
+    with pytest.raises(ValueError, match="other") as error:
+        config.policy_rule({"match": {"other": 1}, "action": "bypass"})
+    told = str(error.value).partition("there are ")[2]
+    assert re.findall(r"\w+", told.replace(" and ", ", ")) == keys
+    vmms = get_args(config.Checkpoint.model_fields["vmm"].annotation)
+    assert {name.strip('"') for name in rows(page, "| `vmm` | today |")} == set(vmms)
+
+
+def test_metrics() -> None:
+    totals = Totals(lambda: [counters()], Machine(0))
+    totals.connected = lambda: {"control": True}
+    program = {}
+    for metric in ProxyCollector("web1", totals).collect():
+        suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
+        labels = {label for sample in metric.samples for label in sample.labels} - {"le"}
+        program[metric.name + suffix] = (metric.type, labels)
+    page = rows(DOCS / "metrics.md", "| metric |")
+    assert {name: (kind, set(names(labels))) for name, (kind, labels, _) in page.items()} == program
+
+
+def test_values_of_labels() -> None:
+    table = {key: names(cells[0]) for key, cells in rows(DOCS / "metrics.md", "| label |").items()}
+    nic = counters()
+    assert table["state"] == list(LABELS)
+    assert [name for name in table["result"] if name in RESULTS] == list(RESULTS)
+    reasons = dict.fromkeys(reason.label for reason, _ in nic.divergences)
+    assert table["reason` of a divergence"] == list(reasons)
+    assert table["reason` of a drop"] == [drop.label for drop in nic.dropped] + ["overrun"]
+
+
+@pytest.fixture
+def commands() -> Commands:
+    coordinator = SimpleNamespace(
+        machine=Machine(0), engine=SimpleNamespace(snapshot=lambda: [counters()]), held_ns=lambda: 0
+    )
+    totals = SimpleNamespace(connected=dict)
+    nic = SimpleNamespace(uplink="", primary="", secondary="")
+    settings = SimpleNamespace(
+        policies=(),
+        nics=(nic,),
+        proxy=SimpleNamespace(name="web1"),
+        checkpoint=SimpleNamespace(vmm="control"),
+    )
+    return Commands(settings, coordinator, totals, lambda: None)  # type: ignore[arg-type]
+
+
+async def test_control_commands_and_their_arguments(commands: Commands) -> None:
+    page = rows(DOCS / "control.md", "## Commands")
+    known = await commands.execute("query-commands", {})
+    assert list(page) == [command["name"] for command in known]  # type: ignore[attr-defined]
+    for command, (arguments, _) in page.items():
+        with pytest.raises(CommandError) as error:
+            await commands.execute(command, {"no-such": 1})
+        assert "no-such" in error.value.desc
+        for argument in names(arguments):
+            with pytest.raises(CommandError, match=f"needs the argument '{argument}'"):
+                await commands.execute(command, {})
+
+
+async def test_what_query_status_returns(commands: Commands) -> None:
+    _, told = rows(DOCS / "control.md", "## Commands")["query-status"]
+    status: Any = await commands.execute("query-status", {})
+    status_keys, _, nic_keys = told.partition("Each of `nics`")
+    assert names(status_keys) == list(status)
+    assert names(nic_keys) == list(status["nics"][0])
+
+
+def test_what_query_flows_returns() -> None:
+    _, told = rows(DOCS / "control.md", "## Commands")["query-flows"]
+    keys = [name for name in names(told) if re.fullmatch("[a-z_]+", name)]
+    assert keys == [field for field in FlowInfo.__slots__ if field != "isn_svm"]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        RequestCheckpoint(0, "start"),
+        Began(0),
+        Finished("committed", 1, "start", 1),
+        Finished("aborted", 1, "start", 1),
+        Divergence(0, "", "", Reason.PAYLOAD, 0, 0),
+        StateChanged("requested", "stopped", ""),
+        FailedOver(1, ""),
+        Alarm(active=True, held_ns=0),
+        PortFault(0, Port.UPLINK, 0, ""),
+    ],
+)
+def test_fields_of_events(what: Any) -> None:
+    page = rows(DOCS / "control.md", "## Events")
+    assert sorted(page) == sorted(events.NAMES)
+    event = events.event_of(what)
+    assert event
+    name, data = event
+    assert names(page[name][0]) == list(data)
+
+
+def test_error_classes() -> None:
+    assert CommandError.__doc__
+    known = re.findall(r"[A-Z]\w+", CommandError.__doc__.partition("Classes:")[2])
+    assert list(rows(DOCS / "control.md", "## Errors")) == known
+
+
+def test_the_commands_of_the_readme() -> None:
+    page = rows(ROOT / "README.md", "## Commands")
+    assert [re.findall(r"colo-proxy ([a-z-]+)", row)[0] for row in page] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))])
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))])
+def test_targets_of_make_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", page.read_text())) <= targets
+
+
+def test_the_tests_that_hold_the_properties_exist() -> None:
+    for properties in rows(DOCS / "comparison.md", "## 8.").values():
+        assert names(properties[0])
+        for name in names(properties[0]):
+            path, _, function = name.partition("::")
+            assert (ROOT / path).exists(), name
+            assert not function or re.search(rf"\b{function}\b", (ROOT / path).read_text()), name
