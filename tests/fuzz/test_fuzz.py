@@ -11,9 +11,8 @@ from scapy.layers.inet import IP, TCP, Ether
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import run
-
 import build
+import run
 
 CORPUS = sorted(build.HERE.glob("corpus/*"))
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))
