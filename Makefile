@@ -56,7 +56,7 @@ lint: build  ## ruff, mypy (strict), cython-lint
 	@PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint colo_proxy
 
 fuzz: build  ## properties and coverage-guided fuzzing for longer: make fuzz EXAMPLES=10000 FUZZ_SECONDS=600
-	@$(BIN)/python tests/fuzz/run.py --seconds $(or $(FUZZ_SECONDS),600)
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(or $(FUZZ_SECONDS),600)
 	@HYPOTHESIS_PROFILE=fuzz EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/property --hypothesis-show-statistics --timeout 0
 
 lab-up: build  ## start a lab and leave it running, with its addresses

@@ -15,8 +15,17 @@ from colo_proxy.datapath.core cimport (
     unhold,
 )
 from colo_proxy.datapath.datagram cimport datagram_commit, datagram_expect, datagram_mismatch
-from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, F_TOUCHED, Flow
-from colo_proxy.datapath.flows cimport flow_lose_alias, flow_remove
+from colo_proxy.datapath.flow cimport (
+    F_ALIAS,
+    F_ANCHORED,
+    F_BLOCKED,
+    F_FORGET,
+    F_GATHERED,
+    F_PAIRING,
+    F_TOUCHED,
+    Flow,
+)
+from colo_proxy.datapath.flows cimport flow_lose_alias, flow_remove, stop_awaiting
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
 from colo_proxy.datapath.judge cimport hold_incomplete, judge_primary, judge_secondary, pass_secondary
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
@@ -195,6 +204,8 @@ cdef void replaced_flows(Core *core) noexcept nogil:
         elif (flow.key.kind == K_TCP and not flow.pvm.open) or (flow.newer != NULL and flow.newer.pvm.open):
             flow_remove(core, flow)
         elif flow.key.kind == K_TCP:
+            if flow.flags & F_PAIRING:
+                stop_awaiting(core, flow)  # the SVM has this very SYN; the flow may make room now (B2)
             stream_commit(core, flow, True)
         else:
             datagram_commit(core, flow, True)

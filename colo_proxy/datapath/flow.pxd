@@ -54,6 +54,7 @@ cdef struct Side:
     Node *pure_last
     Node *low  # bytes not agreed, in order of sequence numbers
     Node *high
+    uint32_t longest  # sequence numbers of any of them
     uint32_t syn_options  # those that bind, packed: compared as one word
     uint32_t tsval
     uint64_t bytes  # memory that waits

@@ -16,3 +16,5 @@ cdef void flow_remove(Core *core, Flow *flow) noexcept nogil
 cdef void flow_lose_alias(Core *core, Flow *flow) noexcept nogil
 # Look at some flows and let go of those that are over; to be called now and then.
 cdef void sweep(Core *core) noexcept nogil
+# The flow's SYN waits for the other guest's no longer.
+cdef void stop_awaiting(Core *core, Flow *flow) noexcept nogil

@@ -29,7 +29,8 @@ cdef bint sort_in(Core *core, Flow *flow, Node *node) noexcept nogil
 cdef bint advance(Core *core, Flow *flow) noexcept nogil
 # Behind a hole: compare a sorted node with what the other side has at the same positions already (T2).
 cdef void compare_ahead(Core *core, Flow *flow, Node *node) noexcept nogil
-cdef void match_below(Core *core, Flow *flow) noexcept nogil
+# Look again at the PVM segments below the range that something new, from `start` to `end`, may complete.
+cdef void match_below(Core *core, Flow *flow, Seq start, Seq end) noexcept nogil
 # Whether the PVM has said all that an SVM segment says, be it behind a hole.
 cdef bint said_by_pvm(const Flow *flow, const Node *svm) noexcept nogil
 cdef void move_range(Flow *flow, Seq to) noexcept nogil

@@ -112,14 +112,33 @@ cdef void unsort(Node *node) noexcept nogil:
     node.flags &= ~<uint32_t>N_SORTED
 
 
+cdef Node *last_before(const Side *side, Seq start) noexcept nogil:
+    """The last sorted node that begins at `start` or before, sought from the nearer end.
+
+    So a flood of tiny segments costs no walk through all of them, be it in order or in reverse order.
+    """
+    cdef Node *node = side.high
+    if node == NULL:
+        return NULL
+    if seq_diff(start_of(node), start) <= seq_diff(start, start_of(side.low)):
+        while node != NULL and seq_lt(start, start_of(node)):
+            node = node.sort_prev
+        return node
+    node = side.low
+    if seq_lt(start, start_of(node)):
+        return NULL
+    while node.sort_next != NULL and seq_le(start_of(node.sort_next), start):
+        node = node.sort_next
+    return node
+
+
 cdef bint sort_in(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Side *side = side_of(node)
     cdef Seq start = start_of(node)
     cdef Seq end = end_of(node)
-    cdef Node *before = side.high
+    cdef Node *before = last_before(side, start)
     cdef Node *other
-    while before != NULL and seq_lt(start, start_of(before)):
-        before = before.sort_prev
+    side.longest = max(node.packet.length, side.longest if side.low != NULL else 0)
     node.sort_prev = before
     if before != NULL:
         node.sort_next = before.sort_next
@@ -139,7 +158,7 @@ cdef bint sort_in(Core *core, Flow *flow, Node *node) noexcept nogil:
             return False
         other = other.sort_next
     other = before
-    while other != NULL and seq_diff(start, start_of(other)) <= MAX_FRAME:
+    while other != NULL and seq_diff(start, start_of(other)) <= <int64_t>side.longest:
         if contradicts(core, flow, node, other):
             return False
         other = other.sort_prev
@@ -224,21 +243,37 @@ cdef bint advance(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef void compare_ahead(Core *core, Flow *flow, Node *node) noexcept nogil:
+    cdef Side *others = &flow.pvm if node.flags & N_SVM else &flow.svm
+    cdef Seq start = start_of(node)
+    cdef Seq end = end_of(node)
+    cdef Node *other
+    cdef Node *behind
+    if not node.flags & N_SORTED or flow.flags & F_BLOCKED:
+        return
+    other = last_before(others, start)
+    behind = other.sort_next if other != NULL else others.low
+    while other != NULL and seq_diff(start, start_of(other)) <= <int64_t>others.longest:
+        if differs_ahead(core, flow, node, other):
+            return
+        other = other.sort_prev
+    while behind != NULL and seq_lt(start_of(behind), end):
+        if differs_ahead(core, flow, node, behind):
+            return
+        behind = behind.sort_next
+
+
+cdef bint differs_ahead(Core *core, Flow *flow, Node *node, Node *other) noexcept nogil:
     cdef What[2] kinds
     cdef Seq at, until, found
-    cdef bint svm = (node.flags & N_SVM) != 0
-    cdef Node *other = flow.pvm.high if svm else flow.svm.high
-    if not node.flags & N_SORTED or other == NULL or flow.flags & F_BLOCKED:
-        return
-    while other != NULL and seq_diff(start_of(node), start_of(other)) <= MAX_FRAME:
-        if overlap(node, other, &at, &until) and seq_lt(flow.matched, until):
-            at = seq_max(at, flow.matched)
-            found = compare(node, other, at, until, kinds)
-            if found.n != until.n:
-                diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found),
-                        other if svm else node, node if svm else other)
-                return
-        other = other.sort_prev
+    if not overlap(node, other, &at, &until) or seq_le(until, flow.matched):
+        return False
+    at = seq_max(at, flow.matched)
+    found = compare(node, other, at, until, kinds)
+    if found.n == until.n:
+        return False
+    diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found),
+            other if node.flags & N_SVM else node, node if node.flags & N_SVM else other)
+    return True
 
 
 cdef bint said_by_pvm(const Flow *flow, const Node *svm) noexcept nogil:
@@ -252,30 +287,38 @@ cdef bint said_by_pvm(const Flow *flow, const Node *svm) noexcept nogil:
     return svm.packet.length != 0 and seq_le(end_of(svm), at)
 
 
-cdef void match_below(Core *core, Flow *flow) noexcept nogil:
+cdef void match_below(Core *core, Flow *flow, Seq start, Seq end) noexcept nogil:
     """For PVM segments below the range of a flow caught in mid-stream: has the SVM said the same there?
 
-    Rare (the first segment seen was not the lowest), so nothing is remembered: each such segment is compared
-    against the SVM's own segments below the range as a whole.
+    Something new lies from `start` to `end`; only the segments that it touches, and those that reach into the
+    range, are compared again, each against the SVM's own below the range.
     """
-    cdef What[2] kinds
-    cdef Seq at, until, found
-    cdef Node *svm
     cdef Node *pvm = flow.pvm.low
     while pvm != NULL and seq_lt(start_of(pvm), flow.low):
-        at = start_of(pvm)
-        svm = flow.svm.low
-        while svm != NULL and seq_le(start_of(svm), at) and seq_lt(at, flow.low):
-            if seq_lt(at, end_of(svm)):
-                until = seq_min(seq_min(end_of(svm), end_of(pvm)), flow.low)
-                found = compare(pvm, svm, at, until, kinds)
-                if found.n != until.n:
-                    diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, 0, pvm, svm)
-                    return
-                at = until
-                if at.n == end_of(pvm).n:
-                    break
-            svm = svm.sort_next
-        if seq_le(seq_min(end_of(pvm), flow.low), at) and seq_le(end_of(pvm), flow.matched):
-            pvm.flags |= N_COVERED
+        if not pvm.flags & N_COVERED and (
+                (seq_lt(start_of(pvm), end) and seq_lt(start, end_of(pvm))) or seq_lt(flow.low, end_of(pvm))):
+            if not cover(core, flow, pvm):
+                return
         pvm = pvm.sort_next
+
+
+cdef bint cover(Core *core, Flow *flow, Node *pvm) noexcept nogil:
+    """Compare a PVM segment below the range with what the SVM has there; false: they differ."""
+    cdef What[2] kinds
+    cdef Seq at = start_of(pvm)
+    cdef Seq until, found
+    cdef Node *svm = flow.svm.low
+    while svm != NULL and seq_le(start_of(svm), at) and seq_lt(at, flow.low):
+        if seq_lt(at, end_of(svm)):
+            until = seq_min(seq_min(end_of(svm), end_of(pvm)), flow.low)
+            found = compare(pvm, svm, at, until, kinds)
+            if found.n != until.n:
+                diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, 0, pvm, svm)
+                return False
+            at = until
+            if at.n == end_of(pvm).n:
+                break
+        svm = svm.sort_next
+    if seq_le(seq_min(end_of(pvm), flow.low), at) and seq_le(end_of(pvm), flow.matched):
+        pvm.flags |= N_COVERED
+    return True

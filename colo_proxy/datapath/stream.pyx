@@ -172,7 +172,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     more = advance(core, flow)
     compare_ahead(core, flow, node)
     if flow.below:
-        match_below(core, flow)
+        match_below(core, flow, start_of(node), end_of(node))
     if more or flow.below:
         release(core, flow)
     else:
@@ -233,7 +233,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef bint urged = svm.urged
     cdef bint bound = node.packet.flags & (SYN | FIN) != 0
     cdef bint kept = False
-    cdef Seq end
+    cdef Seq start, end
     note(flow, node)
     node.flow = flow
     if node.packet.flags & RST:
@@ -244,12 +244,13 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
         if kept:
             hold(core, flow, node)
             if sort_in(core, flow, node) and flow.flags & F_ANCHORED:
+                start = start_of(node)
                 end = end_of(node)
                 more = advance(core, flow)
                 if seq_lt(flow.matched, end):  # else it is all agreed, and gone
                     compare_ahead(core, flow, node)
                 if flow.below:
-                    match_below(core, flow)
+                    match_below(core, flow, start, end)
                     more = True
         if bound and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
             pure_resets_against(core, flow)

@@ -3,8 +3,8 @@
     python tests/fuzz/build.py fuzzer     build/fuzz/fuzzer/fuzz, an executable
     python tests/fuzz/build.py module     build/fuzz/module/target.*.so
 
-The fuzzer's build has a colo_proxy of its own beside it, all of it instrumented: edges for libFuzzer,
-addresses and undefined behaviour for the sanitizers.
+The fuzzer's build has a colo_proxy of its own beside it, instrumented: edges for libFuzzer, addresses and
+undefined behaviour for the sanitizers.
 """
 
 import hashlib
@@ -43,12 +43,11 @@ class MissingToolError(Exception):
 
 def clang() -> str:
     """The compiler with libFuzzer. Raises MissingToolError where there is none."""
-    names = ("clang", "clang-14", "clang-16", "clang-19")
-    found = next((path for name in names if (path := shutil.which(name))), None)
+    found = next(
+        (path for name in ("clang", "clang-14", "clang-16", "clang-19") if (path := shutil.which(name))), None
+    )
     if found is None:
-        raise MissingToolError(
-            "fuzzing needs clang and its runtime (Debian: apt install clang libclang-rt-14-dev)"
-        )
+        raise MissingToolError("fuzzing needs clang (Debian: apt install clang libclang-rt-14-dev)")
     probe = BUILD / "probe.c"
     probe.parent.mkdir(parents=True, exist_ok=True)
     probe.write_text("int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }\n")
@@ -126,9 +125,8 @@ def build_fuzzer() -> Path:
     code = cython(HERE / "target.pyx", into / "target.c", into)
     library = sysconfig.get_config_var("LIBDIR")
     # The extension modules find the runtimes of libFuzzer and the sanitizers in the executable (-rdynamic).
-    sanitize = (f"-fsanitize=fuzzer,{CHECKS}", "-fno-sanitize-recover=all")
-    run(compiler, "-O1", *FLAGS, *sanitize, "-rdynamic", code,
-        f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{sysconfig.get_config_var('LDVERSION')}",
+    run(compiler, "-O1", *FLAGS, f"-fsanitize=fuzzer,{CHECKS}", "-fno-sanitize-recover=all", "-rdynamic",
+        code, f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{sysconfig.get_config_var('LDVERSION')}",
         "-o", into / "fuzz")  # fmt: skip
     stamp.write_text(fingerprint())
     return into / "fuzz"

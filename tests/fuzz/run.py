@@ -1,8 +1,8 @@
-"""Run the fuzzer for a while: python tests/fuzz/run.py --seconds 600
+"""Run the fuzzer for a while: PYTHONPATH=tests python -m fuzz.run --seconds 600
 
 What it finds that reaches further is kept in build/fuzz/corpus, from where the next run goes on. Exit 0:
-nothing was found; 1: an input broke a rule or tripped a sanitizer; it lies in build/fuzz/findings then.
-`show.py` tells its story; a copy of it in tests/fuzz/corpus, under a name that says what was wrong, makes it
+nothing was found; 1: an input broke a rule or tripped a sanitizer, and lies in build/fuzz/findings now
+(fuzz.show tells its story). A copy of it in tests/fuzz/corpus, under a name that says what was wrong, makes it
 a regression test.
 """
 
@@ -11,9 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import build
+from fuzz import build
 
 KEPT = build.BUILD / "corpus"
 FINDINGS = build.BUILD / "findings"

@@ -1,13 +1,11 @@
-"""Tell the story of a fuzzer's input to a person: python tests/fuzz/show.py FILE"""
+"""Tell the story of a fuzzer's input to a person: PYTHONPATH=tests python -m fuzz.show FILE"""
 
 import sys
 from pathlib import Path
 
+from fuzz import build
 from scapy.layers.inet import Ether
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import build
 from colo_proxy.words import Port, Word
 
 TICK = 15
@@ -17,7 +15,7 @@ FINISH = 7  # the one word that Word has no name for
 
 def main() -> None:
     sys.path.insert(0, str(build.build_module()))
-    import target  # noqa: PLC0415 - it has just been built
+    import target  # noqa: PLC0415
 
     data = Path(sys.argv[1]).read_bytes()
     print(*target.settings(data))

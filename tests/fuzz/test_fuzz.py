@@ -7,12 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from fuzz import build, run
 from scapy.layers.inet import IP, TCP, Ether
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import build
-import run
 
 CORPUS = sorted(build.HERE.glob("corpus/*"))
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))
@@ -21,7 +17,7 @@ SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))
 @pytest.fixture(scope="module")
 def target() -> ModuleType:
     sys.path.insert(0, str(build.build_module()))
-    import target  # noqa: PLC0415 - it has just been built
+    import target  # noqa: PLC0415
 
     return target
 
@@ -43,7 +39,7 @@ def test_an_input_becomes_frames(target: ModuleType) -> None:
 
 @pytest.mark.timeout(SECONDS + 600)
 def test_new_inputs_break_nothing(tmp_path: Path) -> None:
-    """A run of libFuzzer with the address and undefined-behaviour sanitizers; the first builds them."""
+    """A run of libFuzzer with the address and undefined-behaviour sanitizers."""
     try:
         words = run.command(SECONDS if os.environ.get("CI") else min(SECONDS, 10), tmp_path / "kept")
     except build.MissingToolError as error:

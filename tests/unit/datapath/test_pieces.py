@@ -1,4 +1,4 @@
-"""T13: the agreed part of a super-frame leaves when the rest waits for an acknowledgement."""
+"""T13: the agreed part of a super-frame leaves when the SVM cannot say the rest without being heard."""
 
 import struct
 
@@ -32,7 +32,7 @@ def opened() -> Comparator:
 
 
 def out(comparator: Comparator) -> list[tuple[int, bytes, bytes]]:
-    """Sequence number, payload and virtio-net header of what left; plain frames have a right checksum."""
+    """Sequence number, payload, virtio-net header of what left; plain frames must have a right checksum."""
     found = []
     for item in comparator.take():
         assert isinstance(item, Frame)
