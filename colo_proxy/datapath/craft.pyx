@@ -10,7 +10,7 @@ from colo_proxy.datapath.wire cimport ACK, FIN, PSH, VNET, Packet, checksum, get
 
 
 cdef uint32_t gso_size(const Node *node) noexcept nogil:
-    """The size of a super-frame's segments (virtio 1.2, 5.1.6; in the host's byte order), 0 for a plain frame."""
+    """The size of a super-frame's segments (virtio 1.2, 5.1.6; host's byte order), 0 for a plain frame."""
     cdef uint16_t size
     memcpy(&size, node.data + 4, 2)
     return size if node.data[1] else 0

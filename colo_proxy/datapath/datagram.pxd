@@ -1,6 +1,6 @@
 """Judging everything that is no TCP: datagram against datagram, per flow (docs/comparison.md, section 4).
 
-Each side's unmatched datagrams wait in order of arrival. A new one looks for its equal on the other side's list.
+Each side's unmatched datagrams wait in order of arrival. A new one looks for its equal on the other's list.
 While both sides wait, the flow is watched; when the reordering window is over, it is a divergence
 (`datagram_mismatch`).
 """

@@ -3,7 +3,18 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
-from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, hold, learn_lag, unhold, unwatch, watch
+from colo_proxy.datapath.core cimport (
+    Core,
+    discard,
+    diverge,
+    drop,
+    emit,
+    hold,
+    learn_lag,
+    unhold,
+    unwatch,
+    watch,
+)
 from colo_proxy.datapath.flow cimport F_BLOCKED, LATE, Flow
 from colo_proxy.datapath.pool cimport N_RX, Node
 from colo_proxy.datapath.wire cimport K_OTHER, K_UDP, Packet

@@ -242,7 +242,8 @@ cdef void epoch_failover(Core *core) noexcept nogil:
         node = core.held.first
         if core.mode == M_COMPARE and not core.svm_stopped and flow_of(node).key.kind == K_TCP and \
                 not node.flags & (N_PURE | N_OWED):
-            release_piece(core, flow_of(node), node, False)  # what the SVM has said of it, it will not say again soon
+            # What the SVM has said of it, it will not say again soon.
+            release_piece(core, flow_of(node), node, False)
         unhold(core, node)
         if node.flags & N_OWED:
             discard(core, node)

@@ -279,8 +279,8 @@ cdef bint differs_ahead(Core *core, Flow *flow, Node *node, Node *other) noexcep
 cdef void match_below(Core *core, Flow *flow, Seq start, Seq end) noexcept nogil:
     """For PVM segments below the range of a flow caught in mid-stream: has the SVM said the same there?
 
-    Something new lies from `start` to `end`; only the segments that it touches, and those that reach into the range,
-    are compared again, each against the SVM's own below the range.
+    Something new lies from `start` to `end`; only the segments that it touches, and those that reach into the
+    range, are compared again, each against the SVM's own below the range.
     """
     cdef Node *pvm = flow.pvm.low
     while pvm != NULL and seq_lt(start_of(pvm), flow.low):

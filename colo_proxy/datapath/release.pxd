@@ -13,7 +13,7 @@ from colo_proxy.datapath.pool cimport Node
 cdef void release(Core *core, Flow *flow) noexcept nogil
 # Judge one node that is on the lists; true if it has left.
 cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil
-# T13: the agreed part of a held segment leaves as a segment of its own; of a super-frame, whole segments only.
+# T13: the agreed part of a held segment leaves as a segment of its own; a super-frame's, whole segments only.
 cdef void release_piece(Core *core, Flow *flow, Node *node, bint whole_segments) noexcept nogil
 # A frame that leaves as it is, uncompared or committed: remember what clients have been told by it.
 cdef void note_told(Flow *flow, const Node *node) noexcept nogil

@@ -1,7 +1,7 @@
 # See release.pxd for the idea.
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from colo_proxy.datapath.craft cimport bare, cut, gso_size
 from colo_proxy.datapath.core cimport Core, diverge, emit, hold, learn_lag, unhold
@@ -24,12 +24,6 @@ from colo_proxy.datapath.wire cimport (
     RST,
     SYN,
     URG,
-    VNET,
-    Packet,
-    checksum,
-    get16,
-    put16,
-    put32,
     set16,
     set32,
 )

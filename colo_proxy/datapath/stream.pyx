@@ -257,7 +257,8 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
             pure_resets_against(core, flow)
     if more or not known or not seq_eq(ack, svm.ack) or not seq_eq(edge, svm.edge) or urged != svm.urged or raw != svm.raw:
         release(core, flow)
-    if more and flow.pvm.low != NULL and gso_size(flow.pvm.low) and seq_lt(start_of(flow.pvm.low), flow.matched):
+    cdef Node *low = flow.pvm.low
+    if more and low != NULL and gso_size(low) and seq_lt(start_of(low), flow.matched):
         flow.watched_since = core.now
         watch(core, flow)
     if not kept:

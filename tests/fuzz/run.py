@@ -2,8 +2,8 @@
 
 What it finds that reaches further is kept in build/fuzz/corpus, from where the next run goes on. Exit 0:
 nothing was found; 1: an input broke a rule or tripped a sanitizer, and lies in build/fuzz/findings now
-(fuzz.show tells its story). A copy of it in tests/fuzz/corpus, named after what was wrong, makes it
-a regression test.
+(fuzz.show tells its story). A copy of it in tests/fuzz/corpus, under a name that says what was wrong, makes
+it a regression test.
 """
 
 import argparse

@@ -17,5 +17,5 @@ def name(key: tuple[object, ...]) -> str:
 def protocol(key: tuple[object, ...]) -> str:
     """The protocol of a flow in one word."""
     if key[0] in ("ip", "fragment"):
-        return {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}.get(int(str(key[1])), f"ip-{key[1]}")
+        return {1: "icmp", 58: "icmpv6"}.get(int(str(key[1])), f"ip-{key[1]}")
     return str(key[0])
