@@ -7,7 +7,7 @@ and looks at all of it each time. Memory bounds and policies are not modelled.
 """
 
 from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
-from models.packets import ACK, RST, SYN, URG, Packet, parse, slice_of, with_tcp, with_timestamp
+from models.packets import ACK, SYN, URG, Packet, parse, slice_of, with_tcp, with_timestamp
 from models.report import name, protocol
 from models.tcp import Connection, Held, copy_with
 from models.tcp_flows import TcpFlow, TcpJudge
@@ -390,7 +390,13 @@ class Oracle(TcpJudge):
         """T13: what both guests have said of a held segment leaves as a segment of its own."""
         for held in sorted(self.held, key=lambda each: each.number):
             connection, segment = held.connection, held.segment
-            if held.kind != "data" or held.frames or connection is None or segment is None or connection.blocked:
+            if (
+                held.kind != "data"
+                or held.frames
+                or connection is None
+                or segment is None
+                or connection.blocked
+            ):
                 continue
             if segment.flags & (SYN | URG) or not segment.flags & ACK or connection.s.ack is None:
                 continue
