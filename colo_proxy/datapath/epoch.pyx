@@ -31,7 +31,7 @@ from colo_proxy.datapath.judge cimport hold_incomplete, judge_primary, judge_sec
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
 from colo_proxy.datapath.prefix cimport advance, agreed, end_of
 from colo_proxy.datapath.release cimport note_told, release_piece
-from colo_proxy.datapath.seq cimport seq_le, seq_lt
+from colo_proxy.datapath.seq cimport seq_le
 from colo_proxy.datapath.stream cimport stream_adopt, stream_commit, stream_missing
 from colo_proxy.datapath.wire cimport K_TCP, RST
 from colo_proxy.datapath.words cimport (

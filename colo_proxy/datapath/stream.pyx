@@ -345,7 +345,8 @@ cdef bint stream_closed(const Flow *flow) noexcept nogil:
 
 
 cdef int64_t stream_missing(const Flow *flow, const Node *node) noexcept nogil:
-    cdef Seq least = flow.pvm.end if node.flags & N_SVM else flow.matched  # the SVM's: what the PVM never got to
+    # Of the SVM's, what the PVM never got to.
+    cdef Seq least = flow.pvm.end if node.flags & N_SVM else flow.matched
     if node.flags & N_PURE or not flow.flags & F_ANCHORED:
         return offset_of(flow, flow.matched)
     return offset_of(flow, seq_max(start_of(node), least))
