@@ -255,7 +255,8 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
                     more = True
         if bound and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
             pure_resets_against(core, flow)
-    if more or not known or not seq_eq(ack, svm.ack) or not seq_eq(edge, svm.edge) or urged != svm.urged or raw != svm.raw:
+    if more or not known or not seq_eq(ack, svm.ack) or not seq_eq(edge, svm.edge) or \
+            urged != svm.urged or raw != svm.raw:
         release(core, flow)
     cdef Node *low = flow.pvm.low
     if more and low != NULL and gso_size(low) and seq_lt(start_of(low), flow.matched):
