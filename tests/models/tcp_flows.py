@@ -110,7 +110,9 @@ class TcpJudge:
         """Release what may leave now, in the order in which the PVM sent it."""
         for held in sorted(self.held, key=lambda each: each.kind == "owed"):  # what is owed comes last (T6)
             connection = held.connection
-            if held.flow is not flow or held not in self.held or connection is None or connection.blocked:
+            if held.kind == "owed" and held not in self.held:
+                continue  # a segment that has just left carried it
+            if held.flow is not flow or connection is None or connection.blocked:
                 continue
             if connection.may_leave(held):
                 self._release(held)
