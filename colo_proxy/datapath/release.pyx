@@ -211,9 +211,11 @@ cdef void release_piece(Core *core, Flow *flow, Node *node, bint whole_segments)
     begin = node.packet.seq
     if seq_lt(begin, flow.pieced) and seq_le(flow.pieced, flow.matched):
         begin = flow.pieced
-    count = seq_diff(flow.matched, begin)
-    size = gso_size(node)
+    # No further than the payload goes: a FIN is a position without a byte.
+    count = <int32_t>(node.packet.end - node.packet.payload) - seq_diff(begin, node.packet.seq)
+    count = min(count, seq_diff(flow.matched, begin))
     if whole_segments:
+        size = gso_size(node)
         count = count // <int32_t>size * <int32_t>size if size else 0
     if count <= 0:
         return
