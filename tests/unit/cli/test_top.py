@@ -30,7 +30,7 @@ class Terminal:
 
     def start(self, command: str) -> None:
         modes = "stty -a | grep -o -e ' -\\?icanon' -e ' -\\?echo '"
-        shell = f'trap : INT; {command}; echo "it ended with $?"; {modes}; exec cat'
+        shell = f'trap : INT; {command}; status=$?; {modes}; echo "it ended with $status"; exec cat'
         self("new-session", "-d", "-x", "80", "-y", "24", "sh", "-c", shell)
 
     def __call__(self, *words: str) -> str:
