@@ -1,4 +1,4 @@
-"""The fuzzer's inputs: those that broke something once are replayed, and new ones are made, the same each time.
+"""The fuzzer's inputs: those that broke something once are replayed, and new ones made, the same each time.
 
 `make fuzz` makes others each time.
 """
