@@ -8,12 +8,15 @@ from typing import Any, get_args
 import pytest
 from fakes.datapath import counters
 from pydantic_core import PydanticUndefined
+from unit.proxy import NIC
 
 from colo_proxy import config, events
 from colo_proxy.checkpoint import diagram
 from colo_proxy.checkpoint.commands import Alarm, Began, FailedOver, Finished, RequestCheckpoint, StateChanged
 from colo_proxy.checkpoint.machine import LABELS, TRANSITIONS, Machine
-from colo_proxy.cli.main import COMMANDS
+from colo_proxy.cli import manual
+from colo_proxy.cli.main import COMMANDS, parser
+from colo_proxy.cli.parsers import walk
 from colo_proxy.control.commands import Commands
 from colo_proxy.control.protocol import CommandError
 from colo_proxy.datapath.messages import PortFault
@@ -250,3 +253,48 @@ def test_the_tests_that_hold_the_properties_exist() -> None:
             path, _, function = name.partition("::")
             assert (ROOT / path).exists(), name
             assert not function or re.search(rf"\b{function}\b", (ROOT / path).read_text()), name
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    """Wherever a page says `colo-proxy COMMAND … --option`, in a block or a line."""
+    known = {name: dict(manual.options(command)) for name, command in walk(parser())}
+    for said in re.findall(r"(?<![\w/.-])colo-proxy ((?:[a-z-]+ ?)+[^`\n|]*)", blocks_and_code(page)):
+        words = said.split()
+        if words[0] not in COMMANDS:
+            assert words[0] in ("COMMAND", "web1", "colo-proxy") or words[0].startswith("-"), said
+            continue
+        name = f"colo-proxy {words[0]}"
+        if len(words) > 1 and f"{name} {words[1]}" in known:
+            name += f" {words[1]}"
+        options = {
+            word for option in known[name] for word in option.replace(",", "").split() if word[0] == "-"
+        }
+        told = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert told <= options | {"--help"}, said
+
+
+def blocks_and_code(page: Path) -> str:
+    """What stands in code: blocks (their comments left out), and in backquotes."""
+    text = page.read_text()
+    blocks = re.findall(r"^```(?:sh|text)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.partition("  #")[0] for block in blocks for line in block.splitlines() if line[:1] != "#"]
+    return "\n".join(lines + re.findall(r"`([^`\n]+)`", text))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_metrics_that_are_named_exist(page: Path) -> None:
+    known = set(rows(DOCS / "metrics.md", "| metric |"))
+    known |= {f"{name}{suffix}" for name in known for suffix in ("_bucket", "_sum", "_count")}
+    named = set(re.findall(r"\bcolo_proxy_[a-z_]+[a-z]\b", page.read_text()))
+    assert named <= known, named - known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_configurations_in_the_docs_are_right(page: Path) -> None:
+    for text in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        whole = text if "[[nic]]" in text else text + NIC
+        config.parse(whole, Path("/etc/colo-proxy/web1.toml"))
