@@ -119,7 +119,8 @@ def test_text_in_a_reset_waits_for_a_commit(play):
 
 
 def test_a_reset_with_syn_opens_nothing(play):
-    play("""
+    play(
+        """
         P . 1:3 ack 1
         S . 1:3 ack 1
         > . 1:3 ack 1
