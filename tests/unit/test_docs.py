@@ -88,6 +88,7 @@ def test_every_module_is_on_the_map() -> None:
         ("## `[[nic]]`", config.Nic),
         ("## `[compare]`", config.Compare),
         ("## `[checkpoint]`", config.Checkpoint),
+        ("## `[log]`", config.Log),
     ],
 )
 def test_configuration_keys_and_defaults(heading: str, model: type[config._Section]) -> None:
