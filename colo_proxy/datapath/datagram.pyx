@@ -50,9 +50,9 @@ cdef bint ordinary(const Node *node) noexcept nogil:
 
 
 cdef uint64_t offload(const Node *node) noexcept nogil:
-    """What the virtio-net header makes of the frame on its way out (virtio 1.2, 5.1.6): nothing, or which words.
+    """What the virtio-net header makes of the frame on its way out (virtio 1.2, 5.1.6), 0 for nothing.
 
-    Not counted are a checksum in its place and the cutting into IP fragments, which leave the datagram as it is.
+    Not counted: a checksum in its place, and the cutting into IP fragments. The datagram stays what it is.
     """
     cdef const uint8_t *vnet = node.data
     cdef uint64_t words = 0

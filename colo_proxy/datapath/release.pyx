@@ -228,7 +228,8 @@ cdef void release_piece(Core *core, Flow *flow, Node *node, bint whole_segments)
     cdef int32_t count
     cdef uint32_t size
     if node == NULL or not flow.svm.acked or flow.flags & F_BLOCKED or \
-            node.flags & (N_SENT | N_WHOLE | N_PURE) or node.packet.signature or node.packet.flags & (SYN | URG | RST) or \
+            node.flags & (N_SENT | N_WHOLE | N_PURE) or node.packet.signature or \
+            node.packet.flags & (SYN | URG | RST) or \
             not node.packet.flags & ACK or seq_lt(node.packet.seq, flow.low):
         return
     begin = seq_max(node.packet.seq, flow.pieced)

@@ -5,7 +5,15 @@ from libc.stdlib cimport abs
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold, watch
 from colo_proxy.datapath.craft cimport gso_size
-from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_DISORDERED, F_FINISHED, F_OWN_OFFSET, Flow, Side
+from colo_proxy.datapath.flow cimport (
+    F_ANCHORED,
+    F_BLOCKED,
+    F_DISORDERED,
+    F_FINISHED,
+    F_OWN_OFFSET,
+    Flow,
+    Side,
+)
 from colo_proxy.datapath.pool cimport (
     N_AGAIN,
     N_DUPLICATE,
