@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 from fakes.datapath import counters
-from pydantic_core import PydanticUndefined
+from support.documents import names, rows
 
 from colo_proxy import config, events
 from colo_proxy.checkpoint import diagram
@@ -20,28 +20,10 @@ from colo_proxy.datapath.messages import PortFault
 from colo_proxy.metrics import ProxyCollector
 from colo_proxy.stats import RESULTS, Totals
 from colo_proxy.words import Divergence, FlowInfo, Port, Reason
+from docs import reference
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-
-
-def rows(page: Path, heading: str) -> dict[str, list[str]]:
-    """The first table that has this heading in its first row: cells by the first cell, without backquotes."""
-    lines = page.read_text().splitlines()
-    at = next(n for n, line in enumerate(lines) if line.startswith(heading))
-    start = next(n for n in range(at, len(lines)) if lines[n].startswith("| ")) + 2
-    found = {}
-    for line in lines[start:]:
-        if not line.startswith("|"):
-            break
-        first, *rest = [cell.strip() for cell in line.strip("|").split("|")]
-        found[first.strip("`")] = rest
-    return found
-
-
-def names(cell: str) -> list[str]:
-    """What stands in backquotes."""
-    return re.findall(r"`([^`]+)`", cell)
 
 
 def test_the_picture_of_the_checkpoint_machine() -> None:
@@ -81,32 +63,31 @@ def test_every_module_is_on_the_map() -> None:
             assert any(f"`{path.stem}`" in line for line in named), path
 
 
-@pytest.mark.parametrize(
-    ("heading", "model"),
-    [
-        ("## `[proxy]`", config.Proxy),
-        ("## `[[nic]]`", config.Nic),
-        ("## `[compare]`", config.Compare),
-        ("## `[checkpoint]`", config.Checkpoint),
-    ],
-)
-def test_configuration_keys_and_defaults(heading: str, model: type[config._Section]) -> None:
-    table = rows(DOCS / "configuration.md", heading)
-    assert list(table) == list(model.model_fields)
-    for key, field in model.model_fields.items():
-        if field.default is not PydanticUndefined:
-            assert table[key][0] == in_toml(key, field.default), key
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_what_is_made_from_the_code_is_current(page: Path) -> None:
+    text = page.read_text()
+    assert text == reference.updated(text), "run: make reference"
 
 
-def in_toml(key: str, default: Any) -> str:
-    """A default as a user would write it."""
-    if default is None:
-        return "none"
-    if key == "timeout_ms" and default == config.AUTO:
-        return '`"auto"`'
-    if isinstance(default, tuple):
-        return f'`"{default[0]}:{default[1]}"`'
-    return f'`"{default}"`' if isinstance(default, str) else f"`{default}`"
+def test_every_generated_part_has_a_place() -> None:
+    pages = "".join(page.read_text() for page in DOCS.glob("*.md"))
+    for part in reference.PARTS:
+        assert pages.count(f"<!-- {part}: made by make reference -->") == 1
+        assert pages.count(f"<!-- end of {part} -->") == 1
+
+
+def test_every_key_has_a_meaning() -> None:
+    for model in (config.Proxy, config.Nic, config.Compare, config.Checkpoint):
+        meanings = dict(reference.attribute_docstrings(model))
+        assert list(meanings) == list(model.model_fields)
+        assert all(meanings.values())
+
+
+def test_every_argument_has_a_meaning() -> None:
+    for path, command in reference.all_commands():
+        for action in command._actions:
+            assert reference._help(action), f"{path} {action.dest}"
+        assert command.description, path
 
 
 def test_configuration_policies_and_vmms() -> None:
