@@ -115,7 +115,12 @@ class Commands:
         return [dataclasses.asdict(flow) for flow in await self._coordinator.flows()]
 
     async def _query_stats(self) -> object:
-        return self._totals.as_json()
+        bounds = self._config.compare
+        return {
+            **self._totals.as_json(),
+            "max_held_bytes": bounds.max_held_bytes,
+            "max_flows": bounds.max_flows,
+        }
 
     async def _query_commands(self) -> object:
         return [{"name": name} for name in self._table]

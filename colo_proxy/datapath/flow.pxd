@@ -84,7 +84,7 @@ cdef struct Flow:
     Seq told_ack
     Seq told_edge
     Node *owed
-    Seq pieced  # how far the first held super-frame has left in pieces (T13)
+    Seq pieced  # inside the agreed range: how far a held super-frame has left in pieces (T13)
     int64_t watched_since
     uint32_t below  # PVM segments that wait below `low`
     uint32_t divergences

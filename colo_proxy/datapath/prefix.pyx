@@ -45,6 +45,7 @@ cdef void move_range(Flow *flow, Seq to) noexcept nogil:
     flow.matched = to
     if seq_diff(to, flow.low) > FAR:
         flow.low = seq_add(to, -<int64_t>FAR)
+        flow.pieced = seq_max(flow.pieced, flow.low)
 
 
 cdef What what_at(const Node *node, int32_t index) noexcept nogil:

@@ -208,9 +208,7 @@ cdef void release_piece(Core *core, Flow *flow, Node *node, bint whole_segments)
             node.flags & (N_SENT | N_WHOLE | N_PURE) or node.packet.flags & (SYN | URG | RST) or \
             not node.packet.flags & ACK or seq_lt(node.packet.seq, flow.low):
         return
-    begin = node.packet.seq
-    if seq_lt(begin, flow.pieced) and seq_le(flow.pieced, flow.matched):
-        begin = flow.pieced
+    begin = seq_max(node.packet.seq, flow.pieced)
     # No further than the payload goes: a FIN is a position without a byte.
     count = <int32_t>(node.packet.end - node.packet.payload) - seq_diff(begin, node.packet.seq)
     count = min(count, seq_diff(flow.matched, begin))

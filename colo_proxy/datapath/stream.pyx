@@ -117,11 +117,13 @@ cdef void anchor(Flow *flow, const Node *node) noexcept nogil:
         flow.flags |= F_ANCHORED
         flow.low = node.packet.seq
         flow.matched = node.packet.seq
+        flow.pieced = node.packet.seq
         flow.position = -1 if node.packet.flags & SYN else 0
     elif not flow.pvm.syn and seq_eq(flow.low, flow.matched) and node.packet.length and \
             -FAR < seq_diff(node.packet.seq, flow.low) < 0:
         flow.low = node.packet.seq
         flow.matched = node.packet.seq
+        flow.pieced = node.packet.seq
 
 
 cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
