@@ -1,6 +1,8 @@
 """The pages of docs/ say what the program does: nothing left out, nothing invented."""
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -24,6 +26,12 @@ from docs import reference
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "grafana" / "README.md",
+    *sorted(DOCS.glob("*.md")),
+]
 
 
 def test_the_picture_of_the_checkpoint_machine() -> None:
@@ -211,13 +219,49 @@ def test_the_commands_of_the_readme() -> None:
     assert [re.findall(r"colo-proxy ([a-z-]+)", row)[0] for row in page] == list(COMMANDS)
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))])
+def command_lines(text: str) -> Iterator[str]:
+    """What is said to be typed after `colo-proxy`, in code on a line of its own or within one."""
+    for code in re.findall(r"```(?:sh|text)\n(.*?)```", text, re.DOTALL):
+        for line in code.replace("\\\n", " ").splitlines():
+            yield from re.findall(r"^(?:\$ )?(?:sudo )?(?:\S*/)?colo-proxy (.+)", line)
+    yield from re.findall(r"`colo-proxy ([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_that_are_shown_exist(page: Path) -> None:
+    known = {
+        path: {o for a in each._actions for o in a.option_strings} for path, each in reference.all_commands()
+    }
+    for line in command_lines(page.read_text()):
+        words = shlex.split(line, comments=True)
+        if words[0] in ("COMMAND", "--version"):
+            continue
+        path = " ".join(words[:2]) if words[0] == "policy" and len(words) > 1 else words[0]
+        assert path in known or path == "policy", line
+        options = {word.partition("=")[0].strip("[]") for word in words if re.match(r"\[?--?[a-z]", word)}
+        assert options <= known.get(path, set()), line
+
+
+def test_command_lines_are_found() -> None:
+    text = "`colo-proxy flows --json` and\n```sh\n.venv/bin/colo-proxy check a.toml  # why\n```\n"
+    assert list(command_lines(text)) == ["check a.toml  # why", "flows --json"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-        assert (page.parent / link).exists(), link
+    for link, part in re.findall(r"\]\(([^)#:]*)(#[^)]+)?\)", page.read_text()):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not part or part[1:] in anchors(target), link + part
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))])
+def anchors(page: Path) -> set[str]:
+    """The anchors that a forge, and Sphinx, give to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_targets_of_make_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", page.read_text())) <= targets
