@@ -151,6 +151,16 @@ class Checkpoint(_Section):
     """how often a request is repeated while the VMM does not begin"""
 
 
+class Log(_Section):
+    """`[log]`: what is said on standard error, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """the least that is said"""
+    format: Literal["text", "json"] = "text"
+    """`"text"` for people; `"json"`: an object a line with `time` (seconds since 1970), `level`, `logger`,
+    `message` and, for a fault of the proxy's own, `trace`"""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """A configuration in which all that can be checked without the host has been."""
@@ -160,6 +170,7 @@ class Config:
     nics: tuple[Nic, ...]
     compare: Compare
     checkpoint: Checkpoint
+    log: Log
     policies: tuple[PolicyRule, ...] = field(default=())
 
 
@@ -170,7 +181,7 @@ _VMM_ENDPOINTS: Mapping[str, tuple[str, ...]] = {
     "control": (),
     "none": (),
 }
-_SECTIONS = ("proxy", "nic", "compare", "checkpoint", "policy")
+_SECTIONS = ("proxy", "nic", "compare", "checkpoint", "log", "policy")
 
 
 def load(path: str | Path) -> Config:
@@ -238,6 +249,7 @@ class _Reader:
         nics = self.nics()
         compare = self.section("compare", Compare)
         checkpoint = self.section("checkpoint", Checkpoint)
+        log = self.section("log", Log)
         policies = list(self.policies())
         if compare:
             compare = self.check_compare(compare)
@@ -248,7 +260,8 @@ class _Reader:
         assert proxy  # noqa: S101 - a section is None only where it has a problem
         assert compare  # noqa: S101
         assert checkpoint  # noqa: S101
-        return Config(self.path, proxy, tuple(nics), compare, checkpoint, tuple(policies))
+        assert log  # noqa: S101
+        return Config(self.path, proxy, tuple(nics), compare, checkpoint, log, tuple(policies))
 
     def add(self, where: tomllines.Path, what: str) -> None:
         """Note a problem at a key: `FILE:LINE: [section] key: what is wrong; what to do`."""

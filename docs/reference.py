@@ -11,6 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -150,11 +151,15 @@ def _prose(epilog: str) -> str:
     return "\n\n".join(part for part in (text.strip(), *code) if part)
 
 
+SECTIONS: dict[str, type[config._Section]] = {
+    "proxy": config.Proxy,
+    "nic": config.Nic,
+    "compare": config.Compare,
+    "checkpoint": config.Checkpoint,
+    "log": config.Log,
+}
 PARTS: dict[str, Callable[[], str]] = {
-    "proxy": lambda: section(config.Proxy),
-    "nic": lambda: section(config.Nic),
-    "compare": lambda: section(config.Compare),
-    "checkpoint": lambda: section(config.Checkpoint),
+    **{name: partial(section, model) for name, model in SECTIONS.items()},
     "commands": commands,
 }
 
