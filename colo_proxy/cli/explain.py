@@ -17,7 +17,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
             ("colo-proxy events web1.toml --json | jq -r '.data.report // empty'", "where new reports are"),
         ),
     )
-    parser.add_argument("report", metavar="REPORT", help="a file from the directory of [proxy] reports")
+    parser.add_argument("report", metavar="REPORT", help="a file that the proxy wrote into [proxy] reports")
     parser.set_defaults(run=run)
 
 
