@@ -225,7 +225,7 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
         return
     if flow.key.kind == K_TCP:
         if node.flags & N_SVM and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
-                seq_lt(start_of(node), flow.low):
+                seq_le(end_of(node), flow.low):
             unhold(core, node)  # from before this flow was first seen
             drop(core, node, D_OLD_EPOCH)
             return

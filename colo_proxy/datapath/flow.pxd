@@ -31,6 +31,7 @@ cdef enum FlowFlag:
     F_FORGET = 1024  # what the SVM has said is to be forgotten at the observed commit
     F_GATHERED = 512  # its waiting PVM frames have been gone through by an observed commit
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
+    F_PIECED = 2048  # pieced is set
 
 cdef struct Side:
     bint open  # has said something
@@ -84,17 +85,18 @@ cdef struct Flow:
     Seq told_ack
     Seq told_edge
     Node *owed
-    Seq pieced  # how far the first held super-frame has left in pieces (T13)
+    Seq floor  # where the last commit found the PVM: all below is in the SVM's state
+    Seq pieced  # with F_PIECED: how far the first held super-frame has left in pieces (T13)
     int64_t watched_since
     uint32_t below  # PVM segments that wait below `low`
     uint32_t divergences
     uint32_t waiting  # nodes of either side that wait
     # datagrams
     uint64_t matched_bytes
-    int64_t late_until
+    # Digests of PVM datagrams that left while observing; the SVM's copies may come late, until then (C8).
     uint32_t late_count
-    # Digests of PVM datagrams that left while observing; the SVM's copies may come late (C8).
     uint64_t[LATE] late
+    int64_t[LATE] late_until
 
 cdef struct Table:
     Flow **buckets

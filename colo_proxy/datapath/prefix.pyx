@@ -5,7 +5,7 @@ from libc.string cimport memcmp
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, side_of, unhold
 from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, Flow, Side
-from colo_proxy.datapath.pool cimport N_COVERED, N_SORTED, N_SVM, Node
+from colo_proxy.datapath.pool cimport N_COVERED, N_SORTED, N_SVM, N_UNPLACED, Node
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport FIN, MAX_FRAME, SYN
 from colo_proxy.datapath.words cimport R_CONTROL, R_PAYLOAD
@@ -30,12 +30,12 @@ cdef Seq end_of(const Node *node) noexcept nogil:
 
 cdef int64_t offset_of(const Flow *flow, Seq position) noexcept nogil:
     cdef int64_t offset = flow.position + seq_diff(position, flow.matched)
-    return offset if offset > 0 else 0
+    return offset if flow.flags & F_ANCHORED and offset > 0 else 0
 
 
 cdef bint agreed(const Flow *flow, const Node *node) noexcept nogil:
-    if node.flags & N_COVERED:
-        return True
+    if node.flags & (N_COVERED | N_UNPLACED):
+        return (node.flags & N_COVERED) != 0
     return seq_le(flow.low, start_of(node)) and seq_le(end_of(node), flow.matched)
 
 
@@ -45,6 +45,8 @@ cdef void move_range(Flow *flow, Seq to) noexcept nogil:
     flow.matched = to
     if seq_diff(to, flow.low) > FAR:
         flow.low = seq_add(to, -<int64_t>FAR)
+    if seq_diff(to, flow.floor) > FAR:
+        flow.floor = seq_add(to, -<int64_t>FAR)
 
 
 cdef What what_at(const Node *node, int32_t index) noexcept nogil:
