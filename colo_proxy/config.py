@@ -121,6 +121,13 @@ class Checkpoint(_Section):
     repeat_ms: Annotated[int, Field(ge=10, le=86_400_000)] = 1000
 
 
+class Log(_Section):
+    """`[log]`: what is said on standard error, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """A configuration in which all that can be checked without the host has been."""
@@ -130,6 +137,7 @@ class Config:
     nics: tuple[Nic, ...]
     compare: Compare
     checkpoint: Checkpoint
+    log: Log
     policies: tuple[PolicyRule, ...] = field(default=())
 
 
@@ -140,7 +148,7 @@ _VMM_ENDPOINTS: Mapping[str, tuple[str, ...]] = {
     "control": (),
     "none": (),
 }
-_SECTIONS = ("proxy", "nic", "compare", "checkpoint", "policy")
+_SECTIONS = ("proxy", "nic", "compare", "checkpoint", "log", "policy")
 
 
 def load(path: str | Path) -> Config:
@@ -208,6 +216,7 @@ class _Reader:
         nics = self.nics()
         compare = self.section("compare", Compare)
         checkpoint = self.section("checkpoint", Checkpoint)
+        log = self.section("log", Log)
         policies = list(self.policies())
         if compare:
             compare = self.check_compare(compare)
@@ -218,7 +227,8 @@ class _Reader:
         assert proxy  # noqa: S101 - a section is None only where it has a problem
         assert compare  # noqa: S101
         assert checkpoint  # noqa: S101
-        return Config(self.path, proxy, tuple(nics), compare, checkpoint, tuple(policies))
+        assert log  # noqa: S101
+        return Config(self.path, proxy, tuple(nics), compare, checkpoint, log, tuple(policies))
 
     def add(self, where: tomllines.Path, what: str) -> None:
         """Note a problem at a key: `FILE:LINE: [section] key: what is wrong; what to do`."""

@@ -8,9 +8,12 @@ from prometheus_client import Histogram
 from colo_proxy.checkpoint.commands import Command, Finished
 from colo_proxy.checkpoint.machine import Machine
 from colo_proxy.datapath.messages import NicCounters, PortFault
+from colo_proxy.tally import Tally, service
 from colo_proxy.words import Divergence, Exhausted
 
 RESULTS = ("committed", "aborted", "assumed")
+TOLD = 10  # flows and services that diverge most
+_ROOM = 256  # counted, so that those are right
 
 
 class Totals:
@@ -20,6 +23,10 @@ class Totals:
         self.snapshot = snapshot
         self.machine = machine
         self.checkpoints = dict.fromkeys(RESULTS, 0)
+        self.reasons: dict[str, int] = {}  # of checkpoints that were committed, or assumed
+        self.committed_ns = [0, 0]  # how long checkpoints took: all that were committed, and the last
+        self.flows = Tally(_ROOM)
+        self.services = Tally(_ROOM)
         self.connected: Callable[[], dict[str, bool]] = dict
         self.checkpoint_seconds = Histogram(
             "colo_proxy_checkpoint_seconds",
@@ -32,13 +39,29 @@ class Totals:
         """A watcher of the coordinator."""
         if isinstance(what, Finished):
             self.checkpoints[what.result] += 1
+            if what.result != "aborted":
+                self.reasons[what.reason] = self.reasons.get(what.reason, 0) + 1
             if what.result == "committed":
                 self.checkpoint_seconds.observe(what.duration_ns / 1e9)
+                self.committed_ns = [self.committed_ns[0] + what.duration_ns, what.duration_ns]
+        elif isinstance(what, Divergence):
+            self.flows.add(what.flow)
+            self.services.add(service(what.flow))
 
     def as_json(self) -> dict[str, Any]:
-        """`query-stats`: every counter, by its name in the design."""
+        """`query-stats`: every counter, by its name in the design. Its size is bounded."""
+        total, last = self.committed_ns
         return {
             "checkpoints": dict(self.checkpoints),
+            "checkpoint_reasons": dict(self.reasons),
+            "checkpoint_seconds_sum": total / 1e9,
+            "checkpoint_seconds_last": last / 1e9,
+            "diverging_flows": [
+                {"flow": flow, "divergences": count} for flow, count in self.flows.most(TOLD)
+            ],
+            "diverging_services": [
+                {"service": name, "divergences": count} for name, count in self.services.most(TOLD)
+            ],
             "nics": [_nic(index, nic) for index, nic in enumerate(self.snapshot())],
         }
 
@@ -79,5 +102,6 @@ def _nic(index: int, nic: NicCounters) -> dict[str, Any]:
         "flows": nic.flows,
         "mode": nic.mode.name.lower().replace("_", "-"),
         "hold_seconds_sum": nic.hold_sum_ns / 1e9,
+        "hold_buckets": list(nic.hold_buckets),
         "timeout_ms": nic.timeout_ns / 1e6,
     }

@@ -27,16 +27,17 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 target.print_json(event)
             else:
-                print(_line(event), flush=True)
+                print(line(event), flush=True)
     return 0
 
 
-def _line(event: dict[str, Any]) -> str:
+def line(event: dict[str, Any]) -> str:
+    """One event for a person: the time, what happened, and what is known of it."""
     stamp = event["timestamp"]
     clock = time.strftime("%H:%M:%S", time.localtime(stamp["seconds"]))
-    data = " ".join(
+    said = " ".join(
         f"{key}={value if isinstance(value, str) else json.dumps(value)}"
         for key, value in event["data"].items()
         if value is not None
     )
-    return f"{clock}.{stamp['microseconds']:06d} {event['event']} {data}"
+    return target.printable(f"{clock}.{stamp['microseconds'] // 1000:03d} {event['event']:<18} {said}")

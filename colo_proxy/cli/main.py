@@ -18,6 +18,7 @@ COMMANDS = (
     "explain",
     "status",
     "flows",
+    "top",
     "events",
     "checkpoint",
     "failover",

@@ -33,9 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
 def lines(status: dict[str, Any]) -> list[str]:
     """The answer to `query-status` for a person."""
     waiting = f"{status['waiting_ms'] / 1000:.1f} s"
-    observing = status["vmm"] == "none" and status["state"] == "protected"
-    state = "observing" if observing else status["state"]
-    facts = [("proxy", status["name"]), ("state", f"{state}: {_MEANING[state]}")]
+    state = state_of(status)
+    facts = [("proxy", status["name"]), ("state", f"{state}: {MEANING[state]}")]
     if status["alarm"]:
         facts.append(("ALARM", f"output has been held for {waiting}; the VMM does not answer"))
     if status["reason"]:
@@ -53,7 +52,13 @@ def lines(status: dict[str, Any]) -> list[str]:
     return [f"{name:{width}}  {value}" for name, value in facts] + ["", *_nics(status["nics"])]
 
 
-_MEANING = {
+def state_of(status: dict[str, Any]) -> str:
+    """The state in a person's word: an observer protects nobody."""
+    observing = status["vmm"] == "none" and status["state"] == "protected"
+    return "observing" if observing else str(status["state"])
+
+
+MEANING = {
     "unprotected": "there is no replica; the PVM's output passes",
     "protected": "the SVM can take over at any time",
     "requested": "output is held until the VMM has made a checkpoint",

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, json_too: bool = True) -> 
 
 def connect(arguments: argparse.Namespace, timeout: float = 10.0) -> Client:
     """Connect to the proxy that the arguments name. Raises ControlError."""
-    return Client(_socket(arguments), timeout)
+    return Client(socket_of(arguments), timeout)
 
 
 def print_json(value: object) -> None:
@@ -35,7 +35,13 @@ def print_json(value: object) -> None:
     print(json.dumps(value), flush=True)
 
 
-def _socket(arguments: argparse.Namespace) -> str:
+def printable(text: str) -> str:
+    """What others said, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def socket_of(arguments: argparse.Namespace) -> str:
+    """The control socket that the arguments name. Raises ControlError."""
     if arguments.socket:
         return str(arguments.socket)
     if arguments.config:

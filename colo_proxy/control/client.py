@@ -74,6 +74,11 @@ class Client:
             if "event" in message:
                 yield message
 
+    def taken(self) -> list[dict[str, Any]]:
+        """The events that came while answers were waited for."""
+        taken, self._events = self._events, []
+        return taken
+
     def _receive(self) -> dict[str, Any]:
         try:
             line = self._file.readline()

@@ -115,7 +115,12 @@ class Commands:
         return [dataclasses.asdict(flow) for flow in await self._coordinator.flows()]
 
     async def _query_stats(self) -> object:
-        return self._totals.as_json()
+        bounds = self._config.compare
+        return {
+            **self._totals.as_json(),
+            "max_held_bytes": bounds.max_held_bytes,
+            "max_flows": bounds.max_flows,
+        }
 
     async def _query_commands(self) -> object:
         return [{"name": name} for name in self._table]
@@ -132,9 +137,13 @@ class Commands:
                 rules.append(policy_rule(table))
             except ValueError as error:
                 raise CommandError("BadArguments", f"policy {index}: {error}; none was changed") from None
+        await self.use_policies(rules)
+        return {}
+
+    async def use_policies(self, rules: Sequence[PolicyRule]) -> None:
+        """Let these rules decide from now on."""
         await self._coordinator.set_policies(rules)
         self._policies = tuple(rules)
-        return {}
 
     async def _checkpoint(self) -> object:
         epoch = self._machine.epoch

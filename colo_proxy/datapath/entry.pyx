@@ -63,7 +63,7 @@ from colo_proxy.datapath.pool cimport (
     Pool,
     pool_give,
 )
-from colo_proxy.datapath.prefix cimport end_of, start_of
+from colo_proxy.datapath.prefix cimport end_of
 from colo_proxy.datapath.release cimport release_piece
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_missing

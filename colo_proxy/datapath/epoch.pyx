@@ -27,7 +27,13 @@ from colo_proxy.datapath.flow cimport (
 )
 from colo_proxy.datapath.flows cimport flow_lose_alias, flow_remove, stop_awaiting
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
-from colo_proxy.datapath.judge cimport emit_aligned, hold_incomplete, judge_primary, judge_secondary, pass_secondary
+from colo_proxy.datapath.judge cimport (
+    emit_aligned,
+    hold_incomplete,
+    judge_primary,
+    judge_secondary,
+    pass_secondary,
+)
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
 from colo_proxy.datapath.prefix cimport advance, agreed, end_of, position_of
 from colo_proxy.datapath.release cimport note_told, release_piece
@@ -198,7 +204,8 @@ cdef void replaced_flows(Core *core) noexcept nogil:
         behind = next_flow(flow)
         if flow.flags & F_ALIAS:
             pass
-        elif (flow.key.kind == K_TCP and not flow.flags & F_ANCHORED) or (flow.newer != NULL and flow.newer.pvm.open):
+        elif (flow.key.kind == K_TCP and not flow.flags & F_ANCHORED) or \
+                (flow.newer != NULL and flow.newer.pvm.open):
             flow_remove(core, flow)
         elif flow.key.kind == K_TCP:
             if flow.flags & F_PAIRING:

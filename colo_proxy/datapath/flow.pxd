@@ -31,7 +31,6 @@ cdef enum FlowFlag:
     F_FORGET = 1024  # what the SVM has said is to be forgotten at the observed commit
     F_GATHERED = 512  # its waiting PVM frames have been gone through by an observed commit
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
-    F_PIECED = 2048  # pieced is set
 
 cdef struct Side:
     bint open  # has said something
@@ -86,7 +85,7 @@ cdef struct Flow:
     Seq told_edge
     Node *owed
     Seq floor  # where the last commit found the PVM: all below is in the SVM's state
-    Seq pieced  # with F_PIECED: how far the first held super-frame has left in pieces (T13)
+    Seq pieced  # inside the agreed range: how far a held super-frame has left in pieces (T13)
     int64_t watched_since
     uint32_t below  # PVM segments that wait below `low`
     uint32_t divergences

@@ -45,8 +45,8 @@ cdef void move_range(Flow *flow, Seq to) noexcept nogil:
     flow.matched = to
     if seq_diff(to, flow.low) > FAR:
         flow.low = seq_add(to, -<int64_t>FAR)
-    if seq_diff(to, flow.floor) > FAR:
-        flow.floor = seq_add(to, -<int64_t>FAR)
+        flow.floor = seq_max(flow.floor, flow.low)
+        flow.pieced = seq_max(flow.pieced, flow.low)
 
 
 cdef What what_at(const Node *node, int32_t index) noexcept nogil:

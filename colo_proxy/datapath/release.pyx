@@ -5,7 +5,7 @@ from libc.string cimport memcpy
 
 from colo_proxy.datapath.craft cimport bare, cut, gso_size
 from colo_proxy.datapath.core cimport Core, diverge, emit, hold, learn_lag, unhold
-from colo_proxy.datapath.flow cimport F_BLOCKED, F_DISORDERED, F_PIECED, F_TOLD, Flow
+from colo_proxy.datapath.flow cimport F_BLOCKED, F_DISORDERED, F_TOLD, Flow
 from colo_proxy.datapath.pool cimport (
     N_DUPLICATE,
     N_OWED,
@@ -209,12 +209,10 @@ cdef void release_piece(Core *core, Flow *flow, Node *node, bint whole_segments)
     cdef int32_t count
     cdef uint32_t size
     if node == NULL or not flow.svm.acked or (whole_segments and flow.flags & F_BLOCKED) or \
-            node.flags & (N_SENT | N_WHOLE | N_PURE | N_UNPLACED) or node.packet.flags & (SYN | URG | RST) or \
-            not node.packet.flags & ACK or seq_lt(node.packet.seq, flow.low):
+            node.flags & (N_SENT | N_WHOLE | N_PURE | N_UNPLACED) or \
+            node.packet.flags & (SYN | URG | RST | ACK) != ACK or seq_lt(node.packet.seq, flow.low):
         return
-    begin = node.packet.seq
-    if flow.flags & F_PIECED and seq_lt(begin, flow.pieced) and seq_le(flow.pieced, flow.matched):
-        begin = flow.pieced
+    begin = seq_max(node.packet.seq, flow.pieced)
     # No further than the payload goes: a FIN is a position without a byte.
     count = <int32_t>(node.packet.end - node.packet.payload) - seq_diff(begin, node.packet.seq)
     count = min(count, seq_diff(flow.matched, begin))
@@ -226,7 +224,6 @@ cdef void release_piece(Core *core, Flow *flow, Node *node, bint whole_segments)
     piece = cut(core, node, begin, count)
     if piece == NULL:
         return
-    flow.flags |= F_PIECED
     flow.pieced = seq_add(begin, count)
     clamp = clamp_of(flow, piece)
     apply(piece, &clamp)

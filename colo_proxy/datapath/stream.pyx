@@ -55,7 +55,7 @@ cdef bint caught(const Flow *flow) noexcept nogil:
 
 
 cdef bint unplaced(const Flow *flow, bint svm) noexcept nogil:
-    """Whether nobody knows where a side's numbers lie in the stream: the other has said its SYN, it has not."""
+    """Whether nobody knows where a side's numbers lie in the stream: only the other has said its SYN."""
     if flow.flags & F_OWN_OFFSET:
         return False
     return flow.pvm.syn and not flow.svm.syn if svm else flow.svm.syn and not flow.pvm.syn
@@ -124,17 +124,12 @@ cdef void anchor(Flow *flow, Node *node) noexcept nogil:
     """The agreed range starts, empty, at the PVM's SYN, or at the first number it showed (3.1)."""
     if node.packet.flags & RST or unplaced(flow, False):
         node.flags |= N_UNPLACED
-    elif not flow.flags & F_ANCHORED:
+    elif not flow.flags & F_ANCHORED or (
+            not flow.pvm.syn and seq_eq(flow.low, flow.matched) and node.packet.length and
+            -FAR < seq_diff(node.packet.seq, flow.low) < 0):
         flow.flags |= F_ANCHORED
-        flow.low = node.packet.seq
-        flow.matched = node.packet.seq
-        flow.floor = node.packet.seq
+        flow.low = flow.matched = flow.floor = flow.pieced = node.packet.seq
         flow.position = -1 if node.packet.flags & SYN else 0
-    elif not flow.pvm.syn and seq_eq(flow.low, flow.matched) and node.packet.length and \
-            -FAR < seq_diff(node.packet.seq, flow.low) < 0:
-        flow.low = node.packet.seq
-        flow.matched = node.packet.seq
-        flow.floor = node.packet.seq
 
 
 cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:

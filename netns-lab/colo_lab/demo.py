@@ -169,6 +169,8 @@ def _closing(proxy: Proxy, vmm: Vmm) -> None:
         )
     with proxy.connect() as control:
         for key, value in _flat(control.execute("query-stats")):
+            if "buckets" in key or "diverging" in key:
+                continue  # for machines
             table.add_row(key, value)
     _console.print()
     _console.print(table)

@@ -18,13 +18,26 @@ FINDINGS = build.BUILD / "findings"
 LONGEST = 300  # bytes: some sixty steps
 
 
-def command(seconds: int, kept: Path = KEPT) -> list[str]:
+def for_seconds(seconds: int) -> tuple[str, ...]:
+    """Another run each time."""
+    return (f"-max_total_time={seconds}",)
+
+
+def the_same(runs: int) -> tuple[str, ...]:
+    """The same inputs each time, for the same build and corpus.
+
+    Without learning from operands of comparisons: those of pointers differ from process to process.
+    """
+    return ("-seed=1", f"-runs={runs}", "-use_cmp=0")
+
+
+def command(which: tuple[str, ...], kept: Path = KEPT) -> list[str]:
     """The command line of a run. Raises build.MissingToolError without clang."""
     for directory in (kept, FINDINGS):
         directory.mkdir(parents=True, exist_ok=True)
     return [
         str(build.build_fuzzer()),
-        f"-max_total_time={seconds}",
+        *which,
         f"-max_len={LONGEST}",
         "-len_control=0",
         "-timeout=20",
@@ -41,7 +54,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=600)
     arguments = parser.parse_args()
     try:
-        words = command(arguments.seconds)
+        words = command(for_seconds(arguments.seconds))
     except build.MissingToolError as error:
         print(error, file=sys.stderr)
         return 2

@@ -88,6 +88,7 @@ def test_every_module_is_on_the_map() -> None:
         ("## `[[nic]]`", config.Nic),
         ("## `[compare]`", config.Compare),
         ("## `[checkpoint]`", config.Checkpoint),
+        ("## `[log]`", config.Log),
     ],
 )
 def test_configuration_keys_and_defaults(heading: str, model: type[config._Section]) -> None:
@@ -152,12 +153,13 @@ def commands() -> Commands:
     coordinator = SimpleNamespace(
         machine=Machine(0), engine=SimpleNamespace(snapshot=lambda: [counters()]), held_ns=lambda: 0
     )
-    totals = SimpleNamespace(connected=dict)
+    totals = Totals(lambda: [counters()], coordinator.machine)
     nic = SimpleNamespace(uplink="", primary="", secondary="")
     settings = SimpleNamespace(
         policies=(),
         nics=(nic,),
         proxy=SimpleNamespace(name="web1"),
+        compare=config.Compare(),
         checkpoint=SimpleNamespace(vmm="control"),
     )
     return Commands(settings, coordinator, totals, lambda: None)  # type: ignore[arg-type]
@@ -182,6 +184,11 @@ async def test_what_query_status_returns(commands: Commands) -> None:
     status_keys, _, nic_keys = told.partition("Each of `nics`")
     assert names(status_keys) == list(status)
     assert names(nic_keys) == list(status["nics"][0])
+
+
+async def test_what_query_stats_returns(commands: Commands) -> None:
+    _, told = rows(DOCS / "control.md", "## Commands")["query-stats"]
+    assert names(told) == list(await commands.execute("query-stats", {}))  # type: ignore[call-overload]
 
 
 def test_what_query_flows_returns() -> None:

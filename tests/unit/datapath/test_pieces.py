@@ -23,9 +23,9 @@ def segment(seq: int, data: bytes = b"", flags: str = "A", ack: int = 501) -> by
     )
 
 
-def opened() -> Comparator:
+def opened(isn: int = 1000) -> Comparator:
     comparator = Comparator()
-    comparator.primary(segment(1000, flags="SA"), 0)
+    comparator.primary(segment(isn, flags="SA"), 0)
     comparator.secondary(segment(7000, flags="SA"), 0)
     comparator.take()
     return comparator
@@ -62,6 +62,15 @@ def test_whole_segments_leave_when_the_rest_does_not_come() -> None:
     comparator.secondary(segment(10501, DATA[3500:5000]), 14 * MS)
     [(seq, data, vnet)] = out(comparator)
     assert (seq, data, vnet) == (1001, DATA[:5000], SUPER)
+
+
+def test_a_piece_begins_where_its_super_frame_does_across_the_wrap() -> None:
+    comparator = opened(0xFFFFFF00)
+    comparator.primary(segment(0xFFFFFF01, DATA[:5000]), 1 * MS, SUPER)
+    comparator.secondary(segment(7001, DATA[:2500]), 2 * MS)
+    comparator.tick(7 * MS)
+    [(seq, data, _)] = out(comparator)
+    assert (seq, data) == (0xFFFFFF01, DATA[:2000])
 
 
 def test_less_than_a_segment_waits() -> None:
