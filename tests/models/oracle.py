@@ -403,7 +403,7 @@ class Oracle(TcpJudge):
         """T13: what both guests have said of a held segment leaves as a segment of its own."""
         for held in sorted(self.held, key=lambda each: each.number):
             connection, segment = held.connection, held.segment
-            if held.kind != "data" or held.frames or connection is None or segment is None:
+            if held.kind != "data" or held.as_it_came or connection is None or segment is None:
                 continue
             if segment.flags & (SYN | URG) or not segment.flags & ACK or connection.s.ack is None:
                 continue

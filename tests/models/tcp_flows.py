@@ -24,7 +24,9 @@ class TcpFlow:
         connection = self.connections[self.current[who]]
         side = getattr(connection, who)
         opens = segment.flags & (SYN | RST) == SYN
-        if opens and (connection.caught or (side.syn is not None and side.base != segment.seq)):
+        another = side.irs is not None and segment.flags & ACK and side.irs != segment.ack
+        fresh = side.syn is not None and (another or side.base != segment.seq)
+        if opens and (fresh or connection.caught or connection.over):
             self.current[who] += 1
             if self.current[who] == len(self.connections):
                 self.connections.append(Connection(self.behind_holes))
@@ -52,6 +54,7 @@ class TcpJudge:
         flow = self._flow(segment.flow(True))
         connection = flow.incarnation("p", segment)
         ack = connection.ack_of(segment)
+        again = connection.p.reset
         if segment.flags & SYN and not segment.flags & ACK:
             self._pair(segment)
         found = connection.hear(connection.p, segment, self.came)
@@ -59,7 +62,7 @@ class TcpJudge:
         held.position, held.frames = connection.place(connection.p, segment), frames or []
         held.ack = ack
         if segment.flags & RST:
-            held.kind = "rst"
+            held.kind, held.again = "rst", again
         elif not segment.length:
             held.kind = "ack"
         if ack is not None:
@@ -112,7 +115,7 @@ class TcpJudge:
                 continue
             if connection.may_leave(held):
                 self._release(held)
-            elif held.kind in ("ack", "owed") and not held.frames and connection.behind_with_news(held.ack):
+            elif held.kind in ("ack", "owed") and not held.as_it_came and connection.behind_with_news(held.ack):
                 self._clamped(held)
 
     def _release(self, held: Held) -> None:
