@@ -66,7 +66,7 @@ class Held:
     @property
     def as_it_came(self) -> bool:
         """Must it leave unchanged: in fragments, or signed (TCP MD5, TCP-AO)?"""
-        return bool(self.frames) or (self.segment is not None and not {19, 29}.isdisjoint(self.segment.options))
+        return bool(self.frames) or (self.segment is not None and bool({19, 29} & {*self.segment.options}))
 
 
 @dataclass

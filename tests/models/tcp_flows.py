@@ -115,8 +115,9 @@ class TcpJudge:
                 continue
             if connection.may_leave(held):
                 self._release(held)
-            elif held.kind in ("ack", "owed") and not held.as_it_came and connection.behind_with_news(held.ack):
-                self._clamped(held)
+            elif held.kind in ("ack", "owed") and not held.as_it_came:
+                if connection.behind_with_news(held.ack):
+                    self._clamped(held)
 
     def _release(self, held: Held) -> None:
         connection, segment = held.connection, held.segment
