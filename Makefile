@@ -79,7 +79,9 @@ lint: build  ## ruff, mypy (strict), cython-lint
 
 fuzz: build  ## properties and coverage-guided fuzzing for longer: make fuzz EXAMPLES=10000 FUZZ_SECONDS=600
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(or $(FUZZ_SECONDS),600)
-	@HYPOTHESIS_PROFILE=fuzz EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/property --hypothesis-show-statistics --timeout 0
+	@seed=$(or $(SEED),$$(date +%s)); echo "the conversations of SEED=$$seed"; \
+	  HYPOTHESIS_PROFILE=fuzz EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/property \
+	    --hypothesis-seed=$$seed --hypothesis-show-statistics --timeout 0
 
 lab-up: build  ## start a lab and leave it running, with its addresses
 	@$(LAB) up
