@@ -1,7 +1,8 @@
-"""Pairs of captures, and what `colo-proxy compare` has to say of them, as transcripts (see transcripts/play.py).
+"""Pairs of captures, and what `colo-proxy compare` has to say of them.
 
-`P` and `S` lines go into the two captures. Then, in order: `!` each divergence, `>` each frame released, `held` how many
-were not; released sequence numbers count from the PVM's last ISN. Observing, a divergence is followed as if a checkpoint had been made, so what was held leaves after it.
+Transcripts as in transcripts/play.py: `P` and `S` lines go into the two captures. Then, in order: `!` each
+divergence, `>` each frame released, `held` how many were not; released sequence numbers count from the PVM's
+last ISN. Observing, a divergence is followed as if a checkpoint had been made: what was held leaves after it.
 """
 
 OPEN = """
