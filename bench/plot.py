@@ -35,7 +35,7 @@ def _growth(axes: Axes, results: comparator.Results) -> None:
     keys = sorted(results)
     axes.plot([key[2] for key in keys], [results[key].cpu * 1e9 for key in keys], "o-", color=COLOURS[OURS])
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.2e9 * max(cell.cpu for cell in results.values()))
     axes.set_xlabel("flows")
     axes.set_title(f"CPU time of a packet and its copy, {PAYLOAD} bytes: ns")
 
