@@ -35,7 +35,8 @@ cdef enum:
     LENGTH = 4
     # QEMU's headers have 10, 12 (mergeable buffers) or 20 bytes (hash report); all begin with the same 10.
     MAX_VNET = 64
-    INTO = 262144  # bytes asked of the socket at a time; more than the longest frame on the wire
+    INTO = 524288  # bytes received and not yet taken
+    LEAST = 131072  # room for a system call to fill, more than the longest frame on the wire
     ROOM = 64  # in front of them, for the header of a frame that is judged where it was received
     COPIED = 512  # a frame up to this length is cheaper to copy, in and out, than to point at
     GATHER = 65536  # bytes of short frames and prefixes that go with one system call
@@ -99,7 +100,7 @@ cdef int stream_receive(Port *port, Batch *batch) noexcept nogil:
         batch.more = True
         return 0
     # What is left is the beginning of one frame.
-    if stream.into_first > ROOM:
+    if ROOM + INTO - stream.into_end < LEAST:
         memmove(stream.into + ROOM, stream.into + stream.into_first, stream.into_end - stream.into_first)
         stream.into_end -= stream.into_first - ROOM
         stream.into_first = ROOM
@@ -130,7 +131,7 @@ cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
     cdef uint8_t *frame
     cdef uint8_t *slot
     cdef uint8_t[VNET] header
-    cdef uint8_t *free_from = stream.into  # nobody looks any more at what lies between here and the next frame
+    cdef uint8_t *free_from = stream.into  # what lies between here and the next frame is of no more use
     cdef uint32_t have, size, head, vnet
     while batch.count < BATCH:
         at = stream.into + stream.into_first
@@ -229,7 +230,7 @@ cdef int send_some(Port *port, Frame *frames, uint32_t *done, uint32_t count,
     cdef uint8_t *to = stream.gather
     cdef uint32_t chunk = 0
     cdef uint32_t used = 0
-    cdef uint32_t at
+    cdef uint32_t _
     cdef size_t wire
     cdef ssize_t sent
     while done[0] + chunk < count and chunk < SENDS and to - stream.gather + PREFIX + COPIED <= GATHER:
@@ -263,7 +264,7 @@ cdef int send_some(Port *port, Frame *frames, uint32_t *done, uint32_t count,
             wait_in_out(port, &frames[done[0]], 0)  # `out` is empty: there is room
             done[0] += 1
         return 0
-    for at in range(chunk):
+    for _ in range(chunk):
         wire = prefix_size(stream) + frames[done[0]].size - VNET
         if <size_t>sent < wire:
             break
