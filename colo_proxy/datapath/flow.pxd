@@ -30,6 +30,7 @@ cdef enum FlowFlag:
     F_OWN_OFFSET = 128  # offset was learned
     F_FORGET = 1024  # what the SVM has said is to be forgotten at the observed commit
     F_GATHERED = 512  # its waiting PVM frames have been gone through by an observed commit
+    F_FINISHED = 2048  # the agreed range ends with the FIN
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
 
 cdef struct Side:
@@ -56,6 +57,10 @@ cdef struct Side:
     Node *high
     uint32_t longest  # sequence numbers of any of them
     uint32_t syn_options  # those that bind, packed: compared as one word
+    uint32_t syn_others  # a digest of those we know nothing of
+    bint answered  # the SYN had an acknowledgement, `irs`
+    Seq irs
+    Seq refused  # what its latest reset acknowledged
     uint32_t tsval
     uint64_t bytes  # memory that waits
 
@@ -84,6 +89,7 @@ cdef struct Flow:
     Seq told_ack
     Seq told_edge
     Node *owed
+    Seq floor  # where the last commit found the PVM: all below is in the SVM's state
     Seq pieced  # inside the agreed range: how far a held super-frame has left in pieces (T13)
     int64_t watched_since
     uint32_t below  # PVM segments that wait below `low`
@@ -91,10 +97,10 @@ cdef struct Flow:
     uint32_t waiting  # nodes of either side that wait
     # datagrams
     uint64_t matched_bytes
-    int64_t late_until
+    # Digests of PVM datagrams that left while observing; the SVM's copies may come late, until then (C8).
     uint32_t late_count
-    # Digests of PVM datagrams that left while observing; the SVM's copies may come late (C8).
     uint64_t[LATE] late
+    int64_t[LATE] late_until
 
 cdef struct Table:
     Flow **buckets

@@ -20,6 +20,7 @@ from colo_proxy.datapath.pool cimport Node
 from colo_proxy.datapath.seq cimport seq_eq
 from colo_proxy.datapath.stream cimport incarnation, stream_closed, stream_pair
 from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
+from colo_proxy.datapath.words cimport M_FAILED_OVER
 
 cdef int64_t SECOND = 1000000000
 cdef int64_t OVER = 60 * SECOND  # a closed connection (Linux keeps TIME-WAIT as long), an idle datagram flow
@@ -47,7 +48,7 @@ cdef Flow *flow_for_pvm(Core *core, const Key *key, Node *node) noexcept nogil:
                 join(core, flow, other)
             else:
                 await_pair(&core.pvm_syn_first, &core.pvm_syn_last, flow)
-    elif opens(node) and flow.flags & F_PAIRING and not flow.pvm.open:
+    elif opens(node) and flow.flags & F_PAIRING and not flow.pvm.syn:
         stop_awaiting(core, flow)  # the SVM chose the same port, and was first
     table_use(&core.table, flow, core.now)
     if oldest != NULL and flow != oldest:
@@ -81,7 +82,7 @@ cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil:
             return NULL
         if opens(node):
             await_pair(&core.svm_syn_first, &core.svm_syn_last, flow)
-    elif opens(node) and flow.flags & F_PAIRING and not flow.svm.open:
+    elif opens(node) and flow.flags & F_PAIRING and not flow.svm.syn:
         stop_awaiting(core, flow)
     table_use(&core.table, flow, core.now)
     if oldest != NULL and flow != oldest:
@@ -93,7 +94,9 @@ cdef Flow *flow_for_uplink(Core *core, const Key *key) noexcept nogil:
     cdef Flow *flow = table_find(&core.table, key, False)
     cdef Flow *known = flow
     while flow != NULL:
-        if flow.flags & F_ANCHORED and not (flow.pvm.syn and seq_eq(flow.matched, flow.pvm.isn)):
+        if core.mode == M_FAILED_OVER and flow.svm.open:
+            known = flow
+        elif flow.flags & F_ANCHORED and not (flow.pvm.syn and seq_eq(flow.matched, flow.pvm.isn)):
             known = flow
         flow = flow.newer
     return known
@@ -222,7 +225,7 @@ cdef void flow_lose_alias(Core *core, Flow *flow) noexcept nogil:
 cdef void retire(Core *core, Flow *oldest) noexcept nogil:
     """Let go of an incarnation that both sides have left behind."""
     if oldest.waiting == 0 and not oldest.flags & F_TOUCHED and oldest.newer != NULL and \
-            oldest.newer.pvm.open and oldest.newer.svm.open:
+            (oldest.newer.pvm.open or core.mode == M_FAILED_OVER) and oldest.newer.svm.open:
         flow_remove(core, oldest)
 
 
