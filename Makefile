@@ -8,7 +8,7 @@ SOURCES := $(shell find colo_proxy -name '*.pyx' -o -name '*.pxd')
 LAB := PYTHONPATH=netns-lab $(BIN)/python -m colo_lab
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo vm-demo vm-bench peers test lint fuzz lab-up lab-down check clean
+.PHONY: help build demo vm-demo vm-bench peers reference dashboard prometheus docs test lint fuzz lab-up lab-down check clean
 
 help:  ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,27 @@ vm-bench: build  ## docs/peers.md: download, latency and failover of a real pair
 peers: build  ## docs/peers.md: the sequences on which comparators go wrong, given to QEMU's and to ours
 	@PYTHONPATH=netns-lab $(BIN)/python -m tests.peers.table
 
+reference: build  ## the parts of docs/ that are made from the code: configuration, commands, states
+	@$(BIN)/python -m docs.reference
+
+dashboard: build  ## grafana/dashboards/colo-proxy.json, from grafana/build.py
+	@$(BIN)/python -m grafana.build
+
+prometheus: .cache/prometheus/usr/bin/prometheus  ## Debian's Prometheus for the tests, into .cache; nothing is installed
+
+.cache/prometheus/usr/bin/prometheus:
+	@command -v apt-get >/dev/null || { echo "there is no apt-get: install prometheus and promtool yourself"; exit 1; }
+	@mkdir -p .cache/prometheus
+	@cd .cache/prometheus && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb
+
+docs: .venv/.docs  ## these pages as HTML, into build/docs
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
+
+.venv/.docs: .venv/.ready docs/requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	@touch $@
+
 test: build  ## all tests; those that need root or network namespaces say so if they cannot run
 	@$(BIN)/python -m pytest
 
@@ -65,7 +86,7 @@ lab-up: build  ## start a lab and leave it running, with its addresses
 lab-down: build  ## stop it
 	@$(LAB) down
 
-check: lint test  ## what CI runs
+check: lint docs test  ## what CI runs
 
 clean:  ## remove what was built
 	rm -rf .venv build dist *.egg-info

@@ -77,6 +77,8 @@ Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
 
 
 class _Section(BaseModel):
+    """The text below each key is its row in docs/configuration.md: `make reference`."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
@@ -84,41 +86,79 @@ class Proxy(_Section):
     """`[proxy]`: who we are and where we can be reached. `name` is the file's where it is not given."""
 
     name: Annotated[str, PlainValidator(_name)]
+    """up to 64 letters, digits, `-`, `_`, `.`; said in the greeting, in `status`, in `colo_proxy_info`"""
     control: Annotated[str, PlainValidator(_socket)]
+    """path of the control socket (mode 0660). Its directory must exist"""
     metrics: Annotated[tuple[str, int] | None, PlainValidator(_address)] = ("127.0.0.1", 9308)
+    """where Prometheus reads `/metrics`; `""` turns it off"""
     reports: Annotated[str, PlainValidator(_directory)] = ""
+    """an absolute directory for reports of divergences, `""` for none; `colo-proxy explain` and Wireshark
+    read them"""
     max_reports: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """how many reports are kept; the oldest go first"""
 
 
 class Nic(_Section):
     """`[[nic]]`: one network interface of the VM, as three ports."""
 
     uplink: AnyEndpoint
+    """where clients are"""
     primary: AnyEndpoint
+    """the PVM's interface"""
     secondary: AnyEndpoint
+    """the SVM's interface"""
 
 
 class Compare(_Section):
     """`[compare]`: times in milliseconds, bounds in bytes. `timeout_ms` 0 (AUTO) is learned."""
 
     timeout_ms: Annotated[int, Field(ge=0, le=3_600_000), BeforeValidator(_timeout)] = AUTO
+    """output that the other guest has not made after so long is a divergence. A number fixes it. `"auto"`:
+    3000 at first, then 200 ms (what Linux waits before it repeats a segment) and four times the largest lag
+    of the SVM seen in the last 10 to 20 s, at most 3000"""
     reorder_ms: Annotated[int, Field(ge=0, le=10_000)] = 5
+    """how long datagrams of a flow may come in different orders; less than `timeout_ms`"""
     max_held_bytes: Annotated[int, Field(ge=MIB, le=1 << 40)] = 64 * MIB
+    """bound on the memory that holds frames, all flows and NICs. At it frames are dropped, counted as
+    `memory`, and a checkpoint is asked for"""
     max_flow_bytes: Annotated[int, Field(ge=128 * 1024, le=1 << 40)] = 16 * MIB
+    """the same for each side of one flow; lowered to `max_held_bytes` where that is less"""
     max_flows: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    """bound on flows. At it the longest idle flow with nothing to lose makes room, or else output of new
+    flows is dropped, counted as `flows`, and a checkpoint is asked for"""
 
 
 class Checkpoint(_Section):
     """`[checkpoint]`: the VMM, how it is reached, and when it is asked."""
 
     vmm: Literal["qmp", "control", "xen", "none"] = "control"
+    """who makes checkpoints, see below"""
     primary: StreamEndpoint | None = None
+    """`unix:` or `tcp:` QMP socket of the PVM; with `vmm = "qmp"` only, where it is required"""
     secondary: StreamEndpoint | None = None
+    """likewise of the SVM"""
     notify_dev: StreamEndpoint | None = None
+    """the socket for Xen's libxl, for `vmm = "xen"`: to come"""
     min_interval_ms: Milliseconds = 50
+    """no checkpoint is requested sooner after the end of the last one"""
     period_ms: Milliseconds = 20_000
+    """a checkpoint is requested this long after the last commit even if nothing differs; 0 turns it off, else
+    not less than `min_interval_ms`"""
     max_hold_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 10_000
+    """output that has waited so long for a checkpoint raises the alarm: event, log line, metric. It is never
+    released for that"""
     repeat_ms: Annotated[int, Field(ge=10, le=86_400_000)] = 1000
+    """how often a request is repeated while the VMM does not begin"""
+
+
+class Log(_Section):
+    """`[log]`: what is said on standard error, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """the least that is said"""
+    format: Literal["text", "json"] = "text"
+    """`"text"` for people; `"json"`: an object a line with `time` (seconds since 1970), `level`, `logger`,
+    `message` and, for a fault of the proxy's own, `trace`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +170,7 @@ class Config:
     nics: tuple[Nic, ...]
     compare: Compare
     checkpoint: Checkpoint
+    log: Log
     policies: tuple[PolicyRule, ...] = field(default=())
 
 
@@ -140,7 +181,7 @@ _VMM_ENDPOINTS: Mapping[str, tuple[str, ...]] = {
     "control": (),
     "none": (),
 }
-_SECTIONS = ("proxy", "nic", "compare", "checkpoint", "policy")
+_SECTIONS = ("proxy", "nic", "compare", "checkpoint", "log", "policy")
 
 
 def load(path: str | Path) -> Config:
@@ -208,6 +249,7 @@ class _Reader:
         nics = self.nics()
         compare = self.section("compare", Compare)
         checkpoint = self.section("checkpoint", Checkpoint)
+        log = self.section("log", Log)
         policies = list(self.policies())
         if compare:
             compare = self.check_compare(compare)
@@ -218,7 +260,8 @@ class _Reader:
         assert proxy  # noqa: S101 - a section is None only where it has a problem
         assert compare  # noqa: S101
         assert checkpoint  # noqa: S101
-        return Config(self.path, proxy, tuple(nics), compare, checkpoint, tuple(policies))
+        assert log  # noqa: S101
+        return Config(self.path, proxy, tuple(nics), compare, checkpoint, log, tuple(policies))
 
     def add(self, where: tomllines.Path, what: str) -> None:
         """Note a problem at a key: `FILE:LINE: [section] key: what is wrong; what to do`."""

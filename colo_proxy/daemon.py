@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from colo_proxy import __version__, events, privileges, reporting
+from colo_proxy import __version__, events, privileges, reporting, service
 from colo_proxy.checkpoint.adapter import Adapter
 from colo_proxy.checkpoint.commands import Command, FailedOver, RequestCheckpoint
 from colo_proxy.checkpoint.control import Absent, Control
@@ -31,6 +31,7 @@ from colo_proxy.control.server import Server, listen
 from colo_proxy.datapath.messages import PortFault
 from colo_proxy.errors import UserError
 from colo_proxy.metrics import MetricsServer
+from colo_proxy.reload import Reloader
 from colo_proxy.stats import Totals
 from colo_proxy.words import Divergence, Exhausted, Mode
 
@@ -88,13 +89,14 @@ async def serve(
         if not stopped.done():
             stopped.set_exception(error) if error else stopped.set_result(None)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-
     machine = _machine(config)
     coordinator = Coordinator(engine, machine)
     totals = Totals(engine.snapshot, machine)
     commands = Commands(config, coordinator, totals, stop)
+    serving = f"{config.proxy.name}: control socket {config.proxy.control}"
+    reloader = Reloader(config, commands.use_policies, coordinator, serving)
+    for number, act in {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reloader.start}.items():
+        loop.add_signal_handler(number, act)
     server = Server(listener, config.proxy.name, __version__, commands.execute)
     adapter = make_adapter(config, server)
     totals.connected = lambda: adapter.connected
@@ -114,14 +116,16 @@ async def serve(
         if metrics:
             metrics.start(config.proxy.name, totals)
         background.append(asyncio.create_task(adapter.run(coordinator), name="VMM adapter"))
-        background.append(asyncio.create_task(_watchdog(engine), name="watchdog"))
+        if patience := service.watchdog_s():
+            feeding = service.feed_watchdog(engine, patience)
+            background.append(asyncio.create_task(feeding, name="watchdog"))
         for task in background:
             task.add_done_callback(lambda done: _ended(done, stop))
-        log.info("colo-proxy %s, %s: control socket %s", __version__, config.proxy.name, config.proxy.control)
-        notify("READY=1")
+        log.info("colo-proxy %s, %s", __version__, serving)
+        service.ready(serving)
         await stopped
     finally:
-        notify("STOPPING=1")
+        service.stopping()
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
@@ -203,23 +207,3 @@ def _ended(task: asyncio.Task[None], stop: Callable[..., None]) -> None:
         error = task.exception()
         log.error("the %s ended: %s", task.get_name(), error, exc_info=error)
         stop(UserError(f"the {task.get_name()} ended: {error}"))
-
-
-async def _watchdog(engine: DataPath) -> None:
-    """Tell systemd that we live, for as long as the data path turns (sd_notify(3), WatchdogSec=)."""
-    interval = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 2
-    beat = -1
-    while True:
-        await asyncio.sleep(interval or 3600)
-        if interval and engine.beat != beat:
-            beat = engine.beat
-            notify("WATCHDOG=1")
-
-
-def notify(state: str) -> None:
-    """Tell the service manager, if there is one (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, contextlib.suppress(OSError):
-            manager.connect("\0" + address[1:] if address.startswith("@") else address)
-            manager.send(state.encode())

@@ -13,7 +13,8 @@ VNET = 10  # bytes of the virtio-net header, from which dissect counts
 VM_MAC = "52:54:00:00:00:02"
 CLIENT_MAC = "52:54:00:00:00:01"
 CHECKSUM_AT = {"TCP": 16}  # where the checksum lies; 2 for ICMP
-PARTIAL = b"\x01" + bytes(9)  # a virtio-net header with VIRTIO_NET_HDR_F_NEEDS_CSUM
+# Virtio-net headers: VIRTIO_NET_HDR_F_NEEDS_CSUM for TCP in an untagged IPv4 frame (little-endian host)...
+PARTIAL = b"\x01" + bytes(5) + bytes([34, 0, 16, 0])
 GSO = b"\x00\x01" + bytes(8)  # ... of a TCPv4 super-frame
 
 

@@ -91,6 +91,11 @@ class Coordinator:
         """Let these rules decide from now on. Raises ValueError where they cannot."""
         await self._answer(self.engine.set_policies(rules))
 
+    def retime(self, *, min_interval_ms: int, max_hold_ms: int, repeat_ms: int) -> None:
+        """Change the machine's times while it runs."""
+        self.machine.retime(min_interval_ms=min_interval_ms, max_hold_ms=max_hold_ms, repeat_ms=repeat_ms)
+        self._tick()
+
     def held_ns(self) -> int:
         """How long output may have been waiting for a checkpoint."""
         return self.machine.held_ns(self._clock())

@@ -173,9 +173,7 @@ class Machine:
         max_hold_ms: int = 10_000,
         period_ms: int = 20_000,
     ) -> None:
-        self._min_interval = min_interval_ms * _MS
-        self._repeat = repeat_ms * _MS
-        self._max_hold = max_hold_ms * _MS
+        self.retime(min_interval_ms=min_interval_ms, repeat_ms=repeat_ms, max_hold_ms=max_hold_ms)
         self._period = period_ms * _MS
         self.state = State.OBSERVING if observe else State.REQUESTED
         self.epoch = 0
@@ -189,6 +187,12 @@ class Machine:
         self._protected_at = now
         self._replica = not observe  # there may be an SVM that can take over
         self._unapplied: set[Word] = set()  # stops that the data path has not done yet
+
+    def retime(self, *, min_interval_ms: int, repeat_ms: int, max_hold_ms: int) -> None:
+        """Set the times that may change while it runs; what is due already stays due."""
+        self._min_interval = min_interval_ms * _MS
+        self._repeat = repeat_ms * _MS
+        self._max_hold = max_hold_ms * _MS
 
     @property
     def checkpoints(self) -> int:

@@ -12,7 +12,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "fields and bytes marked, and the flow's last exchanges. Wireshark opens the same file.",
         epilog="example: colo-proxy explain /var/lib/colo-proxy/web1/divergence-....pcapng",
     )
-    parser.add_argument("report", metavar="REPORT")
+    parser.add_argument("report", metavar="REPORT", help="a file that the proxy wrote into [proxy] reports")
     parser.set_defaults(run=run)
 
 

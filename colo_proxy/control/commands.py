@@ -137,9 +137,13 @@ class Commands:
                 rules.append(policy_rule(table))
             except ValueError as error:
                 raise CommandError("BadArguments", f"policy {index}: {error}; none was changed") from None
+        await self.use_policies(rules)
+        return {}
+
+    async def use_policies(self, rules: Sequence[PolicyRule]) -> None:
+        """Let these rules decide from now on."""
         await self._coordinator.set_policies(rules)
         self._policies = tuple(rules)
-        return {}
 
     async def _checkpoint(self) -> object:
         epoch = self._machine.epoch

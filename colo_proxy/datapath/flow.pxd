@@ -30,6 +30,7 @@ cdef enum FlowFlag:
     F_OWN_OFFSET = 128  # offset was learned
     F_FORGET = 1024  # what the SVM has said is to be forgotten at the observed commit
     F_GATHERED = 512  # its waiting PVM frames have been gone through by an observed commit
+    F_FINISHED = 2048  # the agreed range ends with the FIN
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
 
 cdef struct Side:
@@ -56,6 +57,10 @@ cdef struct Side:
     Node *high
     uint32_t longest  # sequence numbers of any of them
     uint32_t syn_options  # those that bind, packed: compared as one word
+    uint32_t syn_others  # a digest of those we know nothing of
+    bint answered  # the SYN had an acknowledgement, `irs`
+    Seq irs
+    Seq refused  # what its latest reset acknowledged
     uint32_t tsval
     uint64_t bytes  # memory that waits
 

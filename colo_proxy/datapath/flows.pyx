@@ -20,6 +20,7 @@ from colo_proxy.datapath.pool cimport Node
 from colo_proxy.datapath.seq cimport seq_eq
 from colo_proxy.datapath.stream cimport incarnation, stream_closed, stream_pair
 from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
+from colo_proxy.datapath.words cimport M_FAILED_OVER
 
 cdef int64_t SECOND = 1000000000
 cdef int64_t OVER = 60 * SECOND  # a closed connection (Linux keeps TIME-WAIT as long), an idle datagram flow
@@ -93,7 +94,9 @@ cdef Flow *flow_for_uplink(Core *core, const Key *key) noexcept nogil:
     cdef Flow *flow = table_find(&core.table, key, False)
     cdef Flow *known = flow
     while flow != NULL:
-        if flow.flags & F_ANCHORED and not (flow.pvm.syn and seq_eq(flow.matched, flow.pvm.isn)):
+        if core.mode == M_FAILED_OVER and flow.svm.open:
+            known = flow
+        elif flow.flags & F_ANCHORED and not (flow.pvm.syn and seq_eq(flow.matched, flow.pvm.isn)):
             known = flow
         flow = flow.newer
     return known
@@ -222,7 +225,7 @@ cdef void flow_lose_alias(Core *core, Flow *flow) noexcept nogil:
 cdef void retire(Core *core, Flow *oldest) noexcept nogil:
     """Let go of an incarnation that both sides have left behind."""
     if oldest.waiting == 0 and not oldest.flags & F_TOUCHED and oldest.newer != NULL and \
-            oldest.newer.pvm.open and oldest.newer.svm.open:
+            (oldest.newer.pvm.open or core.mode == M_FAILED_OVER) and oldest.newer.svm.open:
         flow_remove(core, oldest)
 
 

@@ -4,7 +4,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memmove, memset
 
-from colo_proxy.datapath.pool cimport N_SVM, N_WHOLE, Pool, pool_free, pool_give, pool_new, pool_take
+from colo_proxy.datapath.pool cimport N_SENT, N_SVM, N_WHOLE, Pool, pool_free, pool_give, pool_new, pool_take
 from colo_proxy.datapath.wire cimport K_FRAGMENT, VNET, Packet, checksum, extension, get16, parse, put16
 
 
@@ -154,7 +154,7 @@ cdef Node *build(Entry *entry, Pool *pool, const Node *latest) noexcept nogil:
         # The header before the fragment header, which began at `at`, names what came behind it.
         whole.data[named_at(whole.data, l3, at)] = first.packet.proto
     whole.size = at + entry.total
-    whole.flags = (latest.flags & N_SVM) | N_WHOLE
+    whole.flags = (latest.flags & (N_SVM | N_SENT)) | N_WHOLE
     whole.time = latest.time
     whole.order = latest.order
     parse(&whole.packet, whole.data, whole.size)

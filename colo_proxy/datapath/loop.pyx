@@ -27,10 +27,13 @@ from colo_proxy.datapath.kernel cimport (
     EPOLL_CTL_MOD,
     EPOLLIN,
     EPOLLOUT,
+    POLLOUT,
     clock_gettime,
     epoll_ctl,
     epoll_event,
     epoll_wait,
+    poll,
+    pollfd,
     timespec,
 )
 from colo_proxy.datapath.mailbox cimport (
@@ -55,10 +58,12 @@ from colo_proxy.datapath.ports cimport (
     port_send,
     port_waits,
 )
+from colo_proxy.datapath.ports cimport Port as PortState
 from colo_proxy.datapath.words cimport DROPS, M_FAILED_OVER, PRIMARY, SECONDARY, UPLINK
 
 cdef int64_t MILLISECOND = 1000000
 cdef int64_t TICK = MILLISECOND  # how late a deadline may be seen while frames arrive without a pause
+cdef int64_t FAREWELL = 500 * MILLISECOND  # for the peer of an uplink to take what waits, at the end
 cdef int64_t IDLE = 500 * MILLISECOND  # the longest turn, and the pace of housekeeping
 
 cdef enum:
@@ -94,6 +99,27 @@ cdef void loop_run(Loop *loop) noexcept nogil:
             serve_nic(loop, nic)
         if loop.now >= loop.housekeeping:
             keep_house(loop)
+    finish(loop)
+
+
+cdef void finish(Loop *loop) noexcept nogil:
+    """Nothing is lost that had been committed: words that were posted are carried out, and what waits for the
+    peer of an uplink gets some time to leave. What is held stays, and is lost with us."""
+    cdef int64_t until = monotonic() + FAREWELL
+    cdef uint32_t nic
+    cdef PortState *uplink
+    cdef pollfd which
+    loop.now = monotonic()
+    take_commands(loop)
+    for nic in range(loop.count):
+        uplink = &loop.nics[nic].plugs[<int>UPLINK].port
+        while uplink.fd >= 0 and port_waits(uplink) and monotonic() < until:
+            which.fd = uplink.fd
+            which.events = POLLOUT
+            which.revents = 0
+            poll(&which, 1, <int>((until - monotonic()) // MILLISECOND) + 1)
+            if port_send(uplink, NULL, 0):
+                break
 
 
 cdef int time_to_wait(Loop *loop) noexcept nogil:

@@ -20,6 +20,7 @@ cdef enum NodeFlag:
     N_SORTED = 16  # on the list in order of sequence numbers
     N_OWED = 32  # the acknowledgement left over from a segment that has gone (T6)
     N_PURE = 64  # a pure acknowledgement or a reset: on the flow's list of those
+    N_AGAIN = 128  # a reset of what the PVM had reset before
     N_COVERED = 512  # below the agreed range, and the SVM has said the same (3.1)
     N_WHOLE = 2048  # reassembled; `chain` is what leaves
     N_DUPLICATE = 4096  # a true duplicate acknowledgement of the PVM (T7)

@@ -4,9 +4,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, side_of, unhold
-from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, Flow, Side
+from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FINISHED, Flow, Side
 from colo_proxy.datapath.pool cimport N_COVERED, N_SORTED, N_SVM, Node
-from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_le, seq_lt, seq_max, seq_min
+from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport FIN, MAX_FRAME, SYN
 from colo_proxy.datapath.words cimport R_CONTROL, R_PAYLOAD
 
@@ -34,13 +34,20 @@ cdef int64_t offset_of(const Flow *flow, Seq position) noexcept nogil:
 
 
 cdef bint agreed(const Flow *flow, const Node *node) noexcept nogil:
+    cdef Seq start = start_of(node)
     if node.flags & N_COVERED:
         return True
-    return seq_le(flow.low, start_of(node)) and seq_le(end_of(node), flow.matched)
+    # Not by comparing ends: a hostile segment may begin nearly 2**31 away and end on the other side.
+    if not seq_le(flow.low, start) or seq_diff(flow.matched, start) < <int64_t>node.packet.length:
+        return False
+    return not node.packet.flags & FIN or (
+        (flow.flags & F_FINISHED) != 0 and seq_eq(end_of(node), flow.matched))
 
 
 cdef void move_range(Flow *flow, Seq to) noexcept nogil:
     """Let the agreed range end at `to`; its start follows, so that no difference ever comes near 2**31."""
+    if not seq_eq(to, flow.matched):
+        flow.flags &= ~<uint32_t>F_FINISHED
     flow.position += seq_diff(to, flow.matched)
     flow.matched = to
     if seq_diff(to, flow.low) > FAR:
@@ -230,11 +237,13 @@ cdef bint advance(Core *core, Flow *flow) noexcept nogil:
         until = seq_min(end_of(pvm), end_of(svm))
         if what_at(pvm, seq_diff(flow.matched, start_of(pvm))) == IS_SYN and \
                 what_at(svm, seq_diff(flow.matched, start_of(svm))) == IS_SYN and \
-                flow.pvm.syn_options != flow.svm.syn_options:
+                (flow.pvm.syn_options != flow.svm.syn_options or flow.pvm.syn_others != flow.svm.syn_others):
             diverge(core, flow, R_CONTROL, 0, pvm, svm)
             break
         found = compare(pvm, svm, flow.matched, until, kinds)
         move_range(flow, found)
+        if pvm.packet.flags & FIN and seq_eq(end_of(pvm), found):
+            flow.flags |= F_FINISHED
         if found.n != until.n:
             diverge(
                 core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found), pvm, svm

@@ -1,9 +1,9 @@
 """The flight recorder: what a NIC's last frames were, for the report of a divergence.
 
 A fixed ring of slots, one for each frame received, from the client, the PVM and the SVM alike: its first
-bytes, when it came and what became of it. A frame's arrival number (`Node.order`) names its slot, so that what
-happens to it later finds it without a search, and finds nothing once the slot serves another. Which flow it
-belongs to is written when that is known, as the hash of the flow's key.
+bytes, when it came and what became of it. A frame's arrival number (`Node.order`) names its slot, so that
+what happens to it later finds it without a search, and finds nothing once the slot serves another. Which flow
+it belongs to is written when that is known, as the hash of the flow's key.
 
 Nothing is allocated per frame; a divergence copies out its flow's slots.
 """

@@ -7,6 +7,7 @@ from colo_proxy.datapath.craft cimport bare, cut, gso_size
 from colo_proxy.datapath.core cimport Core, diverge, emit, hold, learn_lag, unhold
 from colo_proxy.datapath.flow cimport F_BLOCKED, F_DISORDERED, F_TOLD, Flow
 from colo_proxy.datapath.pool cimport (
+    N_AGAIN,
     N_DUPLICATE,
     N_OWED,
     N_PURE,
@@ -100,6 +101,15 @@ cdef bint urgent_agreed(Core *core, Flow *flow, const Node *node) noexcept nogil
     return False
 
 
+cdef bint unchangeable(const Flow *flow, const Node *node) noexcept nogil:
+    """Clients may not be told all that the node says, and it leaves as it came or not at all."""
+    if not node.flags & N_WHOLE and not node.packet.signature:
+        return False
+    if node.packet.flags & ACK:
+        return clamp_of(flow, node).change
+    return node.packet.flags & SYN and flow.svm.raw < node.packet.window
+
+
 cdef bint data_may_leave(Core *core, Flow *flow, const Node *node) noexcept nogil:
     if not agreed(flow, node):
         return False
@@ -109,9 +119,7 @@ cdef bint data_may_leave(Core *core, Flow *flow, const Node *node) noexcept nogi
         return False  # T4: the SVM has acknowledged nothing yet
     if node.packet.flags & URG and not urgent_agreed(core, flow, node):
         return False
-    if node.flags & N_WHOLE and node.packet.flags & ACK and clamp_of(flow, node).change:
-        return False  # fragments leave as they came, or not yet
-    return True
+    return not unchangeable(flow, node)
 
 
 cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -122,7 +130,7 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
     if not node.flags & (N_RX | N_OWED):
         learn_lag(core, core.now - node.time)
     if node.packet.flags & SYN and not node.packet.flags & ACK and flow.svm.raw < node.packet.window and \
-            not node.flags & (N_SENT | N_WHOLE):
+            not node.flags & (N_SENT | N_WHOLE) and not node.packet.signature:
         set16(&node.packet, node.data, node.packet.l4 + 14, flow.svm.raw)
     if node.packet.flags & ACK and not node.flags & N_SENT:
         clamp = clamp_of(flow, node)
@@ -160,12 +168,25 @@ cdef void tell_part(Core *core, Flow *flow, const Node *node, const Clamp *clamp
     emit(core, copy)
 
 
+cdef bint reset_agreed(const Flow *flow, const Node *node) noexcept nogil:
+    """T8. Its text, which nobody sends (RFC 9293, 3.5.3), is not compared."""
+    if not flow.svm.reset or node.packet.payload != node.packet.end:
+        return False
+    if not node.packet.flags & ACK:
+        return True
+    # A refused SYN is no part of the stream: its number may lie anywhere.
+    if (node.flags & N_AGAIN or (not flow.pvm.syn and seq_eq(flow.low, flow.matched))) and \
+            not seq_eq(flow.svm.refused, node.packet.ack):
+        return False
+    return flow.svm.acked and not unchangeable(flow, node)
+
+
 cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
     """T6, T7 and T8, for what carries no bytes."""
     cdef Clamp clamp
     cdef bint news
     if node.packet.flags & RST:
-        if flow.svm.reset and (flow.svm.acked or not node.packet.flags & ACK):
+        if reset_agreed(flow, node):
             let_go(core, flow, node)
             return True
         return False
@@ -173,6 +194,8 @@ cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
         let_go(core, flow, node)
         return True
     if not flow.svm.acked or (node.packet.flags & URG and not urgent_agreed(core, flow, node)):
+        return False
+    if unchangeable(flow, node):
         return False
     clamp = clamp_of(flow, node)
     if seq_le(node.packet.ack, flow.svm.ack):
@@ -205,7 +228,8 @@ cdef void release_piece(Core *core, Flow *flow, Node *node, bint whole_segments)
     cdef int32_t count
     cdef uint32_t size
     if node == NULL or not flow.svm.acked or flow.flags & F_BLOCKED or \
-            node.flags & (N_SENT | N_WHOLE | N_PURE) or node.packet.flags & (SYN | URG | RST) or \
+            node.flags & (N_SENT | N_WHOLE | N_PURE) or node.packet.signature or \
+            node.packet.flags & (SYN | URG | RST) or \
             not node.packet.flags & ACK or seq_lt(node.packet.seq, flow.low):
         return
     begin = seq_max(node.packet.seq, flow.pieced)

@@ -5,8 +5,17 @@ from libc.stdlib cimport abs
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold, watch
 from colo_proxy.datapath.craft cimport gso_size
-from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_DISORDERED, F_OWN_OFFSET, Flow, Side
+from colo_proxy.datapath.flow cimport (
+    F_ANCHORED,
+    F_BLOCKED,
+    F_DISORDERED,
+    F_FINISHED,
+    F_OWN_OFFSET,
+    Flow,
+    Side,
+)
 from colo_proxy.datapath.pool cimport (
+    N_AGAIN,
     N_DUPLICATE,
     N_PURE,
     N_SVM,
@@ -40,7 +49,8 @@ cdef Flow *incarnation(Flow *oldest, const Node *node) noexcept nogil:
     cdef bint opens = node.packet.flags & SYN and not node.packet.flags & RST
     while flow != NULL:
         side = &flow.svm if svm else &flow.pvm
-        if opens and side.syn and seq_eq(side.isn, node.packet.seq):
+        if opens and side.syn and seq_eq(side.isn, node.packet.seq) and not answers_another(side, node) and \
+                not stream_closed(flow):
             return flow  # said again
         if side.open:
             current = flow
@@ -51,6 +61,16 @@ cdef Flow *incarnation(Flow *oldest, const Node *node) noexcept nogil:
     return NULL if opens else current
 
 
+cdef bint answers_another(const Side *side, const Node *node) noexcept nogil:
+    """A guest that takes the same ISN again, for another connection."""
+    return side.answered and node.packet.flags & ACK and not seq_eq(side.irs, node.packet.ack)
+
+
+cdef uint32_t options_of(const Node *node) noexcept nogil:
+    return (<uint32_t>node.packet.mss << 16) | (<uint32_t>node.packet.wscale << 8) | \
+        (<uint32_t>node.packet.sack_permitted << 1) | (node.packet.timestamps != 0)
+
+
 cdef void note(Flow *flow, Node *node) noexcept nogil:
     """Take in what a segment says of its side: numbers, options, acknowledgement, window. Not aligned."""
     cdef bint svm = (node.flags & N_SVM) != 0
@@ -58,13 +78,13 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
     cdef Seq end = seq_add(node.packet.seq, node.packet.length)
     cdef Seq edge
     cdef uint32_t scale
-    if node.packet.flags & SYN and not side.syn:
+    if node.packet.flags & (SYN | RST) == SYN and not side.syn:
         side.syn = True
         side.isn = node.packet.seq
         side.end = end
         side.wscale = 0 if node.packet.wscale == 255 else min(node.packet.wscale, 14)  # RFC 7323, 2.3
-        side.syn_options = (<uint32_t>node.packet.mss << 16) | (<uint32_t>node.packet.wscale << 8) | \
-            (<uint32_t>node.packet.sack_permitted << 1) | (node.packet.timestamps != 0)
+        side.syn_options = options_of(node)
+        side.syn_others = node.packet.others
         if node.packet.timestamps:
             side.tsval = get32(node.data + node.packet.timestamps)
         side.open = True
@@ -74,7 +94,8 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
         side.end = end
     elif 0 < seq_diff(end, side.end) <= FAR:
         side.end = end
-    if node.packet.flags & FIN:
+        side.fin = False
+    if node.packet.flags & FIN and seq_eq(end, side.end):
         side.fin = True
     if node.packet.flags & URG:
         side.urged = True
@@ -82,6 +103,11 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
     if not side.acked:
         side.raw = node.packet.window
     if node.packet.flags & ACK:
+        if node.packet.flags & RST:
+            side.refused = node.packet.ack
+        elif node.packet.flags & SYN and not side.answered:
+            side.answered = True
+            side.irs = node.packet.ack
         scale = 0 if node.packet.flags & SYN or side.wscale == 255 else side.wscale
         edge = seq_add(node.packet.ack, <uint32_t>node.packet.window << scale)
         if side.acked:
@@ -118,7 +144,7 @@ cdef void anchor(Flow *flow, const Node *node) noexcept nogil:
         flow.low = node.packet.seq
         flow.matched = node.packet.seq
         flow.pieced = node.packet.seq
-        flow.position = -1 if node.packet.flags & SYN else 0
+        flow.position = -1 if flow.pvm.syn else 0
     elif not flow.pvm.syn and seq_eq(flow.low, flow.matched) and node.packet.length and \
             -FAR < seq_diff(node.packet.seq, flow.low) < 0:
         flow.low = node.packet.seq
@@ -130,6 +156,8 @@ cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
     note(flow, node)
     anchor(flow, node)
     if node.packet.flags & RST:
+        if flow.pvm.reset:
+            node.flags |= N_AGAIN
         flow.pvm.reset = True
     if not node.packet.length or node.packet.flags & RST:
         node.flags |= N_PURE
@@ -163,6 +191,8 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     if unordered:
         flow.flags |= F_DISORDERED
     hold(core, flow, node)
+    if contradicts_agreed(core, flow, node):
+        return
     if agreed(flow, node):
         release_one(core, flow, node)  # a retransmission
         return
@@ -179,6 +209,20 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         release(core, flow)
     else:
         release_one(core, flow, node)
+
+
+cdef bint contradicts_agreed(Core *core, Flow *flow, const Node *node) noexcept nogil:
+    """T3: a FIN where bytes are agreed, or a SYN that binds the connection otherwise than before."""
+    cdef Seq fin = seq_add(node.packet.seq, <int64_t>node.packet.length - 1)
+    if node.packet.flags & SYN and node.packet.seq.n == flow.pvm.isn.n and \
+            options_of(node) != flow.pvm.syn_options:
+        diverge(core, flow, R_CONTROL, 0, node, NULL)
+        return True
+    if node.packet.flags & FIN and seq_le(flow.low, fin) and seq_lt(fin, flow.matched) and \
+            not agreed(flow, node):
+        diverge(core, flow, R_CONTROL, offset_of(flow, fin), node, NULL)
+        return True
+    return False
 
 
 cdef Seq start_of_new(const Node *node) noexcept nogil:
@@ -304,6 +348,8 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         return
     if seq_lt(flow.matched, end):
         move_range(flow, end)
+    if flow.pvm.fin and seq_eq(flow.matched, end):
+        flow.flags |= F_FINISHED
     flow.below = 0
     flow.low = seq_add(flow.matched, -<int64_t>FAR)
     if replaced:
@@ -315,6 +361,7 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         stream_adopt(flow)
         return
     flow.svm.reset = flow.pvm.reset
+    flow.svm.refused = flow.pvm.refused
     if flow.pvm.acked:
         if not flow.svm.acked or seq_lt(flow.svm.ack, flow.pvm.ack):
             flow.svm.raw = flow.pvm.raw

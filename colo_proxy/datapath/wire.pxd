@@ -82,6 +82,8 @@ cdef struct Packet:
     uint16_t mss  # of a SYN, as are wscale and sack_permitted; 0: absent
     uint8_t wscale  # 255: absent; at most 14 (RFC 7323, 2.3)
     uint8_t sack_permitted
+    uint32_t others  # a digest of a SYN's options that are none of these, nor timestamps
+    uint8_t signature  # of RFC 2385 or RFC 5925: covers header and payload, which must stay as they are
     uint8_t sack_blocks  # how many whole ones
     uint32_t timestamps  # offset of the timestamps option's TSval, 0: absent
     uint32_t sack  # offset of the first SACK block
@@ -117,6 +119,8 @@ cdef inline bint extends(uint8_t proto) noexcept nogil:
 
 # The size of the extension header at `at`, or 0 if it does not end by `end`.
 cdef uint32_t extension(const uint8_t *base, uint32_t at, uint32_t end, uint8_t proto) noexcept nogil
+# Whether a partial checksum is that of the header at `at`, `field` bytes inside it.
+cdef bint sums_at(const uint8_t *base, uint32_t at, uint32_t field) noexcept nogil
 # Take in the TCP options between p.l4 + 20 and p.payload.
 cdef void parse_options(Packet *p, const uint8_t *base) noexcept nogil
 

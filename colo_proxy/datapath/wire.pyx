@@ -51,8 +51,22 @@ cdef void whole(Packet *p, uint32_t at) noexcept nogil:
 
 
 cdef inline bint super_frame(const uint8_t *base) noexcept nogil:
-    """A GSO frame: its length field may be 0 where the length does not fit 16 bits (Linux BIG TCP)."""
+    """A GSO frame: its length field may be 0 where the length does not fit 16 bits (Linux BIG TCP).
+
+    Who cuts it goes by the frame's length, not by the IP header's: what would be padding elsewhere is sent as
+    payload, so the two must agree.
+    """
     return (base[1] & 0x7f) != 0
+
+
+cdef bint sums_at(const uint8_t *base, uint32_t at, uint32_t field) noexcept nogil:
+    """Whether a partial checksum is that of the header at `at`, whose checksum lies `field` bytes inside.
+
+    Who completes it writes two bytes wherever the virtio-net header points (virtio 1.2, 5.1.6; host's order).
+    """
+    cdef uint16_t[2] said
+    memcpy(said, base + 6, 4)
+    return VNET + <uint32_t>said[0] == at and said[1] == field
 
 
 cdef void parse_ipv4(Packet *p, const uint8_t *base) noexcept nogil:
@@ -68,7 +82,7 @@ cdef void parse_ipv4(Packet *p, const uint8_t *base) noexcept nogil:
     total = get16(ip + 2)
     if total == 0 and super_frame(base):
         total = room
-    if header < 20 or total < header or total > room:
+    if header < 20 or total < header or total > room or (super_frame(base) and total != room):
         return
     p.version = 4
     p.proto = ip[9]
@@ -98,7 +112,7 @@ cdef void parse_ipv6(Packet *p, const uint8_t *base) noexcept nogil:
     end = p.l3 + 40 + get16(ip + 4)
     if get16(ip + 4) == 0 and super_frame(base):
         end = p.size
-    if end > p.size:
+    if end > p.size or (super_frame(base) and end != p.size):
         return
     proto = ip[6]
     at = p.l3 + 40
@@ -134,6 +148,10 @@ cdef uint32_t extension(const uint8_t *base, uint32_t at, uint32_t end, uint8_t 
 
 
 cdef void parse_fragment(Packet *p, uint32_t at, uint32_t id, uint32_t offset, bint more) noexcept nogil:
+    if p.partial:  # no host asks for that, and who completed it would write into the datagram's data
+        p.version = 0
+        whole(p, p.l3)
+        return
     p.kind = K_FRAGMENT
     p.l4 = at
     p.payload = at
@@ -173,7 +191,7 @@ cdef void parse_tcp(Packet *p, const uint8_t *base) noexcept nogil:
     if room < 20:
         return
     header = (tcp[12] >> 4) * 4
-    if header < 20 or header > room:
+    if header < 20 or header > room or (p.partial and not sums_at(base, p.l4, 16)):
         return
     p.kind = K_TCP
     p.payload = p.l4 + header
@@ -194,6 +212,7 @@ cdef void parse_options(Packet *p, const uint8_t *base) noexcept nogil:
     cdef uint32_t at = p.l4 + 20
     cdef uint8_t kind
     cdef uint8_t length
+    cdef uint8_t index
     cdef bint opens = (p.flags & SYN) != 0
     while at < p.payload and base[at] != 0:
         kind = base[at]
@@ -216,6 +235,11 @@ cdef void parse_options(Packet *p, const uint8_t *base) noexcept nogil:
             p.sack_blocks = length // 8
         elif kind == 8 and length == 10:
             p.timestamps = at + 2
+        elif kind in (19, 29):
+            p.signature = 1
+        if opens and (kind > 5 and kind != 8):
+            for index in range(length):
+                p.others = (p.others ^ base[at + index]) * 16777619U + 1
         at += length
 
 

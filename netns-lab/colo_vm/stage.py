@@ -40,6 +40,9 @@ vmm = "qmp"
 primary = "unix:{home}/pvm.qmp"
 secondary = "unix:{home}/svm.qmp"
 period_ms = 0
+
+[log]
+level = "debug"
 """
 
 
@@ -79,7 +82,7 @@ class Stage:
         """Run `colo-proxy run` between the two TAPs and the bridge; `timeout_ms` as TOML has it."""
         config = self.home / "vm.toml"
         config.write_text(CONFIG.format(home=self.home, timeout_ms=timeout_ms))
-        command = [sys.executable, "-m", "colo_proxy.cli.main", "run", "--verbose", str(config)]
+        command = [sys.executable, "-m", "colo_proxy.cli.main", "run", str(config)]
         self.log = self.home / "proxy.log"
         with self.log.open("wb") as log:
             self.proxy = await asyncio.create_subprocess_exec(

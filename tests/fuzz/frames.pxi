@@ -222,7 +222,9 @@ cdef uint32_t build(const Said *said, const Speaker *speaker) noexcept nogil:
         end_ip(l3, end, six, proto)
         if said.shape & 64 and said.what <= SAY_UDP:
             frame[0] = 1  # VIRTIO_NET_HDR_F_NEEDS_CSUM
-            put16(&frame[6], l4 - VNET)  # little-endian on the wire; the core does not read it
+            # Little-endian, and sometimes elsewhere, as a hostile guest may say.
+            frame[6] = <uint8_t>(l4 - VNET + (said.options >> 7))
+            frame[8] = 6 if said.what == SAY_UDP else 16
     if said.shape & 128:
         memset(&frame[end], 0xaa, 40)
         end += 40 if end < 60 else 3
@@ -238,6 +240,7 @@ cdef uint32_t cut(uint32_t size, uint32_t begin, uint32_t length, uint32_t id, b
         l3 += 4
     if get16(&frame[l3 - 2]) not in (0x0800, 0x86dd):
         return size
+    frame[0] = 0
     six = get16(&frame[l3 - 2]) == 0x86dd
     header = 40 if six else 20
     have = size - l3 - header

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from colo_proxy.host.links import Links
 pytestmark = needs_wires
 
 MAIN = [sys.executable, "-m", "colo_proxy.cli.main"]
+FRAME = bytes.fromhex("525400000001 525400000002 88b5")  # an EtherType for experiments
 PORTS = {"uplink": "tap:colo0,bridge=br0", "primary": "packet:pvm0", "secondary": "packet:svm0"}
 
 
@@ -163,8 +164,9 @@ def test_a_proxy_is_running_already(host: Namespace, tmp_path: Path):
 
 def test_the_log_as_json(host: Namespace, tmp_path: Path):
     config = configuration(tmp_path)
+    config.write_text(config.read_text() + '[log]\nformat = "json"\n')
     with host.inside():
-        process = subprocess.Popen([*MAIN, "run", "--log-json", str(config)], stderr=subprocess.PIPE)
+        process = subprocess.Popen([*MAIN, "run", str(config)], stderr=subprocess.PIPE)
     assert process.stderr
     lines = [json.loads(process.stderr.readline())]
     while "control socket" not in lines[-1]["message"]:
@@ -190,3 +192,30 @@ def test_check_says_what_run_would_and_changes_nothing(host: Namespace, tmp_path
         assert "Traceback" not in done.stderr
     assert names(host) == before
     assert list(tmp_path.iterdir()) == [config]
+
+
+def test_a_clean_stop_lets_out_what_is_committed_and_nothing_else(tmp_path: Path):
+    """SIGTERM comes while some output is held and some has just been committed."""
+    with namespaces(2) as (host, others):
+        for ours, theirs in (("up0", "client"), ("pvm0", "pvm"), ("svm0", "svm")):
+            host.veth(ours, theirs, others)
+        client, pvm = others.packet("client"), others.packet("pvm")
+        said = [bytes(10) + FRAME + bytes([number]) * 50 for number in range(20)]
+        with started(host, configuration(tmp_path, uplink="packet:up0")) as (process, control):
+            for commit in (True, False):
+                for frame in said[:10] if commit else said[10:]:
+                    pvm.send(frame)
+                while control.execute("query-status")["held_frames"] < 10:
+                    time.sleep(0.01)
+                if commit:
+                    control.execute("checkpoint-begin")
+                    control.execute("checkpoint-commit")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+        client.setblocking(False)
+        got = []
+        with suppress(BlockingIOError):
+            while True:
+                got.append(client.recv(4096))
+        ours = [frame[24:] for frame in got if frame[22:24] == FRAME[12:14]]
+        assert ours == [frame[24:] for frame in said[:10]]

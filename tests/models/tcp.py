@@ -33,6 +33,8 @@ class Side:
     edge: int | None = None  # the furthest right edge of the window offered
     raw: int = 0  # the window that came with the highest acknowledgement, as it stood in the header
     urgent: set[int] = field(default_factory=set)
+    irs: int | None = None  # what the SYN acknowledged
+    refused: int | None = None  # what the latest RST acknowledged, as it stood in the header
     finished: bool = False
     reset: bool = False
     reset_at: int | None = None  # the position of the last RST
@@ -58,6 +60,7 @@ class Held:
     position: int | None = None
     ack: int | None = None
     duplicate: bool = False
+    again: bool = False  # a RST where the PVM had reset before
     frames: list[bytes] = field(default_factory=list)  # the fragments, where it came in some
 
 
@@ -69,6 +72,7 @@ class Connection:
         self.p, self.s = Side(), Side()
         self.low: int | None = None  # the agreed range is [low, matched)
         self.matched = 0
+        self.fin: int | None = None  # where the agreed range has the FIN
         self.blocked = self.reported = False  # a divergence was found: nothing more leaves
         self.floor = 0  # where the last commit found the PVM
         self.pieced: int | None = None  # up to where agreed parts of held segments have left (T13)
@@ -79,6 +83,12 @@ class Connection:
         self.told_edge: int | None = None
 
     # -------------------------------------------------------------- places
+
+    @property
+    def over(self) -> bool:
+        """Both have reset the connection, or finished it."""
+        finished = self.p.finished and self.s.finished and self.matched == self.p.end
+        return (self.p.reset and self.s.reset) or finished
 
     @property
     def midstream(self) -> bool:
@@ -136,6 +146,10 @@ class Connection:
             elif ack == side.ack:
                 side.raw = max(side.raw, segment.window)
             side.edge = further(side.edge, ack + (segment.window << scale))
+            if segment.flags & RST:
+                side.refused = segment.ack
+            elif segment.flags & SYN and side.irs is None:
+                side.irs = segment.ack
         if segment.flags & FIN:
             side.finished = True
         if segment.flags & RST:
@@ -163,7 +177,12 @@ class Connection:
             side.end = further(side.end, position + segment.length)
         for at, value in self.values(segment, position):
             if self.low is not None and self.low <= at < self.matched:
-                continue  # agreed before: a retransmission
+                # Agreed before: a retransmission, unless it says FIN or SYN in another way (T3).
+                if side is self.p and value == "FIN" and at != self.fin:
+                    conflicts.append(("control", at))
+                if side is self.p and isinstance(value, tuple) and value[:-1] != (side.syn or value)[:-1]:
+                    conflicts.append(("control", at))
+                continue
             for known in (side.said.get(at), other.said.get(at) if self.behind_holes else None):
                 if known is not None and known != value:
                     conflicts.append((difference(known, value), at))
@@ -181,6 +200,7 @@ class Connection:
         if self.low is None:
             return
         while self.matched in self.p.said and self.p.said[self.matched] == self.s.said.get(self.matched):
+            self.fin = self.matched if self.p.said[self.matched] == "FIN" else None
             for side in (self.p, self.s):
                 del side.said[self.matched], side.when[self.matched]
             self.matched += 1
@@ -254,7 +274,9 @@ class Connection:
         if held.frames and self.clamp(segment) != (ack, segment.window):
             return False  # fragments leave as they came, and so not before no clamping is needed
         if held.kind == "rst":
-            return self.s.reset
+            unlike = ack is not None and self.s.refused != segment.ack
+            refusal = held.again or (self.p.syn is None and self.low == self.matched)
+            return self.s.reset and not segment.payload and not (refusal and unlike)
         if segment.flags & URG and held.kind != "owed" and not self.announced(held):
             return False
         if held.kind == "data":
@@ -312,6 +334,9 @@ class Connection:
         if p.base is not None:
             self.low = FAR_BACK
             self.matched = self.floor = max(self.matched, self.matched if p.end is None else p.end)
+            if p.finished and self.matched == p.end:
+                self.fin = p.end - 1
+        s.refused = p.refused
         for side in (p, s):
             over = side is s and (p.finished or p.reset)  # the PVM says no more
             for at in [at for at in side.said if at < self.matched or over or not observe]:
@@ -349,6 +374,7 @@ def syn_options(segment: Packet) -> tuple[object, ...]:
         min(scale[0], 14) if len(scale) == 1 else None,  # RFC 7323, section 2.3
         4 in segment.options,
         len(segment.options.get(8, b"")) == 8,
+        tuple(sorted(option for option in segment.options.items() if option[0] not in {2, 3, 4, 5, 8})),
     )
 
 

@@ -26,7 +26,9 @@ class TcpFlow:
         only_reset = (
             who == "s" and connection.p.reset and (connection.p.end, connection.s.base) == (None, None)
         )
-        if segment.flags & SYN and side.base != segment.seq and not only_reset:
+        another = side.irs is not None and segment.flags & ACK and side.irs != segment.ack
+        again = side.base == segment.seq and not another and not connection.over
+        if segment.flags & SYN and not again and not only_reset:
             used = side.base is not None or (connection.midstream and connection.low is not None)
             if used or (connection.midstream and (connection.p.base, connection.s.base) != (None, None)):
                 self.current[who] += 1
@@ -56,6 +58,7 @@ class TcpJudge:
         flow = self._flow(segment.flow(True))
         connection = flow.incarnation("p", segment)
         ack = connection.ack_of(segment)
+        again = connection.p.reset
         found = connection.hear(connection.p, segment, self.came)
         if segment.flags & SYN and not segment.flags & ACK:
             self._pair(segment)
@@ -63,7 +66,7 @@ class TcpJudge:
         held.position, held.frames = connection.place(connection.p, segment), frames or []
         held.ack = ack
         if segment.flags & RST:
-            held.kind = "rst"
+            held.kind, held.again = "rst", again
         elif not segment.length:
             held.kind = "ack"
         if ack is not None:

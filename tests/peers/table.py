@@ -42,7 +42,7 @@ def cell(scenario: Scenario, did: Outcome) -> str:
 
 def rows(found: list[tuple[Scenario, Outcome, Outcome]]) -> Iterator[str]:
     for group, members in groupby(found, key=lambda row: row[0].group):
-        yield f"\n### {group}\n"
+        yield f"\n## {group}\n"
         yield "| scenario | right answer | QEMU's colo-compare | colo-proxy |\n| --- | --- | --- | --- |"
         for scenario, theirs, mine in members:
             cells = (scenario.name, right(scenario), cell(scenario, theirs), cell(scenario, mine))

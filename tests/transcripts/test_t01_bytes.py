@@ -128,3 +128,13 @@ def test_vlan_and_ipv6(play):
         S S. 0 ack 1 v6 vlan 7
         > S. 0 ack 1
     """)
+
+
+def test_half_the_space_away_nothing_is_agreed(play):
+    """Bytes that begin just less than 2**31 ahead end on the other side of what is agreed."""
+    play(f"""{HANDSHAKE}
+        P . 2147483647:2147483657 ack 1
+        +2s tick
+        +1s tick
+        ! missing-secondary 2147483646
+    """)

@@ -58,3 +58,44 @@ def test_urgent_data_passed_without_a_pointer(play):
         S . 1:101 ack 1
         ! control 5
     """)
+
+
+def test_a_fin_inside_what_is_agreed(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+        P F. 1:50 ack 1
+        ! control 49
+    """)
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+        P F. 51:100 ack 1
+        ! control 99
+    """)
+
+
+def test_a_fin_said_again_is_none(play):
+    play(f"""{HANDSHAKE}
+        P F. 1:101 ack 1
+        S F. 1:101 ack 1
+        > F. 1:101 ack 1
+        P F. 51:101 ack 1
+        > F. 51:101 ack 1
+        P F. 101 ack 1
+        > F. 101 ack 1
+        svm_stop
+        pvm_stop
+        commit
+        P F. 101 ack 1
+        > F. 101 ack 1
+    """)
+
+
+def test_a_syn_said_again_with_other_options(play):
+    play(f"""{HANDSHAKE}
+        P S. 0 ack 1 mss 1400
+        ! control 0
+    """)

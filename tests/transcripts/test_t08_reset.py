@@ -67,3 +67,67 @@ def test_a_closed_port_on_both(play):
         p_isn=0,
         s_isn=0,
     )
+
+
+def test_a_port_that_only_the_pvm_refuses_the_second_time(play):
+    """The client comes again from the same port; its new ISN may be the higher or the lower one."""
+    refused = """
+        C isn 5000000
+        P R. 0 ack 1
+        S R. 0 ack 1
+        > R. 0 ack 1
+    """
+    for isn in (4000000, 6000000):
+        play(
+            f"""{refused}
+            C isn {isn}
+            P R. 0 ack 1
+            S isn 77000
+            S S. 0 ack 1
+            +2s tick
+            +1s tick
+            ! missing-secondary 0
+            ! missing-primary 0
+        """,
+            p_isn=0,
+            s_isn=0,
+        )
+        play(
+            f"""{refused}
+            C isn {isn}
+            P R. 0 ack 1
+            S R. 0 ack 1
+            > R. 0 ack 1
+        """,
+            p_isn=0,
+            s_isn=0,
+        )
+
+
+def test_text_in_a_reset_waits_for_a_commit(play):
+    play(f"""{HANDSHAKE}
+        P R. 1:7 ack 1
+        S R. 1 ack 1
+        +2s tick
+        +1s tick
+        ! missing-secondary 0
+        svm_stop
+        pvm_stop
+        commit
+        > R. 1:7 ack 1
+    """)
+
+
+def test_a_reset_with_syn_opens_nothing(play):
+    play(
+        """
+        P . 1:3 ack 1
+        S . 1:3 ack 1
+        > . 1:3 ack 1
+        P SR 3000
+        S SR 3000
+        > SR 3000
+    """,
+        s_isn=1000,
+        p_isn=1000,
+    )

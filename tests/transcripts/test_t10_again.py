@@ -58,3 +58,30 @@ def test_the_svm_may_be_one_connection_ahead(play):
         P S. 0 ack 1 mss 1460
         > S. 0 ack 1
     """)
+
+
+def test_a_guest_that_takes_the_same_isn_again(play):
+    """The SYN/ACK of the next connection is told by what it acknowledges, or by the end of the one before."""
+    again = """
+        P . 1:101 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+        C isn 3000
+        P S. 0 ack 1 mss 1460
+        P . 1:101 ack 1
+        S S. 0 ack 1 mss 1460
+        > S. 0 ack 1
+        S . 1:101 ack 1 flip 7
+        ! payload 6
+    """
+    play(HANDSHAKE + again)
+    over = """
+        P F. 1 ack 1
+        S F. 1 ack 1
+        > F. 1 ack 1
+        P S. 0 ack 1 mss 1460
+        +2s tick
+        +1s tick
+        ! missing-secondary 0
+    """
+    play(HANDSHAKE + over)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import stat
 import urllib.request
 from pathlib import Path
@@ -245,24 +244,6 @@ async def test_metrics_over_http(tmp_path: Path):
         text = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
         assert 'colo_proxy_state{state="requested"} 1.0' in text
         assert 'colo_proxy_vmm_connected{side="control"}' in text
-
-
-async def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(5)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        monkeypatch.setenv("WATCHDOG_USEC", "40000")
-        engine = FakeEngine()
-        async with running(tmp_path, engine=engine):
-            assert await asyncio.to_thread(manager.recv, 99) == b"READY=1"
-            assert await asyncio.to_thread(manager.recv, 99) == b"WATCHDOG=1"
-            manager.settimeout(0.2)
-            with pytest.raises(TimeoutError):  # the data path's beat stands still
-                await asyncio.to_thread(manager.recv, 99)
-            engine.beat += 1
-            assert await asyncio.to_thread(manager.recv, 99) == b"WATCHDOG=1"
-        assert manager.recv(99) == b"STOPPING=1"
 
 
 async def test_the_socket_is_closed_to_others(tmp_path: Path):

@@ -1,13 +1,15 @@
 """The pages of docs/ say what the program does: nothing left out, nothing invented."""
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
 from fakes.datapath import counters
-from pydantic_core import PydanticUndefined
+from support.documents import names, rows
 
 from colo_proxy import config, events
 from colo_proxy.checkpoint import diagram
@@ -20,28 +22,16 @@ from colo_proxy.datapath.messages import PortFault
 from colo_proxy.metrics import ProxyCollector
 from colo_proxy.stats import RESULTS, Totals
 from colo_proxy.words import Divergence, FlowInfo, Port, Reason
+from docs import reference
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-
-
-def rows(page: Path, heading: str) -> dict[str, list[str]]:
-    """The first table that has this heading in its first row: cells by the first cell, without backquotes."""
-    lines = page.read_text().splitlines()
-    at = next(n for n, line in enumerate(lines) if line.startswith(heading))
-    start = next(n for n in range(at, len(lines)) if lines[n].startswith("| ")) + 2
-    found = {}
-    for line in lines[start:]:
-        if not line.startswith("|"):
-            break
-        first, *rest = [cell.strip() for cell in line.strip("|").split("|")]
-        found[first.strip("`")] = rest
-    return found
-
-
-def names(cell: str) -> list[str]:
-    """What stands in backquotes."""
-    return re.findall(r"`([^`]+)`", cell)
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "grafana" / "README.md",
+    *sorted(DOCS.glob("*.md")),
+]
 
 
 def test_the_picture_of_the_checkpoint_machine() -> None:
@@ -81,32 +71,31 @@ def test_every_module_is_on_the_map() -> None:
             assert any(f"`{path.stem}`" in line for line in named), path
 
 
-@pytest.mark.parametrize(
-    ("heading", "model"),
-    [
-        ("## `[proxy]`", config.Proxy),
-        ("## `[[nic]]`", config.Nic),
-        ("## `[compare]`", config.Compare),
-        ("## `[checkpoint]`", config.Checkpoint),
-    ],
-)
-def test_configuration_keys_and_defaults(heading: str, model: type[config._Section]) -> None:
-    table = rows(DOCS / "configuration.md", heading)
-    assert list(table) == list(model.model_fields)
-    for key, field in model.model_fields.items():
-        if field.default is not PydanticUndefined:
-            assert table[key][0] == in_toml(key, field.default), key
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_what_is_made_from_the_code_is_current(page: Path) -> None:
+    text = page.read_text()
+    assert text == reference.updated(text), "run: make reference"
 
 
-def in_toml(key: str, default: Any) -> str:
-    """A default as a user would write it."""
-    if default is None:
-        return "none"
-    if key == "timeout_ms" and default == config.AUTO:
-        return '`"auto"`'
-    if isinstance(default, tuple):
-        return f'`"{default[0]}:{default[1]}"`'
-    return f'`"{default}"`' if isinstance(default, str) else f"`{default}`"
+def test_every_generated_part_has_a_place() -> None:
+    pages = "".join(page.read_text() for page in DOCS.glob("*.md"))
+    for part in reference.PARTS:
+        assert pages.count(f"<!-- {part}: made by make reference -->") == 1
+        assert pages.count(f"<!-- end of {part} -->") == 1
+
+
+def test_every_key_has_a_meaning() -> None:
+    for model in reference.SECTIONS.values():
+        meanings = dict(reference.attribute_docstrings(model))
+        assert list(meanings) == list(model.model_fields)
+        assert all(meanings.values())
+
+
+def test_every_argument_has_a_meaning() -> None:
+    for path, command in reference.all_commands():
+        for action in command._actions:
+            assert reference._help(action), f"{path} {action.dest}"
+        assert command.description, path
 
 
 def test_configuration_policies_and_vmms() -> None:
@@ -230,13 +219,49 @@ def test_the_commands_of_the_readme() -> None:
     assert [re.findall(r"colo-proxy ([a-z-]+)", row)[0] for row in page] == list(COMMANDS)
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))])
+def command_lines(text: str) -> Iterator[str]:
+    """What is said to be typed after `colo-proxy`, in code on a line of its own or within one."""
+    for code in re.findall(r"```(?:sh|text)\n(.*?)```", text, re.DOTALL):
+        for line in code.replace("\\\n", " ").splitlines():
+            yield from re.findall(r"^(?:\$ )?(?:sudo )?(?:\S*/)?colo-proxy (.+)", line)
+    yield from re.findall(r"`colo-proxy ([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_that_are_shown_exist(page: Path) -> None:
+    known = {
+        path: {o for a in each._actions for o in a.option_strings} for path, each in reference.all_commands()
+    }
+    for line in command_lines(page.read_text()):
+        words = shlex.split(line, comments=True)
+        if words[0] in ("COMMAND", "--version"):
+            continue
+        path = " ".join(words[:2]) if words[0] == "policy" and len(words) > 1 else words[0]
+        assert path in known or path == "policy", line
+        options = {word.partition("=")[0].strip("[]") for word in words if re.match(r"\[?--?[a-z]", word)}
+        assert options <= known.get(path, set()), line
+
+
+def test_command_lines_are_found() -> None:
+    text = "`colo-proxy flows --json` and\n```sh\n.venv/bin/colo-proxy check a.toml  # why\n```\n"
+    assert list(command_lines(text)) == ["check a.toml  # why", "flows --json"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-        assert (page.parent / link).exists(), link
+    for link, part in re.findall(r"\]\(([^)#:]*)(#[^)]+)?\)", page.read_text()):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not part or part[1:] in anchors(target), link + part
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))])
+def anchors(page: Path) -> set[str]:
+    """The anchors that a forge, and Sphinx, give to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_targets_of_make_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", page.read_text())) <= targets

@@ -295,9 +295,10 @@ class Replica:
 
     def _load(self, state: dict[str, Any]) -> dict[str, int]:
         """Become the replica that this state was read from."""
-        for sock in self._listeners.values():
-            sock.close()  # with every half-open connection it has
-        self._listeners.clear()
+        # The listeners stay: port 80 could not be bound again where a connection went to TIME_WAIT between
+        # the two system calls of repair.release, without SO_REUSEADDR.
+        for listener in self._listeners.values():
+            self._accept(listener)
         for peer in self._peers.values():
             repair.vanish(peer.sock)
         self._peers.clear()
@@ -314,7 +315,6 @@ class Replica:
                 continue
             peer = self._peers[sock.fileno()] = Peer(sock, Connection(**http), ended=ended)
             self._watch(peer)
-        self._listen()
         return {"connections": len(self._peers), "lost": lost}
 
 

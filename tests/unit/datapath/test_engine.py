@@ -4,7 +4,7 @@ import errno
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from select import select
 
@@ -128,6 +128,39 @@ def test_a_stop_takes_in_what_was_said_before_it():
         read(bench.uplink, *map(frame, range(300)))
         bench.pvm.sendall(wire(frame(1000)))
         assert silent(bench.uplink)
+
+
+def test_a_commit_that_was_posted_before_the_end_is_kept():
+    bench = Bench(mode=Mode.HOLD)
+    bench.pvm.sendall(b"".join(wire(frame(i)) for i in range(300)))
+    for word in (Word.SVM_STOP, Word.PVM_STOP, Word.COMMIT):
+        bench.engine.command(word)
+    bench.engine.stop()
+    with bench:
+        read(bench.uplink, *map(frame, range(300)))
+
+
+def test_what_waits_for_the_uplinks_peer_leaves_before_the_end_and_what_is_held_does_not():
+    with Bench(mode=Mode.PASS) as bench:
+        big = [frame(i, 60_000) for i in range(20)]
+
+        def send():
+            with suppress(OSError):  # not all of it will be read
+                bench.pvm.sendall(b"".join(map(wire, big)))
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        before, released = -1, 0
+        while released < 3 or released != before:  # the PVM is not read while something waits for the uplink
+            time.sleep(0.1)
+            before, released = released, bench.engine.snapshot()[0].released
+        bench.command(Word.HOLD)
+        bench.engine.stop()
+        read(bench.uplink, *big[:released])
+        bench.thread.join(5)
+        assert silent(bench.uplink)
+        bench.pvm.shutdown(socket.SHUT_RDWR)
+        sender.join(5)
 
 
 def test_failover_gives_the_line_to_the_svm():

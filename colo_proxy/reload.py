@@ -1,0 +1,93 @@
+"""SIGHUP: the configuration file is read again, and what can be changed in a running proxy is.
+
+A file with a mistake changes nothing. What is made once (sockets, interfaces, memory bounds) stays as it is
+until a restart: each such key that differs is named in the log.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Protocol
+
+from colo_proxy import config, logs, service
+from colo_proxy.config import Config
+from colo_proxy.datapath.policy import PolicyRule
+from colo_proxy.errors import UserError
+
+log = logging.getLogger(__name__)
+
+# Of `[checkpoint]`: what the machine alone knows. `[log]` and `[[policy]]` are reloaded as a whole.
+TIMES = ("min_interval_ms", "max_hold_ms", "repeat_ms")
+_SECTIONS = ("proxy", "compare", "checkpoint")
+
+
+class Machine(Protocol):
+    """What has times that can be changed: the checkpoint machine, by way of its coordinator."""
+
+    def retime(self, *, min_interval_ms: int, max_hold_ms: int, repeat_ms: int) -> None: ...
+
+
+class Reloader:
+    """Reloads one proxy's configuration, one reload after the other."""
+
+    def __init__(
+        self,
+        running: Config,
+        use_policies: Callable[[Sequence[PolicyRule]], Awaitable[None]],
+        machine: Machine,
+        status: str,
+    ) -> None:
+        self._running = running
+        self._use_policies = use_policies
+        self._machine = machine
+        self._status = status
+        self._order = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Reload soon; a signal handler may call it."""
+        task = asyncio.create_task(self.reload())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def reload(self) -> None:
+        """Read the file and use what can be used of it. What cannot is told in the log, and harms nothing."""
+        async with self._order:
+            service.reloading()
+            try:
+                await self._use(config.load(self._running.path))
+            except UserError as error:
+                for line in error.lines:
+                    log.error("not reloaded: %s", line)
+            except BlockingIOError:
+                log.error("not reloaded: the data path is busy; try again")
+            finally:
+                service.ready(self._status)
+
+    async def _use(self, read: Config) -> None:
+        running = self._running
+        for key in needing_restart(running, read):
+            log.warning("%s: %s has changed, and needs a restart; it stays as it is", read.path, key)
+        await self._use_policies(read.policies)
+        times = {key: getattr(read.checkpoint, key) for key in TIMES}
+        self._machine.retime(**times)
+        logs.set_up(level=read.log.level, form=read.log.format)
+        self._running = dataclasses.replace(
+            running,
+            policies=read.policies,
+            log=read.log,
+            checkpoint=running.checkpoint.model_copy(update=times),
+        )
+        log.info("reloaded %s: %d policies, log level %s", read.path, len(read.policies), read.log.level)
+
+
+def needing_restart(running: Config, read: Config) -> Iterator[str]:
+    """The keys that differ and cannot be changed in a running proxy, as users write them."""
+    if running.nics != read.nics:
+        yield "[[nic]]"
+    for section in _SECTIONS:
+        old, new = getattr(running, section), getattr(read, section)
+        for key in type(old).model_fields:
+            if getattr(old, key) != getattr(new, key) and not (section == "checkpoint" and key in TIMES):
+                yield f"[{section}] {key}"

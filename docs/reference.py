@@ -1,0 +1,179 @@
+"""Writes the parts of these pages that are made from the code: `make reference`.
+
+Each stands between two comments, `<!-- NAME: made by make reference -->` and `<!-- end of NAME -->`. A test
+fails where a page is not what this makes.
+"""
+
+import argparse
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import PydanticUndefined
+
+from colo_proxy import config
+from colo_proxy.checkpoint import diagram
+from colo_proxy.cli.main import parser
+
+DOCS = Path(__file__).parent
+# What the file's own name gives; see config._Reader.proxy_defaults.
+_FROM_THE_FILE = {"name": "the file's name without `.toml`", "control": "`/run/colo-proxy/NAME.sock`"}
+
+
+def updated(page: str) -> str:
+    """A page with its generated parts as they are now."""
+    for name, make in PARTS.items():
+        begin, end = f"<!-- {name}: made by make reference -->", f"<!-- end of {name} -->"
+        if begin in page:
+            before, _, rest = page.partition(begin)
+            _, _, after = rest.partition(end)
+            page = f"{before}{begin}\n{make().strip()}\n{end}{after}"
+    return page
+
+
+# ---- configuration
+
+
+def section(model: type[config._Section]) -> str:
+    """The table of a section's keys."""
+    lines = ["| key | default | values | meaning |", "| --- | --- | --- | --- |"]
+    meanings = dict(attribute_docstrings(model))
+    for key, field in model.model_fields.items():
+        cells = (f"`{key}`", _default(key, field), _values(key, field), meanings[key])
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def attribute_docstrings(model: type) -> Iterator[tuple[str, str]]:
+    """The strings that stand below the attributes of a class, on one line each."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    statements = getattr(body, "body", [])
+    for attribute, text in pairwise(statements):
+        match attribute, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(meaning))):
+                yield name, " ".join(meaning.split())
+
+
+def _default(key: str, field: Any) -> str:
+    default = field.default
+    if default is PydanticUndefined:
+        return _FROM_THE_FILE.get(key, "none, required")
+    if default is None:
+        return "none"
+    if key == "timeout_ms" and default == config.AUTO:
+        return '`"auto"`'
+    if isinstance(default, tuple):
+        return f'`"{default[0]}:{default[1]}"`'
+    return f'`"{default}"`' if isinstance(default, str) else f"`{default}`"
+
+
+def _values(key: str, field: Any) -> str:
+    """What may be written: the bounds of a number, the words of a choice."""
+    words = getattr(field.annotation, "__args__", ())
+    if words and all(isinstance(word, str) for word in words):
+        return ", ".join(f'`"{word}"`' for word in words)
+    bounds = {
+        name: getattr(rule, name) for rule in field.metadata for name in ("ge", "le") if hasattr(rule, name)
+    }
+    if bounds:
+        least = max(bounds["ge"], 1) if key == "timeout_ms" else bounds["ge"]
+        return ('`"auto"`, ' if key == "timeout_ms" else "") + f"{least} to {bounds['le']}"
+    if key in ("uplink", "primary", "secondary", "notify_dev"):
+        return "an endpoint"
+    return {"metrics": '`"HOST:PORT"`'}.get(key, "text")
+
+
+# ---- commands
+
+
+def commands() -> str:
+    """A section for each command: how it is called, what for, its arguments and options."""
+    return "\n\n".join(_command(path, each) for path, each in all_commands())
+
+
+def all_commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command that does something, by its words: `policy add`."""
+
+    def below(
+        path: list[str], each: argparse.ArgumentParser
+    ) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+        choices = [action for action in each._actions if isinstance(action, argparse._SubParsersAction)]
+        if not choices:
+            yield " ".join(path), each
+            return
+        helps = {choice.dest: choice.help for choice in choices[0]._choices_actions}
+        for name, child in choices[0].choices.items():
+            child.description = child.description or f"{helps[name]}.".capitalize()
+            yield from below([*path, name], child)
+
+    return below([], parser())
+
+
+def _command(path: str, each: argparse.ArgumentParser) -> str:
+    usage = re.sub(r"\s+", " ", each.format_usage().removeprefix("usage: ")).strip().replace("[-h] ", "")
+    text = [f"## `{path}`", each.description or "", f"```text\n{usage}\n```"]
+    rows = [
+        f"| `{_call(action)}` | {_help(action)} |"
+        for action in each._actions
+        if not isinstance(action, argparse._HelpAction) and action.help != argparse.SUPPRESS
+    ]
+    text.append("\n".join(["| argument | meaning |", "| --- | --- |", *rows]))
+    if each.epilog:
+        text.append(_prose(each.epilog))
+    return "\n\n".join(part for part in text if part)
+
+
+def _call(action: argparse.Action) -> str:
+    value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    if not action.option_strings:
+        return value
+    return ", ".join(action.option_strings) + ("" if action.nargs == 0 else f" {value}")
+
+
+def _help(action: argparse.Action) -> str:
+    meaning = (action.help or "").replace("%%", "%").replace("|", "\\|")
+    if not meaning and action.dest == "config":
+        return "the proxy's configuration"
+    return meaning
+
+
+def _prose(epilog: str) -> str:
+    """An epilog, with its example as code."""
+    text, *examples = re.split(r"[Ee]xamples?:\s*", epilog, maxsplit=1)
+    code = [f"```sh\n{inspect.cleandoc(example)}\n```" for example in examples]
+    return "\n\n".join(part for part in (text.strip(), *code) if part)
+
+
+SECTIONS: dict[str, type[config._Section]] = {
+    "proxy": config.Proxy,
+    "nic": config.Nic,
+    "compare": config.Compare,
+    "checkpoint": config.Checkpoint,
+    "log": config.Log,
+}
+PARTS: dict[str, Callable[[], str]] = {
+    **{name: partial(section, model) for name, model in SECTIONS.items()},
+    "commands": commands,
+}
+
+
+def main() -> int:
+    """Bring every page up to date; says which have changed."""
+    for path in sorted(DOCS.glob("*.md")):
+        page = path.read_text()
+        new = updated(diagram.updated(page) if path.name == "architecture.md" else page)
+        if new != page:
+            path.write_text(new)
+            print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

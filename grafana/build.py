@@ -1,0 +1,358 @@
+"""Makes dashboards/colo-proxy.json: `make dashboard`. A test fails where the file is not what this makes.
+
+Everything that is shown is in `ROWS`, from top to bottom; the rest turns it into Grafana's JSON. Metrics do
+not carry the name of their proxy, but `colo_proxy_info` does, so queries are joined with it (`of`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from grafana_foundation_sdk.builders import common, dashboard, heatmap, prometheus, statetimeline, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import common as common_model
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models import heatmap as heatmap_model
+from grafana_foundation_sdk.models import prometheus as prometheus_model
+
+FILE = Path(__file__).parent / "dashboards" / "colo-proxy.json"
+SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
+RATE = "[$__rate_interval]"
+STATES = {  # the order is that of severity; the number is what the query makes of the state
+    "protected": "green",
+    "requested": "light-blue",
+    "stopped": "blue",
+    "unprotected": "orange",
+    "failed-over": "red",
+}
+
+
+def of(selector: str) -> str:
+    """A query for the chosen proxies, with the label `name`."""
+    return f'{selector} * on (job, instance) group_left (name) colo_proxy_info{{name=~"$proxy"}}'
+
+
+def rate(metric: str, by: str) -> str:
+    """Events a second, summed over all labels but these."""
+    return f"sum by ({by}) (" + of(f"rate({metric}{RATE})") + ")"
+
+
+def quantile(share: float, metric: str) -> str:
+    """The value that this share of a histogram's observations does not exceed."""
+    return f"histogram_quantile({share}, {rate(f'{metric}_bucket', 'le, name')})"
+
+
+def state_number() -> str:
+    """One number for the state that a proxy is in, counted from 0 in the order of STATES."""
+    numbered = [f'{number} * colo_proxy_state{{state="{state}"}}' for number, state in enumerate(STATES)]
+    return "sum by (name) (" + of(f"({' or '.join(numbered)})") + ")"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel. `queries`: pairs of expression and legend. `words`: text and colour for each value."""
+
+    title: str
+    meaning: str
+    unit: str
+    queries: Sequence[tuple[str, str]]
+    width: int = 12  # of 24
+    words: Sequence[tuple[str, str]] = ()
+    heat: bool = False
+
+
+ROWS: dict[str, Sequence[Panel]] = {
+    "Protection": [
+        Panel(
+            "State",
+            "Protected, requested and stopped are the life of a protected VM. When it is unprotected or "
+            "failed-over, nothing would take over.",
+            "short",
+            [(state_number(), "{{name}}")],
+            width=18,
+            words=list(STATES.items()),
+        ),
+        Panel(
+            "Output held too long",
+            "1 while output has waited for a checkpoint for longer than max_hold_ms.",
+            "short",
+            [(of("colo_proxy_alarm"), "{{name}}")],
+            width=6,
+            words=[("no", "green"), ("alarm", "red")],
+        ),
+    ],
+    "Checkpoints and their reasons": [
+        Panel(
+            "Checkpoints a minute",
+            "Committed, aborted and, with vmm = none, assumed.",
+            "short",
+            [(f"60 * {rate('colo_proxy_checkpoints_total', 'name, result')}", "{{name}} {{result}}")],
+            width=8,
+        ),
+        Panel(
+            "Divergences a minute",
+            "What differed: colo-proxy flows, events and explain say where.",
+            "short",
+            [
+                (
+                    f"60 * {rate('colo_proxy_divergences_total', 'name, reason, protocol')}",
+                    "{{name}} {{reason}} {{protocol}}",
+                )
+            ],
+            width=8,
+        ),
+        Panel(
+            "Epoch",
+            "Checkpoints committed since the proxy started.",
+            "short",
+            [(of("colo_proxy_epoch"), "{{name}}")],
+            width=8,
+        ),
+        Panel(
+            "How long a checkpoint takes",
+            "From the stop of the VMs to the commit.",
+            "s",
+            [
+                (quantile(0.5, "colo_proxy_checkpoint_seconds"), "{{name}} median"),
+                (quantile(0.95, "colo_proxy_checkpoint_seconds"), "{{name}} 95 %"),
+            ],
+        ),
+        Panel(
+            "Time spent in checkpoints",
+            "The share of time for which the VMs stand still.",
+            "percentunit",
+            [(rate("colo_proxy_checkpoint_seconds_sum", "name"), "{{name}}")],
+        ),
+    ],
+    "Hold time": [
+        Panel(
+            "Hold time",
+            "How long output that left had waited for the SVM, or for a commit.",
+            "s",
+            [
+                (quantile(0.5, "colo_proxy_hold_seconds"), "{{name}} median"),
+                (quantile(0.9, "colo_proxy_hold_seconds"), "{{name}} 90 %"),
+                (quantile(0.99, "colo_proxy_hold_seconds"), "{{name}} 99 %"),
+            ],
+            width=8,
+        ),
+        Panel(
+            "Hold time, all of it",
+            "Frames by how long they waited, the chosen proxies together.",
+            "s",
+            [
+                (
+                    "sum by (le) (" + of("increase(colo_proxy_hold_seconds_bucket[$__rate_interval])") + ")",
+                    "{{le}}",
+                )
+            ],
+            width=8,
+            heat=True,
+        ),
+        Panel(
+            "Timeout in force",
+            "Output that the other VM has not made after so long is a divergence.",
+            "s",
+            [(of("colo_proxy_timeout_seconds"), "{{name}} nic {{nic}}")],
+            width=8,
+        ),
+    ],
+    "Throughput": [
+        Panel(
+            "Bits a second",
+            "What the ports received (in) and sent (out).",
+            "bps",
+            [
+                (
+                    f"8 * {rate('colo_proxy_bytes_total', 'name, port, direction')}",
+                    "{{name}} {{port}} {{direction}}",
+                )
+            ],
+            width=8,
+        ),
+        Panel(
+            "Frames a second",
+            "Super-frames count once.",
+            "pps",
+            [(rate("colo_proxy_frames_total", "name, port, direction"), "{{name}} {{port}} {{direction}}")],
+            width=8,
+        ),
+        Panel(
+            "Released frames a second",
+            "Output that left for clients.",
+            "pps",
+            [(rate("colo_proxy_released_frames_total", "name"), "{{name}}")],
+            width=8,
+        ),
+    ],
+    "Queues and drops": [
+        Panel(
+            "Held bytes",
+            "Output that waits now. Its bound is max_held_bytes.",
+            "bytes",
+            [(of("colo_proxy_held_bytes"), "{{name}}")],
+            width=6,
+        ),
+        Panel(
+            "Held frames",
+            "Output that waits now.",
+            "short",
+            [(of("colo_proxy_held_frames"), "{{name}}")],
+            width=6,
+        ),
+        Panel(
+            "Flows",
+            "Flows known now. Their bound is max_flows.",
+            "short",
+            [(of("colo_proxy_flows"), "{{name}}")],
+            width=6,
+        ),
+        Panel(
+            "Dropped frames a second",
+            "policy, old-epoch and uncommitted belong to the work; the others deserve a look.",
+            "pps",
+            [(rate("colo_proxy_dropped_frames_total", "name, reason"), "{{name}} {{reason}}")],
+            width=6,
+        ),
+    ],
+    "VMM and ports": [
+        Panel(
+            "VMM connections",
+            "Whether the VMM of each side can be reached.",
+            "short",
+            [(of("colo_proxy_vmm_connected"), "{{name}} {{side}}")],
+            width=8,
+            words=[("lost", "red"), ("connected", "green")],
+        ),
+        Panel(
+            "Ports",
+            "Whether each port works.",
+            "short",
+            [(of("colo_proxy_port_up"), "{{name}} nic {{nic}} {{port}}")],
+            width=8,
+            words=[("fault", "red"), ("up", "green")],
+        ),
+        Panel(
+            "Reachable by Prometheus",
+            "Whether the last scrape of each target worked.",
+            "short",
+            [('up{job="colo-proxy"}', "{{instance}}")],
+            width=8,
+            words=[("down", "red"), ("up", "green")],
+        ),
+    ],
+}
+
+
+def build() -> str:
+    """The dashboard, as Grafana reads it."""
+    made = (
+        dashboard.Dashboard("colo-proxy")
+        .uid("colo-proxy")
+        .description("COLO pairs behind colo-proxy: are they protected, and what does it cost?")
+        .tags(["colo-proxy"])
+        .timezone("browser")
+        .refresh("10s")
+        .time("now-30m", "now")
+        .tooltip(model.DashboardCursorSync.CROSSHAIR)
+        .with_variable(dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
+        .with_variable(
+            dashboard.QueryVariable("proxy")
+            .label("Proxy")
+            .datasource(SOURCE)
+            .query("label_values(colo_proxy_info, name)")
+            .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+            .sort(model.VariableSort.ALPHABETICAL_ASC)
+            .multi(True)
+            .include_all(True)
+            .all_value(".*")
+            .current(model.VariableOption(text="All", value="$__all"))
+        )
+    )
+    numbers = count(1)
+    for title, panels in ROWS.items():
+        made.with_row(dashboard.Row(title).id(next(numbers)))
+        for panel in panels:
+            made.with_panel(_panel(panel).id(next(numbers)))
+    return JSONEncoder(sort_keys=True, indent=2).encode(made.build()) + "\n"
+
+
+def _panel(panel: Panel) -> Any:
+    if panel.words:
+        builder = _timeline(panel)
+    elif panel.heat:
+        builder = _heatmap()
+    else:
+        builder = _series()
+    builder = (
+        builder.title(panel.title)
+        .description(panel.meaning)
+        .datasource(SOURCE)
+        .span(panel.width)
+        .height(7)
+        .unit(panel.unit)
+    )
+    for number, (expression, legend) in enumerate(panel.queries):
+        query = (
+            prometheus.Dataquery()
+            .expr(expression)
+            .range()
+            .legend_format(legend)
+            .ref_id("ABC"[number])
+            .datasource(SOURCE)
+        )
+        if panel.heat:
+            query = query.format(prometheus_model.PromQueryFormat.HEATMAP)
+        builder = builder.with_target(query)
+    return builder
+
+
+def _series() -> Any:
+    return (
+        timeseries.Panel()
+        .min(0)
+        .fill_opacity(8)
+        .show_points(common_model.VisibilityMode.AUTO)
+        .legend(
+            common.VizLegendOptions()
+            .display_mode(common_model.LegendDisplayMode.LIST)
+            .placement(common_model.LegendPlacement.BOTTOM)
+            .show_legend(True)
+        )
+        .tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI))
+    )
+
+
+def _timeline(panel: Panel) -> Any:
+    words = {
+        str(number): model.ValueMappingResult(text=text, color=colour, index=number)
+        for number, (text, colour) in enumerate(panel.words)
+    }
+    return (
+        statetimeline.Panel()
+        .mappings([model.ValueMap(options=words)])
+        .color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
+        .show_value(common_model.VisibilityMode.AUTO)
+        .row_height(0.8)
+    )
+
+
+def _heatmap() -> Any:
+    return (
+        heatmap.Panel()
+        .calculate(False)
+        .color(
+            heatmap.HeatmapColorOptions()
+            .mode(heatmap_model.HeatmapColorMode.SCHEME)
+            .scheme("Blues")
+            .steps(32)
+        )
+        .y_axis(heatmap.YAxisConfig().unit("s"))
+        .show_legend()
+    )
+
+
+if __name__ == "__main__":
+    FILE.write_text(build())

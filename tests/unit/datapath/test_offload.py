@@ -1,0 +1,164 @@
+"""What a virtio-net header asks to be done with a frame on its way out: it must not change what was compared.
+
+A guest's header is as hostile as the frame behind it. Who sends the frame on completes a checksum wherever
+the header points, and cuts a super-frame by the frame's length, whatever the IP header says.
+"""
+
+import struct
+
+import pytest
+from models.packets import ACK, RST, SYN, ethernet, ip, parse, tcp, udp
+
+from colo_proxy.datapath.comparator import Comparator
+from colo_proxy.words import Divergence, Frame, Port
+
+VM, CLIENT = ("192.0.2.2", 80), ("192.0.2.1", 40000)
+NEEDS_CSUM = 1
+TCPV4, UDP_FRAGMENTS, UDP_SEGMENTS = 1, 3, 5
+
+
+def vnet(flags: int = NEEDS_CSUM, gso: int = 0, size: int = 0, start: int = 34, offset: int = 16) -> bytes:
+    """A virtio-net header (virtio 1.2, 5.1.6), as a little-endian guest writes it."""
+    return struct.pack("<BBHHHH", flags, gso, 54 if gso else 0, size, start, offset)
+
+
+def segment(payload: bytes, **fields: int) -> bytes:
+    return ethernet(tcp(VM, CLIENT, seq=1000, ack=1, flags=ACK, payload=payload, **fields), 0x0800)
+
+
+def datagram(payload: bytes, **fields: int) -> bytes:
+    return ethernet(udp(VM, CLIENT, payload, **fields), 0x0800)
+
+
+def left(frame: bytes, other: bytes, pvm: bytes | None = None, svm: bytes | None = None) -> int:
+    """How many frames leave when the PVM says `frame` and the SVM `other`."""
+    comparator = Comparator()
+    comparator.primary(frame, 1, pvm)
+    comparator.secondary(other, 2, svm)
+    return sum(isinstance(item, Frame) for item in comparator.take())
+
+
+def test_checksums_that_are_still_partial() -> None:
+    assert left(segment(b"data"), segment(b"data"), vnet())
+    assert left(datagram(b"data"), datagram(b"data"), vnet(offset=6), vnet(offset=6))
+    assert left(datagram(b"data"), datagram(b"data"), vnet(offset=6))
+
+
+@pytest.mark.parametrize(("start", "offset"), [(54, 0), (34, 20), (34, 4), (14, 16), (0, 0), (65535, 65535)])
+def test_a_checksum_that_would_be_written_elsewhere(start: int, offset: int) -> None:
+    elsewhere = vnet(start=start, offset=offset)
+    for say in (segment, datagram):
+        assert not left(say(b"data"), say(b"data"), elsewhere)
+        assert left(say(b"data"), say(b"data"), elsewhere, elsewhere)  # then the SVM's is written so too
+
+
+def test_a_checksum_that_would_be_written_into_a_fragment() -> None:
+    pieces = [
+        ethernet(ip(VM[0], CLIENT[0], 17, datagram(b"d" * 24)[34:][cut], ident=7, fragment=word), 0x0800)
+        for cut, word in ((slice(16), 0x2000), (slice(16, None), 2))
+    ]
+    for header, leave in ((None, 2), (vnet(), 0)):
+        comparator = Comparator()
+        for piece in pieces:
+            comparator.primary(piece, 1, header)
+            comparator.secondary(piece, 2)
+        assert sum(isinstance(item, Frame) for item in comparator.take()) == leave
+
+
+def test_a_super_frame_is_as_long_as_it_says() -> None:
+    frame = segment(b"d" * 3000)
+    assert left(frame, frame, vnet(gso=TCPV4, size=1000))
+    assert not left(frame + b"more", frame, vnet(gso=TCPV4, size=1000))
+    assert left(frame + b"more", frame)  # Ethernet padding, as whoever sends it will see it too
+    six = tcp(("2001:db8::2", 80), ("2001:db8::1", 4), seq=1, payload=b"d" * 3000)
+    six = ethernet(six, 0x86DD)
+    assert left(six, six, vnet(gso=4, size=1000, start=54))
+    assert not left(six + b"more", six, vnet(gso=4, size=1000, start=54))
+
+
+def test_one_datagram_is_not_many() -> None:
+    """UDP segmentation (VIRTIO_NET_HDR_GSO_UDP_L4) cuts one frame into many datagrams; fragments are one."""
+    frame = datagram(b"d" * 3000)
+    many, others = (vnet(gso=UDP_SEGMENTS, size=size, offset=6) for size in (1000, 500))
+    assert not left(frame, frame, many)
+    assert not left(frame, frame, many, others)
+    assert left(frame, frame, many, many)
+    assert left(frame, frame, vnet(gso=UDP_FRAGMENTS, size=1000, offset=6))
+
+
+def in_fragments(frame: bytes) -> list[bytes]:
+    """A TCP segment cut in two behind the first eight bytes of its header."""
+    data = frame[34:]
+    return [
+        ethernet(ip(VM[0], CLIENT[0], 6, data[:8], ident=7, fragment=0x2000), 0x0800),
+        ethernet(ip(VM[0], CLIENT[0], 6, data[8:], ident=7, fragment=1), 0x0800),
+    ]
+
+
+@pytest.mark.parametrize("flags", [ACK, ACK | RST])
+def test_fragments_of_what_would_have_to_be_clamped(flags: int) -> None:
+    """They leave as they came, or not yet: a pure acknowledgement, a reset."""
+    comparator = Comparator()
+    for piece in in_fragments(ethernet(tcp(VM, CLIENT, seq=1, ack=5000, flags=flags), 0x0800)):
+        comparator.primary(piece, 1)
+    comparator.secondary(ethernet(tcp(VM, CLIENT, seq=1, ack=4000, flags=flags), 0x0800), 2)
+    assert comparator.take() == []
+    comparator.secondary(ethernet(tcp(VM, CLIENT, seq=1, ack=5000, flags=flags), 0x0800), 3)
+    assert [parse(item.data).kind for item in comparator.take()] == ["fragment"] * 2
+
+
+def test_observing_fragments_leave_once() -> None:
+    comparator = Comparator(observe=True, passthrough=True)
+    pieces = in_fragments(ethernet(tcp(VM, CLIENT, seq=1, ack=1, flags=ACK, payload=b"data"), 0x0800))
+    for piece in pieces:
+        comparator.primary(piece, 1)
+    for piece in pieces:
+        comparator.secondary(piece, 2)
+    assert [item.data for item in comparator.take()] == pieces
+    assert comparator.counters["memory"] == 0
+
+
+def greeting(isn: int, option: bytes, *, ack: int = 1) -> bytes:
+    options = b"\x02\x04\x05\xb4" + option
+    return ethernet(tcp(VM, CLIENT, seq=isn, ack=ack, flags=ACK | SYN, options=options), 0x0800)
+
+
+def test_options_of_a_syn_that_we_know_nothing_of() -> None:
+    """Each guest's MPTCP key (RFC 8684, 3.1) is its own, and the client goes by it."""
+    seven, eight = (b"\x1e\x0c\x01\x01" + bytes(7) + bytes([last]) for last in (7, 8))
+    cookie, cookie_too = b"\x01\x01\x22\x02", b"\x22\x02\x01\x01"
+    for one, other, differ in ((seven, eight, True), (seven, b"", True), (cookie, cookie_too, False)):
+        comparator = Comparator()
+        comparator.primary(greeting(1000, one), 1)
+        comparator.secondary(greeting(7000, other), 2)
+        came = comparator.take()
+        assert [isinstance(item, Divergence) for item in came] == [differ]
+
+
+def test_a_signed_segment_is_not_changed() -> None:
+    """TCP's signatures (RFC 2385, RFC 5925) cover the header: what would have to be clamped waits."""
+    signed = b"\x01\x01\x13\x12" + bytes(16)
+    frame = ethernet(tcp(VM, CLIENT, seq=1, ack=500, flags=ACK, options=signed, payload=b"data"), 0x0800)
+    comparator = Comparator()
+    comparator.primary(frame, 1)
+    less = tcp(VM, CLIENT, seq=1, ack=400, flags=ACK, options=signed, payload=b"data")
+    comparator.secondary(ethernet(less, 0x0800), 2)
+    assert comparator.take() == []
+    comparator.secondary(ethernet(tcp(VM, CLIENT, seq=5, ack=500, flags=ACK, options=signed), 0x0800), 3)
+    assert [item.data for item in comparator.take()] == [frame]
+
+
+def test_after_a_failover_a_client_comes_again_from_the_same_port() -> None:
+    """The new connection has no offset; what the client acknowledges reaches the SVM as it is."""
+    comparator = Comparator()
+    comparator.primary(greeting(1000, b""), 1)
+    comparator.secondary(greeting(7000, b""), 2)
+    comparator.failover(3)
+    comparator.take()
+    comparator.secondary(greeting(50_000, b"", ack=901), 4)
+    comparator.uplink(ethernet(tcp(CLIENT, VM, seq=901, ack=50_001), 0x0800, from_vm=False), 5)
+    up, copy = comparator.take()
+    assert (up.port, parse(up.data).seq) == (Port.UPLINK, 50_000)
+    assert (copy.port, parse(copy.data).ack) == (Port.SECONDARY, 50_001)
+    comparator.secondary(ethernet(tcp(VM, CLIENT, seq=50_001, ack=901), 0x0800), 6)
+    assert comparator.counters["flows"] == 1  # and the one before is forgotten
