@@ -46,8 +46,9 @@ vm-bench: build  ## docs/peers.md: download, latency and failover of a real pair
 peers: build  ## docs/peers.md: the sequences on which comparators go wrong, given to QEMU's and to ours
 	@PYTHONPATH=netns-lab $(BIN)/python -m tests.peers.table
 
-reference: build  ## the parts of docs/ that are made from the code: configuration, commands, states
+reference: build  ## what is made from the code: parts of docs/, the manual page
 	@$(BIN)/python -m docs.reference
+	@$(BIN)/python -m docs.manpage
 
 dashboard: build  ## grafana/dashboards/colo-proxy.json, from grafana/build.py
 	@$(BIN)/python -m grafana.build
@@ -78,7 +79,9 @@ lint: build  ## ruff, mypy (strict), cython-lint
 
 fuzz: build  ## properties and coverage-guided fuzzing for longer: make fuzz EXAMPLES=10000 FUZZ_SECONDS=600
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(or $(FUZZ_SECONDS),600)
-	@HYPOTHESIS_PROFILE=fuzz EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/property --hypothesis-show-statistics --timeout 0
+	@seed=$(or $(SEED),$$(date +%s)); echo "the conversations of SEED=$$seed"; \
+	  HYPOTHESIS_PROFILE=fuzz EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/property \
+	    --hypothesis-seed=$$seed --hypothesis-show-statistics --timeout 0
 
 lab-up: build  ## start a lab and leave it running, with its addresses
 	@$(LAB) up

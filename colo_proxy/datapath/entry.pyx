@@ -64,7 +64,7 @@ from colo_proxy.datapath.pool cimport (
     Pool,
     pool_give,
 )
-from colo_proxy.datapath.prefix cimport end_of, start_of
+from colo_proxy.datapath.prefix cimport end_of
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record, record_fate, record_flow
 from colo_proxy.datapath.release cimport release_piece
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
@@ -244,7 +244,7 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
         return
     if flow.key.kind == K_TCP:
         if node.flags & N_SVM and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
-                seq_lt(start_of(node), flow.low):
+                seq_le(end_of(node), flow.low):
             unhold(core, node)  # from before this flow was first seen
             drop(core, node, D_OLD_EPOCH)
             return

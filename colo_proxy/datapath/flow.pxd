@@ -89,6 +89,7 @@ cdef struct Flow:
     Seq told_ack
     Seq told_edge
     Node *owed
+    Seq floor  # where the last commit found the PVM: all below is in the SVM's state
     Seq pieced  # inside the agreed range: how far a held super-frame has left in pieces (T13)
     int64_t watched_since
     uint32_t below  # PVM segments that wait below `low`
@@ -96,10 +97,10 @@ cdef struct Flow:
     uint32_t waiting  # nodes of either side that wait
     # datagrams
     uint64_t matched_bytes
-    int64_t late_until
+    # Digests of PVM datagrams that left while observing; the SVM's copies may come late, until then (C8).
     uint32_t late_count
-    # Digests of PVM datagrams that left while observing; the SVM's copies may come late (C8).
     uint64_t[LATE] late
+    int64_t[LATE] late_until
 
 cdef struct Table:
     Flow **buckets

@@ -24,6 +24,7 @@ cdef enum NodeFlag:
     N_COVERED = 512  # below the agreed range, and the SVM has said the same (3.1)
     N_WHOLE = 2048  # reassembled; `chain` is what leaves
     N_DUPLICATE = 4096  # a true duplicate acknowledgement of the PVM (T7)
+    N_UNPLACED = 16384  # nobody knows where in the stream: a reset, or said before the SYN of this side
     N_SENT = 8192  # has left on arrival (observing): what is held is for the comparison alone
 
 cdef struct Node:
