@@ -65,7 +65,7 @@ from colo_proxy.datapath.pool cimport (
     pool_give,
 )
 from colo_proxy.datapath.prefix cimport end_of
-from colo_proxy.datapath.recorder cimport LEFT, Recorder, record, record_fate, record_flow
+from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
 from colo_proxy.datapath.release cimport release_piece
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_missing
@@ -154,7 +154,7 @@ cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_
     node.time = core.now
     core.order += 1
     node.order = core.order
-    record(core.recorder, node.order, port, base + VNET, size - VNET, core.now)
+    record_frame(core.recorder, node.order, port, base + VNET, size - VNET, core.now)
     parse(&node.packet, base, size)
     return node
 

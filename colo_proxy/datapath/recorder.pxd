@@ -34,8 +34,8 @@ cdef struct Recorder:
     uint32_t[SLOTS] flows  # apart from the slots, for the search; 0: not known
     Recorded[SLOTS] slots
 
-cdef void record(Recorder *recorder, uint64_t order, int port, const uint8_t *frame, uint32_t size,
-                 int64_t now) noexcept nogil
+cdef void record_frame(Recorder *recorder, uint64_t order, int port, const uint8_t *frame, uint32_t size,
+                       int64_t now) noexcept nogil
 # The frame belongs to the flow with this hash.
 cdef void record_flow(Recorder *recorder, uint64_t order, uint32_t flow) noexcept nogil
 # What became of it; the first that is said stays.

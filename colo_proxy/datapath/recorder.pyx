@@ -5,8 +5,8 @@ from libc.stdlib cimport malloc
 from libc.string cimport memcpy
 
 
-cdef void record(Recorder *recorder, uint64_t order, int port, const uint8_t *frame, uint32_t size,
-                 int64_t now) noexcept nogil:
+cdef void record_frame(Recorder *recorder, uint64_t order, int port, const uint8_t *frame, uint32_t size,
+                       int64_t now) noexcept nogil:
     cdef uint32_t at = order & (SLOTS - 1)
     cdef Recorded *slot = &recorder.slots[at]
     recorder.flows[at] = 0
