@@ -45,7 +45,8 @@ cdef struct Diverged:
     int64_t stream_offset
     int64_t time
     uint32_t after  # how many frames of the same event left before
-    # malloc'ed copies from the Ethernet header, or NULL; whoever takes the divergence frees them (forget_diverged).
+    # malloc'ed copies from the Ethernet header, or NULL; whoever takes the divergence frees them
+    # (forget_diverged).
     uint8_t *primary
     uint32_t primary_size
     uint8_t *secondary
