@@ -163,9 +163,9 @@ def recreate(snap: Snapshot, arena: Arena) -> socket.socket:
     sock = socket.socket(snap.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        _set(sock, TCP_REPAIR, _ON)
         prepare(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, CARRIED)
+        _set(sock, TCP_REPAIR, _ON)  # after SO_REUSEADDR: it lets a port be bound where somebody listens
         sock.bind(snap.local)
         _seq(sock, _SEND, snap.una)
         _seq(sock, _RECEIVE, snap.rcv)
