@@ -8,7 +8,7 @@ SOURCES := $(shell find colo_proxy -name '*.pyx' -o -name '*.pxd')
 LAB := PYTHONPATH=netns-lab $(BIN)/python -m colo_lab
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo vm-demo vm-bench peers reference dashboard prometheus docs test lint fuzz lab-up lab-down check clean
+.PHONY: help build demo vm-demo vm-bench bench peers reference dashboard prometheus docs test lint fuzz lab-up lab-down check clean
 
 help:  ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -43,11 +43,15 @@ vm-demo: build  ## a real pair of QEMUs, its PVM killed under a client's downloa
 vm-bench: build  ## docs/peers.md: download, latency and failover of a real pair, with QEMU's own proxy and with ours
 	@PYTHONPATH=netns-lab $(BIN)/python -m bench.vm
 
+bench: build  ## measure speed, latency and memory beside QEMU and beside ceilings: bench/results/ (ten minutes)
+	@PYTHONPATH=netns-lab $(BIN)/python -m bench
+
 peers: build  ## docs/peers.md: the sequences on which comparators go wrong, given to QEMU's and to ours
 	@PYTHONPATH=netns-lab $(BIN)/python -m tests.peers.table
 
-reference: build  ## the parts of docs/ that are made from the code: configuration, commands, states
+reference: build  ## what is made from the code: parts of docs/, the manual page
 	@$(BIN)/python -m docs.reference
+	@$(BIN)/python -m docs.manpage
 
 dashboard: build  ## grafana/dashboards/colo-proxy.json, from grafana/build.py
 	@$(BIN)/python -m grafana.build
@@ -78,7 +82,9 @@ lint: build  ## ruff, mypy (strict), cython-lint
 
 fuzz: build  ## properties and coverage-guided fuzzing for longer: make fuzz EXAMPLES=10000 FUZZ_SECONDS=600
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(or $(FUZZ_SECONDS),600)
-	@HYPOTHESIS_PROFILE=fuzz EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/property --hypothesis-show-statistics --timeout 0
+	@seed=$(or $(SEED),$$(date +%s)); echo "the conversations of SEED=$$seed"; \
+	  HYPOTHESIS_PROFILE=fuzz EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/property \
+	    --hypothesis-seed=$$seed --hypothesis-show-statistics --timeout 0
 
 lab-up: build  ## start a lab and leave it running, with its addresses
 	@$(LAB) up

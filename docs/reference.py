@@ -21,6 +21,7 @@ from pydantic_core import PydanticUndefined
 from colo_proxy import config
 from colo_proxy.checkpoint import diagram
 from colo_proxy.cli.main import parser
+from colo_proxy.cli.parsers import CommandParser, walk
 
 DOCS = Path(__file__).parent
 # What the file's own name gives; see config._Reader.proxy_defaults.
@@ -98,36 +99,34 @@ def commands() -> str:
     return "\n\n".join(_command(path, each) for path, each in all_commands())
 
 
-def all_commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+def all_commands() -> Iterator[tuple[str, CommandParser]]:
     """Every command that does something, by its words: `policy add`."""
-
-    def below(
-        path: list[str], each: argparse.ArgumentParser
-    ) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-        choices = [action for action in each._actions if isinstance(action, argparse._SubParsersAction)]
-        if not choices:
-            yield " ".join(path), each
-            return
-        helps = {choice.dest: choice.help for choice in choices[0]._choices_actions}
-        for name, child in choices[0].choices.items():
-            child.description = child.description or f"{helps[name]}.".capitalize()
-            yield from below([*path, name], child)
-
-    return below([], parser())
+    for name, each in walk(parser()):
+        if not any(isinstance(action, argparse._SubParsersAction) for action in each._actions):
+            yield name.removeprefix("colo-proxy "), each
 
 
-def _command(path: str, each: argparse.ArgumentParser) -> str:
-    usage = re.sub(r"\s+", " ", each.format_usage().removeprefix("usage: ")).strip().replace("[-h] ", "")
-    text = [f"## `{path}`", each.description or "", f"```text\n{usage}\n```"]
-    rows = [
-        f"| `{_call(action)}` | {_help(action)} |"
-        for action in each._actions
-        if not isinstance(action, argparse._HelpAction) and action.help != argparse.SUPPRESS
-    ]
+def _command(path: str, each: CommandParser) -> str:
+    text = [f"## `{path}`", each.description or "", f"```text\n{usage(each)}\n```"]
+    cells = [(word, meaning.replace("|", "\\|")) for word, meaning in table(each)]
+    rows = [f"| `{word}` | {meaning} |" for word, meaning in cells]
     text.append("\n".join(["| argument | meaning |", "| --- | --- |", *rows]))
-    if each.epilog:
-        text.append(_prose(each.epilog))
+    examples = [f"# {what}\n{line}" for line, what in each.examples]
+    text.append("\n".join(["```sh", *examples, "```"]))
     return "\n\n".join(part for part in text if part)
+
+
+def usage(each: CommandParser) -> str:
+    """How a command is called, in one line."""
+    usage = re.sub(r"\s+", " ", each.format_usage().removeprefix("usage: ")).strip()
+    return usage.replace("[-h] ", "")
+
+
+def table(each: CommandParser) -> Iterator[tuple[str, str]]:
+    """Each argument and option as it is written, and its help; but `-h`, which every command has."""
+    for action in each._actions:
+        if not isinstance(action, argparse._HelpAction) and action.help != argparse.SUPPRESS:
+            yield _call(action), _help(action)
 
 
 def _call(action: argparse.Action) -> str:
@@ -138,17 +137,7 @@ def _call(action: argparse.Action) -> str:
 
 
 def _help(action: argparse.Action) -> str:
-    meaning = (action.help or "").replace("%%", "%").replace("|", "\\|")
-    if not meaning and action.dest == "config":
-        return "the proxy's configuration"
-    return meaning
-
-
-def _prose(epilog: str) -> str:
-    """An epilog, with its example as code."""
-    text, *examples = re.split(r"[Ee]xamples?:\s*", epilog, maxsplit=1)
-    code = [f"```sh\n{inspect.cleandoc(example)}\n```" for example in examples]
-    return "\n\n".join(part for part in (text.strip(), *code) if part)
+    return (action.help or "").replace("%%", "%")
 
 
 SECTIONS: dict[str, type[config._Section]] = {

@@ -93,8 +93,8 @@ async def _judge(client: QMPClient) -> Verdict:
     return judge((int(version["major"]), int(version["minor"]), int(version["micro"])), kvm=kvm)
 
 
-async def inspect(endpoint: Unix | Tcp) -> Verdict:
-    """Ask the QEMU behind a QMP endpoint what it is, for `colo-proxy check`.
+async def inspect(endpoint: Unix | Tcp) -> tuple[Verdict, Snapshot | None]:
+    """Ask the QEMU behind a QMP endpoint what it is and, unless broken, its state; for `colo-proxy check`.
 
     Raises `ConnectionError` with a line for the operator when it does not answer as QMP does.
     """
@@ -102,7 +102,8 @@ async def inspect(endpoint: Unix | Tcp) -> Verdict:
     try:
         async with asyncio.timeout(REPLY_S):
             await client.connect(await _dial(endpoint))
-        return await _judge(client)
+        verdict = await _judge(client)
+        return verdict, None if verdict.colo is Colo.BROKEN else await _snapshot(client)
     except TROUBLE as error:
         raise ConnectionError(f"{endpoint}: {_plain(error)}") from error
     finally:

@@ -3,17 +3,26 @@
 import argparse
 import sys
 
+from colo_proxy.cli.parsers import CommandParser
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+
+def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "check",
         help="check a configuration and this host",
-        description="Check a configuration and what it needs of this host. Each problem is a line with its "
-        "remedy; nothing is changed.",
-        epilog="example: colo-proxy check /etc/colo-proxy/web1.toml",
+        description="Check a configuration and what it needs of this host: kernel, capabilities, interfaces, "
+        "their offloads and queues, bridge, sockets, QEMU's version and COLO state. Each problem is a line "
+        "with its remedy; nothing is changed.",
+        examples=(
+            ("colo-proxy check web1.toml", "the first thing to run: what is missing, each with its remedy"),
+            (
+                "colo-proxy check web1.toml && colo-proxy run web1.toml",
+                "errors end with status 2, warnings do not",
+            ),
+        ),
     )
-    parser.add_argument("config", metavar="CONFIG.toml")
+    parser.add_argument("config", metavar="CONFIG.toml", help="the configuration to check")
     parser.set_defaults(run=run)
 
 

@@ -3,16 +3,20 @@
 import argparse
 
 from colo_proxy.cli import target
+from colo_proxy.cli.parsers import CommandParser
 from colo_proxy.errors import ControlError
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "checkpoint",
         help="ask for a checkpoint",
         description="Ask the VMM for a checkpoint, and wait until it is committed.",
-        epilog="example: colo-proxy checkpoint web1.toml --timeout 30",
+        examples=(
+            ("colo-proxy checkpoint web1.toml", "ask, and wait until it is committed"),
+            ("colo-proxy checkpoint web1.toml --timeout 30", "for VMs with much memory"),
+        ),
     )
     target.add_arguments(parser)
     parser.add_argument("--no-wait", action="store_true", help="ask, and do not wait for the commit")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from colo_proxy.cli.parsers import CommandParser
+
 if TYPE_CHECKING:
     from colo_proxy.capture.compare import Comparison, Result
 
@@ -18,15 +20,22 @@ _BIG = 32 << 20  # bytes from which on a person is shown the progress
 _REDRAW = 0.2  # seconds
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "compare",
         help="compare two captures",
         description="Compare what a PVM and an SVM said, from captures of their ports (pcap or pcapng, whole "
-        "frames), by the rules of the proxy. After a divergence it goes on as if a checkpoint had been made.",
-        epilog="Exit status: 0 identical, 1 diverged, 2 unusable input. "
-        "Example: colo-proxy compare pvm.pcap svm.pcap --released client.pcap",
+        "frames), by the rules of the proxy. After a divergence it goes on as if a checkpoint had been made. "
+        "Exit status: 0 identical, 1 diverged, 2 unusable input.",
+        examples=(
+            ("colo-proxy compare pvm.pcap svm.pcap", "how many checkpoints would this workload have cost?"),
+            ("colo-proxy compare pvm.pcap svm.pcap --json | jq .divergences", "for programs"),
+            (
+                "colo-proxy compare pvm.pcap svm.pcap --released client.pcap",
+                "what clients would have received",
+            ),
+        ),
     )
     parser.add_argument("primary", metavar="PRIMARY", help="capture of the PVM's port, both directions")
     parser.add_argument("secondary", metavar="SECONDARY", help="capture of the SVM's port")

@@ -6,15 +6,22 @@ import time
 from typing import Any
 
 from colo_proxy.cli import target
+from colo_proxy.cli.parsers import CommandParser
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "events",
         help="follow the events of a running proxy",
         description="Print each event of a running proxy as it happens, until Ctrl-C.",
-        epilog="example: colo-proxy events web1.toml --json | jq 'select(.event == \"DIVERGENCE\")'",
+        examples=(
+            ("colo-proxy events web1.toml", "what happens, as it happens"),
+            (
+                "colo-proxy events web1.toml --json | jq -r 'select(.event == \"DIVERGENCE\").data.flow'",
+                "flows that diverge",
+            ),
+        ),
     )
     target.add_arguments(parser)
     parser.set_defaults(run=run)

@@ -2,15 +2,20 @@
 
 import argparse
 
+from colo_proxy.cli.parsers import CommandParser
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+
+def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "explain",
         help="show a divergence report",
         description="Show what differed: in a sentence, both packets side by side with the differing "
         "fields and bytes marked, and the flow's last exchanges. Wireshark opens the same file.",
-        epilog="example: colo-proxy explain /var/lib/colo-proxy/web1/divergence-....pcapng",
+        examples=(
+            ("colo-proxy explain /var/lib/colo-proxy/web1/divergence-1.pcapng", "both packets, side by side"),
+            ("colo-proxy events web1.toml --json | jq -r '.data.report // empty'", "where new reports are"),
+        ),
     )
     parser.add_argument("report", metavar="REPORT", help="a file that the proxy wrote into [proxy] reports")
     parser.set_defaults(run=run)

@@ -3,15 +3,23 @@
 import argparse
 
 from colo_proxy.cli import target
+from colo_proxy.cli.parsers import CommandParser
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "flows",
         help="list the flows of a running proxy",
-        description="List the flows, those that hold most first.",
-        epilog="example: colo-proxy flows web1.toml",
+        description="List the flows, those that hold most first. The data path stands still while it writes "
+        "them down; to watch a busy proxy there is top.",
+        examples=(
+            ("colo-proxy flows web1.toml", "who waits, and who diverges"),
+            (
+                "colo-proxy flows web1.toml --json | jq '.[] | select(.blocked)'",
+                "those that wait for a checkpoint",
+            ),
+        ),
     )
     target.add_arguments(parser)
     parser.set_defaults(run=run)

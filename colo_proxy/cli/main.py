@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from colo_proxy.cli.parsers import CommandParser
+
 COMMANDS = (
     "run",
     "check",
@@ -23,15 +25,22 @@ COMMANDS = (
     "checkpoint",
     "failover",
     "policy",
+    "completion",
 )
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
+    top = CommandParser(
         prog="colo-proxy",
-        description="The network half of COLO: mirrors, aligns, compares and releases a VM pair's output.",
-        epilog="'colo-proxy COMMAND --help' explains a command. Exit status 2: bad input, with one line why.",
+        description="The network half of COLO: mirrors, aligns, compares and releases a VM pair's output. "
+        "Exit status 2: bad input, with one line why.",
+        examples=(
+            ("colo-proxy check web1.toml", "is the configuration right, and can this host do it?"),
+            ("colo-proxy run web1.toml", "run the proxy"),
+            ("colo-proxy top web1.toml", "watch it"),
+            ("colo-proxy COMMAND --help", "a command's options, with examples"),
+        ),
     )
     top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subparsers = top.add_subparsers(metavar="COMMAND", required=True)

@@ -7,26 +7,43 @@ from pathlib import Path
 from typing import Any
 
 from colo_proxy.cli import target
+from colo_proxy.cli.parsers import CommandParser
 from colo_proxy.control.client import Client
 from colo_proxy.errors import ControlError
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     """Add the command and its own commands."""
     parser = subparsers.add_parser(
         "policy",
         help="show or change the policies of a running proxy",
         description="Show or change which flows are compared, bypassed or dropped. The first rule that "
-        "matches wins. A change lasts until the proxy stops; the configuration file is not written.",
+        "matches wins. A change lasts until the proxy stops or reads its configuration again (SIGHUP); the "
+        "file is not written.",
+        examples=(
+            ("colo-proxy policy list web1.toml", "the rules in force, in order"),
+            (
+                'colo-proxy policy add \'{match = {protocol = "udp", port = 123}, action = "bypass"}\'',
+                "NTP leaves without being compared",
+            ),
+        ),
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    listing = commands.add_parser("list", help="show the rules, in order")
+    listing = commands.add_parser(
+        "list",
+        help="show the rules, in order",
+        description="Show the rules in force, in order, each with its number.",
+        examples=(("colo-proxy policy list web1.toml --json", "as `policy add` takes them"),),
+    )
     target.add_arguments(listing)
     listing.set_defaults(run=_list)
 
     replacing = commands.add_parser(
-        "set", help="replace all rules by the [[policy]] sections of a file", epilog="All or none are taken."
+        "set",
+        help="replace all rules by the [[policy]] sections of a file",
+        description="Replace all rules by the [[policy]] sections of a file, or none where one is wrong.",
+        examples=(("colo-proxy policy set rules.toml web1.toml", "the rules of rules.toml from now on"),),
     )
     replacing.add_argument(
         "file", metavar="FILE", help="TOML with [[policy]] sections, such as a configuration"
@@ -37,15 +54,29 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     adding = commands.add_parser(
         "add",
         help="add a rule at the end, or with --first in front",
-        epilog="example: colo-proxy policy add "
-        '\'{match = {protocol = "udp", port = 123}, action = "bypass"}\' web1.toml',
+        description="Add a rule. The first rule that matches wins.",
+        examples=(
+            (
+                'colo-proxy policy add \'{match = {protocol = "udp", port = 123}, action = "bypass"}\'',
+                "NTP leaves without being compared",
+            ),
+            (
+                'colo-proxy policy add --first \'{match = {remote = "192.0.2.66"}, action = "drop"}\'',
+                "before all others",
+            ),
+        ),
     )
     adding.add_argument("rule", metavar="RULE", help="an inline TOML table, or JSON")
     adding.add_argument("--first", action="store_true", help="put it in front of all others")
     target.add_arguments(adding)
     adding.set_defaults(run=_add)
 
-    removing = commands.add_parser("remove", help="remove a rule")
+    removing = commands.add_parser(
+        "remove",
+        help="remove a rule",
+        description="Remove a rule by its number in the list.",
+        examples=(("colo-proxy policy remove 0 web1.toml", "the first one"),),
+    )
     removing.add_argument("number", type=int, metavar="N", help="its number in the list, from 0")
     target.add_arguments(removing)
     removing.set_defaults(run=_remove)

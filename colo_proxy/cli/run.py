@@ -2,17 +2,22 @@
 
 import argparse
 
+from colo_proxy.cli.parsers import CommandParser
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+
+def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "run",
         help="run the proxy",
         description="Run the proxy in the foreground until SIGTERM, Ctrl-C or 'quit' on its control socket. "
         "SIGHUP has it read its configuration again.",
-        epilog="example: colo-proxy run /etc/colo-proxy/web1.toml",
+        examples=(
+            ("colo-proxy run web1.toml", "in the foreground"),
+            ("systemctl enable --now colo-proxy@web1", "as a service: runs /etc/colo-proxy/web1.toml"),
+        ),
     )
-    parser.add_argument("config", metavar="CONFIG.toml")
+    parser.add_argument("config", metavar="CONFIG.toml", help="the configuration (docs/configuration.md)")
     parser.set_defaults(run=run)
 
 

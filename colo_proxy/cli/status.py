@@ -5,15 +5,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from colo_proxy.cli import target
+from colo_proxy.cli.parsers import CommandParser
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "status",
         help="show a running proxy's state",
         description="Show whether the VM is protected, and what is held.",
-        epilog="example: colo-proxy status web1.toml --json",
+        examples=(
+            ("colo-proxy status web1.toml", "is it protected?"),
+            (
+                "colo-proxy status --json | jq -r .state",
+                "for programs; the only proxy that runs need not be named",
+            ),
+        ),
     )
     target.add_arguments(parser)
     parser.set_defaults(run=run)

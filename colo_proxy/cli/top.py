@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from colo_proxy.cli import target
+from colo_proxy.cli.parsers import CommandParser
 from colo_proxy.control.client import Client
 from colo_proxy.errors import ControlError, UserError
 
@@ -23,7 +24,7 @@ _QUIT = b"qQ\x04"  # Ctrl-D; Ctrl-C is a signal
 _EVENTS = 50
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "top",
@@ -31,7 +32,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Watch a running proxy: its state, throughput, how long output is held, checkpoints and "
         "their reasons, the flows and services that diverge most. q or Ctrl-C quits. Where the proxy goes "
         "away, top says so and waits for it to come back.",
-        epilog="example: colo-proxy top web1.toml --interval 0.5",
+        examples=(
+            ("colo-proxy top web1.toml", "q ends it"),
+            ("ssh -t host colo-proxy top --interval 5", "over a slow line"),
+        ),
     )
     target.add_arguments(parser, json_too=False)
     parser.add_argument(

@@ -19,7 +19,7 @@ from colo_proxy.datapath.pool cimport (
     chain_cost,
     node_cost,
     pool_give,
-    pool_take,
+    pool_room,
 )
 from colo_proxy.datapath.wire cimport K_IP, K_TCP, K_UDP, VNET
 from colo_proxy.datapath.words cimport D_FLOWS, D_MEMORY, UPLINK, DropId, PortId, ReasonId
@@ -201,7 +201,7 @@ cdef Node *pooled(Core *core, Node *node) noexcept nogil:
     cdef uint8_t *data
     if not node.flags & N_RX:
         return node
-    copied = pool_take(core.pool, node.size)
+    copied = pool_room(core.pool, node.size)
     if copied == NULL:
         return NULL
     klass = copied.klass

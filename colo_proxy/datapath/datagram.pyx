@@ -138,7 +138,7 @@ cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
         unhold(core, other)
         discard(core, node)
         matched(core, flow, other)
-    elif core.now <= flow.late_until and was_expected(flow, node):
+    elif flow.late_count and was_expected(core, flow, node):
         drop(core, node, D_OLD_EPOCH)
     else:
         hold(core, flow, node)
@@ -157,19 +157,16 @@ cdef uint64_t digest(const Node *node) noexcept nogil:
 
 cdef void datagram_expect(Flow *flow, const Node *pvm, int64_t until) noexcept nogil:
     flow.late[flow.late_count % LATE] = digest(pvm)
+    flow.late_until[flow.late_count % LATE] = until
     flow.late_count += 1
-    flow.late_until = until
 
 
-cdef bint was_expected(Flow *flow, const Node *svm) noexcept nogil:
-    cdef uint64_t sum
+cdef bint was_expected(const Core *core, Flow *flow, const Node *svm) noexcept nogil:
+    cdef uint64_t sum = digest(svm)
     cdef uint32_t index
-    if not flow.late_count:
-        return False
-    sum = digest(svm)
     for index in range(min(flow.late_count, <uint32_t>LATE)):
-        if flow.late[index] == sum:
-            flow.late[index] = 0
+        if flow.late[index] == sum and core.now <= flow.late_until[index]:
+            flow.late_until[index] = -1
             return True
     return False
 

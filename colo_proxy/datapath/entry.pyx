@@ -40,7 +40,17 @@ from colo_proxy.datapath.epoch cimport (
     epoch_unprotect,
     follow_observed,
 )
-from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, F_FORGET, Flow, table_close, table_open
+from colo_proxy.datapath.flow cimport (
+    F_ALIAS,
+    F_ANCHORED,
+    F_BLOCKED,
+    F_FORGET,
+    Flow,
+    table_close,
+    table_fetch_bucket,
+    table_fetch_flow,
+    table_open,
+)
 from colo_proxy.datapath.flows cimport flow_for_uplink, sweep
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_free, fragments_new, fragments_oldest
 from colo_proxy.datapath.identity cimport identity_forget, identity_learn
@@ -53,7 +63,7 @@ from colo_proxy.datapath.judge cimport (
     offset_of_flow,
     pass_secondary,
 )
-from colo_proxy.datapath.key cimport Key, key_of, key_protocol, key_text
+from colo_proxy.datapath.key cimport Key, key_hash, key_of, key_protocol, key_text
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
 from colo_proxy.datapath.pool cimport (
     N_GONE,
@@ -66,11 +76,11 @@ from colo_proxy.datapath.pool cimport (
     Pool,
     pool_give,
 )
-from colo_proxy.datapath.prefix cimport end_of, start_of
+from colo_proxy.datapath.prefix cimport end_of
 from colo_proxy.datapath.release cimport release_piece
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_missing
-from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_TCP, MAX_FRAME, RST, VNET, parse
+from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_TCP, MAX_FRAME, RST, VNET, Packet, parse
 from colo_proxy.datapath.words cimport (
     D_FRAGMENT,
     D_OLD_EPOCH,
@@ -90,6 +100,7 @@ from colo_proxy.datapath.words cimport (
 
 cdef enum:
     ETHERNET = 14  # the shortest frame that says anything
+    CROWD = 1024  # flows; some 600 KB
 
 cdef int64_t SWEEP_EVERY = 100000000  # ns
 
@@ -145,7 +156,8 @@ cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_
     if size > VNET + MAX_FRAME:
         core.counts.dropped[<int>D_OVERSIZED] += 1
         return NULL
-    memset(node, 0, sizeof(Node))
+    # All but the packet, which `parse` writes whole.
+    memset(node, 0, <uint8_t *>&node.packet - <uint8_t *>node)
     node.flags = N_RX
     node.data = base
     node.size = size
@@ -203,6 +215,27 @@ cdef void core_secondary(Core *core, uint8_t *base, uint32_t size, int64_t now) 
         drop(core, node, D_OLD_EPOCH)
 
 
+cdef bint core_crowded(const Core *core) noexcept nogil:
+    return core.table.count > CROWD
+
+
+cdef uint32_t core_expect(const Core *core, const uint8_t *base, uint32_t size) noexcept nogil:
+    cdef Packet packet
+    cdef Key key
+    cdef uint32_t hashed
+    if size < VNET + ETHERNET:
+        return 0
+    parse(&packet, base, size)
+    key_of(&key, &packet, base, True)
+    hashed = <uint32_t>key_hash(&key, core.table.seed)
+    table_fetch_bucket(&core.table, hashed)
+    return hashed
+
+
+cdef void core_fetch(const Core *core, uint32_t hashed) noexcept nogil:
+    table_fetch_flow(&core.table, hashed)
+
+
 cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil:
     cdef Node *node = receive(core, UPLINK, base, size, now)
     cdef Key key
@@ -233,7 +266,7 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
         return
     if flow.key.kind == K_TCP:
         if node.flags & N_SVM and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
-                seq_lt(start_of(node), flow.low):
+                seq_le(end_of(node), flow.low):
             unhold(core, node)  # from before this flow was first seen
             drop(core, node, D_OLD_EPOCH)
             return

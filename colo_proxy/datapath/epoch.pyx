@@ -25,15 +25,21 @@ from colo_proxy.datapath.flow cimport (
     F_TOUCHED,
     Flow,
 )
-from colo_proxy.datapath.flows cimport flow_lose_alias, flow_remove, stop_awaiting, stop_awaiting
+from colo_proxy.datapath.flows cimport flow_lose_alias, flow_remove, stop_awaiting
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
-from colo_proxy.datapath.judge cimport hold_incomplete, judge_primary, judge_secondary, pass_secondary
+from colo_proxy.datapath.judge cimport (
+    emit_aligned,
+    hold_incomplete,
+    judge_primary,
+    judge_secondary,
+    pass_secondary,
+)
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
-from colo_proxy.datapath.prefix cimport advance, agreed, end_of
+from colo_proxy.datapath.prefix cimport advance, agreed, end_of, position_of
 from colo_proxy.datapath.release cimport note_told, release_piece
 from colo_proxy.datapath.seq cimport seq_le
 from colo_proxy.datapath.stream cimport stream_adopt, stream_commit, stream_missing
-from colo_proxy.datapath.wire cimport K_TCP, RST
+from colo_proxy.datapath.wire cimport K_FRAGMENT, K_TCP, RST
 from colo_proxy.datapath.words cimport (
     D_OLD_EPOCH,
     D_UNCOMMITTED,
@@ -56,12 +62,9 @@ cdef void drop_pending(Core *core) noexcept nogil:
         node = core.pending.first
         unhold(core, node)
         drop(core, node, D_OLD_EPOCH)
+    while core.svm_syn_first != NULL:
+        stop_awaiting(core, core.svm_syn_first)
     pool_give(core.pool, fragments_take(core.svm_fragments))
-
-
-cdef bint carried(const Flow *flow, const Node *owed) noexcept nogil:
-    """A later pure acknowledgement of the PVM says as much (T6)."""
-    return flow.pvm.pure_last != NULL and seq_le(owed.packet.ack, flow.pvm.pure_last.packet.ack)
 
 
 cdef void emit_held(Core *core) noexcept nogil:
@@ -72,7 +75,7 @@ cdef void emit_held(Core *core) noexcept nogil:
         node = core.held.first
         flow = flow_of(node)
         unhold(core, node)
-        if node.flags & N_OWED and (seq_le(node.packet.ack, flow.told_ack) or carried(flow, node)):
+        if node.flags & N_OWED and seq_le(node.packet.ack, flow.told_ack):
             discard(core, node)
             continue
         if flow.key.kind == K_TCP:
@@ -201,7 +204,8 @@ cdef void replaced_flows(Core *core) noexcept nogil:
         behind = next_flow(flow)
         if flow.flags & F_ALIAS:
             pass
-        elif (flow.key.kind == K_TCP and not flow.pvm.open) or (flow.newer != NULL and flow.newer.pvm.open):
+        elif (flow.key.kind == K_TCP and not flow.flags & F_ANCHORED) or \
+                (flow.newer != NULL and flow.newer.pvm.open):
             flow_remove(core, flow)
         elif flow.key.kind == K_TCP:
             if flow.flags & F_PAIRING:
@@ -238,6 +242,7 @@ cdef void forget_unanswered(Core *core) noexcept nogil:
 
 cdef void epoch_failover(Core *core) noexcept nogil:
     cdef Node *node
+    cdef Flow *flow
     while core.held.first != NULL:
         node = core.held.first
         if core.mode == M_COMPARE and not core.svm_stopped and flow_of(node).key.kind == K_TCP and \
@@ -250,16 +255,20 @@ cdef void epoch_failover(Core *core) noexcept nogil:
         else:
             drop(core, node, D_UNCOMMITTED)
     pool_give(core.pool, fragments_take(core.pvm_fragments))
+    while core.pending.first != NULL:
+        node = core.pending.first
+        flow = flow_of(node)
+        unhold(core, node)
+        if flow.key.kind == K_TCP and not node.flags & N_PURE and agreed(flow, node):
+            discard(core, node)  # clients have it
+        else:
+            emit_aligned(core, flow, node)
     untouch_all(core)
     if core.svm_loaded:
         replaced_flows(core)
     else:
         forget_unanswered(core)
     leave_stop(core, M_FAILED_OVER)
-    while core.pending.first != NULL:
-        node = core.pending.first
-        unhold(core, node)
-        pass_secondary(core, node)
     emit_chain(core, fragments_take(core.svm_fragments))
     feed_limbo(core, False, True)
 
@@ -272,6 +281,9 @@ cdef void pair_off(Core *core, Flow *flow) noexcept nogil:
     cdef Node *pvm = flow.pvm.first
     cdef Node *svm
     while pvm != NULL:
+        if pvm.packet.kind == K_FRAGMENT:
+            pvm = pvm.flow_next  # of a datagram that never became one
+            continue
         svm = flow.svm.first
         if svm != NULL:
             unhold(core, svm)
@@ -311,6 +323,8 @@ cdef void follow_observed(Core *core) noexcept nogil:
                 node = flow.svm.first  # and the PVM will never say the rest, or has not for the timeout
                 unhold(core, node)
                 drop(core, node, D_OLD_EPOCH)
+            if flow.flags & F_FORGET and seq_le(flow.matched, position_of(flow, flow.svm.end, True)):
+                flow.svm.fin = False  # it counts as not said
             if flow.flags & F_FORGET and flow.flags & F_PAIRING and not flow.pvm.open:
                 stop_awaiting(core, flow)
             flow.flags &= ~<uint32_t>F_FORGET

@@ -48,7 +48,7 @@ cdef Flow *flow_for_pvm(Core *core, const Key *key, Node *node) noexcept nogil:
                 join(core, flow, other)
             else:
                 await_pair(&core.pvm_syn_first, &core.pvm_syn_last, flow)
-    elif opens(node) and flow.flags & F_PAIRING and not flow.pvm.open:
+    elif opens(node) and flow.flags & F_PAIRING and not flow.pvm.syn:
         stop_awaiting(core, flow)  # the SVM chose the same port, and was first
     table_use(&core.table, flow, core.now)
     if oldest != NULL and flow != oldest:
@@ -82,7 +82,7 @@ cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil:
             return NULL
         if opens(node):
             await_pair(&core.svm_syn_first, &core.svm_syn_last, flow)
-    elif opens(node) and flow.flags & F_PAIRING and not flow.svm.open:
+    elif opens(node) and flow.flags & F_PAIRING and not flow.svm.syn:
         stop_awaiting(core, flow)
     table_use(&core.table, flow, core.now)
     if oldest != NULL and flow != oldest:

@@ -12,6 +12,8 @@ cdef void judge_primary(Core *core, Node *node) noexcept nogil
 cdef void judge_secondary(Core *core, Node *node) noexcept nogil
 # An SVM frame leaves as the output, aligned (C7).
 cdef void pass_secondary(Core *core, Node *node) noexcept nogil
+# A frame of the output leaves with its flow's numbers; `flow` NULL: as it is.
+cdef void emit_aligned(Core *core, const Flow *flow, Node *node) noexcept nogil
 # A flow's numbers in the form that align.pyx takes.
 cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil
 # Fragments of the PVM, a chain, that are incomplete and will stay so.

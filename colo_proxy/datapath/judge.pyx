@@ -190,14 +190,19 @@ cdef int64_t announce(Core *core) noexcept nogil:
 
 cdef void pass_secondary(Core *core, Node *node) noexcept nogil:
     cdef Key key
-    cdef Flow *flow
-    cdef Offset offset
+    cdef Flow *flow = NULL
     if node.packet.kind == K_TCP:
         key_of(&key, &node.packet, node.data, True)
         flow = flow_for_svm(core, &key, node)
         if flow != NULL:
             stream_follow(flow, node)
-            align_from_svm(&node.packet, node.data, offset_of_flow(flow, &offset))
+    emit_aligned(core, flow, node)
+
+
+cdef void emit_aligned(Core *core, const Flow *flow, Node *node) noexcept nogil:
+    cdef Offset offset
+    if node.packet.kind == K_TCP and flow != NULL:
+        align_from_svm(&node.packet, node.data, offset_of_flow(flow, &offset))
     emit(core, node)
 
 

@@ -5,7 +5,7 @@ from libc.string cimport memcmp
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, side_of, unhold
 from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FINISHED, Flow, Side
-from colo_proxy.datapath.pool cimport N_COVERED, N_SORTED, N_SVM, Node
+from colo_proxy.datapath.pool cimport N_COVERED, N_SORTED, N_SVM, N_UNPLACED, Node
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport FIN, MAX_FRAME, SYN
 from colo_proxy.datapath.words cimport R_CONTROL, R_PAYLOAD
@@ -16,27 +16,15 @@ cdef enum What:
     IS_FIN = 2
 
 
-cdef Seq position_of(const Flow *flow, Seq raw, bint svm) noexcept nogil:
-    return seq_add(raw, -<int64_t>flow.offset) if svm else raw
-
-
-cdef Seq start_of(const Node *node) noexcept nogil:
-    return position_of(<Flow *>node.flow, node.packet.seq, (node.flags & N_SVM) != 0)
-
-
-cdef Seq end_of(const Node *node) noexcept nogil:
-    return seq_add(start_of(node), node.packet.length)
-
-
 cdef int64_t offset_of(const Flow *flow, Seq position) noexcept nogil:
     cdef int64_t offset = flow.position + seq_diff(position, flow.matched)
-    return offset if offset > 0 else 0
+    return offset if flow.flags & F_ANCHORED and offset > 0 else 0
 
 
 cdef bint agreed(const Flow *flow, const Node *node) noexcept nogil:
     cdef Seq start = start_of(node)
-    if node.flags & N_COVERED:
-        return True
+    if node.flags & (N_COVERED | N_UNPLACED):
+        return (node.flags & N_COVERED) != 0
     # Not by comparing ends: a hostile segment may begin nearly 2**31 away and end on the other side.
     if not seq_le(flow.low, start) or seq_diff(flow.matched, start) < <int64_t>node.packet.length:
         return False
@@ -52,6 +40,7 @@ cdef void move_range(Flow *flow, Seq to) noexcept nogil:
     flow.matched = to
     if seq_diff(to, flow.low) > FAR:
         flow.low = seq_add(to, -<int64_t>FAR)
+        flow.floor = seq_max(flow.floor, flow.low)
         flow.pieced = seq_max(flow.pieced, flow.low)
 
 

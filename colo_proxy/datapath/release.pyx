@@ -13,6 +13,7 @@ from colo_proxy.datapath.pool cimport (
     N_PURE,
     N_RX,
     N_SENT,
+    N_UNPLACED,
     N_WHOLE,
     Node,
     pool_give,
@@ -52,7 +53,7 @@ cdef Clamp clamp_of(const Flow *flow, const Node *node) noexcept nogil:
     clamp.window = node.packet.window
     if node.packet.flags & RST:
         pass  # a reset offers nothing
-    elif flow.pvm.wscale == 255 or flow.svm.wscale == 255:
+    elif flow.pvm.wscale == 255:
         # Mid-stream the scale is not known: the smaller of the raw windows offers no more than either did.
         clamp.window = min(node.packet.window, flow.svm.raw)
     elif seq_lt(flow.svm.edge, offered) or not seq_eq(clamp.ack, node.packet.ack):
@@ -92,9 +93,12 @@ cdef void apply(Node *node, const Clamp *clamp) noexcept nogil:
 
 
 cdef bint urgent_agreed(Core *core, Flow *flow, const Node *node) noexcept nogil:
-    """T11: the SVM has announced the same urgent position."""
+    """T11: the SVM has announced the same urgent position, or received it with a commit."""
     cdef Seq urgent = seq_add(node.packet.seq, node.packet.urgent)
-    if flow.svm.urged and seq_eq(position_of(flow, flow.svm.urgent, True), urgent):
+    if node.flags & N_UNPLACED:
+        return False
+    if seq_lt(urgent, flow.floor) or \
+            (flow.svm.urged and seq_eq(position_of(flow, flow.svm.urgent, True), urgent)):
         return True
     if seq_lt(urgent, flow.matched):
         diverge(core, flow, R_CONTROL, offset_of(flow, urgent), node, NULL)
@@ -227,10 +231,9 @@ cdef void release_piece(Core *core, Flow *flow, Node *node, bint whole_segments)
     cdef Seq begin
     cdef int32_t count
     cdef uint32_t size
-    if node == NULL or not flow.svm.acked or flow.flags & F_BLOCKED or \
-            node.flags & (N_SENT | N_WHOLE | N_PURE) or node.packet.signature or \
-            node.packet.flags & (SYN | URG | RST) or \
-            not node.packet.flags & ACK or seq_lt(node.packet.seq, flow.low):
+    if node == NULL or not flow.svm.acked or (whole_segments and flow.flags & F_BLOCKED) or \
+            node.flags & (N_SENT | N_WHOLE | N_PURE | N_UNPLACED) or node.packet.signature or \
+            node.packet.flags & (SYN | URG | RST | ACK) != ACK or seq_lt(node.packet.seq, flow.low):
         return
     begin = seq_max(node.packet.seq, flow.pieced)
     # No further than the payload goes: a FIN is a position without a byte.

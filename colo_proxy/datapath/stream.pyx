@@ -19,6 +19,7 @@ from colo_proxy.datapath.pool cimport (
     N_DUPLICATE,
     N_PURE,
     N_SVM,
+    N_UNPLACED,
     N_WHOLE,
     Node,
 )
@@ -49,21 +50,31 @@ cdef Flow *incarnation(Flow *oldest, const Node *node) noexcept nogil:
     cdef bint opens = node.packet.flags & SYN and not node.packet.flags & RST
     while flow != NULL:
         side = &flow.svm if svm else &flow.pvm
-        if opens and side.syn and seq_eq(side.isn, node.packet.seq) and not answers_another(side, node) and \
-                not stream_closed(flow):
-            return flow  # said again
-        if side.open:
+        if opens and (said_again(side, node) if side.syn else not caught(flow)) and not stream_closed(flow):
+            return flow  # the SYN it lacks, or its own said again
+        if side.open or current == NULL:
             current = flow
-        elif opens or current == NULL:
-            # A side that has not spoken here yet: its SYN opens it, and so does whatever it says first.
-            return flow
         flow = flow.newer
     return NULL if opens else current
 
 
-cdef bint answers_another(const Side *side, const Node *node) noexcept nogil:
-    """A guest that takes the same ISN again, for another connection."""
-    return side.answered and node.packet.flags & ACK and not seq_eq(side.irs, node.packet.ack)
+cdef bint caught(const Flow *flow) noexcept nogil:
+    """Whether it was first seen in mid-stream: neither guest's SYN will come."""
+    return (flow.pvm.open or flow.svm.open) and not (flow.pvm.syn or flow.svm.syn)
+
+
+cdef bint unplaced(const Flow *flow, bint svm) noexcept nogil:
+    """Whether nobody knows where a side's numbers lie in the stream: only the other has said its SYN."""
+    if flow.flags & F_OWN_OFFSET:
+        return False
+    return flow.pvm.syn and not flow.svm.syn if svm else flow.svm.syn and not flow.pvm.syn
+
+
+cdef bint said_again(const Side *side, const Node *node) noexcept nogil:
+    """Whether a SYN is a retransmission. A guest may take the same ISN again, for another connection."""
+    if side.answered and node.packet.flags & ACK and not seq_eq(side.irs, node.packet.ack):
+        return False
+    return seq_eq(side.isn, node.packet.seq)
 
 
 cdef uint32_t options_of(const Node *node) noexcept nogil:
@@ -89,14 +100,13 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
             side.tsval = get32(node.data + node.packet.timestamps)
         side.open = True
         learn_offset(flow)
-    if not side.open:
-        side.open = True
-        side.end = end
-    elif 0 < seq_diff(end, side.end) <= FAR:
-        side.end = end
-        side.fin = False
-    if node.packet.flags & FIN and seq_eq(end, side.end):
-        side.fin = True
+    if not node.packet.flags & RST:  # which says nothing of where a stream is
+        if not side.open or 0 < seq_diff(end, side.end) <= FAR:
+            side.open = True
+            side.end = end
+            side.fin = False
+        if node.packet.flags & FIN and seq_eq(end, side.end):
+            side.fin = True
     if node.packet.flags & URG:
         side.urged = True
         side.urgent = seq_add(node.packet.seq, node.packet.urgent)
@@ -137,19 +147,16 @@ cdef void learn_offset(Flow *flow) noexcept nogil:
         flow.ts_offset = flow.svm.tsval - flow.pvm.tsval
 
 
-cdef void anchor(Flow *flow, const Node *node) noexcept nogil:
+cdef void anchor(Flow *flow, Node *node) noexcept nogil:
     """The agreed range starts, empty, at the PVM's SYN, or at the first number it showed (3.1)."""
-    if not flow.flags & F_ANCHORED:
+    if node.packet.flags & RST or unplaced(flow, False):
+        node.flags |= N_UNPLACED
+    elif not flow.flags & F_ANCHORED or (
+            not flow.pvm.syn and seq_eq(flow.low, flow.matched) and node.packet.length and
+            -FAR < seq_diff(node.packet.seq, flow.low) < 0):
         flow.flags |= F_ANCHORED
-        flow.low = node.packet.seq
-        flow.matched = node.packet.seq
-        flow.pieced = node.packet.seq
+        flow.low = flow.matched = flow.floor = flow.pieced = node.packet.seq
         flow.position = -1 if flow.pvm.syn else 0
-    elif not flow.pvm.syn and seq_eq(flow.low, flow.matched) and node.packet.length and \
-            -FAR < seq_diff(node.packet.seq, flow.low) < 0:
-        flow.low = node.packet.seq
-        flow.matched = node.packet.seq
-        flow.pieced = node.packet.seq
 
 
 cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -161,7 +168,10 @@ cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
         flow.pvm.reset = True
     if not node.packet.length or node.packet.flags & RST:
         node.flags |= N_PURE
-    elif not flow.pvm.syn and seq_lt(node.packet.seq, flow.low):
+        if flow.owed != NULL and node.packet.flags & (ACK | RST) == ACK and \
+                seq_le(flow.owed.packet.ack, node.packet.ack):
+            forget(core, flow.owed)  # this one carries it (T6)
+    elif not flow.pvm.syn and not node.flags & N_UNPLACED and seq_lt(node.packet.seq, flow.low):
         flow.below += 1
 
 
@@ -177,8 +187,6 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     stream_note(core, flow, node)
     if node.flags & N_PURE:
         hold(core, flow, node)
-        if flow.owed != NULL and node.packet.flags & ACK and seq_le(flow.owed.packet.ack, node.packet.ack):
-            forget(core, flow.owed)  # this one carries it (T6)
         if node.packet.flags & RST:
             reset_against(core, flow, node)
             while flow.svm.pure_first != NULL:
@@ -187,7 +195,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         return
     last = flow.pvm.last
     unordered = (last != NULL and seq_lt(start_of_new(node), end_of(last))) or node.packet.flags & URG or \
-        node.flags & N_WHOLE
+        node.flags & N_WHOLE or flow.below
     if unordered:
         flow.flags |= F_DISORDERED
     hold(core, flow, node)
@@ -196,7 +204,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     if agreed(flow, node):
         release_one(core, flow, node)  # a retransmission
         return
-    if abs(seq_diff(node.packet.seq, flow.matched)) > FAR:
+    if node.flags & N_UNPLACED or abs(seq_diff(node.packet.seq, flow.matched)) > FAR:
         return  # no number of this stream: it waits for a commit
     if not sort_in(core, flow, node):
         return
@@ -236,7 +244,8 @@ cdef void reset_against(Core *core, Flow *flow, Node *node) noexcept nogil:
         if flow.svm.syn and not flow.pvm.syn:
             diverge(core, flow, R_CONTROL, 0, node, NULL)
         at = position_of(flow, seq_add(flow.svm.end, -1), True)
-        if flow.svm.fin and seq_eq(at, node.packet.seq) and not seq_lt(at, flow.matched):
+        if flow.svm.fin and seq_eq(at, node.packet.seq) and \
+                not (flow.flags & F_ANCHORED and seq_lt(at, flow.matched)):
             diverge(core, flow, R_CONTROL, offset_of(flow, at), node, NULL)
     elif flow.svm.reset and not flow.pvm.reset:
         if node.packet.flags & SYN and not flow.svm.syn:
@@ -287,7 +296,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
         kept = svm_reset(core, flow, node)
         more = True
     elif node.packet.length:
-        kept = not flow.flags & F_ANCHORED or worth_keeping(flow, node)
+        kept = not unplaced(flow, True) and (not flow.flags & F_ANCHORED or worth_keeping(flow, node))
         if kept:
             hold(core, flow, node)
             if sort_in(core, flow, node) and flow.flags & F_ANCHORED:
@@ -344,14 +353,14 @@ cdef void stream_adopt(Flow *flow) noexcept nogil:
 cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     cdef Seq end = flow.pvm.end
     flow.flags &= ~<uint32_t>F_BLOCKED
-    if not flow.pvm.open:
-        return
-    if seq_lt(flow.matched, end):
-        move_range(flow, end)
-    if flow.pvm.fin and seq_eq(flow.matched, end):
-        flow.flags |= F_FINISHED
-    flow.below = 0
-    flow.low = seq_add(flow.matched, -<int64_t>FAR)
+    if flow.flags & F_ANCHORED:
+        if seq_lt(flow.matched, end):
+            move_range(flow, end)
+        if flow.pvm.fin and seq_eq(flow.matched, end):
+            flow.flags |= F_FINISHED
+        flow.below = 0
+        flow.floor = flow.matched
+        flow.low = seq_add(flow.matched, -<int64_t>FAR)
     if replaced:
         # The SVM is the PVM now: its numbers, its acknowledgements, its windows, its options.
         flow.svm = flow.pvm
@@ -361,6 +370,9 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         stream_adopt(flow)
         return
     flow.svm.reset = flow.pvm.reset
+    if flow.pvm.urged:
+        flow.svm.urged = True
+        flow.svm.urgent = seq_add(flow.pvm.urgent, flow.offset)
     flow.svm.refused = flow.pvm.refused
     if flow.pvm.acked:
         if not flow.svm.acked or seq_lt(flow.svm.ack, flow.pvm.ack):
@@ -397,6 +409,8 @@ cdef bint stream_closed(const Flow *flow) noexcept nogil:
 cdef int64_t stream_missing(const Flow *flow, const Node *node) noexcept nogil:
     # Of the SVM's, what the PVM never got to.
     cdef Seq least = flow.pvm.end if node.flags & N_SVM else flow.matched
-    if node.flags & N_PURE or not flow.flags & F_ANCHORED:
+    if not node.flags & (N_SVM | N_PURE | N_UNPLACED) and seq_lt(start_of(node), flow.low):
+        return 0  # from before the first byte seen
+    if node.flags & (N_PURE | N_UNPLACED):
         return offset_of(flow, flow.matched)
     return offset_of(flow, seq_max(start_of(node), least))

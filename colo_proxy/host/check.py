@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from colo_proxy.checkpoint.qemu_versions import Colo
 from colo_proxy.config import Config, Nic
@@ -22,11 +22,15 @@ from colo_proxy.endpoints import Endpoint, Packet, Tap, Tcp, Unix, join_host_por
 from colo_proxy.errors import HostError, UserError
 from colo_proxy.host import guard
 from colo_proxy.host.links import Link, Links
-from colo_proxy.host.ports import RECEIVE_BUFFER, SO_RCVBUFFORCE, TUN_DEVICE
+from colo_proxy.host.ports import RECEIVE_BUFFER, SO_RCVBUFFORCE, TAP_QUEUE, TUN_DEVICE
 from colo_proxy.reporting import prove
+
+if TYPE_CHECKING:
+    from colo_proxy.checkpoint.follower import Snapshot
 
 OLDEST_KERNEL = (5, 12)  # tables with an owner (guard.py)
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}  # linux/capability.h
+_SHORT_QUEUE = 500  # frames; the kernel's default is 1000
 _PORTS = ("uplink", "primary", "secondary")
 _PROC_NET = Path("/proc/sys/net")
 # Frames merged so that no virtio-net header can describe them; a packet socket gets EINVAL in their place.
@@ -72,7 +76,7 @@ def _qemus(config: Config) -> Iterator[Problem]:
         if isinstance(endpoint, Unix) and not Path(endpoint.path).exists():
             continue  # `_sockets` says so
         try:
-            verdict = asyncio.run(qmp.inspect(endpoint))
+            verdict, state = asyncio.run(qmp.inspect(endpoint))
         except ConnectionError as error:
             remedy = (
                 "start QEMU with a QMP socket there; a QMP socket serves one client, perhaps a running proxy"
@@ -82,6 +86,20 @@ def _qemus(config: Config) -> Iterator[Problem]:
             if verdict.colo is not Colo.WORKS:
                 level: Literal["error", "warning"] = "error" if verdict.colo is Colo.BROKEN else "warning"
                 yield Problem(level, verdict.what, f"[checkpoint] {side}", verdict.remedy)
+            if state:
+                yield from _colo_state(side, state)
+
+
+def _colo_state(side: str, state: "Snapshot") -> Iterator[Problem]:
+    """Which half of a pair a QEMU is, if it is one yet."""
+    where = f"[checkpoint] {side}"
+    if state.mode == "none":
+        what = "this QEMU is not in the COLO state; until it is, output passes unprotected"
+        remedy = "set the capabilities return-path and x-colo on both, and migrate (docs/qemu.md)"
+        yield Problem("warning", what, where, remedy)
+    elif state.mode != side:
+        what = f"this QEMU is the {state.mode} of its pair"
+        yield Problem("error", what, where, "exchange the two QMP sockets, and the NICs' ports likewise")
 
 
 def _kernel(endpoints: list[Endpoint]) -> Iterator[Problem]:
@@ -178,12 +196,21 @@ def _tap(key: str, endpoint: Tap, links: Links) -> Iterator[Problem]:
     if not bridge.up:
         remedy = f"ip link set {endpoint.bridge} up"
         yield Problem("warning", f"the bridge {endpoint.bridge!r} is down", key, remedy)
-    if links.spanning_tree(bridge):
-        remedy = f"ip link set {endpoint.bridge} type bridge stp_state 0, or lower its forward_delay"
-        what = "the bridge speaks the spanning tree protocol and passes nothing for the first seconds"
+    settings = links.bridge(bridge)
+    if settings.spanning_tree and settings.forward_delay:
+        remedy = f"ip link set {endpoint.bridge} type bridge stp_state 0, or forward_delay 0"
+        wait = f"{2 * settings.forward_delay:g} s"
+        what = f"the bridge speaks the spanning tree protocol and passes nothing for {wait} after a start"
         yield Problem("warning", what, key, remedy)
-    settings = [_PROC_NET / f"bridge/bridge-nf-call-{family}tables" for family in ("ip", "ip6", "arp")]
-    on = [setting.name for setting in settings if setting.exists() and setting.read_text().strip() == "1"]
+    if settings.multicast_snooping:
+        remedy = f"ip link set {endpoint.bridge} type bridge mcast_snooping 0"
+        what = (
+            "the bridge snoops multicast: after a start IPv6 clients may not find the VM until it is asked "
+            "for its groups again (MLD, up to 125 s)"
+        )
+        yield Problem("warning", what, key, remedy)
+    filters = [_PROC_NET / f"bridge/bridge-nf-call-{family}tables" for family in ("ip", "ip6", "arp")]
+    on = [setting.name for setting in filters if setting.exists() and setting.read_text().strip() == "1"]
     if on:
         what = f"net.bridge.{', '.join(on)}: the host's firewall filters bridged frames"
         remedy = f"sysctl -w {' '.join(f'net.bridge.{name}=0' for name in on)}, unless the rules allow for it"
@@ -205,6 +232,9 @@ def _packet(key: str, link: Link, links: Links, *, uplink: bool) -> Iterator[Pro
     if link.up and not link.carrier:
         reason = "the cable is out or the other end down" if uplink else "its VM is not running"
         yield Problem("warning", "it has no carrier", key, f"nothing to do here, but {reason}")
+    if 0 < link.queue < _SHORT_QUEUE:
+        what = f"its queue of {link.queue} frames is short for a burst; some may be lost"
+        yield Problem("warning", what, key, f"ip link set {link.name} txqueuelen {TAP_QUEUE}")
     for feature in sorted(links.features(link) & _MERGING.keys()):
         remedy = f"ethtool -K {link.name} {_MERGING[feature]} off"
         yield Problem("error", f"{feature} merges frames beyond repair; they would be lost", key, remedy)

@@ -27,6 +27,16 @@ class Link:
     ethernet: bool
     bridge: int  # index of the bridge it is a port of, 0: none
     carrier: bool
+    queue: int  # frames that may wait to be sent (txqueuelen)
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """What a bridge does besides forwarding."""
+
+    spanning_tree: bool
+    forward_delay: float  # seconds in each of the two states before forwarding; matters with a spanning tree
+    multicast_snooping: bool
 
 
 class Links:
@@ -64,12 +74,20 @@ class Links:
         found = self._call(link.name, lambda: list(self._route.get_addr(index=link.index)))
         return [str(message.get_attr("IFA_ADDRESS")) for message in found]
 
-    def spanning_tree(self, bridge: Link) -> bool:
-        """Whether a bridge speaks the spanning tree protocol."""
-        found = self._call(bridge.name, lambda: self._route.get_links(bridge.index))
+    def bridge(self, link: Link) -> Bridge:
+        """How a bridge is set."""
+        found = self._call(link.name, lambda: self._route.get_links(link.index))
         info = found[0].get_attr("IFLA_LINKINFO") if found else None
         data = info.get_attr("IFLA_INFO_DATA") if info else None
-        return bool(data and data.get_attr("IFLA_BR_STP_STATE"))
+
+        def setting(name: str) -> int:
+            return (data.get_attr(name) if data else None) or 0
+
+        return Bridge(
+            spanning_tree=bool(setting("IFLA_BR_STP_STATE")),
+            forward_delay=setting("IFLA_BR_FORWARD_DELAY") / 100,  # USER_HZ
+            multicast_snooping=bool(setting("IFLA_BR_MCAST_SNOOPING")),
+        )
 
     def features(self, link: Link) -> set[str]:
         """The offloads that are on, by ethtool's names."""
@@ -131,4 +149,5 @@ def _link(message: Any) -> Link:
         ethernet=message["ifi_type"] == _ARPHRD_ETHER,
         bridge=master if slave == "bridge" else 0,
         carrier=bool(message.get_attr("IFLA_CARRIER")),
+        queue=message.get_attr("IFLA_TXQLEN") or 0,
     )

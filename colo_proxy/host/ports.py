@@ -35,7 +35,7 @@ _TUNSETOFFLOAD = 0x400454D0
 _TUNSETVNETHDRSZ = 0x400454D8
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR, _IFF_TUN_EXCL = 0x0002, 0x1000, 0x4000, 0x8000
 _TUN_F_CSUM, _TUN_F_TSO4, _TUN_F_TSO6, _TUN_F_TSO_ECN = 0x01, 0x02, 0x04, 0x08
-_TAP_QUEUE = 1000  # frames towards the proxy; at most 64 MiB, and a burst of a bridge's clients fits
+TAP_QUEUE = 1000  # frames towards the proxy; at most 64 MiB, and a burst of a bridge's clients fits
 
 # linux/if_packet.h, asm-generic/socket.h
 _SOL_PACKET = 263
@@ -114,7 +114,7 @@ def open_tap(endpoint: Tap, links: Links, opened: ExitStack) -> int:
         # The bridge takes the lowest address of its ports; like libvirt, never offer it one.
         address="fe:" + secrets.token_bytes(5).hex(":"),
         mtu=bridge.mtu if bridge else link.mtu,
-        txqlen=_TAP_QUEUE,
+        txqlen=TAP_QUEUE,
     )
     links.no_ipv6_address(link)
     if bridge:

@@ -31,15 +31,17 @@ def protected(
     uplink: Uplink | None = None,
     nics: int = 1,
     watch: Callable[[dict[str, Any] | Checkpoint], None] = lambda _: None,
+    reports: bool = False,
     **sections: Mapping[str, Any],
 ) -> Iterator[Protected]:
     """Bring a proxied lab up and wait until it is protected.
 
-    `sections` are added to the proxy's configuration; `watch` is the Vmm's. Raises LabError.
+    `sections` are added to the proxy's configuration, and with `reports` a directory for its reports;
+    `watch` is the Vmm's. Raises LabError.
     """
     with (
         Lab(uplink=uplink or best_uplink(), nics=nics) as lab,
-        Proxy(lab, **sections) as proxy,
+        Proxy(lab, reports=reports, **sections) as proxy,
         Vmm(proxy, lab.pvm, lab.svm, watch=watch) as vmm,
     ):
         vmm.wait(lambda vmm: bool(vmm.checkpoints), 10, "the first checkpoint")

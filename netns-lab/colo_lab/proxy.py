@@ -50,7 +50,13 @@ class Proxy:
     """A running proxy. The context starts it, waits until its control socket answers, and ends it."""
 
     def __init__(
-        self, lab: Lab, *, extra: str = "", command: Sequence[str] = (), **sections: Mapping[str, Any]
+        self,
+        lab: Lab,
+        *,
+        extra: str = "",
+        command: Sequence[str] = (),
+        reports: bool = False,
+        **sections: Mapping[str, Any],
     ) -> None:
         self._lab = lab
         self._command = list(command or COMMAND)
@@ -59,6 +65,10 @@ class Proxy:
         self.config = lab.run.directory / "proxy.toml"
         self.control = lab.run.directory / "control.sock"
         self.log = lab.run.directory / "proxy.log"
+        if reports:
+            directory = lab.run.directory / "reports"
+            directory.mkdir()
+            sections = {**sections, "proxy": {**sections.get("proxy", {}), "reports": str(directory)}}
         self.config.write_text(configuration(lab, sections) + extra)
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -12,7 +12,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from . import kernel, markers
+from . import forward, kernel, markers
 from .errors import LabError
 from .lab import Lab
 from .protected import protected
@@ -20,6 +20,7 @@ from .topology import Uplink
 from .waiting import Deadline, wait_exit, wait_readable
 
 _STATE = "lab.json"
+_METRICS = 9308
 _SELF = "PYTHONPATH=netns-lab .venv/bin/python -m colo_lab"  # from the repository, as make does it
 
 
@@ -45,6 +46,7 @@ def up(*, nics: int = 1, plain: bool = False) -> str:
 
 def serve(ready: int, *, nics: int, plain: bool) -> None:
     """The supervisor: until SIGTERM or SIGINT."""
+    listener = forward.listen(_METRICS)  # where the person is; become_root may lead elsewhere
     note = kernel.become_root()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     with ExitStack() as stack:
@@ -52,9 +54,15 @@ def serve(ready: int, *, nics: int, plain: bool) -> None:
         if plain:
             lab = stack.enter_context(Lab(uplink=Uplink.BRIDGE, nics=nics))
         else:
-            made = stack.enter_context(protected(nics=nics))
+            sections = {"proxy": {"metrics": f"{forward.LOOPBACK}:{_METRICS}"}}
+            made = stack.enter_context(protected(nics=nics, reports=True, **sections))
             lab = made.lab
-            lines += [f"control socket  {made.proxy.control}", f"its log         {made.proxy.log}"]
+            stack.enter_context(forward.forwarding(listener, lab.topology.host, _METRICS))
+            lines += [
+                f"configuration   {made.proxy.config}",
+                f"its log         {made.proxy.log}",
+                f"its metrics     http://{forward.LOOPBACK}:{listener.getsockname()[1]}/metrics",
+            ]
         state = {space.name: space.fd for space in lab.topology.namespaces}
         (lab.run.directory / _STATE).write_text(json.dumps(state))
         lines += [

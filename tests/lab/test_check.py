@@ -22,7 +22,7 @@ def host() -> Iterator[Namespace]:
         for port in ("pvm0", "svm0", "up0"):
             host.veth(port, port + "x")
         with host.netlink() as route:
-            route.link("add", ifname="br0", kind="bridge")
+            route.link("add", ifname="br0", kind="bridge", br_mcast_snooping=0)
         host.up("br0")
         with host.inside():
             for setting in Path("/proc/sys/net/bridge").glob("bridge-nf-call-*"):
@@ -75,7 +75,19 @@ WRONG = {
         lambda host: change(host, "br0", kind="bridge", br_stp_state=1),
         {},
         "warning",
-        "spanning tree",
+        "passes nothing for 30 s after a start; ip link set br0 type bridge stp_state 0",
+    ),
+    "multicast snooping": (
+        lambda host: change(host, "br0", kind="bridge", br_mcast_snooping=1),
+        {},
+        "warning",
+        "ip link set br0 type bridge mcast_snooping 0",
+    ),
+    "queue": (
+        lambda host: change(host, "pvm0", txqlen=100),
+        {},
+        "warning",
+        "queue of 100 frames is short for a burst; some may be lost; ip link set pvm0 txqueuelen 1000",
     ),
     "no bridge": (lambda host: None, {"uplink": "tap:colo0,bridge=up0"}, "error", "no bridge"),
     "tap exists": (lambda host: None, {"uplink": "tap:up0"}, "error", "exists already"),

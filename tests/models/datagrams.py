@@ -41,12 +41,15 @@ class DatagramFlow:
         """Keep a datagram of the SVM until the PVM says the same."""
         self.unmatched.append(Entry(packet, frames, now, number))
 
+    def expect(self, packet: Packet, now: int) -> None:
+        """This left without its counterpart, which may come late; only the last eight are remembered."""
+        self.expected = [*self.expected, (equal_form(packet), now)][-8:]
+
     def expected_late(self, packet: Packet, before: int) -> bool:
         """Is this the late copy of a datagram that already left, and not longer ago than this?"""
-        self.expected = [(form, since) for form, since in self.expected if since > before]
-        for entry in self.expected:
-            if entry[0] == equal_form(packet):
-                self.expected.remove(entry)
+        for at, (form, since) in enumerate(self.expected):
+            if form == equal_form(packet) and since >= before:
+                self.expected[at] = (b"", since)
                 return True
         return False
 

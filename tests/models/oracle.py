@@ -6,10 +6,12 @@ guests is the business of other tests. It keeps everything it might need in dict
 and looks at all of it each time. Memory bounds and policies are not modelled.
 """
 
+from collections.abc import Callable
+
 from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
-from models.packets import ACK, SYN, URG, Packet, parse, slice_of, with_tcp, with_timestamp
+from models.packets import ACK, RST, SYN, URG, Packet, parse, slice_of, with_tcp, with_timestamp
 from models.report import name, protocol
-from models.tcp import Connection, Held, copy_with
+from models.tcp import Connection, Held, Waiting, copy_with
 from models.tcp_flows import TcpFlow, TcpJudge
 
 from colo_proxy.words import Divergence, Frame, Mode, Port, Reason
@@ -50,7 +52,7 @@ class Oracle(TcpJudge):
         self.tcp: dict[tuple[object, ...], TcpFlow] = {}
         self.datagrams: dict[tuple[object, ...], DatagramFlow] = {}
         self.held: list[Held] = []  # in the order in which the PVM sent
-        self.waiting: list[tuple[int, TcpFlow, Connection, Packet, int]] = []  # SVM segments not agreed
+        self.waiting: list[Waiting] = []  # SVM segments not agreed
         self.pieces = {"p": Reassembly(), "s": Reassembly()}
         self.svm_stopped = self.pvm_stopped = False
         self.loaded = False  # the SVM's state was replaced, and the commit is still to come
@@ -90,7 +92,7 @@ class Oracle(TcpJudge):
         self.heard += 1
         packet = parse(frame)
         if self.mode is Mode.FAILED_OVER:
-            self._emit(self._aligned(packet))
+            self._emit(self._followed(packet))
         elif self.svm_stopped:
             self.later.append(("s", frame, self.now))
         elif self.mode is not Mode.COMPARE or packet.kind == "house":
@@ -98,7 +100,7 @@ class Oracle(TcpJudge):
         elif packet.kind == "tcp":
             self._secondary_tcp(packet)
         elif packet.kind == "fragment":
-            whole = self.pieces["s"].add(packet, frame, self.came)
+            whole = self.pieces["s"].add(packet, frame, self.came, self.heard)
             if whole is not None and whole.packet.kind == "tcp":
                 self._secondary_tcp(whole.packet)
             elif whole is not None:
@@ -132,7 +134,7 @@ class Oracle(TcpJudge):
         waits = [held.time for held in self.held] + [parts[0][2] for parts in self.pieces["p"].parts.values()]
         for flow in self.tcp.values():
             for connection in flow.connections:
-                waits += [*connection.s.when.values(), connection.s.reset_time]
+                waits += [*set(connection.s.when.values()), connection.s.reset_time]
         entries = [entry.time for queue in self.datagrams.values() for entry in queue.unmatched]
         due = [time + self.timeout for time in waits + entries]
         due += [time + self.reorder for time in entries + [held.time for held in self.held]]
@@ -143,6 +145,7 @@ class Oracle(TcpJudge):
         self.now = max(self.now, now)
         for flow in self.tcp.values():
             self._finish_tcp(flow)
+        self._incomplete(self.now, self._report)
         for queue in self.datagrams.values():
             mine = [held for held in self.held if held.flow is queue]
             if queue.blocked or queue.reported:
@@ -210,21 +213,24 @@ class Oracle(TcpJudge):
             self._primary_datagram(whole.packet, whole.frames, self.came)
 
     def _tick_fragments(self) -> None:
-        for since, key in self.pieces["p"].stale(self.now - self.timeout):
-            queue = self.datagrams.setdefault(key, DatagramFlow(key))
+        self._incomplete(self.now - self.timeout, self._diverge)
+        self.pieces["s"].drop(self.now - self.timeout)
+
+    def _incomplete(self, before: int, tell: Callable[..., None]) -> None:
+        """F3: the PVM's fragments that stay incomplete are a divergence of a flow without ports."""
+        for since, key in self.pieces["p"].stale(before):
+            flow = ("ip", *key[1:7])
+            queue = self.datagrams.setdefault(flow, DatagramFlow(flow))
             held = Held(self.number, b"", since, queue, "fragments")
             held.frames = self.pieces["p"].remove(key)
             self.held.append(held)
-            if not queue.reported:
-                self._diverge(queue, queue, "missing-secondary", 0)
-        self.pieces["s"].drop(self.now - self.timeout)
+            tell(queue, queue, "missing-secondary", queue.matched)
 
     # ------------------------------------------------------------------ divergences
 
     def _diverge(self, flow: AnyFlow, judged: Judged, reason: str, offset: int) -> None:
         """`judged` is what the divergence blocks: a datagram flow, or one connection of a TCP flow."""
-        if not judged.reported:
-            self._report(flow, judged, reason, offset)
+        self._report(flow, judged, reason, offset)
         judged.blocked = True
         if not self.observe:
             return
@@ -241,6 +247,8 @@ class Oracle(TcpJudge):
             flow.unmatched = [e for e in flow.unmatched if self.now - e.time < self.timeout]
 
     def _report(self, flow: AnyFlow, judged: Judged, reason: str, offset: int) -> None:
+        if judged.reported:
+            return
         judged.reported = True
         self.out.append(
             Divergence(self.nic, name(flow.key), protocol(flow.key), REASONS[reason], offset, self.now)
@@ -255,25 +263,26 @@ class Oracle(TcpJudge):
 
     def _release_all(self) -> None:
         """Everything that the PVM has held leaves, in order, as it is."""
-        for number, frame in self.pieces["p"].remove_all():
-            self.held.append(Held(number, frame, self.now, None, "piece"))
         for held in sorted(self.held, key=lambda each: each.number):
             connection, segment = held.connection, held.segment
             if connection is not None and segment is not None:
                 ack = connection.ack_of(segment)
-                if held.kind == "owed":
-                    if connection.told is None or (ack is not None and ack > connection.told):
-                        self._emit(copy_with(held, ack, segment.window))
-                else:
+                if held.kind != "owed":
                     self._emit_held(held)
+                elif connection.told is None or (ack is not None and ack > connection.told):
+                    self._emit(copy_with(held, ack, segment.window))
+                else:
+                    continue
                 connection.tell(segment, ack, segment.window)
             else:
                 self._emit_held(held)
                 if isinstance(held.flow, DatagramFlow) and held.segment is not None:
                     del held.flow.unmatched[:1]
                     if self.now - held.time < self.timeout:
-                        held.flow.expected.append((equal_form(held.segment), self.now))
+                        held.flow.expect(held.segment, self.now)
         self.held.clear()
+        for _, frame in () if self.observe else self.pieces["p"].remove_all():
+            self._emit(frame)
 
     # ------------------------------------------------------------------ checkpoint words
 
@@ -372,13 +381,17 @@ class Oracle(TcpJudge):
                     connection.p.base = None
         kept: list[tuple[int, bytes]] = []
         if self.mode is Mode.COMPARE:
-            for number, _, connection, segment, position in self.waiting:
-                said = connection.values(segment, position)
-                if not all(connection.agreed(at) for at, _ in said) or (not said and not connection.p.reset):
-                    kept.append((number, self._aligned(segment)))
+            for each in self.waiting:
+                low, matched = each.connection.low, each.connection.matched
+                if each.segment.flags & RST:
+                    known = each.connection.p.reset
+                else:
+                    known = low is not None and low <= each.position <= matched - each.segment.length
+                if not known:
+                    kept.append((each.number, self._aligned(each.segment, each.connection)))
             for queue in self.datagrams.values():
                 kept += [(entry.number, frame) for entry in queue.unmatched for frame in entry.frames]
-        for _, frame in sorted(kept, key=lambda entry: entry[0]):
+        for _, frame in sorted(kept, key=lambda entry: entry[0]) + self.pieces["s"].remove_all():
             self._emit(frame)
         later, self.later = self.later, []
         self.mode = Mode.FAILED_OVER
@@ -390,13 +403,7 @@ class Oracle(TcpJudge):
         """T13: what both guests have said of a held segment leaves as a segment of its own."""
         for held in sorted(self.held, key=lambda each: each.number):
             connection, segment = held.connection, held.segment
-            if (
-                held.kind != "data"
-                or held.frames
-                or connection is None
-                or segment is None
-                or connection.blocked
-            ):
+            if held.kind != "data" or held.as_it_came or connection is None or segment is None:
                 continue
             if segment.flags & (SYN | URG) or not segment.flags & ACK or connection.s.ack is None:
                 continue
@@ -406,22 +413,26 @@ class Oracle(TcpJudge):
             begin = first
             if connection.pieced is not None and first < connection.pieced <= connection.matched:
                 begin = connection.pieced
-            if begin >= connection.matched:
+            end = min(first + len(segment.payload), connection.matched)
+            if begin >= end:
                 continue
-            connection.pieced = connection.matched
+            connection.pieced = end
             ack, window = connection.clamp(segment)
-            frame = slice_of(segment, begin - first, connection.matched - first)
+            frame = slice_of(segment, begin - first, end - first)
             self._emit(copy_with(Held(0, frame, 0, None, segment=parse(frame)), ack, window))
             connection.tell(segment, ack, window)
 
-    def _aligned(self, packet: Packet) -> bytes:
-        """A frame of the SVM in the numbers that clients know (C7)."""
+    def _followed(self, packet: Packet) -> bytes:
+        """A frame of the SVM after the failover."""
         if packet.kind != "tcp":
             return packet.frame
         mapped = self._mapped(packet)
-        flow = self._flow(mapped.flow(True))
-        connection = flow.incarnation("s", mapped)
+        connection = self._flow(mapped.flow(True)).incarnation("s", mapped)
         connection.place(connection.s, mapped)
+        return self._aligned(mapped, connection)
+
+    def _aligned(self, mapped: Packet, connection: Connection) -> bytes:
+        """A segment of the SVM in the numbers that clients know (C7)."""
         p, s = connection.p, connection.s
         if self.loaded or p.base is None or s.base is None:
             return mapped.frame

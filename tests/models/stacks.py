@@ -53,27 +53,32 @@ class Scenario:
     observe: bool = False
 
 
-def conversations() -> st.SearchStrategy[Scenario]:
-    """Scenarios of all kinds."""
-    return st.builds(
-        Scenario,
-        seed=st.integers(0, 2**32),
-        connections=st.sampled_from((1, 1, 1, 2, 0)),
-        opening=st.sampled_from(OPENINGS),
-        difference=st.sampled_from(DIFFERENCES),
-        checkpoints=st.booleans(),
-        failover=st.sampled_from((False, False, False, True)),
-        datagrams=st.sampled_from((False, False, True)),
-        fragments=st.booleans(),
-        disorder=st.booleans(),
-        bulk=st.sampled_from((False, False, False, False, True)),
-        urgent=st.sampled_from((False, False, False, True)),
-        reuse=st.sampled_from((False, False, True)),
-        ipv6=st.booleans(),
-        vlans=st.integers(0, 2),
-        steps=st.integers(4, 120),
-        observe=st.sampled_from((False, False, False, True)),
+def drawn(seed: int) -> Scenario:
+    """The scenario of this seed: all kinds come up, the simple ones more often."""
+    choose = random.Random(f"scenario {seed}").choice
+    return Scenario(
+        seed=seed,
+        connections=choose((1, 1, 1, 2, 0)),
+        opening=choose(OPENINGS),
+        difference=choose(DIFFERENCES),
+        checkpoints=choose((False, True)),
+        failover=choose((False, False, False, True)),
+        datagrams=choose((False, False, True)),
+        fragments=choose((False, True)),
+        disorder=choose((False, True)),
+        bulk=choose((False,) * 15 + (True,)),
+        urgent=choose((False, False, False, True)),
+        reuse=choose((False, False, True)),
+        ipv6=choose((False, True)),
+        vlans=choose((0, 1, 2)),
+        steps=choose(range(4, 121)),
+        observe=choose((False, False, False, True)),
     )
+
+
+def conversations() -> st.SearchStrategy[Scenario]:
+    """Scenarios of all kinds, each of a seed that finds it again."""
+    return st.integers(0, 2**48 - 1).map(drawn)
 
 
 @dataclass

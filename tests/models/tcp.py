@@ -37,7 +37,7 @@ class Side:
     refused: int | None = None  # what the latest RST acknowledged, as it stood in the header
     finished: bool = False
     reset: bool = False
-    reset_at: int | None = None  # the position of the last RST
+    reset_seq: int = 0  # of the last RST
     reset_time: int = 0
 
     @property
@@ -63,6 +63,23 @@ class Held:
     again: bool = False  # a RST where the PVM had reset before
     frames: list[bytes] = field(default_factory=list)  # the fragments, where it came in some
 
+    @property
+    def as_it_came(self) -> bool:
+        """Must it leave unchanged: in fragments, or signed (TCP MD5, TCP-AO)?"""
+        return bool(self.frames) or (self.segment is not None and bool({19, 29} & {*self.segment.options}))
+
+
+@dataclass
+class Waiting:
+    """A segment of the SVM that brought something not agreed."""
+
+    number: int  # order of arrival
+    time: int
+    flow: object
+    connection: "Connection"
+    segment: Packet
+    position: int
+
 
 class Connection:
     """One incarnation of a flow: the PVM's stream and the SVM's."""
@@ -74,7 +91,7 @@ class Connection:
         self.matched = 0
         self.fin: int | None = None  # where the agreed range has the FIN
         self.blocked = self.reported = False  # a divergence was found: nothing more leaves
-        self.floor = 0  # where the last commit found the PVM
+        self.floor = FAR_BACK  # where the last commit found the PVM
         self.pieced: int | None = None  # up to where agreed parts of held segments have left (T13)
         self.start = 1  # the position that stream offsets count from
         self.acks: list[tuple[int, int]] = []  # (order of arrival, acknowledgement) of the PVM's segments
@@ -94,17 +111,27 @@ class Connection:
     def midstream(self) -> bool:
         return self.p.syn is None and self.s.syn is None
 
+    @property
+    def caught(self) -> bool:
+        """Was it first seen in mid-stream?"""
+        return self.midstream and (self.p.base, self.s.base) != (None, None)
+
     def place(self, side: Side, segment: Packet) -> int | None:
         """The position of the segment's first sequence number; None if the side's numbers are unknown."""
         other = self.s if side is self.p else self.p
-        if side.base is None:
+        if side.base is None and not segment.flags & RST:  # a RST says nothing of where a stream is
             if segment.flags & SYN:
                 side.base = segment.seq
             elif other.syn is None:
                 side.base = segment.seq if other.base is None else other.base
-            else:
-                return None
-        return near(segment.seq - side.base, self.matched)
+        return self.position(side, segment.seq)
+
+    def position(self, side: Side, seq: int) -> int | None:
+        """Where one of this side's sequence numbers lies in the stream, if that is known."""
+        base = side.base
+        if base is None and self.midstream:
+            base = self.p.base if side is self.s else self.s.base
+        return None if base is None else near(seq - base, self.matched)
 
     def ack_of(self, segment: Packet) -> int | None:
         """The acknowledgement as a plain integer that grows across 2**32; None without the ACK flag."""
@@ -134,7 +161,7 @@ class Connection:
         mine = side is self.p
         ack = self.ack_of(segment)
         position = self.place(side, segment)
-        if segment.flags & SYN and side.syn is None:
+        if segment.flags & (SYN | RST) == SYN and side.syn is None:
             side.syn = syn_options(segment)
             stamp = segment.options.get(8, b"")
             side.timestamp = int.from_bytes(stamp[:4]) if len(stamp) == 8 else None
@@ -155,7 +182,8 @@ class Connection:
         if segment.flags & RST:
             if not side.reset:
                 side.reset_time = now
-            side.reset, side.reset_at = True, position
+            side.reset, side.reset_seq = True, segment.seq
+            return self._reset_conflict()
         if position is None:
             return None
         if mine and (
@@ -173,8 +201,7 @@ class Connection:
     def _store(self, side: Side, position: int, segment: Packet, now: int) -> tuple[str, int] | None:
         other = self.s if side is self.p else self.p
         conflicts = []
-        if not segment.flags & RST:
-            side.end = further(side.end, position + segment.length)
+        side.end = further(side.end, position + segment.length)
         for at, value in self.values(segment, position):
             if self.low is not None and self.low <= at < self.matched:
                 # Agreed before: a retransmission, unless it says FIN or SYN in another way (T3).
@@ -188,9 +215,9 @@ class Connection:
                     conflicts.append((difference(known, value), at))
             side.said.setdefault(at, value)
             side.when.setdefault(at, now)
+        self._advance()
         if conflicts:
             return conflicts[0]
-        self._advance()
         one, two = self.p.said.get(self.matched), self.s.said.get(self.matched)
         if self.low is not None and one is not None and two is not None:
             return difference(one, two), self.matched
@@ -212,17 +239,19 @@ class Connection:
         for one, other in ((self.p, self.s), (self.s, self.p)):
             if one.reset and one.syn is None and other.syn is not None:
                 return ("control", 0)
-            if one.reset and one.reset_at is not None and other.said.get(one.reset_at) == "FIN":
-                return ("control", one.reset_at)
+            at = self.position(one, one.reset_seq) if one.reset else None
+            if at is not None and other.said.get(at) == "FIN":
+                return ("control", at)
         return None
 
     def _urgent_conflict(self) -> tuple[str, int] | None:
         """T3: one side's urgent pointer, passed by the other without one."""
         for one, other in ((self.p, self.s), (self.s, self.p)):
             reach = self.matched
-            while reach in other.said:
+            alone = sorted(one.urgent - other.urgent)
+            while alone and reach in other.said:
                 reach += 1
-            for at in sorted(one.urgent - other.urgent):
+            for at in alone:
                 if self.low is not None and reach > at >= max(self.floor, self.low):
                     return ("control", at)
         return None
@@ -239,11 +268,19 @@ class Connection:
 
     def first_open(self, held: Held) -> int:
         """The first position of a held segment that is not agreed, `matched` if there is none."""
-        if held.kind in ("data",) and held.segment is not None and held.position is not None:
+        if held.kind == "data" and held.segment is not None and held.position is not None:
+            if self.low is not None and held.position < self.low:
+                return held.position
             for at, _ in self.values(held.segment, held.position):
                 if not self.agreed(at):
                     return at
         return self.matched
+
+    def lacks(self, held: Held) -> bool:
+        """Has a held frame something that the SVM has not said? (Acknowledgements do not count.)"""
+        if held.kind != "data" or held.position is None or held.segment is None:
+            return held.kind in ("data", "rst")
+        return not all(self.agreed(at) for at, _ in self.values(held.segment, held.position))
 
     def clamp(self, segment: Packet) -> tuple[int | None, int]:
         """The acknowledgement and window that a copy of this segment may carry (T4, T5)."""
@@ -271,11 +308,11 @@ class Connection:
         ack = self.ack_of(segment)
         if ack is not None and self.s.ack is None:
             return False
-        if held.frames and self.clamp(segment) != (ack, segment.window):
-            return False  # fragments leave as they came, and so not before no clamping is needed
+        if held.as_it_came and self.clamp(segment) != (ack, segment.window):
+            return False  # not before no clamping is needed
         if held.kind == "rst":
             unlike = ack is not None and self.s.refused != segment.ack
-            refusal = held.again or (self.p.syn is None and self.low == self.matched)
+            refusal = held.again or (self.p.syn is None and self.low in {None, self.matched})
             return self.s.reset and not segment.payload and not (refusal and unlike)
         if segment.flags & URG and held.kind != "owed" and not self.announced(held):
             return False
@@ -305,10 +342,11 @@ class Connection:
         return self.told is None or self.s.ack > self.told
 
     def announced(self, held: Held) -> bool:
-        """T11: has the SVM announced the same urgent position?"""
+        """T11: has the SVM announced the same urgent position, or received it with a commit?"""
         if held.segment is None or held.position is None:
             return False
-        return held.position + bool(held.segment.flags & SYN) + held.segment.urgent in self.s.urgent
+        at = held.position + bool(held.segment.flags & SYN) + held.segment.urgent
+        return at in self.s.urgent or at < self.floor
 
     def tell(self, segment: Packet, ack: int | None, window: int) -> None:
         """A frame left: remember what clients have been told."""

@@ -4,7 +4,7 @@
 """
 
 from models.packets import ACK, RST, SYN, Packet, parse, with_tcp
-from models.tcp import Connection, Held, copy_with
+from models.tcp import Connection, Held, Waiting, copy_with
 
 from colo_proxy.words import Mode
 
@@ -23,17 +23,13 @@ class TcpFlow:
         """The connection a segment of this side belongs to; a SYN with a new ISN begins the next one."""
         connection = self.connections[self.current[who]]
         side = getattr(connection, who)
-        only_reset = (
-            who == "s" and connection.p.reset and (connection.p.end, connection.s.base) == (None, None)
-        )
+        opens = segment.flags & (SYN | RST) == SYN
         another = side.irs is not None and segment.flags & ACK and side.irs != segment.ack
-        again = side.base == segment.seq and not another and not connection.over
-        if segment.flags & SYN and not again and not only_reset:
-            used = side.base is not None or (connection.midstream and connection.low is not None)
-            if used or (connection.midstream and (connection.p.base, connection.s.base) != (None, None)):
-                self.current[who] += 1
-                if self.current[who] == len(self.connections):
-                    self.connections.append(Connection(self.behind_holes))
+        fresh = side.syn is not None and (another or side.base != segment.seq)
+        if opens and (fresh or connection.caught or connection.over):
+            self.current[who] += 1
+            if self.current[who] == len(self.connections):
+                self.connections.append(Connection(self.behind_holes))
         return self.connections[self.current[who]]
 
 
@@ -51,7 +47,7 @@ class TcpJudge:
     mode: Mode
     held: list[Held]
     tcp: dict[tuple[object, ...], TcpFlow]
-    waiting: list[tuple[int, TcpFlow, Connection, Packet, int]]
+    waiting: list[Waiting]
     lone_syns: list[Packet]
 
     def _primary_tcp(self, segment: Packet, frame: bytes, frames: list[bytes] | None = None) -> None:
@@ -59,9 +55,9 @@ class TcpJudge:
         connection = flow.incarnation("p", segment)
         ack = connection.ack_of(segment)
         again = connection.p.reset
-        found = connection.hear(connection.p, segment, self.came)
         if segment.flags & SYN and not segment.flags & ACK:
             self._pair(segment)
+        found = connection.hear(connection.p, segment, self.came)
         held = Held(self.number, frame, self.came, flow, "data", segment, connection)
         held.position, held.frames = connection.place(connection.p, segment), frames or []
         held.ack = ack
@@ -100,8 +96,8 @@ class TcpJudge:
         connection = flow.incarnation("s", segment)
         found = connection.hear(connection.s, segment, self.came)
         position = connection.place(connection.s, segment)
-        if position is not None and (segment.length or segment.flags & RST):
-            self.waiting.append((self.heard, flow, connection, segment, position))
+        if segment.flags & RST or (position is not None and segment.length):
+            self.waiting.append(Waiting(self.heard, self.came, flow, connection, segment, position or 0))
         if connection.blocked:
             return
         if found is not None:
@@ -119,15 +115,15 @@ class TcpJudge:
                 continue
             if connection.may_leave(held):
                 self._release(held)
-            elif held.kind in ("ack", "owed") and not held.frames and connection.behind_with_news(held.ack):
-                self._clamped(held)
+            elif held.kind in ("ack", "owed") and not held.as_it_came:
+                if connection.behind_with_news(held.ack):
+                    self._clamped(held)
 
     def _release(self, held: Held) -> None:
         connection, segment = held.connection, held.segment
         assert connection is not None
         assert segment is not None
-        at = self.held.index(held)
-        del self.held[at]
+        self.held.remove(held)
         ack = connection.ack_of(segment)
         if held.kind == "owed" and connection.told is not None and ack is not None and ack <= connection.told:
             return  # clients have learned it meanwhile
@@ -135,14 +131,9 @@ class TcpJudge:
         clamped, _ = connection.clamp(segment)
         if held.kind == "data" and ack is not None and clamped is not None and clamped < ack:
             self.held = [h for h in self.held if h.kind != "owed" or h.connection is not connection]
-            at = min(at, len(self.held))
-            if not any(
-                h.kind == "ack" and h.connection is connection and h.ack is not None and h.ack >= ack
-                for h in self.held
-            ):
-                owed = Held(held.number, held.frame, self.now, held.flow, "owed", segment, connection)
-                owed.ack = ack
-                self.held.insert(at, owed)
+            owed = Held(self.number, held.frame, self.now, held.flow, "owed", segment, connection)
+            owed.ack = ack
+            self.held.append(owed)
 
     def _clamped(self, held: Held) -> None:
         assert held.connection is not None
@@ -173,6 +164,7 @@ class TcpJudge:
                     self._offset(connection, connection.first_open(held)),
                 )
         for connection in flow.connections:
+            self._forget_early(connection)
             beyond = [(connection.s.when[at], at) for at in self._beyond(connection)]
             if connection.s.reset and not connection.p.reset:
                 beyond.append((connection.s.reset_time, connection.matched))
@@ -183,8 +175,27 @@ class TcpJudge:
                     self.lone_syns = [s for s in self.lone_syns if s.flow(True) != flow.key]
                     connection.s.said.clear()
                     connection.s.when.clear()
-                if self.observe:
-                    connection.p.reset = connection.s.reset = False
+
+    def _forget_early(self, connection: Connection) -> None:
+        """M2: what the SVM said before a flow was first seen."""
+        low = connection.low
+        if low is None or connection.reported:
+            return
+        mine = [each for each in self.waiting if each.connection is connection]
+        early = [
+            each
+            for each in mine
+            if each.segment.length
+            and each.position + each.segment.length <= low
+            and self.now - each.time >= self.timeout
+        ]
+        if not early:
+            return
+        self.waiting = [each for each in self.waiting if each not in early]
+        late = [each for each in mine if each not in early]
+        left = {at for each in late for at, _ in connection.values(each.segment, each.position)}
+        for at in [at for at in connection.s.said if at < low and at not in left]:
+            del connection.s.said[at], connection.s.when[at]
 
     @staticmethod
     def _beyond(connection: Connection) -> list[int]:
@@ -199,10 +210,10 @@ class TcpJudge:
 
     def _finish_tcp(self, flow: TcpFlow) -> None:
         for connection in flow.connections:
-            open_ = sorted(at for at in connection.p.said if not connection.agreed(at))
-            resets = [h for h in self.held if h.kind == "rst" and h.connection is connection]
-            if (open_ or resets) and not connection.reported:
-                at = open_[0] if open_ else connection.matched
+            missing = [h for h in self.held if h.connection is connection and connection.lacks(h)]
+            if missing and not connection.reported:
+                data = [held for held in missing if held.kind == "data"]
+                at = min(connection.first_open(held) for held in data or missing)
                 self._report(flow, connection, "missing-secondary", self._offset(connection, at))
             beyond = self._beyond(connection)
             reset = connection.s.reset and not connection.p.reset
@@ -212,7 +223,7 @@ class TcpJudge:
 
     @staticmethod
     def _offset(connection: Connection, position: int) -> int:
-        return max(position - connection.start, 0)
+        return 0 if connection.low is None else max(position - connection.start, 0)
 
     def _flow(self, key: tuple[object, ...]) -> TcpFlow:
         return self.tcp.setdefault(key, TcpFlow(key, self.behind_holes))
@@ -232,9 +243,13 @@ class TcpJudge:
             self.lone_syns = [s for s in self.lone_syns if s.sport != lone.sport or s.dport != lone.dport]
             flow.secondary_port = lone.sport
             if lone.sport != syn.sport:
-                alone = self.tcp.pop(lone.flow(True), None)
-                self.waiting = [entry for entry in self.waiting if entry[1] is not alone]
-                self._secondary_tcp(lone)
+                alone = self.tcp.pop(lone.flow(True))
+                connection = flow.connections[flow.current["p"]]
+                connection.s = alone.connections[alone.current["s"]].s
+                for each in self.waiting:
+                    if each.flow is alone:
+                        each.flow, each.connection = flow, connection
+                        each.segment = self._mapped(each.segment)
 
     def _mapped(self, segment: Packet) -> Packet:
         """The SVM's segment on the PVM's port."""

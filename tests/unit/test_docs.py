@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -10,6 +11,7 @@ from typing import Any, get_args
 import pytest
 from fakes.datapath import counters
 from support.documents import names, rows
+from unit.proxy import NIC
 
 from colo_proxy import config, events
 from colo_proxy.checkpoint import diagram
@@ -233,7 +235,7 @@ def test_commands_and_options_that_are_shown_exist(page: Path) -> None:
         path: {o for a in each._actions for o in a.option_strings} for path, each in reference.all_commands()
     }
     for line in command_lines(page.read_text()):
-        words = shlex.split(line, comments=True)
+        words = list(takewhile(lambda word: word not in ("|", "&&", ">"), shlex.split(line, comments=True)))
         if words[0] in ("COMMAND", "--version"):
             continue
         path = " ".join(words[:2]) if words[0] == "policy" and len(words) > 1 else words[0]
@@ -274,3 +276,18 @@ def test_the_tests_that_hold_the_properties_exist() -> None:
             path, _, function = name.partition("::")
             assert (ROOT / path).exists(), name
             assert not function or re.search(rf"\b{function}\b", (ROOT / path).read_text()), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_metrics_that_are_named_exist(page: Path) -> None:
+    known = set(rows(DOCS / "metrics.md", "| metric |"))
+    known |= {f"{name}{suffix}" for name in known for suffix in ("_bucket", "_sum", "_count")}
+    named = set(re.findall(r"\bcolo_proxy_[a-z_]+[a-z]\b", page.read_text()))
+    assert named <= known, named - known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_configurations_that_are_shown_are_right(page: Path) -> None:
+    for text in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        whole = text if "[[nic]]" in text else text + NIC
+        config.parse(whole, Path("/etc/colo-proxy/web1.toml"))

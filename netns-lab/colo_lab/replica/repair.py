@@ -163,8 +163,8 @@ def recreate(snap: Snapshot, arena: Arena) -> socket.socket:
     sock = socket.socket(snap.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        _set(sock, TCP_REPAIR, _ON)
         prepare(sock)
+        _set(sock, TCP_REPAIR, _ON)  # last: unlike SO_REUSEADDR it lets us bind beside a listener
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, CARRIED)
         sock.bind(snap.local)
         _seq(sock, _SEND, snap.una)

@@ -191,8 +191,9 @@ async def test_broken_version_is_refused_by_name(tmp_path: Path) -> None:
     pair = qmp.Qmp(Unix(str(vm.path)), Unix(f"{tmp_path}/none"))
     with pytest.raises(qmp.BrokenQemu, match=r"QEMU 10\.0\.2 never enters .* use QEMU 11\.1"):
         await asyncio.wait_for(pair.run(Scene(tmp_path)), 10)
-    verdict = await qmp.inspect(Unix(str(vm.path)))
+    verdict, state = await qmp.inspect(Unix(str(vm.path)))
     assert verdict.colo is Colo.BROKEN
+    assert state is None
     await vm.die()
     with pytest.raises(ConnectionError, match="refused"):
         await qmp.inspect(Unix(str(vm.path)))

@@ -4,9 +4,10 @@ import struct
 from itertools import pairwise
 
 import pytest
-from frames import GSO, PARTIAL, VNET, ip4, ip6, link, with_right_checksum
+from frames import GSO, PARTIAL, VNET, ip4, ip6, link
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import packets as models
 from scapy.layers.inet import GRE, ICMP, TCP, UDP, Ether
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
@@ -323,7 +324,11 @@ def test_rewriting_keeps_the_checksum_right(
     value &= (1 << 8 * width) - 1
     changed = rewritten(frame, where, value, width)
     assert int.from_bytes(changed[where - VNET : where - VNET + width], "big") == value
-    assert changed == with_right_checksum(changed)
+    # Not by scapy: it fails at options that the new value has spoiled.
+    packet = models.parse(changed)
+    data = changed[packet.l4 : packet.end]
+    cover = packet.source + packet.target + len(data).to_bytes(4) + (6).to_bytes(4)
+    assert models.checksum(cover + data) == 0
 
 
 def test_partial_checksum_is_left_alone() -> None:

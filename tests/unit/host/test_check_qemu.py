@@ -21,12 +21,27 @@ async def found(directory: Path) -> list[str]:
 
 async def test_broken_and_working(tmp_path: Path) -> None:
     broken = await FakeQemu(tmp_path / "primary", version=(10, 0, 2)).listen()
-    works = await FakeQemu(tmp_path / "secondary").listen()
+    works = await FakeQemu(tmp_path / "secondary", mode="secondary").listen()
     (problem,) = await found(tmp_path)
     assert problem.startswith("error: [checkpoint] primary: QEMU 10.0.2 never enters the COLO state")
     assert "use QEMU 11.1 or newer" in problem
     await broken.die()
     await works.die()
+
+
+async def test_roles(tmp_path: Path) -> None:
+    pvm = await FakeQemu(tmp_path / "primary", mode="secondary").listen()
+    svm = await FakeQemu(tmp_path / "secondary").listen()
+    exchanged, not_yet = await found(tmp_path)
+    assert exchanged.startswith(
+        "error: [checkpoint] primary: this QEMU is the secondary of its pair; exchange"
+    )
+    assert not_yet.startswith(
+        "warning: [checkpoint] secondary: this QEMU is not in the COLO state; until it is"
+    )
+    assert "x-colo" in not_yet
+    await pvm.die()
+    await svm.die()
 
 
 async def test_silent_and_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,41 @@
+"""The shape of every command's parser: a description, and examples that teach."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+Example = tuple[str, str]  # a command line, and what it is for
+
+
+class Help(argparse.HelpFormatter):
+    """Wraps paragraphs, and leaves what has lines of its own (examples) as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return "".join(f"{indent}{line}\n" for line in text.splitlines())
+        return super()._fill_text(text, width, indent)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that knows its examples, for the help, the manual and the tests."""
+
+    def __init__(self, *, examples: Sequence[Example] = (), **keywords: Any) -> None:
+        super().__init__(formatter_class=Help, epilog=_epilog(examples), **keywords)
+        self.examples = tuple(examples)
+
+
+def _epilog(examples: Sequence[Example]) -> str | None:
+    if not examples:
+        return None
+    lines = [line for command, what in examples for line in (f"  {command}", f"      {what}")]
+    return "\n".join(["examples:", *lines])
+
+
+def walk(parser: argparse.ArgumentParser) -> Iterator[tuple[str, CommandParser]]:
+    """A parser and those of its commands, in order, each with its whole name (`colo-proxy policy add`)."""
+    assert isinstance(parser, CommandParser)  # noqa: S101 - argparse makes subparsers of their parent's class
+    yield parser.prog, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from walk(command)
