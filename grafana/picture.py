@@ -2,7 +2,8 @@
 
 For the documentation, where there is no Grafana to take a picture of: the panels, queries, legends and
 descriptions are the dashboard's (build.py), the data that of a proxy in the lab which lives through
-everything (netns-lab/colo_lab/incidents.py), the drawing matplotlib's. Needs `make docs` and `make prometheus`.
+everything (netns-lab/colo_lab/incidents.py), the drawing matplotlib's. `make docs` and `make prometheus` come
+first.
 """
 
 import sys
