@@ -8,7 +8,7 @@ SOURCES := $(shell find colo_proxy -name '*.pyx' -o -name '*.pxd')
 LAB := PYTHONPATH=netns-lab $(BIN)/python -m colo_lab
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo vm-demo vm-bench peers reference dashboard prometheus docs test lint fuzz lab-up lab-down check clean
+.PHONY: help build demo vm-demo vm-bench bench peers reference dashboard prometheus docs test lint fuzz lab-up lab-down check clean
 
 help:  ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ vm-demo: build  ## a real pair of QEMUs, its PVM killed under a client's downloa
 
 vm-bench: build  ## docs/peers.md: download, latency and failover of a real pair, with QEMU's own proxy and with ours
 	@PYTHONPATH=netns-lab $(BIN)/python -m bench.vm
+
+bench: build  ## measure speed, latency and memory beside QEMU and beside ceilings: bench/results/ (ten minutes)
+	@PYTHONPATH=netns-lab $(BIN)/python -m bench
 
 peers: build  ## docs/peers.md: the sequences on which comparators go wrong, given to QEMU's and to ours
 	@PYTHONPATH=netns-lab $(BIN)/python -m tests.peers.table

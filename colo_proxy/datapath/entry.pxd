@@ -41,6 +41,11 @@ cdef void core_free(Core *core) noexcept nogil
 cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil
 cdef void core_primary(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil
 cdef void core_secondary(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil
+# Before a run of a guest's frames where there are more flows than the cache holds: first core_expect for
+# each, then core_fetch with what that returned. Both change nothing.
+cdef bint core_crowded(const Core *core) noexcept nogil
+cdef uint32_t core_expect(const Core *core, const uint8_t *base, uint32_t size) noexcept nogil
+cdef void core_fetch(const Core *core, uint32_t hashed) noexcept nogil
 # Returns when the next tick is needed, ns; a far future where nothing waits.
 cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil
 cdef void core_word(Core *core, Word word, int64_t now) noexcept nogil

@@ -21,6 +21,7 @@ from colo_proxy.datapath.core cimport (
     emit,
     emit_to,
     flow_of,
+    forget_diverged,
     keep_for_next_epoch,
     settle,
     timeout_of,
@@ -40,7 +41,17 @@ from colo_proxy.datapath.epoch cimport (
     epoch_unprotect,
     follow_observed,
 )
-from colo_proxy.datapath.flow cimport F_ALIAS, F_ANCHORED, F_BLOCKED, F_FORGET, Flow, table_close, table_open
+from colo_proxy.datapath.flow cimport (
+    F_ALIAS,
+    F_ANCHORED,
+    F_BLOCKED,
+    F_FORGET,
+    Flow,
+    table_close,
+    table_fetch_bucket,
+    table_fetch_flow,
+    table_open,
+)
 from colo_proxy.datapath.flows cimport flow_for_uplink, sweep
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_free, fragments_new, fragments_oldest
 from colo_proxy.datapath.judge cimport (
@@ -50,7 +61,7 @@ from colo_proxy.datapath.judge cimport (
     offset_of_flow,
     pass_secondary,
 )
-from colo_proxy.datapath.key cimport Key, key_of, key_protocol, key_text
+from colo_proxy.datapath.key cimport Key, key_hash, key_of, key_protocol, key_text
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
 from colo_proxy.datapath.pool cimport (
     N_GONE,
@@ -64,10 +75,11 @@ from colo_proxy.datapath.pool cimport (
     pool_give,
 )
 from colo_proxy.datapath.prefix cimport end_of
+from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
 from colo_proxy.datapath.release cimport release_piece
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_missing
-from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_TCP, MAX_FRAME, RST, VNET, parse
+from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_IP, K_TCP, K_UDP, MAX_FRAME, RST, VNET, Packet, parse
 from colo_proxy.datapath.words cimport (
     D_FRAGMENT,
     D_OLD_EPOCH,
@@ -87,6 +99,7 @@ from colo_proxy.datapath.words cimport (
 
 cdef enum:
     ETHERNET = 14  # the shortest frame that says anything
+    CROWD = 1024  # flows; some 600 KB
 
 cdef int64_t SWEEP_EVERY = 100000000  # ns
 
@@ -104,6 +117,9 @@ cdef Core *core_new(Pool *pool, const Settings *settings) except NULL:
         core.pvm_fragments = fragments_new()
         core.svm_fragments = fragments_new()
         core.neighbours = neighbours_new()
+        core.recorder = <Recorder *>calloc(1, sizeof(Recorder))
+        if core.recorder == NULL:
+            raise MemoryError
     except MemoryError:
         core_free(core)
         raise
@@ -121,11 +137,11 @@ cdef void core_free(Core *core) noexcept nogil:
         core.pool.flows -= core.table.count
         table_close(&core.table)
     while core_divergence(core, &left):
-        free(left.primary)
-        free(left.secondary)
+        forget_diverged(&left)
     fragments_free(core.pvm_fragments)
     fragments_free(core.svm_fragments)
     neighbours_free(core.neighbours)
+    free(core.recorder)
     free(core.outs)
     free(core)
 
@@ -142,13 +158,15 @@ cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_
     if size > VNET + MAX_FRAME:
         core.counts.dropped[<int>D_OVERSIZED] += 1
         return NULL
-    memset(node, 0, sizeof(Node))
+    # All but the packet, which `parse` writes whole.
+    memset(node, 0, <uint8_t *>&node.packet - <uint8_t *>node)
     node.flags = N_RX
     node.data = base
     node.size = size
     node.time = core.now
     core.order += 1
     node.order = core.order
+    record_frame(core.recorder, node.order, port, base + VNET, size - VNET, core.now)
     parse(&node.packet, base, size)
     return node
 
@@ -174,6 +192,7 @@ cdef void core_primary(Core *core, uint8_t *base, uint32_t size, int64_t now) no
             core.counts.released += 1
             core.counts.released_bytes += size - VNET
             emit_to(core, base, size, UPLINK, NULL)
+            record_fate(core.recorder, node.order, LEFT, core.now)
             node.flags |= N_SENT
         judge_primary(core, node)
         finish_frame(core, node)
@@ -195,6 +214,34 @@ cdef void core_secondary(Core *core, uint8_t *base, uint32_t size, int64_t now) 
         drop(core, node, D_OLD_EPOCH)
 
 
+cdef void record_uplink(Core *core, const Node *node, const Key *key, const Flow *flow) noexcept nogil:
+    """Clients speak first: their flow may be made only when the PVM answers, with the same hash."""
+    record_flow(
+        core.recorder, node.order, flow.hash if flow != NULL else <uint32_t>key_hash(key, core.table.seed)
+    )
+
+
+cdef bint core_crowded(const Core *core) noexcept nogil:
+    return core.table.count > CROWD
+
+
+cdef uint32_t core_expect(const Core *core, const uint8_t *base, uint32_t size) noexcept nogil:
+    cdef Packet packet
+    cdef Key key
+    cdef uint32_t hashed
+    if size < VNET + ETHERNET:
+        return 0
+    parse(&packet, base, size)
+    key_of(&key, &packet, base, True)
+    hashed = <uint32_t>key_hash(&key, core.table.seed)
+    table_fetch_bucket(&core.table, hashed)
+    return hashed
+
+
+cdef void core_fetch(const Core *core, uint32_t hashed) noexcept nogil:
+    table_fetch_flow(&core.table, hashed)
+
+
 cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil:
     cdef Node *node = receive(core, UPLINK, base, size, now)
     cdef Key key
@@ -207,13 +254,18 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
     elif node.packet.kind == K_TCP:
         key_of(&key, &node.packet, base, False)
         flow = flow_for_uplink(core, &key)
+        record_uplink(core, node, &key, flow)
         # From its stop on the SVM has no numbers of its own any more (C2).
         if flow != NULL and not core.svm_stopped:
             align_to_svm(&node.packet, base, offset_of_flow(flow, &offset))
-    elif quoted_tcp(&key, &node.packet, base) and not core.svm_stopped:
+    elif quoted_tcp(&key, &node.packet, base):
         flow = flow_for_uplink(core, &key)
-        if flow != NULL:
+        record_uplink(core, node, &key, flow)
+        if flow != NULL and not core.svm_stopped:
             align_quoted(&node.packet, base, offset_of_flow(flow, &offset))
+    elif node.packet.kind == K_UDP or node.packet.kind == K_IP:
+        key_of(&key, &node.packet, base, False)
+        record_uplink(core, node, &key, NULL)
     return True
 
 

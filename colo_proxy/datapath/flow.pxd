@@ -65,8 +65,13 @@ cdef struct Side:
     uint64_t bytes  # memory that waits
 
 cdef struct Flow:
-    Key key
+    # What a search reads: one cache line.
+    uint32_t hash
+    uint32_t flags
     Flow *chain  # next in the hash bucket
+    Key key
+    # What the next packet touches, then what few packets do.
+    int64_t used
     Flow *newer  # the next incarnation
     Flow *idle_prev  # order of last use
     Flow *idle_next
@@ -75,9 +80,6 @@ cdef struct Flow:
     Flow *alias
     Flow *pair_prev  # flows whose SYN waits for its other half; flows that are watched
     Flow *pair_next
-    uint32_t hash
-    uint32_t flags
-    int64_t used
     Side pvm
     Side svm
     Seq low
@@ -106,10 +108,12 @@ cdef struct Table:
     Flow **buckets
     uint64_t size  # a power of two
     uint64_t count
+    uint64_t aliases  # of them
     uint64_t seed
     Flow *idle_first  # longest idle
     Flow *idle_last
     Flow *spare
+    Flow *recent  # the latest that was found, no alias: the next packet is often its as well
 
 cdef bint table_open(Table *table, uint64_t seed) except False
 cdef void table_close(Table *table) noexcept nogil
@@ -117,5 +121,9 @@ cdef void table_close(Table *table) noexcept nogil
 cdef Flow *table_find(Table *table, const Key *key, bint alias) noexcept nogil
 # A new flow, the newest incarnation of its key; NULL without memory. The caller has seen to the bound.
 cdef Flow *table_add(Table *table, const Key *key, bint alias) noexcept nogil
+# Two steps that bring what a later search will read into the cache: the bucket, then the flow in it. Memory
+# that is waited for one packet after the other is what many flows cost.
+cdef void table_fetch_bucket(const Table *table, uint32_t hashed) noexcept nogil
+cdef void table_fetch_flow(const Table *table, uint32_t hashed) noexcept nogil
 cdef void table_remove(Table *table, Flow *flow) noexcept nogil
 cdef void table_use(Table *table, Flow *flow, int64_t now) noexcept nogil

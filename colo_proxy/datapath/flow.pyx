@@ -1,10 +1,21 @@
 # See flow.pxd for the layout. The hash is seeded, so that nobody outside can choose colliding flows.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memset
+from posix.stdlib cimport posix_memalign
 
 from colo_proxy.datapath.key cimport Key, key_equal, key_hash
+
+cdef extern from *:
+    """
+    #define colo_proxy_prefetch(at) __builtin_prefetch(at)
+    """
+    void prefetch "colo_proxy_prefetch"(const void *at) nogil
+
+cdef enum:
+    LINE = 64  # bytes of a cache line
+    FETCHED = 448  # of a flow: all that a segment in order touches
 
 
 cdef bint table_open(Table *table, uint64_t seed) except False:
@@ -31,13 +42,34 @@ cdef void table_close(Table *table) noexcept nogil:
 
 
 cdef Flow *table_find(Table *table, const Key *key, bint alias) noexcept nogil:
-    cdef uint32_t hashed = <uint32_t>key_hash(key, table.seed)
-    cdef Flow *flow = table.buckets[hashed & (table.size - 1)]
+    cdef uint32_t hashed
+    cdef Flow *flow = table.recent
+    if alias:
+        if table.aliases == 0:
+            return NULL
+    elif flow != NULL and key_equal(&flow.key, key):
+        return flow
+    hashed = <uint32_t>key_hash(key, table.seed)
+    flow = table.buckets[hashed & (table.size - 1)]
     while flow != NULL:
         if flow.hash == hashed and ((flow.flags & F_ALIAS) != 0) == alias and key_equal(&flow.key, key):
+            if not alias:
+                table.recent = flow
             return flow
         flow = flow.chain
     return NULL
+
+
+cdef void table_fetch_bucket(const Table *table, uint32_t hashed) noexcept nogil:
+    prefetch(&table.buckets[hashed & (table.size - 1)])
+
+
+cdef void table_fetch_flow(const Table *table, uint32_t hashed) noexcept nogil:
+    cdef const char *flow = <const char *>table.buckets[hashed & (table.size - 1)]
+    cdef size_t at = 0
+    while flow != NULL and at < FETCHED:
+        prefetch(flow + at)
+        at += LINE
 
 
 cdef Flow *table_add(Table *table, const Key *key, bint alias) noexcept nogil:
@@ -46,8 +78,7 @@ cdef Flow *table_add(Table *table, const Key *key, bint alias) noexcept nogil:
     if flow != NULL:
         table.spare = flow.chain
     else:
-        flow = <Flow *>malloc(sizeof(Flow))
-        if flow == NULL:
+        if posix_memalign(<void **>&flow, LINE, sizeof(Flow)) != 0:
             return NULL
     memset(flow, 0, sizeof(Flow))
     flow.key = key[0]
@@ -57,6 +88,7 @@ cdef Flow *table_add(Table *table, const Key *key, bint alias) noexcept nogil:
     flow.svm_port = key.local_port
     if alias:
         flow.flags = F_ALIAS
+        table.aliases += 1
     if table.count >= table.size:
         grow(table)
     older = table_find(table, key, alias)
@@ -129,6 +161,9 @@ cdef void table_remove(Table *table, Flow *flow) noexcept nogil:
     else:
         table.idle_last = flow.idle_prev
     table.count -= 1
+    table.aliases -= 1 if flow.flags & F_ALIAS else 0
+    if table.recent == flow:
+        table.recent = NULL
     flow.chain = table.spare
     table.spare = flow
 

@@ -75,20 +75,30 @@ cdef inline void sip_round(uint64_t *v) noexcept nogil:
 cdef uint64_t key_hash(const Key *key, uint64_t seed) noexcept nogil:
     """SipHash (Aumasson and Bernstein, 2012), one round a word and three at the end, as hash tables use it.
 
-    Its 128-bit key is the seed and the seed times an odd number.
+    Its 128-bit key is the seed and the seed times an odd number. The zeros behind two IPv4 addresses are left
+    out: the version, which is among the other words, says so.
     """
     cdef uint64_t[4] v
     cdef uint64_t word
     cdef uint64_t second = seed * <uint64_t>0x9e3779b97f4a7c15ULL
     cdef uint32_t at = 0
+    cdef uint64_t length = sizeof(Key)
     cdef int _index
     v[0] = seed ^ <uint64_t>0x736f6d6570736575ULL
     v[1] = second ^ <uint64_t>0x646f72616e646f6dULL
     v[2] = seed ^ <uint64_t>0x6c7967656e657261ULL
     v[3] = second ^ <uint64_t>0x7465646279746573ULL
+    if key.version == 4:
+        memcpy(&word, key.local, 4)
+        memcpy(<uint8_t *>&word + 4, key.remote, 4)
+        v[3] ^= word
+        sip_round(v)
+        v[0] ^= word
+        at = sizeof(key.local) + sizeof(key.remote)
+        length -= at - 8
     while at <= sizeof(Key):
         if at == sizeof(Key):
-            word = <uint64_t>sizeof(Key) << 56
+            word = length << 56
         else:
             memcpy(&word, <const uint8_t *>key + at, 8)
         v[3] ^= word

@@ -18,10 +18,11 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from colo_proxy.datapath.core cimport Core, Diverged
 from colo_proxy.datapath.mailbox cimport Ring
 from colo_proxy.datapath.pool cimport Pool
-from colo_proxy.datapath.ports cimport BATCH, Batch, Frame, Port
+from colo_proxy.datapath.ports cimport Batch, Frame, Port
 
 cdef enum:
     PORTS = 3
+    OUTGOING = 256  # frames handed to a port at once, four batches at most
 
 cdef enum CommandKind:
     C_WORD = 0  # code: a Word of the comparator
@@ -64,7 +65,7 @@ cdef struct Plug:  # a port's place in the loop
     bint untold  # the fault, or its end, still has to be reported
     int64_t retry  # when to poll again
     uint32_t count
-    Frame[<int>BATCH] outgoing  # gathered from what came out, to be sent in one go
+    Frame[<int>OUTGOING] outgoing  # gathered from what came out, to be sent in one go
 
 cdef struct Nic:
     Core *core

@@ -56,6 +56,8 @@ cdef Pool *pool_new(uint64_t max_bytes, uint64_t max_flows) except NULL
 cdef void pool_free(Pool *pool) noexcept nogil
 # A node with room for `size` bytes, or NULL at the bound.
 cdef Node *pool_take(Pool *pool, uint32_t size) noexcept nogil
+# The same, with nothing set but `klass` and `data`, for who writes all of it.
+cdef Node *pool_room(Pool *pool, uint32_t size) noexcept nogil
 # Gives a node back, and the chain behind it.
 cdef void pool_give(Pool *pool, Node *node) noexcept nogil
 cdef uint32_t node_cost(const Node *node) noexcept nogil

@@ -69,6 +69,17 @@ cdef uint64_t chain_cost(const Node *node) noexcept nogil:
 
 
 cdef Node *pool_take(Pool *pool, uint32_t size) noexcept nogil:
+    cdef Node *node = pool_room(pool, size)
+    cdef uint32_t klass
+    if node != NULL:
+        klass = node.klass
+        memset(node, 0, sizeof(Node))
+        node.klass = klass
+        node.data = <uint8_t *>node + sizeof(Node)
+    return node
+
+
+cdef Node *pool_room(Pool *pool, uint32_t size) noexcept nogil:
     cdef int klass = 0
     cdef int other
     cdef uint64_t cost
@@ -92,7 +103,6 @@ cdef Node *pool_take(Pool *pool, uint32_t size) noexcept nogil:
         node = <Node *>malloc(cost)
         if node == NULL:
             return NULL
-    memset(node, 0, sizeof(Node))
     node.klass = klass
     node.data = <uint8_t *>node + sizeof(Node)
     pool.held_bytes += cost

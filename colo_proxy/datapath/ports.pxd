@@ -43,6 +43,7 @@ cdef struct Frame:
 
 cdef struct Batch:
     uint8_t *arena
+    size_t used  # of the arena, by ports that pack their frames
     void *scratch  # of the packet ports: message headers, set up once
     uint32_t count
     bint more  # the port may have more to read at once
@@ -54,6 +55,7 @@ cdef struct Stream:
     uint8_t *into  # bytes received and not yet taken
     uint32_t into_first
     uint32_t into_end
+    uint8_t *gather  # what goes with the next system call
     uint8_t *out  # whole frames that wait for the socket, framed
     uint32_t out_first
     uint32_t out_end

@@ -56,6 +56,7 @@ from colo_proxy.datapath.words cimport D_OVERSIZED, D_SEND, D_TRUNCATED, DROPS
 
 cdef enum:
     ETHERNET = 14
+    LINE = 64  # bytes of a cache line
     NEEDS_CSUM = 1  # virtio 1.2, 5.1.6
     # A slot of the arena: headroom, header, frame, and a byte to tell a longer frame by. An odd number of
     # cache lines, so that the slots' first lines do not all fall into one set of the cache.
@@ -92,8 +93,11 @@ cdef void batch_free(Batch *batch) noexcept nogil:
 
 
 cdef uint8_t *next_slot(Batch *batch) noexcept nogil:
-    """Room for one more header and frame, VNET + MAX_FRAME + 1 bytes; the batch must not be full."""
-    return batch.arena + <size_t>batch.count * SLOT + HEADROOM
+    """Room for one more header and frame, VNET + MAX_FRAME + 1 bytes; the batch must not be full.
+
+    Right behind the one before: short frames that share pages are cheaper to get at.
+    """
+    return batch.arena + batch.used + HEADROOM
 
 
 cdef bint take_frame(Port *port, Batch *batch, uint8_t *base, int64_t size, int64_t stamp) noexcept nogil:
@@ -109,6 +113,8 @@ cdef bint take_frame(Port *port, Batch *batch, uint8_t *base, int64_t size, int6
     frame.base = base
     frame.size = <uint32_t>size
     frame.stamp = stamp
+    if base == next_slot(batch):
+        batch.used += (HEADROOM + <size_t>size + LINE - 1) // LINE * LINE  # less than a SLOT
     if stamp > port.newest:
         port.newest = stamp
     batch.count += 1
@@ -121,6 +127,7 @@ cdef bint take_frame(Port *port, Batch *batch, uint8_t *base, int64_t size, int6
 
 cdef int port_receive(Port *port, Batch *batch) noexcept nogil:
     batch.count = 0
+    batch.used = 0
     batch.more = False
     if port.fd < 0:
         return 0

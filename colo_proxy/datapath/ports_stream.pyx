@@ -35,7 +35,12 @@ cdef enum:
     LENGTH = 4
     # QEMU's headers have 10, 12 (mergeable buffers) or 20 bytes (hash report); all begin with the same 10.
     MAX_VNET = 64
-    INTO = 262144  # bytes asked of the socket at a time; more than the longest frame on the wire
+    INTO = 524288  # bytes received and not yet taken
+    LEAST = 131072  # room for a system call to fill, more than the longest frame on the wire
+    ROOM = 64  # in front of them, for the header of a frame that is judged where it was received
+    COPIED = 512  # a frame up to this length is cheaper to copy, in and out, than to point at
+    GATHER = 65536  # bytes of short frames and prefixes that go with one system call
+    SENDS = 256  # frames that do
     OUT = 8388608  # what waits for a slow peer: two batches of super-frames; untouched pages cost nothing
     PREFIX = 2 * LENGTH + MAX_VNET
 
@@ -46,9 +51,12 @@ cdef Stream *stream_new(bint vnet) noexcept nogil:
         return NULL
     stream.vnet = vnet
     stream.vnet_size = VNET
-    stream.into = <uint8_t *>malloc(INTO)
+    stream.into = <uint8_t *>malloc(ROOM + INTO)
+    stream.gather = <uint8_t *>malloc(GATHER)
     stream.out = <uint8_t *>malloc(OUT)
-    if stream.into == NULL or stream.out == NULL:
+    stream.into_first = ROOM
+    stream.into_end = ROOM
+    if stream.into == NULL or stream.gather == NULL or stream.out == NULL:
         stream_free(stream)
         return NULL
     return stream
@@ -57,14 +65,15 @@ cdef Stream *stream_new(bint vnet) noexcept nogil:
 cdef void stream_free(Stream *stream) noexcept nogil:
     if stream != NULL:
         free(stream.into)
+        free(stream.gather)
         free(stream.out)
         free(stream)
 
 
 cdef void stream_attach(Port *port) noexcept nogil:
     cdef Stream *stream = port.stream
-    stream.into_first = 0
-    stream.into_end = 0
+    stream.into_first = ROOM
+    stream.into_end = ROOM
     stream.out_sent = 0
     if not port.keep:
         while stream_waits(stream):
@@ -87,15 +96,15 @@ cdef int stream_receive(Port *port, Batch *batch) noexcept nogil:
     cdef int error = take_frames(port, batch)
     if error:
         return give_up(port, error)
-    if batch.count == BATCH:
+    if batch.count:  # some of them lie in `into`, which stays as it is until they have been judged
         batch.more = True
         return 0
     # What is left is the beginning of one frame.
-    if stream.into_first:
-        memmove(stream.into, stream.into + stream.into_first, stream.into_end - stream.into_first)
-        stream.into_end -= stream.into_first
-        stream.into_first = 0
-    got = recv(port.fd, stream.into + stream.into_end, INTO - stream.into_end, MSG_DONTWAIT)
+    if ROOM + INTO - stream.into_end < LEAST:
+        memmove(stream.into + ROOM, stream.into + stream.into_first, stream.into_end - stream.into_first)
+        stream.into_end -= stream.into_first - ROOM
+        stream.into_first = ROOM
+    got = recv(port.fd, stream.into + stream.into_end, ROOM + INTO - stream.into_end, MSG_DONTWAIT)
     if got == 0:
         return give_up(port, c.ENOTCONN)
     if got < 0:
@@ -106,15 +115,23 @@ cdef int stream_receive(Port *port, Batch *batch) noexcept nogil:
     error = take_frames(port, batch)
     if error:
         return give_up(port, error)
-    batch.more = batch.count == BATCH or stream.into_end == INTO
+    batch.more = batch.count == BATCH or stream.into_end == ROOM + INTO
     return 0
 
 
 cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
-    """Copy whole frames out of `into` up to a full batch; return the errno of a peer that makes no sense."""
+    """Take whole frames out of `into` up to a full batch; return the errno of a peer that makes no sense.
+
+    Short ones are copied. A longer one stays where it is and gets its header in front, over its prefix and,
+    where that is shorter, over the end of the frame before, if that has been copied. So of a run of long
+    frames every other one is copied.
+    """
     cdef Stream *stream = port.stream
     cdef uint8_t *at
+    cdef uint8_t *frame
     cdef uint8_t *slot
+    cdef uint8_t[VNET] header
+    cdef uint8_t *free_from = stream.into  # what lies between here and the next frame is of no more use
     cdef uint32_t have, size, head, vnet
     while batch.count < BATCH:
         at = stream.into + stream.into_first
@@ -140,16 +157,21 @@ cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
         if size - vnet > MAX_FRAME:
             port.dropped[<int>D_OVERSIZED] += 1
             continue
-        slot = next_slot(batch)
+        frame = at + head + vnet
+        memset(header, 0, VNET)
         if vnet:
-            memcpy(slot, at + head, VNET)
+            memcpy(header, at + head, VNET)
+        if size - vnet > COPIED and frame - VNET >= free_from:
+            slot = frame - VNET
+            free_from = frame + (size - vnet)
         else:
-            memset(slot, 0, VNET)
-        memcpy(slot + VNET, at + head + vnet, size - vnet)
+            slot = next_slot(batch)
+            memcpy(slot + VNET, frame, size - vnet)
+        memcpy(slot, header, VNET)
         take_frame(port, batch, slot, VNET + <int64_t>(size - vnet), 0)
     if stream.into_first == stream.into_end:
-        stream.into_first = 0
-        stream.into_end = 0
+        stream.into_first = ROOM
+        stream.into_end = ROOM
     return 0
 
 
@@ -159,17 +181,21 @@ cdef bint stream_waits(const Stream *stream) noexcept nogil:
     return stream.out_end > stream.out_first
 
 
+cdef inline uint32_t prefix_size(const Stream *stream) noexcept nogil:
+    return 2 * LENGTH + stream.vnet_size if stream.vnet else LENGTH
+
+
 cdef uint32_t write_prefix(const Stream *stream, uint8_t *into, const Frame *frame) noexcept nogil:
     """Write what goes in front of the Ethernet header; return its length."""
     cdef uint32_t size = frame.size - VNET
     if not stream.vnet:
         put32(into, size)
-        return LENGTH
+        return prefix_size(stream)
     put32(into, size + stream.vnet_size)
     put32(into + LENGTH, stream.vnet_size)
     memcpy(into + 2 * LENGTH, frame.base, VNET)
     memset(into + 2 * LENGTH + VNET, 0, stream.vnet_size - VNET)
-    return 2 * LENGTH + stream.vnet_size
+    return prefix_size(stream)
 
 
 cdef int stream_send(Port *port, Frame *frames, uint32_t count) noexcept nogil:
@@ -192,23 +218,42 @@ cdef int stream_send(Port *port, Frame *frames, uint32_t count) noexcept nogil:
 
 cdef int send_some(Port *port, Frame *frames, uint32_t *done, uint32_t count,
                    int64_t *deadline) noexcept nogil:
-    """Send up to a batch from frames[done]. What is left of a frame waits in `out` and goes next."""
-    cdef uint8_t[BATCH][PREFIX] prefixes
-    cdef iovec[2 * BATCH] parts
+    """Send as many as one system call takes from frames[done]. What is left of one waits in `out`, goes next.
+
+    Prefixes and short frames are gathered, so that a run of short frames is one part.
+    """
+    cdef iovec[2 * SENDS + 1] parts
     cdef msghdr message
     cdef Stream *stream = port.stream
-    cdef uint32_t chunk = min(count - done[0], <uint32_t>BATCH)
-    cdef uint32_t at
+    cdef Frame *frame
+    cdef uint8_t *from_ = stream.gather  # the part that grows
+    cdef uint8_t *to = stream.gather
+    cdef uint32_t chunk = 0
+    cdef uint32_t used = 0
+    cdef uint32_t _
     cdef size_t wire
     cdef ssize_t sent
-    for at in range(chunk):
-        parts[2 * at].iov_base = prefixes[at]
-        parts[2 * at].iov_len = write_prefix(stream, prefixes[at], &frames[done[0] + at])
-        parts[2 * at + 1].iov_base = frames[done[0] + at].base + VNET
-        parts[2 * at + 1].iov_len = frames[done[0] + at].size - VNET
+    while done[0] + chunk < count and chunk < SENDS and to - stream.gather + PREFIX + COPIED <= GATHER:
+        frame = &frames[done[0] + chunk]
+        chunk += 1
+        to += write_prefix(stream, to, frame)
+        if frame.size - VNET <= COPIED:
+            memcpy(to, frame.base + VNET, frame.size - VNET)
+            to += frame.size - VNET
+            continue
+        parts[used].iov_base = from_
+        parts[used].iov_len = to - from_
+        parts[used + 1].iov_base = frame.base + VNET
+        parts[used + 1].iov_len = frame.size - VNET
+        used += 2
+        from_ = to
+    if to > from_:
+        parts[used].iov_base = from_
+        parts[used].iov_len = to - from_
+        used += 1
     memset(&message, 0, sizeof(message))
     message.msg_iov = parts
-    message.msg_iovlen = 2 * chunk
+    message.msg_iovlen = used
     sent = sendmsg(port.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
     if sent < 0:
         if c.errno == c.EINTR:
@@ -219,8 +264,8 @@ cdef int send_some(Port *port, Frame *frames, uint32_t *done, uint32_t count,
             wait_in_out(port, &frames[done[0]], 0)  # `out` is empty: there is room
             done[0] += 1
         return 0
-    for at in range(chunk):
-        wire = parts[2 * at].iov_len + parts[2 * at + 1].iov_len
+    for _ in range(chunk):
+        wire = prefix_size(stream) + frames[done[0]].size - VNET
         if <size_t>sent < wire:
             break
         sent -= <ssize_t>wire

@@ -10,16 +10,22 @@ from libc.stdint cimport int32_t, int64_t
 
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow
-from colo_proxy.datapath.pool cimport Node
-from colo_proxy.datapath.seq cimport Seq
+from colo_proxy.datapath.pool cimport N_SVM, Node
+from colo_proxy.datapath.seq cimport Seq, seq_add
 
 cdef enum:
     FAR = 1 << 30  # the largest window (RFC 7323, 2.3): nothing further away can belong to the stream now
 
 # Where a held node begins and ends, as positions of the PVM's.
-cdef Seq start_of(const Node *node) noexcept nogil
-cdef Seq end_of(const Node *node) noexcept nogil
-cdef Seq position_of(const Flow *flow, Seq raw, bint svm) noexcept nogil
+cdef inline Seq position_of(const Flow *flow, Seq raw, bint svm) noexcept nogil:
+    return seq_add(raw, -<int64_t>flow.offset) if svm else raw
+
+cdef inline Seq start_of(const Node *node) noexcept nogil:
+    return position_of(<Flow *>node.flow, node.packet.seq, (node.flags & N_SVM) != 0)
+
+cdef inline Seq end_of(const Node *node) noexcept nogil:
+    return seq_add(start_of(node), node.packet.length)
+
 # The stream offset of a position; what lies before the first byte counts as offset 0.
 cdef int64_t offset_of(const Flow *flow, Seq position) noexcept nogil
 # Whether all that the node occupies is inside the agreed range.

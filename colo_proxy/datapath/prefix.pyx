@@ -16,18 +16,6 @@ cdef enum What:
     IS_FIN = 2
 
 
-cdef Seq position_of(const Flow *flow, Seq raw, bint svm) noexcept nogil:
-    return seq_add(raw, -<int64_t>flow.offset) if svm else raw
-
-
-cdef Seq start_of(const Node *node) noexcept nogil:
-    return position_of(<Flow *>node.flow, node.packet.seq, (node.flags & N_SVM) != 0)
-
-
-cdef Seq end_of(const Node *node) noexcept nogil:
-    return seq_add(start_of(node), node.packet.length)
-
-
 cdef int64_t offset_of(const Flow *flow, Seq position) noexcept nogil:
     cdef int64_t offset = flow.position + seq_diff(position, flow.matched)
     return offset if flow.flags & F_ANCHORED and offset > 0 else 0
