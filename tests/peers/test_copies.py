@@ -20,11 +20,11 @@ def stamps(mine: int, yours: int) -> bytes:
     return STAMPED + struct.pack("!II", mine, yours)
 
 
-def greet(judge, now=1, ack=1, port=80, pvm=PVM, svm=SVM, flags=SYN | ACK):
+def greet(judge, now=1, *, ack=1, pvm=PVM, svm=SVM):
     """Both guests say SYN/ACK."""
     for feed, isn, clock in ((judge.primary, pvm, 100), (judge.secondary, svm, 100 + TICKS)):
         options = b"\x02\x04\x05\xb4\x04\x02" + stamps(clock, 9)
-        feed(said(isn, ack=ack, flags=flags, options=options, sport=port), now)
+        feed(said(isn, ack=ack, flags=SYN | ACK, options=options), now)
     judge.take()
 
 
@@ -33,7 +33,7 @@ def said(seq: int, sport: int = 80, **fields) -> bytes:
     return ethernet(tcp((VM[0], sport), CLIENT, seq=seq, **fields), 0x0800)
 
 
-def copies(judge, *segments: bytes, port: int = 80):
+def copies(judge, *segments: bytes):
     """The SVM's copies of a client's segments; the PVM gets each as it is."""
     found = []
     for frame in segments:
