@@ -164,7 +164,6 @@ def recreate(snap: Snapshot, arena: Arena) -> socket.socket:
     try:
         sock.setblocking(False)
         prepare(sock)
-        _set(sock, TCP_REPAIR, _ON)  # last: unlike SO_REUSEADDR it lets us bind beside a listener
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, CARRIED)
         sock.bind(snap.local)
         _seq(sock, _SEND, snap.una)
