@@ -47,6 +47,7 @@ cdef Flow *incarnation(Flow *oldest, const Node *node) noexcept nogil:
     cdef Flow *current = NULL
     cdef bint svm = (node.flags & N_SVM) != 0
     cdef Side *side
+    cdef Side *other
     cdef bint opens = node.packet.flags & SYN and not node.packet.flags & RST
     while flow != NULL:
         side = &flow.svm if svm else &flow.pvm
@@ -56,7 +57,9 @@ cdef Flow *incarnation(Flow *oldest, const Node *node) noexcept nogil:
             current = flow
         flow = flow.newer
     side = &current.svm if svm else &current.pvm
-    if opens and (side.syn or caught(current) or stream_closed(current)):
+    other = &current.pvm if svm else &current.svm
+    # Of a connection that only the other side has opened, this SYN is the one it lacks.
+    if opens and (side.syn or (not other.syn and (caught(current) or stream_closed(current)))):
         return current.newer
     return current
 

@@ -26,7 +26,8 @@ class TcpFlow:
         opens = segment.flags & (SYN | RST) == SYN
         another = side.irs is not None and segment.flags & ACK and side.irs != segment.ack
         fresh = side.syn is not None and (another or side.base != segment.seq)
-        if opens and (fresh or connection.caught or connection.over):
+        lacking = side.syn is None and not connection.midstream  # only the other side has opened it
+        if opens and not lacking and (fresh or connection.caught or connection.over):
             self.current[who] += 1
             if self.current[who] == len(self.connections):
                 self.connections.append(Connection(self.behind_holes))

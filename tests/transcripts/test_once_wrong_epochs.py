@@ -357,6 +357,20 @@ CASES = {
         """,
         {"observe": True},
     ),
+    "opened and reset before the other opens": (
+        "T10: the SYN of the SVM is late for a connection that was let go with its RST, and opens another",
+        """
+        P S 0 mss 1460
+        P R. 1 ack 1
+        +3s tick
+        ! missing-secondary 0
+        > S 0
+        > R. 1 ack 1
+        S S 0 mss 1460
+        finish
+        """,
+        {"observe": True},
+    ),
 }
 
 
