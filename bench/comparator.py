@@ -100,7 +100,7 @@ def serving(name: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 def sample(name: str, payload: int, flows: int, packets: int) -> Sample:
     """One measurement by a fresh process. Each flow has been seen once before, so tables have their size."""
-    warm = max(flows, packets // 20)
+    warm = max(1, packets // 20 // flows)
     with serving(name) as (pid, paths):
         words = [*(paths[end] for end in ENDS), *map(str, (pid, payload, flows, warm, packets))]
         words = [compiled("load"), *words]

@@ -27,8 +27,8 @@ cdef extern from *:
     """
     #include <stdint.h>
     #include <string.h>
-    /* Parts of a key as words in the host's byte order. A key is written in the words in which it is hashed and
-       compared right after: a load that spans several stores has to wait until they have reached the cache. */
+    /* Parts of a key as words in the host's byte order. A key is written in the words in which it is hashed
+       and compared right after: a load that spans several stores waits until they have reached the cache. */
     #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     #define COLO_PROXY_AT(value, byte, size) ((uint64_t)(value) << 8 * (byte))
     #else
