@@ -19,7 +19,7 @@ from colo_proxy.words import Divergence
 
 log = logging.getLogger(__name__)
 
-MAX_WAITING = 64  # reports, each of two packets
+MAX_WAITING = 64  # reports, each of two packets and the beginnings of 32 more
 
 
 class Reporter:
@@ -45,8 +45,14 @@ class Reporter:
             return None
         self._full = False
         # The data path's clock is CLOCK_MONOTONIC; people and captures count from 1970.
-        since_1970 = divergence.time + time.time_ns() - time.monotonic_ns()
-        divergence = replace(divergence, time=since_1970)
+        since_1970 = time.time_ns() - time.monotonic_ns()
+        exchanges = tuple(
+            replace(
+                each, time=each.time + since_1970, fate_time=each.fate_time and each.fate_time + since_1970
+            )
+            for each in divergence.exchanges
+        )
+        divergence = replace(divergence, time=divergence.time + since_1970, exchanges=exchanges)
         state = self._machine.state
         # An observer's divergence has begun the next epoch already.
         epoch = self._machine.epoch - (state is State.OBSERVING)

@@ -67,6 +67,35 @@ class Frame:
     vnet: bytes = bytes(10)
 
 
+class Fate(IntEnum):
+    """What had become of a frame when a flow diverged."""
+
+    WAITS = 0  # the PVM's is held; clients' were passed on, and the SVM's are only compared
+    LEFT = 1
+    DROPPED = 2
+
+    @property
+    def label(self) -> str:
+        """As users read it: `left`."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A frame of a flow's recent past: where it came in, and what became of it.
+
+    Times are in nanoseconds on the clock of the frames. `data` is where the frame begins, which has `size`
+    bytes in all.
+    """
+
+    time: int
+    port: Port
+    data: bytes
+    size: int
+    fate: Fate = Fate.WAITS
+    fate_time: int = 0  # where the fate is not WAITS
+
+
 @dataclass(frozen=True, slots=True)
 class Divergence:
     """Proof, or a timeout's suspicion, that the outputs of PVM and SVM differ.
@@ -74,6 +103,7 @@ class Divergence:
     `flow` reads `tcp 192.0.2.2:80 > 192.0.2.1:40000`, the VM first. `stream_offset` counts as
     docs/comparison.md says. `time` is in nanoseconds on the clock of the frames. `primary` and
     `secondary` are the packets that show the difference, from the Ethernet header, where there is one.
+    `exchanges` are the flow's last frames, oldest first, and `seq_offset` is isn_svm - isn_pvm, modulo 2**32.
     """
 
     nic: int
@@ -84,6 +114,8 @@ class Divergence:
     time: int
     primary: bytes | None = None
     secondary: bytes | None = None
+    exchanges: tuple[Exchange, ...] = ()
+    seq_offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)

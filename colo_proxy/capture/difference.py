@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from colo_proxy.words import Divergence, Reason
 
 _SHOWN = 48  # characters of a value
-_TCP, _UDP = 6, 17
+TCP, _UDP = 6, 17
 _FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG")
 _HTTP = re.compile(rb"(HTTP/1\.[01] \d{3}|[A-Z]{3,10} [^\r\n]* HTTP/1\.[01]\r?\n)")
 _TLS = {20: "change of cipher", 21: "alert", 22: "handshake", 23: "application data"}
@@ -29,6 +29,8 @@ class Segment:
     seq: int = 0
     flags: int = 0
     options: bytes = b""
+    ack: int = 0
+    length: int = 0  # of the payload, as the IP header says: more than is at hand of a frame that was cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,23 @@ def carried(frame: bytes | None) -> Segment | None:
         at += 40
     else:
         return Segment(0, at, frame[at:])
-    end = min(end, len(frame))
-    if protocol == _TCP and end >= at + 20:
-        source, target, seq = struct.unpack_from(">HHI", frame, at)
+    said, end = end, min(end, len(frame))
+    if protocol == TCP and end >= at + 20:
+        source, target, seq, ack = struct.unpack_from(">HHII", frame, at)
         size = max(frame[at + 12] >> 4, 5) * 4
         flags, options = frame[at + 13], frame[at + 20 : min(at + size, end)]
         payload = frame[at + size : end]
-        return Segment(_TCP, at + size, payload, (source, target), seq + (flags >> 1 & 1), flags, options)
+        return Segment(
+            TCP,
+            at + size,
+            payload,
+            (source, target),
+            seq + (flags >> 1 & 1),
+            flags,
+            options,
+            ack,
+            max(said - at - size, 0),
+        )
     if protocol == _UDP and end >= at + 8:
         return Segment(_UDP, at + 8, frame[at + 8 : end], struct.unpack_from(">HH", frame, at))
     return Segment(protocol, at, frame[at:end])
@@ -73,7 +85,7 @@ def carried(frame: bytes | None) -> Segment | None:
 def meet(primary: Segment, secondary: Segment) -> Meeting:
     """Lay two payloads over each other: by sequence numbers where they overlap, else by their starts."""
     one, other = primary.payload, secondary.payload
-    if primary.protocol == secondary.protocol == _TCP:
+    if primary.protocol == secondary.protocol == TCP:
         ahead = (secondary.seq - primary.seq + (1 << 31)) % (1 << 32) - (1 << 31)
         if 0 <= ahead < len(one) or 0 <= -ahead < len(other):
             one, other = one[max(ahead, 0) :], other[max(-ahead, 0) :]
@@ -81,7 +93,7 @@ def meet(primary: Segment, secondary: Segment) -> Meeting:
     for index in range(shorter):
         if one[index] != other[index]:
             return Meeting(one, other, index)
-    different = len(one) != len(other) and primary.protocol != _TCP
+    different = len(one) != len(other) and primary.protocol != TCP
     return Meeting(one, other, shorter if different else None)
 
 
@@ -105,14 +117,14 @@ def _said(segment: Segment | None) -> str:
     if segment is None:
         return ""
     if not segment.payload:
-        return f" (no payload; {_flags(segment.flags)})" if segment.protocol == _TCP else ""
+        return f" (no payload; {flag_names(segment.flags)})" if segment.protocol == TCP else ""
     return f" ({len(segment.payload):,} bytes: {_quoted(segment.payload)})"
 
 
 def _control(primary: Segment, secondary: Segment) -> str:
     mine, its = primary.flags & 7, secondary.flags & 7
     if mine != its:
-        return f"The TCP flags differ: PVM {_flags(primary.flags)}, SVM {_flags(secondary.flags)}."
+        return f"The TCP flags differ: PVM {flag_names(primary.flags)}, SVM {flag_names(secondary.flags)}."
     names = {2: "MSS", 3: "window scale", 4: "SACK permitted", 8: "timestamps"}
     one, other = _options(primary.options), _options(secondary.options)
     for kind, name in names.items():
@@ -126,7 +138,8 @@ def _control(primary: Segment, secondary: Segment) -> str:
     return "Connection control differs; the packets below show where."
 
 
-def _flags(flags: int) -> str:
+def flag_names(flags: int) -> str:
+    """`SYN+ACK`."""
     return "+".join(name for bit, name in enumerate(_FLAGS) if flags >> bit & 1) or "no flags"
 
 
@@ -152,7 +165,7 @@ def _payload(primary: Segment, secondary: Segment, where: str) -> str:
         return _dns(primary.payload, secondary.payload)
     record = primary.payload[:3]
     tls = len(record) == 3 and record[0] in _TLS and record[1] == 3 and record[2] <= 4
-    if primary.protocol == _TCP and tls:
+    if primary.protocol == TCP and tls:
         return (
             f"A TLS record ({_TLS[record[0]]}) differs {where}: encrypted, with keys drawn at random, so "
             "each connection of it will; end TLS in front of the VM, or let a policy bypass it."

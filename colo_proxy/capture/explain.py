@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 
 from colo_proxy.capture.difference import Segment, carried, meet, sentence
+from colo_proxy.capture.exchanges import listed
 from colo_proxy.capture.reader import NS
 from colo_proxy.capture.report import Report
-from colo_proxy.words import Port
 
 WIDTH = 80
 _NAME = 20  # columns of a field's name
@@ -17,7 +17,6 @@ _MOST_FIELDS = 60
 _ROW = 8  # bytes in a line of the dump, of each packet
 _BEFORE, _ROWS = 2, 8
 _FREE = ("src", "dst", "chksum", "id")  # differ between two right guests: shown, not marked
-_LAST = 12  # exchanges shown
 
 
 def explain(report: Report) -> Iterator[str]:
@@ -35,9 +34,11 @@ def explain(report: Report) -> Iterator[str]:
     if primary and secondary and (primary.payload or secondary.payload):
         yield ""
         yield from _dump(primary, secondary)
-    if report.exchanges:
+    if divergence.exchanges:
         yield ""
-        yield from _exchanges(report)
+        yield "  the flow's last exchanges; `left`: so many ms after it came"
+        for line in listed(divergence):
+            yield _cut(line, WIDTH)
 
 
 def _wrapped(text: str) -> Iterator[str]:
@@ -123,18 +124,3 @@ def _hex(row: bytes, differs: list[bool]) -> str:
 
 def _letters(row: bytes) -> str:
     return "".join(f" {chr(byte) if 32 <= byte < 127 else '.'}  " for byte in row).ljust(_ROW * 4)
-
-
-def _exchanges(report: Report) -> Iterator[str]:
-    from scapy.layers.l2 import Ether  # noqa: PLC0415
-
-    yield "  the last exchanges"
-    _load_protocols()
-    for when, port, frame in report.exchanges[-_LAST:]:
-        try:
-            text = Ether(frame).summary()
-        except Exception:
-            text = f"{len(frame)} bytes"
-        who = {Port.UPLINK: "client", Port.PRIMARY: "PVM", Port.SECONDARY: "SVM"}[port]
-        ago = (when - report.divergence.time) / 1e6
-        yield _cut(f"  {ago:+10.3f} ms  {who:6}  {_clean(text)}", WIDTH)

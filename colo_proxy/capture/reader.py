@@ -53,6 +53,7 @@ class Captured(NamedTuple):
     data: bytes
     interface: int = 0  # the number that its section gave it
     comment: str = ""
+    size: int = 0  # of the whole frame, where only its beginning was kept; else 0
 
 
 @dataclass(slots=True)
@@ -66,9 +67,13 @@ class _Interface:
 class Capture:
     """A capture file; iterating reads it from the start. `position` of `size` bytes have been read."""
 
-    def __init__(self, path: str | Path) -> None:
-        """Look at the file. Raises CaptureError if it cannot be read."""
+    def __init__(self, path: str | Path, *, cut: bool = False) -> None:
+        """Look at the file; `cut`: frames of which only the beginning was kept will do.
+
+        Raises CaptureError if it cannot be read.
+        """
         self.path = Path(path)
+        self.cut = cut
         self.position = 0
         self.frames = 0  # read so far
         self.comment = ""  # of the latest section
@@ -123,7 +128,7 @@ class _Walker:
             self.fail(f"link type {link_type} ({name}) is no Ethernet; capture on the VM's own interface")
         if captured > LARGEST_FRAME:
             self.fail(f"{captured:,} bytes are longer than any frame; the file is damaged")
-        if captured < original:
+        if captured < original and not self.capture.cut:
             self.fail(
                 f"only {captured:,} of its {original:,} bytes were captured, so it cannot be compared; "
                 "capture whole frames (tcpdump -s 0)"
@@ -299,7 +304,7 @@ class _Pcapng(_Walker):
         self.time = time
         end = 20 + captured
         comment = self.comment(body, (end + 3) & ~3) if end + 4 < len(body) else ""
-        return Captured(self.time, body[20:end], number, comment)
+        return Captured(self.time, body[20:end], number, comment, original if captured < original else 0)
 
     def simple_packet(self, body: bytes) -> Captured:
         """A frame of the first interface, without a time: it gets that of the frame before."""

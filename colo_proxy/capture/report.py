@@ -1,8 +1,8 @@
 """Divergence reports: one pcapng each, bounded in size and number, that Wireshark and `explain` read.
 
 The section's comment is a JSON object with what is known of the divergence; the frames are the flow's last
-exchanges, then the two packets that show the difference, commented `primary` and `secondary`. Interfaces are
-the ports.
+exchanges, where they begin, commented with what became of each, then the two packets that show the difference
+as a whole, commented `primary` and `secondary`. Interfaces are the ports.
 """
 
 import json
@@ -17,24 +17,24 @@ from typing import Any
 from colo_proxy.capture.reader import NS, Capture, Captured
 from colo_proxy.capture.writer import PcapngWriter, whole_file
 from colo_proxy.errors import UserError
-from colo_proxy.words import Divergence, Port, Reason
+from colo_proxy.words import Divergence, Exchange, Fate, Port, Reason
 
 log = logging.getLogger(__name__)
 
 MOST_EXCHANGES = 32  # frames, the latest
 MOST_BYTES = 256 << 10  # of exchanges
 _NAME = re.compile(r"divergence-\d{8}T\d{6}\.\d{9}Z-nic\d+-[a-z-]+\.pcapng")
+_FATE = re.compile(r"(left|dropped) after (\d{1,18}) ns")
 _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A divergence and what was around it. `exchanges`: time in ns, port and frame, oldest first."""
+    """A divergence, and the epoch and the state of the proxy that it met."""
 
     divergence: Divergence
     epoch: int = 0
     state: str = ""
-    exchanges: Sequence[tuple[int, Port, bytes]] = ()
 
 
 class Reports:
@@ -57,8 +57,8 @@ class Reports:
         path = self.path(divergence)
         with whole_file(path, mode=0o640) as file:  # packets are the VM's clients' business
             writer = PcapngWriter(file, [port.name.lower() for port in Port], json.dumps(_facts(report)))
-            for when, port, data in _latest(report.exchanges):
-                writer.write(when, data, port)
+            for each in _latest(divergence.exchanges):
+                writer.write(each.time, each.data, each.port, _fate_text(each), each.size)
             if divergence.primary is not None:
                 writer.write(divergence.time, divergence.primary, Port.PRIMARY, "primary")
             if divergence.secondary is not None:
@@ -75,12 +75,27 @@ class Reports:
                 log.warning("%s: an old report cannot be removed: %s", self.directory / name, error.strerror)
 
 
-def _latest(exchanges: Sequence[tuple[int, Port, bytes]]) -> list[tuple[int, Port, bytes]]:
+def _fate_text(exchange: Exchange) -> str:
+    """What became of a frame, as its comment says it."""
+    if exchange.fate is not Fate.WAITS:
+        return f"{exchange.fate.label} after {exchange.fate_time - exchange.time} ns"
+    return "held" if exchange.port is Port.PRIMARY else ""
+
+
+def _exchange(frame: Captured) -> Exchange:
+    """A frame of a report and its comment."""
+    fate, when = Fate.WAITS, 0
+    if found := _FATE.fullmatch(frame.comment):
+        fate, when = Fate[found[1].upper()], frame.time + int(found[2])
+    return Exchange(frame.time, Port(frame.interface), frame.data, frame.size or len(frame.data), fate, when)
+
+
+def _latest(exchanges: Sequence[Exchange]) -> list[Exchange]:
     """The last exchanges that fit."""
-    kept: list[tuple[int, Port, bytes]] = []
+    kept: list[Exchange] = []
     size = 0
     for exchange in reversed(exchanges[-MOST_EXCHANGES:]):
-        size += len(exchange[2])
+        size += len(exchange.data)
         if size > MOST_BYTES:
             break
         kept.append(exchange)
@@ -97,6 +112,7 @@ def _facts(report: Report) -> dict[str, Any]:
         "reason": divergence.reason.label,
         "stream_offset": divergence.stream_offset,
         "time": divergence.time,
+        "seq_offset": divergence.seq_offset,
         "epoch": report.epoch,
         "state": report.state,
     }
@@ -106,7 +122,7 @@ def load(path: str | Path) -> Report:
     """Read a report. Raises UserError (CaptureError where the file itself is damaged) that says what is
     wrong.
     """
-    capture = Capture(path)
+    capture = Capture(path, cut=True)
     frames: list[Captured] = []
     size = 0
     for frame in capture:
@@ -134,13 +150,14 @@ def load(path: str | Path) -> Report:
         time=_number(path, facts, "time"),
         primary=packets.get("primary"),
         secondary=packets.get("secondary"),
+        exchanges=tuple(
+            _exchange(frame)
+            for frame in frames
+            if frame.comment not in ("primary", "secondary") and frame.interface < len(Port)
+        ),
+        seq_offset=_number(path, facts, "seq_offset"),
     )
-    exchanges = [
-        (frame.time, Port(frame.interface), frame.data)
-        for frame in frames
-        if not frame.comment and frame.interface < len(Port)
-    ]
-    return Report(divergence, _number(path, facts, "epoch"), _text(path, facts, "state"), exchanges)
+    return Report(divergence, _number(path, facts, "epoch"), _text(path, facts, "state"))
 
 
 def _reason(path: str | Path, facts: dict[str, Any]) -> Reason:

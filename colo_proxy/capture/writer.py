@@ -60,9 +60,10 @@ class PcapngWriter:
             resolution = b"\x09"  # 10**-9 seconds
             self._block(1, struct.pack("<HHI", 1, 0, 0) + _options((2, name.encode()), (9, resolution)))
 
-    def write(self, time: int, data: bytes, interface: int = 0, comment: str = "") -> None:
-        """Add a frame; `time` in nanoseconds since 1970."""
-        head = struct.pack("<IIIII", interface, time >> 32, time & 0xFFFFFFFF, len(data), len(data))
+    def write(self, time: int, data: bytes, interface: int = 0, comment: str = "", size: int = 0) -> None:
+        """Add a frame; `time` in nanoseconds since 1970; `size` where `data` is only where it begins."""
+        sizes = (len(data), max(size, len(data)))
+        head = struct.pack("<IIIII", interface, time >> 32, time & 0xFFFFFFFF, *sizes)
         self._block(6, head + data + bytes(-len(data) % 4) + _options((1, comment.encode())))
 
     def _block(self, kind: int, body: bytes) -> None:

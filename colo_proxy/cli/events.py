@@ -42,9 +42,29 @@ def line(event: dict[str, Any]) -> str:
     """One event for a person: the time, what happened, and what is known of it."""
     stamp = event["timestamp"]
     clock = time.strftime("%H:%M:%S", time.localtime(stamp["seconds"]))
-    said = " ".join(
-        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in event["data"].items()
-        if value is not None
-    )
+    said = _sentence(event["event"], event["data"])
     return target.printable(f"{clock}.{stamp['microseconds'] // 1000:03d} {event['event']:<18} {said}")
+
+
+def _sentence(name: str, data: dict[str, Any]) -> str:  # noqa: PLR0911
+    """What is known of an event. Of one that this program does not know, what was said as it was."""
+    match name, data:
+        case "CHECKPOINT_REQUEST", {"reason": reason, "flow": flow, "stream_offset": at, "attempt": attempt}:
+            where = f" at byte {at:,} of {flow}" if flow else ""
+            return f"{reason}{where}" + (f", attempt {attempt}" if attempt > 1 else "")
+        case "CHECKPOINT_BEGIN", {"epoch": epoch}:
+            return f"epoch {epoch:,} ends"
+        case "CHECKPOINT_COMMIT" | "CHECKPOINT_ABORT", {"epoch": epoch, "reason": reason, "seconds": seconds}:
+            return f"epoch {epoch:,} ({reason}), {seconds * 1000:.1f} ms"
+        case "DIVERGENCE", {"reason": reason, "stream_offset": at, "flow": flow, "report": report}:
+            return f"{reason} at byte {at:,} of {flow}" + (f"; report {report}" if report else "")
+        case "STATE_CHANGE", {"from": old, "to": new, "why": why}:
+            return f"{old} -> {new}: {why}"
+        case "FAILOVER", {"epoch": epoch, "why": why}:
+            return f"epoch {epoch:,}: {why}"
+        case "ALARM", {"active": active, "held_ms": held}:
+            return f"output {'has been' if active else 'is no longer'} held, for {held / 1000:.1f} s"
+        case "PORT_FAULT", {"nic": nic, "text": text}:
+            return f"nic {nic} {text}"
+        case _:
+            return json.dumps(data)

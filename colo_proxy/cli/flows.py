@@ -1,9 +1,11 @@
 """`colo-proxy flows`: the flows a running proxy knows."""
 
 import argparse
+from typing import Any
 
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
+from colo_proxy.cli.tables import size, table
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -32,12 +34,25 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         target.print_json(flows)
         return 0
-    flows.sort(key=lambda flow: (-flow["held_bytes"], -flow["divergences"], flow["flow"]))
-    print(f"{'nic':>3} {'held':>6} {'bytes':>9} {'matched':>12} {'diverged':>8} {'idle s':>7}  flow")
-    for flow in flows:
-        print(
-            f"{flow['nic']:>3} {flow['held_frames']:>6} {flow['held_bytes']:>9} {flow['matched_bytes']:>12} "
-            f"{flow['divergences']:>8} {flow['idle_ms'] / 1000:>7.1f}  {flow['flow']}"
-            f"{'  BLOCKED' if flow['blocked'] else ''}"
-        )
+    print("\n".join(lines(flows)))
     return 0
+
+
+def lines(flows: list[dict[str, Any]]) -> list[str]:
+    """The answer to `query-flows` for a person: those that hold most first, then those that diverged most."""
+    if not flows:
+        return ["no flows"]
+    rows = [("NIC", "HELD", "SIZE", "MATCHED", "DIVERGED", "IDLE", "FLOW")]
+    for flow in sorted(flows, key=lambda one: (-one["held_bytes"], -one["divergences"], one["flow"])):
+        rows.append(
+            (
+                str(flow["nic"]),
+                f"{flow['held_frames']:,}",
+                size(flow["held_bytes"]),
+                size(flow["matched_bytes"]),
+                f"{flow['divergences']:,}",
+                f"{flow['idle_ms'] / 1000:,.1f} s",
+                target.printable(flow["flow"]) + (" (waits for a checkpoint)" if flow["blocked"] else ""),
+            )
+        )
+    return list(table(rows, left={0, 6}))

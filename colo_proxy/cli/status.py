@@ -6,6 +6,7 @@ from typing import Any
 
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
+from colo_proxy.cli.tables import size, table
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -53,7 +54,7 @@ def lines(status: dict[str, Any]) -> list[str]:
         ("checkpoints", f"{status['checkpoints']:,}"),
         ("divergences", f"{status['divergences']:,}"),
         ("flows", f"{status['flows']:,}"),
-        ("held", f"{status['held_frames']:,} frames, {status['held_bytes'] / 1024:,.0f} KiB"),
+        ("held", f"{status['held_frames']:,} frames, {size(status['held_bytes'])}"),
     ]
     width = max(len(name) for name, _ in facts)
     return [f"{name:{width}}  {value}" for name, value in facts] + ["", *_nics(status["nics"])]
@@ -81,9 +82,9 @@ def _nics(nics: list[dict[str, Any]]) -> Iterator[str]:
     for nic in nics:
         counted = f"{nic['flows']:,}", f"{nic['held_frames']:,}", f"{nic['timeout_ms']:,} ms"
         rows.append((str(nic["nic"]), nic["uplink"], nic["primary"], nic["secondary"], *counted))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row, nic in zip(rows, [{"faults": []}, *nics], strict=True):
-        words = [f"{word:{'<' if n < 4 else '>'}{widths[n]}}" for n, word in enumerate(row)]
-        yield "  ".join(words)
+    heading, *lines = table(rows, left={0, 1, 2, 3})
+    yield heading
+    for line, nic in zip(lines, nics, strict=True):
+        yield line
         if nic["faults"]:
-            yield f"{'':{widths[0]}}  FAULT: {', '.join(nic['faults'])} (the log says what)"
+            yield f"{'':{len(str(nic['nic']))}}    FAULT: {', '.join(nic['faults'])} (the log says what)"

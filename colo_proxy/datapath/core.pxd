@@ -18,6 +18,7 @@ from colo_proxy.datapath.fragment cimport Fragments
 from colo_proxy.datapath.neighbour cimport Neighbours
 from colo_proxy.datapath.policy cimport Policies
 from colo_proxy.datapath.pool cimport Node, Pool
+from colo_proxy.datapath.recorder cimport Recorded, Recorder
 from colo_proxy.datapath.words cimport DropId, PortId, ReasonId
 
 cdef enum:
@@ -44,11 +45,15 @@ cdef struct Diverged:
     int64_t stream_offset
     int64_t time
     uint32_t after  # how many frames of the same event left before
-    # malloc'ed copies from the Ethernet header, or NULL; whoever takes the divergence frees them.
+    # malloc'ed copies from the Ethernet header, or NULL; whoever takes the divergence frees them
+    # (forget_diverged).
     uint8_t *primary
     uint32_t primary_size
     uint8_t *secondary
     uint32_t secondary_size
+    uint32_t seq_offset  # isn_svm - isn_pvm
+    Recorded *exchanges  # the flow's last, oldest first; malloc'ed too
+    uint32_t exchange_count
 
 # What is counted, one block a NIC; 64-bit words, written by the owning thread alone.
 cdef struct Counts:
@@ -79,6 +84,7 @@ cdef struct Core:
     Fragments *pvm_fragments
     Fragments *svm_fragments
     Neighbours *neighbours
+    Recorder *recorder
     List held
     List pending
     List limbo
@@ -129,6 +135,10 @@ cdef void watch(Core *core, Flow *flow) noexcept nogil
 cdef void unwatch(Core *core, Flow *flow) noexcept nogil
 # Put a flow on the list that the next commit goes through.
 cdef void touch(Core *core, Flow *flow) noexcept nogil
+# Write down which flow a frame belongs to, and what it was reassembled of.
+cdef void belongs(Core *core, const Flow *flow, const Node *node) noexcept nogil
 cdef void learn_lag(Core *core, int64_t lag) noexcept nogil
 cdef void diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
                   const Node *pvm, const Node *svm) noexcept nogil
+# Free what a divergence owns.
+cdef void forget_diverged(Diverged *diverged) noexcept nogil

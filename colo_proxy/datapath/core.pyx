@@ -1,7 +1,7 @@
 # See core.pxd for what a node may go through.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport malloc, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from colo_proxy.datapath.flow cimport F_BLOCKED, F_TOUCHED, F_WATCHED, Flow, Side
@@ -21,6 +21,7 @@ from colo_proxy.datapath.pool cimport (
     pool_give,
     pool_room,
 )
+from colo_proxy.datapath.recorder cimport DROPPED, LEFT, record_fate, record_flow, recorded
 from colo_proxy.datapath.wire cimport K_IP, K_TCP, K_UDP, VNET
 from colo_proxy.datapath.words cimport D_FLOWS, D_MEMORY, UPLINK, DropId, PortId, ReasonId
 
@@ -255,6 +256,7 @@ cdef void emit(Core *core, Node *node) noexcept nogil:
     piece = node.chain
     node.chain = NULL
     node.flags |= N_GONE
+    record_fate(core.recorder, node.order, LEFT, core.now)
     if piece == NULL:
         core.counts.released += 1
         core.counts.released_bytes += node.size - VNET
@@ -263,6 +265,7 @@ cdef void emit(Core *core, Node *node) noexcept nogil:
     while piece != NULL:
         behind = piece.chain
         piece.chain = NULL
+        record_fate(core.recorder, piece.order, LEFT, core.now)
         core.counts.released += 1
         core.counts.released_bytes += piece.size - VNET
         emit_to(core, piece.data, piece.size, UPLINK, piece)
@@ -304,6 +307,7 @@ cdef void discard(Core *core, Node *node) noexcept nogil:
 cdef void drop(Core *core, Node *node, DropId why) noexcept nogil:
     """Drop a frame, counted; at a bound a checkpoint is asked for as well (B1, B2)."""
     core.counts.dropped[<int>why] += 1
+    record_fate(core.recorder, node.order, DROPPED, core.now)
     if why == D_MEMORY or why == D_FLOWS:
         core.exhausted |= <uint32_t>1 << <int>why
     discard(core, node)
@@ -382,6 +386,22 @@ cdef void diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
     entry.after = core.out_count
     entry.primary = copy(pvm, &entry.primary_size)
     entry.secondary = copy(svm, &entry.secondary_size)
+    entry.seq_offset = flow.offset
+    entry.exchanges = recorded(core.recorder, core.order, flow.hash, &entry.exchange_count)
+
+
+cdef void forget_diverged(Diverged *diverged) noexcept nogil:
+    free(diverged.primary)
+    free(diverged.secondary)
+    free(diverged.exchanges)
+    diverged.primary = diverged.secondary = NULL
+    diverged.exchanges = NULL
+
+
+cdef void belongs(Core *core, const Flow *flow, const Node *node) noexcept nogil:
+    while node != NULL:
+        record_flow(core.recorder, node.order, flow.hash)
+        node = node.chain
 
 
 cdef uint8_t *copy(const Node *node, uint32_t *size) noexcept nogil:

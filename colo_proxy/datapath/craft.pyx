@@ -33,7 +33,6 @@ cdef Node *cut(Core *core, const Node *node, Seq begin, uint32_t count) noexcept
     made.packet.flags &= ~(FIN | PSH)
     made.size = headers + count
     made.time = core.now
-    made.order = node.order
     if count <= segment or not segment:
         memset(made.data, 0, VNET)
         made.packet.partial = False

@@ -19,7 +19,7 @@ from colo_proxy.datapath.messages import (
 )
 from colo_proxy.words import Drop, Exhausted, Mode, Port, Reason, Word
 
-from colo_proxy.datapath.core cimport Core, Counts, Settings
+from colo_proxy.datapath.core cimport Core, Counts, Settings, forget_diverged
 from colo_proxy.datapath.entry cimport FlowRecord, core_counts, core_flows, core_free, core_new
 from colo_proxy.datapath.kernel cimport EPOLL_CLOEXEC, epoll_create1, write
 from colo_proxy.datapath.loop cimport (
@@ -329,8 +329,7 @@ cdef void forget_event(Event *event) noexcept nogil:
     cdef Records *records
     cdef int nic
     if event.kind == E_DIVERGED:
-        free(event.diverged.primary)
-        free(event.diverged.secondary)
+        forget_diverged(&event.diverged)
     elif event.kind == E_DONE and event.command.kind == C_CALL and event.command.code == CALL_FLOWS:
         records = <Records *>event.command.argument
         for nic in range(MAX_NICS):

@@ -21,6 +21,7 @@ from colo_proxy.datapath.core cimport (
     emit,
     emit_to,
     flow_of,
+    forget_diverged,
     keep_for_next_epoch,
     settle,
     timeout_of,
@@ -74,10 +75,11 @@ from colo_proxy.datapath.pool cimport (
     pool_give,
 )
 from colo_proxy.datapath.prefix cimport end_of
+from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
 from colo_proxy.datapath.release cimport release_piece
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_missing
-from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_TCP, MAX_FRAME, RST, VNET, Packet, parse
+from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_IP, K_TCP, K_UDP, MAX_FRAME, RST, VNET, Packet, parse
 from colo_proxy.datapath.words cimport (
     D_FRAGMENT,
     D_OLD_EPOCH,
@@ -115,6 +117,9 @@ cdef Core *core_new(Pool *pool, const Settings *settings) except NULL:
         core.pvm_fragments = fragments_new()
         core.svm_fragments = fragments_new()
         core.neighbours = neighbours_new()
+        core.recorder = <Recorder *>calloc(1, sizeof(Recorder))
+        if core.recorder == NULL:
+            raise MemoryError
     except MemoryError:
         core_free(core)
         raise
@@ -132,11 +137,11 @@ cdef void core_free(Core *core) noexcept nogil:
         core.pool.flows -= core.table.count
         table_close(&core.table)
     while core_divergence(core, &left):
-        free(left.primary)
-        free(left.secondary)
+        forget_diverged(&left)
     fragments_free(core.pvm_fragments)
     fragments_free(core.svm_fragments)
     neighbours_free(core.neighbours)
+    free(core.recorder)
     free(core.outs)
     free(core)
 
@@ -164,6 +169,7 @@ cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_
     node.time = core.now
     core.order += 1
     node.order = core.order
+    record_frame(core.recorder, node.order, port, base + VNET, size - VNET, core.now)
     parse(&node.packet, base, size)
     return node
 
@@ -189,6 +195,7 @@ cdef void core_primary(Core *core, uint8_t *base, uint32_t size, int64_t now) no
             core.counts.released += 1
             core.counts.released_bytes += size - VNET
             emit_to(core, base, size, UPLINK, NULL)
+            record_fate(core.recorder, node.order, LEFT, core.now)
             node.flags |= N_SENT
         judge_primary(core, node)
         finish_frame(core, node)
@@ -208,6 +215,13 @@ cdef void core_secondary(Core *core, uint8_t *base, uint32_t size, int64_t now) 
         pass_secondary(core, node)
     else:
         drop(core, node, D_OLD_EPOCH)
+
+
+cdef void record_uplink(Core *core, const Node *node, const Key *key, const Flow *flow) noexcept nogil:
+    """Clients speak first: their flow may be made only when the PVM answers, with the same hash."""
+    record_flow(
+        core.recorder, node.order, flow.hash if flow != NULL else <uint32_t>key_hash(key, core.table.seed)
+    )
 
 
 cdef bint core_crowded(const Core *core) noexcept nogil:
@@ -243,13 +257,18 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
     elif node.packet.kind == K_TCP:
         key_of(&key, &node.packet, base, False)
         flow = flow_for_uplink(core, &key)
+        record_uplink(core, node, &key, flow)
         # From its stop on the SVM has no numbers of its own any more (C2).
         if flow != NULL and not core.svm_stopped:
             align_to_svm(&node.packet, base, offset_of_flow(flow, &offset))
-    elif quoted_tcp(&key, &node.packet, base) and not core.svm_stopped:
+    elif quoted_tcp(&key, &node.packet, base):
         flow = flow_for_uplink(core, &key)
-        if flow != NULL:
+        record_uplink(core, node, &key, flow)
+        if flow != NULL and not core.svm_stopped:
             align_quoted(&node.packet, base, offset_of_flow(flow, &offset))
+    elif node.packet.kind == K_UDP or node.packet.kind == K_IP:
+        key_of(&key, &node.packet, base, False)
+        record_uplink(core, node, &key, NULL)
     return True
 
 

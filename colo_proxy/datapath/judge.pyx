@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from colo_proxy.datapath.align cimport Offset, align_from_svm
-from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, emit_to, hold, pooled
+from colo_proxy.datapath.core cimport Core, belongs, discard, diverge, drop, emit, emit_to, hold, pooled
 from colo_proxy.datapath.datagram cimport datagram_primary, datagram_secondary
 from colo_proxy.datapath.flow cimport Flow, Side
 from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_svm
@@ -59,6 +59,8 @@ cdef void hold_incomplete(Core *core, Node *node) noexcept nogil:
     cdef Flow *flow
     key_of(&key, &node.packet, node.data, True)
     flow = flow_for_pvm(core, &key, node)
+    if flow != NULL:
+        belongs(core, flow, node)
     while node != NULL:
         behind = node.chain
         node.chain = NULL
@@ -101,7 +103,9 @@ cdef void judge_primary(Core *core, Node *node) noexcept nogil:
     flow = flow_for_pvm(core, &key, node)
     if flow == NULL:
         drop(core, node, D_FLOWS)
-    elif not fits(core, &flow.pvm, node):
+        return
+    belongs(core, flow, node)
+    if not fits(core, &flow.pvm, node):
         drop(core, node, D_MEMORY)
     elif core.mode == M_HOLD or core.svm_stopped:
         if node.packet.kind == K_TCP:
@@ -134,6 +138,7 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
     if flow == NULL:
         drop(core, node, D_FLOWS)
         return
+    belongs(core, flow, node)
     if not fits(core, &flow.svm, node):
         drop(core, node, D_MEMORY)
     elif node.packet.kind == K_TCP:

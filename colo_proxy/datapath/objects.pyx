@@ -1,9 +1,10 @@
 # See objects.pxd.
 
-from libc.stdlib cimport free
+from libc.stdint cimport uint32_t
 
-from colo_proxy.datapath.core cimport Diverged
+from colo_proxy.datapath.core cimport Diverged, forget_diverged
 from colo_proxy.datapath.entry cimport FlowRecord
+from colo_proxy.datapath.recorder cimport DROPPED, Recorded
 from colo_proxy.datapath.words cimport (
     D_TRUNCATED,
     DROPS,
@@ -12,12 +13,12 @@ from colo_proxy.datapath.words cimport (
     SECONDARY,
 )
 
-from colo_proxy.words import Divergence, Drop, FlowInfo, Mode, Port, Reason
+from colo_proxy.words import Divergence, Drop, Exchange, Fate, FlowInfo, Mode, Port, Reason
 
 # The C enums and the Python ones are two lists of the same words.
 assert DROPS == len(Drop) and D_TRUNCATED == Drop.TRUNCATED
 assert R_MISSING_PRIMARY == Reason.MISSING_PRIMARY and M_FAILED_OVER == Mode.FAILED_OVER
-assert SECONDARY == Port.SECONDARY
+assert SECONDARY == Port.SECONDARY and DROPPED == Fate.DROPPED
 
 
 cdef object divergence_object(Diverged *diverged, int nic):
@@ -31,12 +32,30 @@ cdef object divergence_object(Diverged *diverged, int nic):
             time=diverged.time,
             primary=diverged.primary[: diverged.primary_size] if diverged.primary != NULL else None,
             secondary=diverged.secondary[: diverged.secondary_size] if diverged.secondary != NULL else None,
+            exchanges=exchanges_of(diverged),
+            seq_offset=diverged.seq_offset,
         )
     finally:
-        free(diverged.primary)
-        free(diverged.secondary)
-        diverged.primary = NULL
-        diverged.secondary = NULL
+        forget_diverged(diverged)
+
+
+cdef tuple exchanges_of(const Diverged *diverged):
+    cdef list found = []
+    cdef const Recorded *each
+    cdef uint32_t index
+    for index in range(diverged.exchange_count):
+        each = &diverged.exchanges[index]
+        found.append(
+            Exchange(
+                time=each.time,
+                port=Port(each.port),
+                data=(<const char *>each.data)[: each.kept],
+                size=each.size,
+                fate=Fate(each.fate),
+                fate_time=each.fate_time,
+            )
+        )
+    return tuple(found)
 
 
 cdef object flow_object(const FlowRecord *record, int nic):

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from colo_proxy.cli.events import line as event_line
 from colo_proxy.cli.status import MEANING, state_of
+from colo_proxy.cli.tables import size
 from colo_proxy.cli.target import printable
 from colo_proxy.top.figures import Figures, Look, PortRate, lost
 
@@ -112,7 +113,7 @@ def _rates(label: str, uplink: PortRate, svm: PortRate) -> Text:
         (uplink.bytes_out, uplink.frames_out),
         (svm.bytes_in, svm.frames_in),
     )
-    return _row(printable(label), [f"{_size(size, 1000)}/s {_count(frames):>6}/s" for size, frames in said])
+    return _row(printable(label), [f"{size(count, 1000)}/s {_count(frames):>6}/s" for count, frames in said])
 
 
 def _row(label: str, cells: Sequence[str], style: str = "") -> Text:
@@ -132,8 +133,8 @@ def _holding(look: Look, figures: Figures) -> Iterator[Text]:
     rate = f" ({figures.drops:,.0f}/s)" if figures.drops else ""
     yield Text.assemble(
         (" QUEUES      ", _HEADING),
-        f"held {status['held_frames']:,}, {_size(status['held_bytes'])} of "
-        f"{_size(stats['max_held_bytes'])} [{bar:·<10}]  ",
+        f"held {status['held_frames']:,}, {size(status['held_bytes'])} of "
+        f"{size(stats['max_held_bytes'])} [{bar:·<10}]  ",
         (f"dropped {gone.total():,}{rate}{most}", "red" if rate else ""),
     )
 
@@ -185,14 +186,6 @@ def _cut(text: str, width: int) -> str:
 def _count(number: float) -> str:
     """Five places: frames a second."""
     return f"{number:,.0f}" if number < 10_000 else f"{number / 1000:,.0f}k"
-
-
-def _size(size: float, unit: int = 1024) -> str:
-    names = ("B", "KiB", "MiB", "GiB", "TiB") if unit == 1024 else ("B", "kB", "MB", "GB", "TB")
-    at = 0
-    while size >= 999.5 and at < len(names) - 1:
-        size, at = size / unit, at + 1
-    return f"{size:.0f} {names[at]}" if size >= 99.5 or not at else f"{size:.1f} {names[at]}"
 
 
 def _duration(bound: int | None) -> str:

@@ -13,7 +13,7 @@ from libc.stdio cimport fprintf, stderr
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcpy, memmove, memset
 
-from colo_proxy.datapath.core cimport Core, Diverged, Out, Settings
+from colo_proxy.datapath.core cimport Core, Diverged, Out, Settings, forget_diverged
 from colo_proxy.datapath.entry cimport (
     W_ABORT,
     W_COMMIT,
@@ -192,8 +192,7 @@ cdef void collect(Story *story, bint holding) noexcept nogil:
             fail(story, "a frame left while all output is held")
         memcpy(frame, outs[index].base, outs[index].size)
     while core_divergence(story.core, &diverged):
-        free(diverged.primary)
-        free(diverged.secondary)
+        forget_diverged(&diverged)
     core_sent(story.core)
     core_exhausted(story.core)
 

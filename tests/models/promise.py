@@ -43,7 +43,7 @@ class Made:
         if packet.kind != "tcp":
             self.datagrams[flow].append(equal_form(packet))
             return
-        if packet.flags & SYN and (not self.first[flow] or self.first[flow][-1] != packet.seq):
+        if packet.flags & (SYN | RST) == SYN and (not self.first[flow] or self.first[flow][-1] != packet.seq):
             self.first[flow].append(packet.seq)
         number = len(self.first[flow])
         base = self.first[flow][-1] if number else 0

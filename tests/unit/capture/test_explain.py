@@ -16,7 +16,7 @@ from colo_proxy.capture.explain import explain
 from colo_proxy.capture.report import MOST_EXCHANGES, Report, Reports, load
 from colo_proxy.capture.writer import PcapngWriter
 from colo_proxy.errors import UserError
-from colo_proxy.words import Divergence, Port, Reason
+from colo_proxy.words import Divergence, Exchange, Fate, Port, Reason
 
 from .frames import CLIENT_IP, START, VM_IP
 
@@ -31,9 +31,16 @@ def udp(payload: bytes) -> bytes:
     return bytes(Ether() / IP(src=VM_IP, dst=CLIENT_IP) / UDP(sport=53, dport=40000) / payload)
 
 
-def diverged(primary=None, secondary=None, reason=Reason.PAYLOAD, offset=17) -> Divergence:
+def diverged(primary=None, secondary=None, reason=Reason.PAYLOAD, offset=17, exchanges=()) -> Divergence:
     flow = "tcp 192.0.2.2:80 > 192.0.2.1:40000"
-    return Divergence(0, flow, "tcp", reason, offset, START, primary, secondary)
+    seen = tuple(exchanges)
+    return Divergence(0, flow, "tcp", reason, offset, START, primary, secondary, seen, 4_000_000_000)
+
+
+def exchange(ago: int, port: Port, frame: bytes, fate: Fate = Fate.WAITS, after: int = 0) -> Exchange:
+    """A frame that came `ago` us before the divergence."""
+    time = START - 1000 * ago
+    return Exchange(time, port, frame[:128], len(frame), fate, time + 1000 * after if after else 0)
 
 
 def page(date: str, body: bytes = b"hello") -> bytes:
@@ -104,10 +111,18 @@ def test_control_and_silence(primary, secondary, reason, said):
 
 def test_a_report_comes_back_as_it_was_written_and_fits_80_columns(tmp_path):
     report = Report(
-        diverged(tcp(page(ONE)), tcp(page(NEXT))),
+        diverged(
+            tcp(page(ONE)),
+            tcp(page(NEXT)),
+            exchanges=[
+                exchange(3000, Port.UPLINK, tcp(b"GET / HTTP/1.1\r\n\r\n")),
+                exchange(2000, Port.PRIMARY, tcp(bytes(1000)), Fate.LEFT, 312),
+                exchange(1000, Port.SECONDARY, tcp(bytes(1000))),
+                exchange(0, Port.PRIMARY, tcp(page(ONE))),
+            ],
+        ),
         epoch=7,
         state="protected",
-        exchanges=[(START - 1000 * at, Port.UPLINK, tcp(b"GET / HTTP/1.1\r\n\r\n")) for at in (3, 2, 1)],
     )
     path = Reports(tmp_path).write(report)
     assert path.stat().st_mode & 0o777 == 0o640
@@ -120,6 +135,27 @@ def test_a_report_comes_back_as_it_was_written_and_fits_80_columns(tmp_path):
     assert "[31]" in text
     assert "! TCP" not in text, "the headers agree, so nothing in them is marked"
     assert "client" in text
+
+
+def test_the_last_exchanges_are_a_list_with_numbers_that_count_from_the_start():
+    syn = [exchange(9000, Port.UPLINK, tcp(seq=2**32 - 1, flags="S"))]
+    open_ = [
+        exchange(8000, Port.PRIMARY, tcp(seq=500, ack=0, flags="SA"), Fate.LEFT, 1500),
+        exchange(7000, Port.SECONDARY, tcp(seq=4_000_000_500, ack=0, flags="SA")),
+        exchange(6000, Port.UPLINK, tcp(b"GET /", seq=0, ack=501, flags="PA")),
+        exchange(20, Port.PRIMARY, tcp(bytes(1448), seq=501, ack=5, flags="PA")),
+        exchange(10, Port.SECONDARY, tcp(bytes(1448), seq=4_000_000_501, ack=5, flags="A")),
+    ]
+    text = list(explain(Report(diverged(tcp(b"a"), tcp(b"b"), exchanges=syn + open_))))
+    assert [line.split() for line in text[-7:]] == [
+        ["ms", "from", "flags", "seq", "ack", "bytes"],
+        ["-9.000", "client", "SYN", "0", "-", "0"],
+        ["-8.000", "PVM", "SYN+ACK", "0", "1", "0", "left", "+1.500"],
+        ["-7.000", "SVM", "SYN+ACK", "0", "1", "0"],
+        ["-6.000", "client", "ACK", "1", "1", "5"],
+        ["-0.020", "PVM", "ACK", "1", "6", "1,448", "held"],
+        ["-0.010", "SVM", "ACK", "1", "6", "1,448"],
+    ]
 
 
 def test_fields_that_differ_are_marked_but_not_those_that_may(tmp_path):
@@ -144,10 +180,10 @@ def test_the_oldest_reports_go_and_nothing_else(tmp_path):
 
 
 def test_a_report_is_bounded(tmp_path):
-    many = [(START, Port.UPLINK, bytes(60_000)) for _ in range(10 * MOST_EXCHANGES)]
-    path = Reports(tmp_path).write(Report(diverged(), exchanges=many))
+    many = [Exchange(START, Port.UPLINK, bytes(60_000), 60_000)] * (10 * MOST_EXCHANGES)
+    path = Reports(tmp_path).write(Report(diverged(exchanges=many)))
     assert path.stat().st_size < 300_000
-    assert 0 < len(load(path).exchanges) <= MOST_EXCHANGES
+    assert 0 < len(load(path).divergence.exchanges) <= MOST_EXCHANGES
 
 
 def test_a_directory_that_is_gone_is_named(tmp_path):
@@ -178,7 +214,7 @@ def test_hostile_reports_are_one_line_for_the_user(tmp_path, change, said):
 def load_facts() -> dict[str, object]:
     return {
         "colo-proxy": 1, "nic": 0, "flow": "f", "protocol": "tcp", "reason": "payload",
-        "stream_offset": 0, "time": START, "epoch": 0, "state": "protected",
+        "stream_offset": 0, "time": START, "epoch": 0, "state": "protected", "seq_offset": 0,
     }  # fmt: skip
 
 
@@ -192,9 +228,8 @@ def load_facts() -> dict[str, object]:
 def test_any_bytes_are_explained(primary, secondary, reason, real):
     if real:
         primary, secondary = tcp(primary), udp(secondary)
-    for line in explain(
-        Report(diverged(primary, secondary, reason), exchanges=[(START, Port.PRIMARY, primary)])
-    ):
+    seen = [exchange(0, Port.PRIMARY, primary), exchange(0, Port.SECONDARY, secondary)]
+    for line in explain(Report(diverged(primary, secondary, reason, exchanges=seen))):
         assert line.isprintable()
         assert len(line) <= 80
 

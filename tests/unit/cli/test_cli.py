@@ -94,7 +94,7 @@ async def test_status(proxy: Running, tmp_path: Path):
 async def test_flows(proxy: Running):
     done = await cli("flows", "--socket", proxy.socket)
     assert FLOW.flow in done.stdout
-    assert "BLOCKED" in done.stdout
+    assert "(waits for a checkpoint)" in done.stdout
     [flow] = json.loads((await cli("flows", "--json", "--socket", proxy.socket)).stdout)
     assert flow["seq_offset"] == 77
 

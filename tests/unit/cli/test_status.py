@@ -44,7 +44,7 @@ VMM          qmp (primary up, secondary up)
 checkpoints  3
 divergences  11
 flows        11
-held         9 frames, 9 KiB
+held         9 frames, 8.8 KiB
 
 NIC  UPLINK                PRIMARY      SECONDARY    FLOWS  HELD  TIMEOUT
 0    tap:colo0,bridge=br0  packet:pvm0  packet:svm0     11     9   120 ms"""

@@ -131,7 +131,7 @@ async def test_throughput_and_what_happens(proxy: Running, terminal: Terminal):
 
     await terminal.until(moved)
     proxy.engine.report(Divergence(0, FLOW.flow, "tcp", Reason.PAYLOAD, 4096, 0))
-    await terminal.until(word(f"DIVERGENCE         nic=0 flow={FLOW.flow}"[:60]))
+    await terminal.until(word(f"DIVERGENCE         payload at byte 4,096 of {FLOW.flow[:20]}"))
     lines = await terminal.until(word("REQUESTED: output is held until the VMM"))
     assert lines[2].startswith(" a checkpoint is wanted for payload, since ")
 

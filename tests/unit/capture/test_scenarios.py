@@ -1,0 +1,126 @@
+"""`colo-proxy compare` on many small captures: verdict, reasons, offsets, and what clients would receive."""
+
+import json
+from typing import Any
+
+import dpkt
+import pytest
+from models.packets import ACK, SYN, ethernet, ip, tcp
+from transcripts.play import Play
+
+from colo_proxy.cli.main import main
+from colo_proxy.words import Frame, Port
+
+from .frames import START, Timed, save
+from .scenarios import SCENARIOS
+
+VM = "02:00:00:00:00:02"
+
+
+class Recorder:
+    """What each guest says, for a capture of its port."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, list[Timed]] = {"P": [], "S": []}
+
+    def primary(self, frame: bytes, now: int) -> None:
+        self.said["P"].append((START + now, frame))
+
+    def secondary(self, frame: bytes, now: int) -> None:
+        self.said["S"].append((START + now, frame))
+
+    def take(self) -> list[Any]:
+        return []
+
+
+def lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_scenario(scenario, tmp_path, capsys):
+    recorder = Recorder()
+    play = Play(recorder, p_isn=1000, s_isn=77_000, c_isn=500_000)
+    events = [line for line in lines(SCENARIOS[scenario]) if line.split()[0] not in {"!", ">", "held"}]
+    wanted = [line for line in lines(SCENARIOS[scenario]) if line not in events]
+    for event in events:
+        play.happen(event)
+    captures = [save(tmp_path / f"{who}.pcap", recorder.said[who]) for who in "PS"]
+    released = tmp_path / "released.pcap"
+    vm = ["--vm-mac", VM] if events else []
+    status = main(["compare", *map(str, captures), *vm, "--json", "--released", str(released)])
+    found = json.loads(capsys.readouterr().out)
+    with released.open("rb") as file:
+        frames = [Frame(Port.UPLINK, data) for _, data in dpkt.pcap.Reader(file)]
+    # Each connection of a flow has its own ISN: told by the last that was set, as the transcript is read.
+    came = [play.describe(frame) for frame in frames]
+    assert came == [play.wanted(line, came[at : at + 1]) for at, line in enumerate(of(">", wanted))]
+    differences = [f"! {each['reason']} {each['stream_offset']}" for each in found["divergences"]]
+    assert differences == of("!", wanted)
+    assert found["held_frames"] == sum(int(line.split()[1]) for line in of("held", wanted))
+    assert found["released_frames"] == len(frames)
+    assert (found["primary_frames"], found["secondary_frames"]) == tuple(
+        len(said) for said in recorder.said.values()
+    )
+    assert (status, found["verdict"]) == ((1, "diverged") if differences else (0, "identical"))
+
+
+def of(mark: str, wanted: list[str]) -> list[str]:
+    return [line for line in wanted if line.split()[0] == mark]
+
+
+# ------------------------------------------------------------------ what a transcript has no words for
+
+
+def compared(tmp_path, capsys, pvm: list[bytes], svm: list[bytes]) -> tuple[int, dict[str, Any]]:
+    """The verdict on what PVM and SVM said, a frame a millisecond."""
+    times = range(START, START + 10**9, 10**6)
+    captures = [
+        save(tmp_path / name, zip(times, said, strict=False))
+        for name, said in (("pvm.pcap", pvm), ("svm.pcap", svm))
+    ]
+    status = main(["compare", *map(str, captures), "--vm-mac", VM, "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def six(next_header: int, data: bytes) -> bytes:
+    return ethernet(ip("2001:db8::2", "2001:db8::1", next_header, data), 0x86DD)
+
+
+def segment(seq: int, payload: bytes, flags: int = ACK) -> bytes:
+    """A TCP segment without its IPv6 header."""
+    ends = ("2001:db8::2", 80), ("2001:db8::1", 40000)
+    return tcp(*ends, seq=seq, ack=1, flags=flags, payload=payload)[40:]
+
+
+def test_ipv6_extension_headers(tmp_path, capsys):
+    """A stream is the same one behind them (RFC 8200, 4.1): hop-by-hop and destination options here."""
+    options = bytes([60, 0, 1, 4, 0, 0, 0, 0]) + bytes([6, 0, 1, 4, 0, 0, 0, 0])
+    opened = [[six(6, segment(isn, b"", SYN | ACK))] for isn in (1000, 77000)]
+    plain = six(6, segment(77001, b"data"))
+    status, found = compared(
+        tmp_path, capsys, [*opened[0], six(0, options + segment(1001, b"data"))], [*opened[1], plain]
+    )
+    assert (status, found["released_frames"], found["flows"]) == (0, 2, 1)
+    status, found = compared(
+        tmp_path, capsys, [*opened[0], six(0, options + segment(1001, b"dataX"))], [*opened[1], plain]
+    )
+    assert (status, found["divergences"][0]["stream_offset"]) == (1, 4)
+    assert found["divergences"][0]["reason"] == "missing-secondary"
+
+
+def test_ipv6_fragments(tmp_path, capsys):
+    def cut(data: bytes, ident: int, at: int) -> list[bytes]:
+        head = bytes([6, 0])
+        name = ident.to_bytes(4)
+        return [
+            six(44, head + (1).to_bytes(2) + name + data[:at]),
+            six(44, head + at.to_bytes(2) + name + data[at:]),
+        ]
+
+    opened = [[six(6, segment(isn, b"", SYN | ACK))] for isn in (1000, 77000)]
+    pvm = [*opened[0], *cut(segment(1001, b"d" * 64), 7, 24)]
+    status, found = compared(tmp_path, capsys, pvm, [*opened[1], *cut(segment(77001, b"d" * 64), 9, 40)])
+    assert (status, found["released_frames"], found["held_frames"]) == (0, 3, 0)
+    status, found = compared(tmp_path, capsys, pvm, [*opened[1], six(6, segment(77001, b"d" * 63 + b"D"))])
+    assert (status, found["divergences"][0]["stream_offset"]) == (1, 63)
