@@ -52,6 +52,7 @@ peers: build  ## docs/peers.md: the sequences on which comparators go wrong, giv
 reference: build  ## what is made from the code: parts of docs/, the manual page
 	@$(BIN)/python -m docs.reference
 	@$(BIN)/python -m docs.manpage
+	@$(BIN)/python -m docs.pictures
 
 dashboard: build  ## grafana/dashboards/colo-proxy.json, from grafana/build.py
 	@$(BIN)/python -m grafana.build

@@ -146,12 +146,19 @@ cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
 
 
 cdef uint64_t digest(const Node *node) noexcept nogil:
-    """FNV-1a of what `stream_offset` counts: enough to know a late copy by, where nothing is released."""
+    """FNV-1a of what is compared: enough to know a late copy by, where nothing is released."""
+    cdef const Packet *p = &node.packet
     cdef uint64_t sum = 14695981039346656037ULL
-    cdef uint32_t at = content(&node.packet)
-    while at < node.packet.end:
-        sum = (sum ^ node.data[at]) * 1099511628211ULL
-        at += 1
+    cdef uint32_t at = p.l3
+    cdef uint32_t skip = checksum_at(p)  # it may be partial on one side
+    while at < p.end:
+        if p.version == 4 and (at == p.l3 + 4 or at == p.l3 + 10):
+            at += 2
+        elif skip and at == skip:
+            at += 2
+        else:
+            sum = (sum ^ node.data[at]) * 1099511628211ULL
+            at += 1
     return sum
 
 

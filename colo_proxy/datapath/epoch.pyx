@@ -60,6 +60,8 @@ cdef void drop_pending(Core *core) noexcept nogil:
     cdef Node *node
     while core.pending.first != NULL:
         node = core.pending.first
+        if node.packet.flags & RST:
+            flow_of(node).svm.reset = False
         unhold(core, node)
         drop(core, node, D_OLD_EPOCH)
     while core.svm_syn_first != NULL:

@@ -197,9 +197,9 @@ cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
     if node.flags & N_SENT:
         let_go(core, flow, node)
         return True
-    if not flow.svm.acked or (node.packet.flags & URG and not urgent_agreed(core, flow, node)):
+    if not flow.svm.acked or node.flags & N_UNPLACED or unchangeable(flow, node):
         return False
-    if unchangeable(flow, node):
+    if node.packet.flags & URG and not urgent_agreed(core, flow, node):
         return False
     clamp = clamp_of(flow, node)
     if seq_le(node.packet.ack, flow.svm.ack):

@@ -50,12 +50,15 @@ cdef Flow *incarnation(Flow *oldest, const Node *node) noexcept nogil:
     cdef bint opens = node.packet.flags & SYN and not node.packet.flags & RST
     while flow != NULL:
         side = &flow.svm if svm else &flow.pvm
-        if opens and (said_again(side, node) if side.syn else not caught(flow)) and not stream_closed(flow):
-            return flow  # the SYN it lacks, or its own said again
+        if opens and side.syn and said_again(side, node) and not stream_closed(flow):
+            return flow
         if side.open or current == NULL:
             current = flow
         flow = flow.newer
-    return NULL if opens else current
+    side = &current.svm if svm else &current.pvm
+    if opens and (side.syn or caught(current) or stream_closed(current)):
+        return current.newer
+    return current
 
 
 cdef bint caught(const Flow *flow) noexcept nogil:
@@ -89,6 +92,9 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
     cdef Seq end = seq_add(node.packet.seq, node.packet.length)
     cdef Seq edge
     cdef uint32_t scale
+    if not node.packet.flags & (SYN | RST) and unplaced(flow, svm):
+        node.flags |= N_UNPLACED
+        return
     if node.packet.flags & (SYN | RST) == SYN and not side.syn:
         side.syn = True
         side.isn = node.packet.seq
@@ -149,8 +155,10 @@ cdef void learn_offset(Flow *flow) noexcept nogil:
 
 cdef void anchor(Flow *flow, Node *node) noexcept nogil:
     """The agreed range starts, empty, at the PVM's SYN, or at the first number it showed (3.1)."""
-    if node.packet.flags & RST or unplaced(flow, False):
+    if node.packet.flags & RST:
         node.flags |= N_UNPLACED
+    elif node.flags & N_UNPLACED:
+        pass
     elif not flow.flags & F_ANCHORED or (
             not flow.pvm.syn and seq_eq(flow.low, flow.matched) and node.packet.length and
             -FAR < seq_diff(node.packet.seq, flow.low) < 0):
@@ -296,7 +304,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
         kept = svm_reset(core, flow, node)
         more = True
     elif node.packet.length:
-        kept = not unplaced(flow, True) and (not flow.flags & F_ANCHORED or worth_keeping(flow, node))
+        kept = not node.flags & N_UNPLACED and (not flow.flags & F_ANCHORED or worth_keeping(flow, node))
         if kept:
             hold(core, flow, node)
             if sort_in(core, flow, node) and flow.flags & F_ANCHORED:
@@ -387,6 +395,7 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
 cdef void stream_pair(Core *core, Flow *pvm, Flow *svm) noexcept nogil:
     cdef Node *node
     pvm.svm = svm.svm
+    pvm.flags |= svm.flags & F_BLOCKED
     pvm.svm_port = svm.key.local_port
     pvm.waiting += svm.waiting
     node = pvm.svm.first

@@ -1,9 +1,8 @@
 """The reference for what is not TCP: docs/comparison.md, sections 4 and 5."""
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 
-from models.packets import Packet, ip, parse
+from models.packets import Packet, checksum, parse
 
 
 @dataclass
@@ -152,7 +151,16 @@ def _same_piece(one: Packet, other: Packet) -> bool:
 
 
 def _rebuilt(first: Packet, data: bytes) -> Packet:
-    """The datagram as if it had never been cut, without extension headers."""
-    source, target = (str(ip_address(each)) for each in (first.source, first.target))
-    ttl = first.frame[first.l3 + (8 if len(first.source) == 4 else 7)]
-    return parse(first.frame[: first.l3] + ip(source, target, first.protocol, data, ttl=ttl))
+    """The datagram as if it had never been cut, with the headers of its first fragment."""
+    at = first.l3
+    if len(first.source) == 4:
+        head = bytearray(first.frame[: first.l4])
+        head[at + 2 : at + 4] = (first.l4 - at + len(data)).to_bytes(2)
+        head[at + 6 : at + 8] = (int.from_bytes(head[at + 6 : at + 8]) & 0x4000).to_bytes(2)
+        head[at + 10 : at + 12] = bytes(2)
+        head[at + 10 : at + 12] = checksum(bytes(head[at:])).to_bytes(2)
+    else:
+        head = bytearray(first.frame[: first.l4 - 8])
+        head[at + 4 : at + 6] = (len(head) - at - 40 + len(data)).to_bytes(2)
+        head[first.named] = first.protocol
+    return parse(bytes(head) + data)

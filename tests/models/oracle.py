@@ -98,11 +98,11 @@ class Oracle(TcpJudge):
         elif self.mode is not Mode.COMPARE or packet.kind == "house":
             return
         elif packet.kind == "tcp":
-            self._secondary_tcp(packet)
+            self._secondary_tcp(packet, [])
         elif packet.kind == "fragment":
             whole = self.pieces["s"].add(packet, frame, self.came, self.heard)
             if whole is not None and whole.packet.kind == "tcp":
-                self._secondary_tcp(whole.packet)
+                self._secondary_tcp(whole.packet, whole.frames)
             elif whole is not None:
                 self._secondary_datagram(whole.packet, whole.frames)
         else:
@@ -388,7 +388,8 @@ class Oracle(TcpJudge):
                 else:
                     known = low is not None and low <= each.position <= matched - each.segment.length
                 if not known:
-                    kept.append((each.number, self._aligned(each.segment, each.connection)))
+                    frames = each.frames or [self._aligned(each.segment, each.connection)]
+                    kept += [(each.number, frame) for frame in frames]
             for queue in self.datagrams.values():
                 kept += [(entry.number, frame) for entry in queue.unmatched for frame in entry.frames]
         for _, frame in sorted(kept, key=lambda entry: entry[0]) + self.pieces["s"].remove_all():

@@ -6,6 +6,7 @@ frame belong to, and where are its parts?
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -45,6 +46,7 @@ class Packet:
     fragment_id: int = 0
     fragment_offset: int = 0
     more: bool = False
+    named: int = 0  # where the header before says what follows
 
     @property
     def length(self) -> int:
@@ -107,7 +109,7 @@ def _ipv6(packet: Packet) -> None:
     end = 40 + int.from_bytes(data[4:6])
     if end > len(data):
         return
-    after, at = data[6], 40
+    after, at, named = data[6], 40, 6
     while after in (*IPV6_EXTENSIONS, 44):
         if at + 8 > end:
             return
@@ -119,13 +121,14 @@ def _ipv6(packet: Packet) -> None:
                 packet.kind = "fragment"
                 packet.fragment_id = int.from_bytes(data[at + 4 : at + 8])
                 packet.fragment_offset, packet.more = offset, more
+                packet.named = packet.l3 + named
                 return
             size = 8
         else:
             size = 8 + 8 * data[at + 1]
         if at + size > end:
             return
-        after, at = data[at], at + size
+        after, at, named = data[at], at + size, at
     _ip(packet, data[8:24], data[24:40], after, packet.l3 + at, packet.l3 + end)
     _transport(packet)
 
@@ -223,6 +226,63 @@ def ip(
         return struct.pack("!IHBB", 6 << 28, len(data), protocol, ttl) + src + dst + data
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(data), ident, fragment, ttl, protocol, 0) + src + dst
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + data
+
+
+def fragments(packet: bytes, ident: int, size: Callable[[], int]) -> list[bytes]:
+    """The fragments of an IP datagram; `size` gives each one's, a multiple of 8."""
+    six = packet[0] >> 4 == 6
+    begin, pieces = 40 if six else 20, []
+    head, data, at = packet[:begin], packet[begin:], 0
+    while at < len(data):
+        piece = data[at : at + min(size(), (len(data) - 1) // 8 * 8 if at == 0 else len(data))]
+        more = at + len(piece) < len(data)
+        if six:
+            extra = struct.pack("!BBHI", head[6], 0, at | more, ident)
+            length = struct.pack("!H", 8 + len(piece))
+            pieces.append(head[:4] + length + bytes([44]) + head[7:] + extra + piece)
+        else:
+            source, target = (str(ip_address(head[i : i + 4])) for i in (12, 16))
+            word = at // 8 | (0x2000 if more else 0)
+            pieces.append(ip(source, target, head[9], piece, ident=ident, fragment=word))
+        at += len(piece)
+    return pieces
+
+
+def with_options(packet: bytes) -> bytes:
+    """An IPv6 datagram with a header of destination options (RFC 8200, section 4.6), 8 octets of padding."""
+    length = struct.pack("!H", len(packet) - 40 + 8)
+    return (
+        packet[:4]
+        + length
+        + bytes([60])
+        + packet[7:40]
+        + bytes([packet[6], 0, 1, 4, 0, 0, 0, 0])
+        + packet[40:]
+    )
+
+
+def partial(frame: bytes) -> tuple[bytes, bytes | None]:
+    """The frame as a guest with checksum offload sends it, and a virtio-net header (virtio 1.2, 5.1.6.2)"""
+    packet = parse(frame)
+    offset = {"tcp": 16, "udp": 6}.get(packet.kind)
+    if offset is None:
+        return frame, None
+    length = packet.end - packet.l4
+    covered = packet.source + packet.target + struct.pack("!II", length, packet.protocol)
+    at = packet.l4 + offset
+    frame = frame[:at] + struct.pack("!H", ~checksum(covered) & 0xFFFF) + frame[at + 2 :]
+    return frame, struct.pack("<BBHHHH", 1, 0, 0, 0, packet.l4, offset)
+
+
+def finished(frame: bytes, vnet: bytes | None) -> bytes:
+    """The frame after who sends it has put in the checksum that was left to it."""
+    if not vnet or not vnet[0] & 1:
+        return frame
+    begin, offset = struct.unpack("<HH", vnet[6:10])
+    value = checksum(frame[begin:])
+    if value == 0 and offset == 6:
+        value = 0xFFFF  # UDP
+    return frame[: begin + offset] + struct.pack("!H", value) + frame[begin + offset + 2 :]
 
 
 def pseudo(source: str, target: str, protocol: int, length: int) -> bytes:

@@ -1,11 +1,11 @@
 """Conversations of two guests that serve the same streams, each in its own way.
 
-`conversations()` is a hypothesis strategy of `Scenario`s. A scenario is played by a small simulation
-in which one seeded random generator decides everything: the PVM and the SVM have the same bytes to
-say, their own ISNs, timestamp clocks and IP IDs, cut the stream differently, repeat themselves,
-acknowledge at their own pace, and what they send is lost or reordered before it is seen. A
-checkpoint copies the PVM's state over the SVM's, as the VMM would. The result is a list of `Event`s
-in which nothing is left to chance, so that a failing one can be cut down.
+A `Scenario` (scenario.py) is played by a small simulation in which one seeded random generator
+decides everything: the PVM and the SVM have the same bytes to say, their own ISNs, timestamp clocks
+and IP IDs, cut the stream differently, repeat themselves, acknowledge at their own pace, and what
+they send is lost or reordered before it is seen. A checkpoint copies the PVM's state over the SVM's,
+as the VMM would. The result is a list of `Event`s in which nothing is left to chance, so that a
+failing one can be cut down.
 """
 
 import copy
@@ -13,72 +13,25 @@ import random
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from hypothesis import strategies as st
-from models.packets import ACK, FIN, PSH, RST, SYN, URG, ethernet, ip, tcp, udp
+from models.packets import (
+    ACK,
+    FIN,
+    PSH,
+    RST,
+    SYN,
+    URG,
+    ethernet,
+    fragments,
+    ip,
+    partial,
+    tcp,
+    udp,
+    with_options,
+)
+from models.scenario import Event, Scenario
 
 VM = {False: "192.0.2.2", True: "2001:db8::2"}
 CLIENT = {False: "192.0.2.1", True: "2001:db8::1"}
-OPENINGS = ("client", "vm", "vm-other-port", "simultaneous", "midstream")
-DIFFERENCES = ("", "", "", "flip", "tail", "extra", "syn-options", "rst-for-fin")
-
-
-@dataclass(frozen=True)
-class Event:
-    """One call of a comparator's method at a time in nanoseconds."""
-
-    kind: str
-    now: int
-    frame: bytes | None = None
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """What a simulation is to contain. Everything else follows from the seed."""
-
-    seed: int
-    connections: int = 1
-    opening: str = "client"
-    difference: str = ""
-    checkpoints: bool = False
-    failover: bool = False
-    datagrams: bool = False
-    fragments: bool = False
-    disorder: bool = False
-    bulk: bool = False
-    urgent: bool = False
-    reuse: bool = False
-    ipv6: bool = False
-    vlans: int = 0
-    steps: int = 60
-    observe: bool = False
-
-
-def drawn(seed: int) -> Scenario:
-    """The scenario of this seed: all kinds come up, the simple ones more often."""
-    choose = random.Random(f"scenario {seed}").choice
-    return Scenario(
-        seed=seed,
-        connections=choose((1, 1, 1, 2, 0)),
-        opening=choose(OPENINGS),
-        difference=choose(DIFFERENCES),
-        checkpoints=choose((False, True)),
-        failover=choose((False, False, False, True)),
-        datagrams=choose((False, False, True)),
-        fragments=choose((False, True)),
-        disorder=choose((False, True)),
-        bulk=choose((False,) * 15 + (True,)),
-        urgent=choose((False, False, False, True)),
-        reuse=choose((False, False, True)),
-        ipv6=choose((False, True)),
-        vlans=choose((0, 1, 2)),
-        steps=choose(range(4, 121)),
-        observe=choose((False, False, False, True)),
-    )
-
-
-def conversations() -> st.SearchStrategy[Scenario]:
-    """Scenarios of all kinds, each of a seed that finds it again."""
-    return st.integers(0, 2**48 - 1).map(drawn)
 
 
 @dataclass
@@ -108,7 +61,7 @@ class Guest:
     style: str
     said: list[int]
     ident: int
-    queue: list[bytes] = field(default_factory=list)
+    queue: list[tuple[bytes, bytes | None]] = field(default_factory=list)  # with virtio-net headers
 
 
 class Simulation:
@@ -125,6 +78,7 @@ class Simulation:
         self.scale = self.random.choice((None, 0, 2, 7))
         self.stamps = self.random.random() < 0.5
         self.differs_at = self.random.randint(1, max(self.length, 1))
+        self.urgent = [301] if scenario.urgent and self.length > 400 else []
         self.vlans = tuple(self.random.randint(1, 4000) for _ in range(scenario.vlans))
         flows = 2 if scenario.datagrams else 0
         self.datagrams = [[self._datagram() for _ in range(12)] for _ in range(flows)]
@@ -196,15 +150,15 @@ class Simulation:
     def _pass(self) -> None:
         self.now += self.random.choice((1_003, 40_009, 220_007))
 
-    def _event(self, kind: str, frame: bytes | None = None) -> None:
+    def _event(self, kind: str, frame: bytes | None = None, vnet: bytes | None = None) -> None:
         self.now += 1_001
-        self.events.append(Event(kind, self.now, frame))
+        self.events.append(Event(kind, self.now, frame, vnet))
 
     def _deliver(self, guest: Guest, side: str, everything: bool = False) -> None:
         """The wire between guest and proxy: in order, or a little out of it."""
         while guest.queue and (everything or len(guest.queue) > 2 or self.random.random() < 0.7):
             at = self.random.randrange(min(3, len(guest.queue))) if self.of.disorder else 0
-            self._event(side, guest.queue.pop(at))
+            self._event(side, *guest.queue.pop(at))
 
     def _client(self) -> None:
         """Some client sends more."""
@@ -283,26 +237,23 @@ class Simulation:
             packet = ip(here, there, 58 if self.of.ipv6 else 1, b"\x81\0\0\0" + data, ident=guest.ident)
         else:
             packet = ip(here, there, 47, data, ident=guest.ident)
-        if self.of.fragments and not self.of.ipv6 and len(packet) > 60 and self.random.random() < 0.5:
-            guest.queue += [self._ether(piece) for piece in self._cut(packet)]
-        else:
-            guest.queue.append(self._ether(packet))
+        if self.of.extensions and self.of.ipv6 and at % 3 == 0:
+            packet = with_options(packet)
+        self._hand_over(guest, packet, 0.5)
 
-    def _cut(self, packet: bytes) -> list[bytes]:
-        """IPv4 fragments of a datagram."""
-        data, at, pieces = packet[20:], 0, []
-        while at < len(data):
-            size = 8 * self.random.randint(1, 20)
-            more = 0x2000 if at + size < len(data) else 0
-            ident = int.from_bytes(packet[4:6])
-            addresses = [".".join(map(str, packet[i : i + 4])) for i in (12, 16)]
-            pieces.append(
-                ip(*addresses, packet[9], data[at : at + size], ident=ident, fragment=at // 8 | more)
+    def _hand_over(self, guest: Guest, packet: bytes, cut: float) -> None:
+        """A datagram goes to the wire: whole, in fragments, or with its checksum left to others."""
+        if self.of.fragments and len(packet) > 60 and self.random.random() < cut:
+            pieces = fragments(
+                packet, guest.ident, lambda: 8 * self.random.randint(1, 20 if cut > 0.1 else 100)
             )
-            at += size
-        if self.of.disorder:
-            self.random.shuffle(pieces)
-        return pieces
+            if self.of.disorder:
+                self.random.shuffle(pieces)
+            guest.queue += [(self._ether(piece), None) for piece in pieces]
+        elif self.of.offload and self.random.random() < 0.5:
+            guest.queue.append(partial(self._ether(packet, padded=False)))
+        else:
+            guest.queue.append((self._ether(packet), None))
 
     def _say_segment(self, guest: Guest, number: int, line: Line) -> None:
         if not line.opened:
@@ -349,7 +300,9 @@ class Simulation:
     def _open(self, guest: Guest, number: int, line: Line) -> None:
         self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
         flags = SYN if self.of.opening in ("vm", "vm-other-port", "simultaneous") else SYN | ACK
-        self._send(guest, number, line, 0, b"", flags)
+        size = min(self.random.choice((0, 1, 5)), self._end(line) - 1) if self.of.early else 0
+        self._send(guest, number, line, 0, self._bytes(line, 1, size), flags)
+        line.sent += size
         self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
         line.opened = True
 
@@ -406,8 +359,9 @@ class Simulation:
         if self.stamps:
             options += b"\x08\x0a" + ((line.clock + self.now // 1_000_000) % 2**32).to_bytes(4) + bytes(4)
         urgent = 0
-        if self.of.urgent and not flags & (SYN | RST) and data and at < 301 and self.length > 400:
-            flags, urgent = flags | URG, 301 - at  # URG stays on until the pointer is reached (RFC 6093)
+        marks = [mark for mark in self.urgent if mark > at]
+        if marks and not flags & (SYN | RST) and data:
+            flags, urgent = flags | URG, marks[0] - at  # URG stays on until it is reached (RFC 6093)
         guest.ident = (guest.ident + 1) % 2**16
         segment = tcp(
             (VM[self.of.ipv6], line.sport),
@@ -421,8 +375,10 @@ class Simulation:
             urgent=urgent,
             ident=guest.ident,
         )
-        guest.queue.append(self._ether(segment))
+        if self.of.extensions and self.of.ipv6 and self.random.random() < 0.3:
+            segment = with_options(segment)
+        self._hand_over(guest, segment, 0.03 if flags & SYN == 0 else 0)
 
-    def _ether(self, packet: bytes) -> bytes:
-        pad = max(0, 46 - len(packet)) if self.random.random() < 0.5 else 0
+    def _ether(self, packet: bytes, padded: bool = True) -> bytes:
+        pad = max(0, 46 - len(packet)) if padded and self.random.random() < 0.5 else 0
         return ethernet(packet, 0x86DD if self.of.ipv6 else 0x0800, vlans=self.vlans, pad=pad)

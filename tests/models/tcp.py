@@ -79,6 +79,7 @@ class Waiting:
     connection: "Connection"
     segment: Packet
     position: int
+    frames: list[bytes]  # the fragments, where it came in some
 
 
 class Connection:
@@ -161,6 +162,8 @@ class Connection:
         mine = side is self.p
         ack = self.ack_of(segment)
         position = self.place(side, segment)
+        if position is None and not segment.flags & RST:
+            return None
         if segment.flags & (SYN | RST) == SYN and side.syn is None:
             side.syn = syn_options(segment)
             stamp = segment.options.get(8, b"")
@@ -184,8 +187,7 @@ class Connection:
                 side.reset_time = now
             side.reset, side.reset_seq = True, segment.seq
             return self._reset_conflict()
-        if position is None:
-            return None
+        assert position is not None
         if mine and (
             self.low is None
             or (self.midstream and self.low == self.matched and position < self.low and segment.length)
@@ -310,15 +312,15 @@ class Connection:
             return False
         if held.as_it_came and self.clamp(segment) != (ack, segment.window):
             return False  # not before no clamping is needed
+        if held.position is None and held.kind != "rst":
+            return False
         if held.kind == "rst":
             unlike = ack is not None and self.s.refused != segment.ack
             refusal = held.again or (self.p.syn is None and self.low in {None, self.matched})
             return self.s.reset and not segment.payload and not (refusal and unlike)
         if segment.flags & URG and held.kind != "owed" and not self.announced(held):
             return False
-        if held.kind == "data":
-            if held.position is None:
-                return False
+        if held.kind == "data" and held.position is not None:
             return all(self.agreed(at) for at, _ in self.values(segment, held.position))
         # a pure acknowledgement, or one owed after a data segment
         if ack is None:
@@ -363,7 +365,7 @@ class Connection:
         self.s.said.clear()
         self.s.when.clear()
         self.s.urgent.clear()
-        self.s.reset = False
+        self.s.reset = self.s.reset and self.p.reset  # a RST that was used stays
         self.s.ack = self.s.edge = None
 
     def commit(self, observe: bool = False) -> None:

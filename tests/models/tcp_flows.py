@@ -65,7 +65,7 @@ class TcpJudge:
             held.kind, held.again = "rst", again
         elif not segment.length:
             held.kind = "ack"
-        if ack is not None:
+        if ack is not None and (held.kind == "rst" or held.position is not None):
             held.duplicate = held.kind == "ack" and connection.last == (ack, segment.window)
             connection.last = (ack, segment.window)
             connection.acks.append((self.number, ack))
@@ -90,14 +90,16 @@ class TcpJudge:
         else:
             self._let_go(flow)
 
-    def _secondary_tcp(self, segment: Packet) -> None:
+    def _secondary_tcp(self, segment: Packet, frames: list[bytes]) -> None:
         segment = self._mapped(segment)
         flow = self._flow(segment.flow(True))
         connection = flow.incarnation("s", segment)
         found = connection.hear(connection.s, segment, self.came)
         position = connection.place(connection.s, segment)
         if segment.flags & RST or (position is not None and segment.length):
-            self.waiting.append(Waiting(self.heard, self.came, flow, connection, segment, position or 0))
+            self.waiting.append(
+                Waiting(self.heard, self.came, flow, connection, segment, position or 0, frames)
+            )
         if connection.blocked:
             return
         if found is not None:
@@ -115,7 +117,7 @@ class TcpJudge:
                 continue
             if connection.may_leave(held):
                 self._release(held)
-            elif held.kind in ("ack", "owed") and not held.as_it_came:
+            elif held.kind in ("ack", "owed") and not held.as_it_came and held.position is not None:
                 if connection.behind_with_news(held.ack):
                     self._clamped(held)
 
@@ -132,7 +134,7 @@ class TcpJudge:
         if held.kind == "data" and ack is not None and clamped is not None and clamped < ack:
             self.held = [h for h in self.held if h.kind != "owed" or h.connection is not connection]
             owed = Held(self.number, held.frame, self.now, held.flow, "owed", segment, connection)
-            owed.ack = ack
+            owed.ack, owed.position = ack, held.position
             self.held.append(owed)
 
     def _clamped(self, held: Held) -> None:
@@ -245,7 +247,8 @@ class TcpJudge:
             if lone.sport != syn.sport:
                 alone = self.tcp.pop(lone.flow(True))
                 connection = flow.connections[flow.current["p"]]
-                connection.s = alone.connections[alone.current["s"]].s
+                its = alone.connections[alone.current["s"]]
+                connection.s, connection.blocked, connection.reported = its.s, its.blocked, its.reported
                 for each in self.waiting:
                     if each.flow is alone:
                         each.flow, each.connection = flow, connection

@@ -24,7 +24,7 @@ from colo_proxy.datapath.messages import PortFault
 from colo_proxy.metrics import ProxyCollector
 from colo_proxy.stats import RESULTS, Totals
 from colo_proxy.words import Divergence, FlowInfo, Port, Reason
-from docs import reference
+from docs import pictures, reference
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -77,6 +77,14 @@ def test_every_module_is_on_the_map() -> None:
 def test_what_is_made_from_the_code_is_current(page: Path) -> None:
     text = page.read_text()
     assert text == reference.updated(text), "run: make reference"
+
+
+def test_the_pictures_are_current_and_shown() -> None:
+    page = (DOCS / "streams.md").read_text()
+    assert {path.stem for path in pictures.FOLDER.glob("*.svg")} == set(pictures.PICTURES)
+    for name, draw in pictures.PICTURES.items():
+        assert (pictures.FOLDER / f"{name}.svg").read_text() == draw().svg(), "run: make reference"
+        assert f"(pictures/{name}.svg)" in page
 
 
 def test_every_generated_part_has_a_place() -> None:

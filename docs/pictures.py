@@ -1,0 +1,177 @@
+"""Draws the pictures of streams.md: `make reference`. Each is readable on a light and on a dark page."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "pictures"
+_STYLE = """
+  text { font: 13px system-ui, sans-serif; fill: #1c2733 }
+  .small { font-size: 11px } .page { fill: #ffffff } .line { stroke: #5b6b7b; fill: none; stroke-width: 1.2 }
+  .agreed { fill: #b7e0c2 } .waits { fill: #f6d9a0 } .differs { fill: #f0b3ae } .none { fill: #e4e9ee }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #dfe7ee } .page { fill: #161c22 } .line { stroke: #93a3b3 }
+    .agreed { fill: #2c6b41 } .waits { fill: #7a5a17 } .differs { fill: #8a3a34 } .none { fill: #323d47 }
+  }
+"""
+_LEFT, _UNIT = 96, 34  # px: where position 0 is, and how wide one unit of sequence numbers
+
+
+@dataclass
+class Picture:
+    """A drawing of rows, from top to bottom; x counts sequence numbers."""
+
+    title: str
+    height: int
+    parts: list[str] = field(default_factory=list)
+
+    def text(self, x: float, y: float, words: str, *, small: bool = False, anchor: str = "middle") -> None:
+        """Words at a position."""
+        kind = ' class="small"' if small else ""
+        self.parts.append(f'<text x="{_x(x)}" y="{y}" text-anchor="{anchor}"{kind}>{words}</text>')
+
+    def row(self, y: float, name: str, pieces: Sequence[tuple[float, float, str, str]]) -> None:
+        """A guest's stream: pieces of (first, end, kind, words)."""
+        self.parts.append(f'<text x="8" y="{y + 19}">{name}</text>')
+        for first, end, kind, words in pieces:
+            width = (end - first) * _UNIT
+            self.parts.append(
+                f'<rect class="{kind}" x="{_x(first)}" y="{y}" width="{width}" height="28" rx="3"/>'
+                f'<rect class="line" x="{_x(first)}" y="{y}" width="{width}" height="28" rx="3"/>'
+            )
+            if words:
+                self.text((first + end) / 2, y + 19, words, small=True)
+
+    def mark(self, x: float, y: float, end: float, words: str) -> None:
+        """An upright line at a position, with its name on top."""
+        self.parts.append(f'<path class="line" stroke-dasharray="4 3" d="M{_x(x)} {y + 6}V{end}"/>')
+        self.text(x, y, words, small=True)
+
+    def arrow(self, x1: float, y1: float, x2: float, y2: float) -> None:
+        """An arrow from one place to another."""
+        self.parts.append(f'<path class="line" marker-end="url(#tip)" d="M{_x(x1)} {y1}L{_x(x2)} {y2}"/>')
+
+    def svg(self) -> str:
+        """The file."""
+        body = "\n".join(self.parts)
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 {self.height}" width="680" '
+            f'height="{self.height}" role="img"><title>{self.title}</title><style>{_STYLE}</style>'
+            '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
+            'orient="auto"><path class="line" d="M0 0L7 4L0 8"/></marker></defs>'
+            f'<rect class="page" width="680" height="{self.height}" rx="8"/>\n{body}\n</svg>\n'
+        )
+
+
+def _x(position: float) -> float:
+    return _LEFT + position * _UNIT
+
+
+def agreed() -> Picture:
+    """The agreed range, and what may leave."""
+    made = Picture("The agreed range of a TCP stream, and which segments of the PVM may leave", 206)
+    made.mark(0, 24, 150, "low")
+    made.mark(9, 24, 150, "matched")
+    made.row(44, "PVM says", [(0, 4, "agreed", "A"), (4, 9, "agreed", "B"), (9, 13, "waits", "C")])
+    made.row(88, "SVM says", [(0, 6, "agreed", ""), (6, 9, "agreed", "")])
+    made.row(146, "client gets", [(0, 4, "agreed", "A"), (4, 9, "agreed", "B")])
+    made.text(11, 165, "C waits", small=True)
+    made.text(
+        8,
+        196,
+        "The SVM cut the same bytes elsewhere. Only bytes count, so that is no difference.",
+        small=True,
+    )
+    return made
+
+
+def offset() -> Picture:
+    """The two initial sequence numbers, and the offset."""
+    made = Picture("The SVM's sequence numbers are moved by isn_svm - isn_pvm into the PVM's space", 190)
+    made.row(30, "SVM sent", [(6, 7, "none", "SYN"), (7, 11, "none", "data")])
+    made.text(6.5, 24, "isn_svm = 7000", small=True)
+    made.row(112, "PVM sent", [(1, 2, "agreed", "SYN"), (2, 6, "agreed", "data")])
+    made.text(1.5, 158, "isn_pvm = 2000", small=True)
+    made.arrow(6.5, 62, 1.7, 108)
+    made.arrow(9, 62, 4.2, 108)
+    made.text(9.6, 92, "− 5000: the flow's offset, modulo 2³²", small=True, anchor="start")
+    made.text(8, 180, "Acknowledgements and SACK blocks for the SVM are moved the other way.", small=True)
+    return made
+
+
+def differs() -> Picture:
+    """A byte that differs."""
+    made = Picture("A byte that differs is a divergence at once, and blocks the flow until a commit", 206)
+    made.mark(6, 24, 128, "matched = stream_offset")
+    made.row(44, "PVM says", [(0, 6, "agreed", "same"), (6, 7, "differs", "x"), (7, 12, "waits", "more")])
+    made.row(88, "SVM says", [(0, 6, "agreed", "same"), (6, 7, "differs", "y")])
+    made.row(146, "client gets", [(0, 6, "agreed", "same")])
+    made.text(9.5, 165, "held; checkpoint requested: payload", small=True)
+    made.text(8, 196, "At the commit the SVM has the PVM's state, x too: then x and more leave.", small=True)
+    return made
+
+
+def clamped() -> Picture:
+    """Acknowledgement and window, clamped."""
+    made = Picture("A released segment acknowledges no more than the SVM has acknowledged", 226)
+    made.row(40, "client said", [(0, 13, "none", "data for the VM")])
+    made.row(84, "PVM", [(0, 10, "agreed", "has acknowledged")])
+    made.row(128, "SVM", [(0, 7, "agreed", "has acknowledged")])
+    made.mark(7, 26, 172, "client is told this ack")
+    made.mark(10, 26, 172, "PVM's ack")
+    made.text(8.5, 192, "owed", small=True)
+    made.text(
+        8, 216, "The client forgets what is acknowledged, so a VM that took over must have it.", small=True
+    )
+    return made
+
+
+def epochs() -> Picture:
+    """The two sides change epoch at different moments."""
+    made = Picture("SVM and PVM change epoch at different moments of a checkpoint", 226)
+    made.mark(3, 24, 150, "SVM stops")
+    made.mark(4.5, 36, 150, "PVM stops")
+    made.mark(8, 24, 150, "SVM runs again")
+    made.mark(12, 24, 150, "commit; PVM runs")
+    made.row(
+        56,
+        "PVM",
+        [
+            (0, 4.5, "waits", "leaves at the commit"),
+            (4.5, 12, "none", "stopped"),
+            (12, 16, "agreed", "compared"),
+        ],
+    )
+    made.row(
+        104,
+        "SVM",
+        [
+            (0, 3, "differs", "dropped"),
+            (3, 8, "none", "stopped, loads"),
+            (8, 16, "agreed", "compared, offset 0"),
+        ],
+    )
+    made.row(162, "client", [(12, 14, "agreed", "held output")])
+    made.text(
+        8,
+        216,
+        "Time runs to the right. What the SVM says before the PVM runs again counts already.",
+        small=True,
+    )
+    return made
+
+
+PICTURES = {"agreed": agreed, "offset": offset, "differs": differs, "clamped": clamped, "epochs": epochs}
+
+
+def main() -> int:
+    """Write them all."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, draw in PICTURES.items():
+        (FOLDER / f"{name}.svg").write_text(draw().svg())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""A lab that stays, as the tutorial uses it: its metrics are on the person's own loopback."""
+
+import re
+import urllib.request
+from pathlib import Path
+
+from colo_lab import session
+
+from colo_proxy.control.client import Client
+
+
+def test_metrics_and_configuration_of_the_lab_that_is_up() -> None:
+    told = session.up()
+    found = re.search(r"configuration\s+(\S+)[\s\S]*its metrics\s+(\S+)", told)
+    assert found
+    config, metrics = Path(found[1]), found[2]
+    try:
+        for _ in range(2):  # each scrape is a connection of its own
+            with urllib.request.urlopen(metrics, timeout=10) as answer:
+                assert 'colo_proxy_state{state="protected"} 1.0' in answer.read().decode()
+        assert (config.parent / "reports").is_dir()
+        with Client(str(config.parent / "control.sock")) as client:
+            assert client.execute("query-status")["name"] == "lab"
+    finally:
+        assert session.down()
