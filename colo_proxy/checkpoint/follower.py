@@ -7,7 +7,8 @@ checkpoint of QEMU (11.1, migration/colo.c) is, on one host's clock,
     SVM STOP < PVM STOP < SVM RESUME (its state has been replaced) < PVM RESUME (SVM said so)
 
 and the two sockets may deliver these in any interleaving. So the stop of one side alone is no
-checkpoint (an operator may pause a VM): two stops whose intervals overlap are. It is committed once
+checkpoint (an operator may pause a VM): two stops whose intervals overlap are, if the SVM goes on first.
+(Who pauses both and resumes them in this very order is not told apart.) It is committed once
 *both* have resumed with no `COLO_EXIT` before: the PVM resumes of itself only after the SVM's
 `VMSTATE_LOADED`; a resume made by `x-colo-lost-heartbeat` follows `COLO_EXIT`.
 
@@ -41,6 +42,8 @@ from colo_proxy.checkpoint.events import (
     SvmStopped,
     Unsure,
 )
+
+_SKEW = 20_000_000  # ns by which the clocks of two hosts may differ
 
 
 class Side(Enum):
@@ -210,6 +213,10 @@ class Follower:
                 return []  # one of them was only paused
             self._checkpoint = True
             news = [SvmStopped(svm.stop_ns), PvmStopped(pvm.stop_ns)]
+        if pvm.resume_ns is not None and svm.resume_ns is not None and pvm.resume_ns < svm.resume_ns - _SKEW:
+            # A checkpoint lets the PVM go on last: somebody paused both, and nothing was copied.
+            self._forget_checkpoint()
+            return [*news, Unsure("both VMs were paused, and the primary went on first: no checkpoint")]
         if svm.resume_ns is not None and not self._loaded:
             self._loaded = True
             news.append(SvmLoaded())

@@ -15,6 +15,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from colo_proxy.datapath.flow cimport Flow, Side, Table
 from colo_proxy.datapath.fragment cimport Fragments
+from colo_proxy.datapath.identity cimport Identity
 from colo_proxy.datapath.neighbour cimport Neighbours
 from colo_proxy.datapath.policy cimport Policies
 from colo_proxy.datapath.pool cimport Node, Pool
@@ -84,6 +85,7 @@ cdef struct Core:
     Fragments *pvm_fragments
     Fragments *svm_fragments
     Neighbours *neighbours
+    Identity identity
     Recorder *recorder
     List held
     List pending

@@ -54,7 +54,10 @@ from colo_proxy.datapath.flow cimport (
 )
 from colo_proxy.datapath.flows cimport flow_for_uplink, sweep
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_free, fragments_new, fragments_oldest
+from colo_proxy.datapath.identity cimport identity_forget, identity_learn
 from colo_proxy.datapath.judge cimport (
+    announce,
+    announce_anew,
     hold_incomplete,
     judge_primary,
     judge_secondary,
@@ -171,6 +174,11 @@ cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_
     node.order = core.order
     record_frame(core.recorder, node.order, port, base + VNET, size - VNET, core.now)
     parse(&node.packet, base, size)
+    if node.packet.kind == K_HOUSEKEEPING:
+        if port == UPLINK:
+            identity_forget(&core.identity, &node.packet, base)
+        else:
+            identity_learn(&core.identity, &node.packet, base)
     return node
 
 
@@ -354,6 +362,7 @@ cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
     core.counts.flows = core.table.count
     soonest = core.now + SWEEP_EVERY if core.table.count else INT64_MAX
     sweep(core)
+    soonest = min(soonest, announce(core))
     if core.mode != M_COMPARE or core.svm_stopped:
         return soonest
     expire_fragments(core, core.now - timeout)
@@ -393,6 +402,7 @@ cdef void core_word(Core *core, Word word, int64_t now) noexcept nogil:
     elif word == W_COMMIT:
         epoch_commit(core)
     elif word == W_FAILOVER:
+        announce_anew(core)
         epoch_failover(core)
     elif word == W_FINISH:
         epoch_finish(core)

@@ -1,5 +1,7 @@
 """The way of one parsed frame of a guest: policy, fragments, flow, and then the comparison of its kind."""
 
+from libc.stdint cimport int64_t
+
 from colo_proxy.datapath.align cimport Offset
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow
@@ -16,3 +18,6 @@ cdef void emit_aligned(Core *core, const Flow *flow, Node *node) noexcept nogil
 cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil
 # Fragments of the PVM, a chain, that are incomplete and will stay so.
 cdef void hold_incomplete(Core *core, Node *node) noexcept nogil
+# After a failover: tell the neighbours who the VM is, in rounds. Returns when the next one is due, ns.
+cdef void announce_anew(Core *core) noexcept nogil
+cdef int64_t announce(Core *core) noexcept nogil

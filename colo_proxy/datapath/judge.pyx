@@ -1,6 +1,6 @@
 # See judge.pxd.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
 from colo_proxy.datapath.align cimport Offset, align_from_svm
 from colo_proxy.datapath.core cimport Core, belongs, discard, diverge, drop, emit, emit_to, hold, pooled
@@ -14,6 +14,7 @@ from colo_proxy.datapath.fragment cimport (
     FragmentStatus,
     fragments_add,
 )
+from colo_proxy.datapath.identity cimport CLAIMS, identity_write
 from colo_proxy.datapath.key cimport Key, key_of
 from colo_proxy.datapath.neighbour cimport NEIGHBOUR_FRAME, neighbours_answer
 from colo_proxy.datapath.policy cimport P_BYPASS, P_DEFAULT, P_DROP, policy_match
@@ -28,7 +29,12 @@ from colo_proxy.datapath.words cimport (
     R_MISSING_SECONDARY,
     M_HOLD,
     SECONDARY,
+    UPLINK,
 )
+
+# Neighbours may miss a frame: three rounds, a second apart (RFC 4861, 7.2.6 and 10).
+cdef uint32_t ROUNDS = 3
+cdef int64_t ROUND = 1000000000  # ns
 
 
 cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
@@ -158,6 +164,33 @@ cdef void answer_neighbour(Core *core, const Node *node) noexcept nogil:
         emit_to(core, answer.data, size, SECONDARY, answer)
     else:
         pool_give(core.pool, answer)
+
+
+cdef void announce_anew(Core *core) noexcept nogil:
+    core.identity.rounds = ROUNDS
+    core.identity.due = core.now
+    announce(core)
+
+
+cdef int64_t announce(Core *core) noexcept nogil:
+    """Tell the neighbours who the VM is, if it is time to. Returns when it will be, ns."""
+    cdef Node *node
+    cdef uint32_t index, size
+    if core.identity.rounds == 0:
+        return INT64_MAX
+    if core.now >= core.identity.due:
+        for index in range(CLAIMS):
+            node = pool_take(core.pool, NEIGHBOUR_FRAME)
+            if node == NULL:
+                break
+            size = identity_write(&core.identity, index, node.data)
+            if size:
+                emit_to(core, node.data, size, UPLINK, node)
+            else:
+                pool_give(core.pool, node)
+        core.identity.rounds -= 1
+        core.identity.due = core.now + ROUND
+    return core.identity.due if core.identity.rounds else INT64_MAX
 
 
 cdef void pass_secondary(Core *core, Node *node) noexcept nogil:

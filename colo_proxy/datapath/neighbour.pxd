@@ -16,6 +16,16 @@ cdef enum:
     NEIGHBOURS = 4096  # a power of two
     NEIGHBOUR_FRAME = 128  # room for any answer, the virtio-net header included
 
+cdef enum:
+    # ICMPv6 types, and the length of an advertisement: ICMPv6 header, target, one option.
+    ADVERTISEMENT = 32
+    ROUTER_SOLICITATION = 133
+    ROUTER_ADVERTISEMENT = 134
+    SOLICITATION = 135
+    ADVERTISED = 136
+
+cdef uint8_t[16] NOBODY  # zero, as all that is static
+
 cdef enum Router:
     # An advertisement has to say whether its sender is a router, and a host that hears "no" gives up its
     # default route (RFC 4861, 7.2.5): as long as it is not known, nothing is answered.
@@ -33,6 +43,10 @@ cdef struct Neighbour:
 cdef struct Neighbours:
     Neighbour[NEIGHBOURS] slots
 
+cdef bint is_arp(const Packet *p, const uint8_t *base) noexcept nogil
+# The ICMPv6 type of right neighbour discovery, else 0; and the MAC in the first option of a kind, or NULL.
+cdef uint32_t discovery(const Packet *p, const uint8_t *base) noexcept nogil
+cdef const uint8_t *option(const Packet *p, const uint8_t *base, uint32_t at, uint8_t kind) noexcept nogil
 cdef Neighbours *neighbours_new() except NULL
 cdef void neighbours_free(Neighbours *table) noexcept nogil
 # Learn from a housekeeping frame of the uplink.

@@ -24,13 +24,6 @@ from colo_proxy.datapath.wire cimport (
 
 cdef enum:
     ARP = 28
-    ADVERTISEMENT = 32  # ICMPv6 header, target, one option
-    ROUTER_SOLICITATION = 133
-    ROUTER_ADVERTISEMENT = 134
-    SOLICITATION = 135
-    ADVERTISED = 136
-
-cdef uint8_t[16] NOBODY  # zero, as all that is static
 
 
 cdef Neighbours *neighbours_new() except NULL:

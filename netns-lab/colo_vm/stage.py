@@ -123,6 +123,10 @@ class Stage:
             f"{reason} at byte {at}" for reason, at in found if reason != "payload" or int(at) >= HEAD_BYTES
         ]
 
+    def said(self) -> str:
+        """The end of what the proxy, the SVM's QEMU and its guest have written."""
+        return self.log.read_text(errors="replace")[-3000:] + self.pair.svm.said()
+
     async def until_state(self, *states: str, seconds: float = 20) -> None:
         """Wait until the proxy is in one of these states. Raises `LabError` with its log."""
         seen = "no answer"

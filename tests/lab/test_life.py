@@ -1,12 +1,17 @@
 """The life of a pair: failover, a proxy that dies and comes back, several NICs."""
 
 from collections.abc import Callable
+from socket import AF_PACKET, SOCK_RAW
 from typing import Any
 
 import pytest
 from colo_lab.protected import Protected
 from colo_lab.replica.content import Content
+from colo_lab.topology import Uplink
 from colo_lab.transfer import MIB, Transfer
+from colo_lab.waiting import Deadline, until
+
+WRONG_MAC = "02:00:00:00:00:99"
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -84,3 +89,50 @@ def test_nothing_is_left_by_the_proxy(pair: Protected) -> None:
     assert status == 0
     assert gone <= {"colo0"}
     assert not pair.proxy.control.exists()
+
+
+@pytest.mark.parametrize("uplink", [Uplink.TAP, Uplink.PACKET])
+def test_neighbours_are_told_at_a_failover(protect: Callable[..., Any], uplink: Uplink) -> None:
+    """A bridge that has learned another port for the VM, and a client with another MAC, are put right."""
+    with protect(uplink=uplink) as made:
+        topology = made.lab.topology
+        (nic,) = topology.nics
+        for version in (4, 6):
+            with Transfer(made.lab, nic.url("/bytes/6", version=version)) as known:
+                known.result()
+        client, host = topology.client, topology.host
+        device = client.index(nic.device)
+
+        def neighbours() -> set[str | None]:
+            return {
+                entry.get_attr("NDA_LLADDR")
+                for entry in client.route.get_neighbours(ifindex=device)
+                if entry.get_attr("NDA_DST") in (nic.vm4, nic.vm6)
+            }
+
+        def learned() -> set[int]:
+            """The bridge's ports at which the VM is thought to be."""
+            return {
+                entry["ifindex"]
+                for entry in host.route.fdb("dump")
+                if entry.get_attr("NDA_LLADDR") == nic.vm_mac and entry.get_attr("NDA_MASTER")
+            }
+
+        assert neighbours() == {nic.vm_mac}
+        with client.socket(AF_PACKET, SOCK_RAW) as wire:
+            wire.bind((nic.device, 0))
+            mac = bytes.fromhex(nic.vm_mac.replace(":", ""))
+            frame = bytes.fromhex(WRONG_MAC.replace(":", "")) + mac + b"\x88\xb5" + bytes(46)
+
+            def misled() -> bool:
+                wire.send(frame)  # again, since the VM may have said something in between
+                return learned() == {host.index(nic.client_port)}
+
+            until(misled, Deadline(10), "the bridge to be misled")
+        for address in (nic.vm4, nic.vm6):
+            client.route.neigh("replace", dst=address, lladdr=WRONG_MAC, ifindex=device, state="stale")
+        assert neighbours() == {WRONG_MAC}
+        made.vmm.fail_over()
+        port = host.index(nic.uplink if uplink is Uplink.TAP else nic.uplink_peer)
+        until(lambda: learned() == {port}, Deadline(10), "the bridge to learn the uplink")
+        until(lambda: neighbours() == {nic.vm_mac}, Deadline(10), "the client's neighbour entries")

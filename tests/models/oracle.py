@@ -75,10 +75,8 @@ class Oracle(TcpJudge):
             return
         self.number += 1
         packet = parse(frame)
-        if self.mode is Mode.PASS or (packet.kind == "house" and self.mode is Mode.COMPARE):
+        if self.mode is Mode.PASS or packet.kind == "house":
             self._emit(frame)
-        elif packet.kind == "house":
-            self.held.append(Held(self.number, frame, self.came, None, "house"))
         elif packet.kind == "tcp":
             self._primary_tcp(packet, frame)
         elif packet.kind == "fragment":
@@ -206,7 +204,7 @@ class Oracle(TcpJudge):
             return
         if whole.packet.kind == "tcp":
             self._primary_tcp(whole.packet, whole.packet.frame, whole.frames)
-        elif whole.packet.kind == "house" and self.mode is Mode.COMPARE:
+        elif whole.packet.kind == "house":
             for piece in whole.frames:
                 self._emit(piece)
         else:

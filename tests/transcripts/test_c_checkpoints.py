@@ -276,3 +276,13 @@ def test_guests_that_open_connections_are_paired_in_order(play):
         S#7 . 1:101 ack 1 sport 4001
         >#7 . 1:101 ack 1 sport 3001
     """)
+
+
+def test_housekeeping_leaves_while_output_is_held(play):
+    """Or nobody could reach the VM until the first checkpoint."""
+    play("""
+        hold
+        P arp
+        > arp
+        P udp "data"
+    """)

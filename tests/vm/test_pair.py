@@ -24,6 +24,9 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 PATIENT = "3000"
 
 KILLS = int(os.environ.get("VM_KILLS", "1"))  # of each moment; 7 is a good soak
+# Where the pair enters COLO under traffic, QEMU 11.1 (TCG) may give the SVM an inconsistent memory with the
+# first checkpoint, and mends it with the next ones: docs/qemu.md, "A new SVM under load".
+MENDING = 5
 FORCED = int(os.environ.get("VM_CHECKPOINTS", "20"))  # 100 is a good soak
 
 
@@ -40,7 +43,7 @@ async def stage() -> AsyncIterator[Stage]:
             await stage.pair.protect()
             await stage.until_state("protected")
             yield stage
-            print(stage.log.read_text(errors="replace")[-3000:])
+            print(stage.said())
     except LabError as error:
         pytest.fail(str(error))
 
@@ -50,7 +53,7 @@ def right(run: dict[str, object]) -> bool:
 
 
 async def end_of(client: asyncio.subprocess.Process) -> dict[str, object]:
-    out, _ = await asyncio.wait_for(client.communicate(), 60)
+    out, _ = await asyncio.wait_for(client.communicate(), 120)
     run: dict[str, object] = json.loads(out.splitlines()[-1])
     return run
 
@@ -61,7 +64,7 @@ async def force(stage: Stage, times: int) -> None:
         for _ in range(times):
             before = stage.checkpoints()
             await asyncio.to_thread(control.execute, "checkpoint")
-            end = time.monotonic() + 10
+            end = time.monotonic() + 30
             while stage.checkpoints() == before:
                 assert time.monotonic() < end, f"no checkpoint came: {stage.status()}"
                 await asyncio.sleep(random.uniform(0.005, 0.03))
@@ -83,7 +86,7 @@ async def test_checkpoints_during_parallel_requests(stage: Stage) -> None:
     clients = [await stage.client(URL + "/64k", "--times", "20") for _ in range(10)]
     await force(stage, FORCED)
     for client in clients:
-        out, _ = await asyncio.wait_for(client.communicate(), 60)
+        out, _ = await asyncio.wait_for(client.communicate(), 120)
         runs = [json.loads(line) for line in out.splitlines()]
         assert [run.get("sha256") for run in runs] == [guest.sha256("64k")] * 20
 
@@ -113,7 +116,7 @@ async def test_pvm_killed(stage: Stage, moment: str) -> None:
     stage.pair.pvm.kill()
     if client:
         run = await end_of(client)
-        assert right(run), f"{run}\n{stage.log.read_text()[-3000:]}\n{stage.pair.svm.log.read_text()}"
+        assert right(run), f"{run}\n{stage.said()}"
         print(f"longest silence {run['longest_silence']:.3f} s")
     await stage.until_state("failed-over")
     (run,) = await stage.fetch("/64m")
@@ -128,8 +131,10 @@ async def test_svm_killed_and_another_attached(stage: Stage) -> None:
     await stage.until_state("unprotected")
     await stage.pair.protect()
     await stage.until_state("protected")
+    await force(stage, MENDING)
     stage.pair.pvm.kill()
-    assert right(await end_of(client))
+    run = await end_of(client)
+    assert right(run), f"{run}\n{stage.said()}"
     await stage.until_state("failed-over")
 
 

@@ -284,3 +284,15 @@ def test_operator() -> None:
     follower = in_step()
     follower.give_up_primary()
     assert play(follower, CHECKPOINT.rstrip() + "\n100 P gone\n101 S gone") == []
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 0, 3, 2), (0, 2, 1, 3), (1, 3, 0, 2)])
+def test_both_paused_and_the_primary_resumed_first_is_no_checkpoint(order: tuple[int, ...]) -> None:
+    """Nothing was copied, so nothing is committed."""
+    paused = ["10 P STOP", "20 S STOP", "500 P RESUME", "550 S RESUME"]
+    lines = [paused[at] for at in order]
+    follower = in_step()
+    came = play(follower, "\n".join(lines))
+    assert "Committed" not in came
+    assert came[-1] == "Unsure"
+    assert play(follower, CHECKPOINT) == CHECKPOINT_NEWS

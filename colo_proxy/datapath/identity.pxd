@@ -1,0 +1,41 @@
+"""Who the VM is to its neighbours: the addresses that it has claimed, told to them again at a failover.
+
+The SVM answers to the same addresses, but bridges, switches and neighbours may have to learn anew where. So
+the claims that either guest has made by ARP (RFC 826) or neighbour discovery (RFC 4861) leave the uplink as
+announcements (RFC 5227, 2.3) and unsolicited advertisements (RFC 4861, 7.2.6), in rounds.
+
+The last CLAIMS addresses are kept. One that somebody outside has claimed since is not the VM's any more, and
+is forgotten: an announcement would take it back.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from colo_proxy.datapath.neighbour cimport Router
+from colo_proxy.datapath.wire cimport Packet
+
+cdef enum:
+    CLAIMS = 64
+    HEADER = 22  # Ethernet with two VLAN tags
+
+cdef struct Claim:
+    uint8_t[16] address
+    uint8_t[6] mac
+    uint8_t version  # 4 or 6; 0: none
+    Router router
+    uint32_t vlan
+    uint32_t tags  # bytes between the MAC addresses and layer 3
+    uint8_t[HEADER - 12] between  # VLAN tags and EtherType, as the VM has them
+
+cdef struct Identity:
+    Claim[CLAIMS] claims
+    uint32_t next  # where the next claim goes: in the place of the oldest
+    uint32_t rounds  # still to be announced
+    int64_t due  # the next of them, ns
+
+# Learn from a housekeeping frame of a guest.
+cdef void identity_learn(Identity *identity, const Packet *p, const uint8_t *base) noexcept nogil
+# Forget what a housekeeping frame of the uplink claims for another MAC.
+cdef void identity_forget(Identity *identity, const Packet *p, const uint8_t *base) noexcept nogil
+# Write the announcement of a claim, virtio-net header first, to `into`, which has room for NEIGHBOUR_FRAME.
+# Returns its size, 0 where there is none.
+cdef uint32_t identity_write(const Identity *identity, uint32_t index, uint8_t *into) noexcept nogil
