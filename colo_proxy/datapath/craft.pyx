@@ -6,7 +6,7 @@ from libc.string cimport memcpy, memset
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.pool cimport Node, pool_take
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff
-from colo_proxy.datapath.wire cimport ACK, FIN, PSH, VNET, Packet, checksum, get16, put16, put32
+from colo_proxy.datapath.wire cimport ACK, FIN, PSH, SYN, VNET, Packet, checksum, get16, put16, put32
 
 
 cdef uint32_t gso_size(const Node *node) noexcept nogil:
@@ -42,7 +42,7 @@ cdef Node *cut(Core *core, const Node *node, Seq begin, uint32_t count) noexcept
     return made
 
 
-cdef Node *bare(Core *core, const Node *node, Seq ack) noexcept nogil:
+cdef Node *bare(Core *core, const Node *node, Seq ack, uint8_t scale) noexcept nogil:
     """A pure acknowledgement with a segment's headers, as the PVM would send it right after that segment."""
     cdef uint32_t size = node.packet.payload
     cdef Node *made = pool_take(core.pool, size)
@@ -57,6 +57,9 @@ cdef Node *bare(Core *core, const Node *node, Seq ack) noexcept nogil:
     made.packet.length = 0
     made.packet.ack = ack
     made.packet.flags = ACK
+    if node.packet.flags & SYN:
+        made.packet.window >>= scale  # that of a SYN is not scaled (RFC 7323, 2.2)
+        put16(made.data + made.packet.l4 + 14, made.packet.window)
     made.packet.partial = False
     made.packet.urgent = 0
     made.size = size

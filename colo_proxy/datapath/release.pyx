@@ -139,7 +139,7 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
     if node.packet.flags & ACK and not node.flags & N_SENT:
         clamp = clamp_of(flow, node)
         if not node.flags & N_PURE and seq_lt(clamp.ack, node.packet.ack):
-            rest = bare(core, node, node.packet.ack)
+            rest = bare(core, node, node.packet.ack, 0 if flow.pvm.wscale == 255 else flow.pvm.wscale)
             if rest != NULL:
                 rest.flow = flow
         if clamp.change:

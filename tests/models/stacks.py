@@ -244,9 +244,9 @@ class Simulation:
     def _hand_over(self, guest: Guest, packet: bytes, cut: float) -> None:
         """A datagram goes to the wire: whole, in fragments, or with its checksum left to others."""
         if self.of.fragments and len(packet) > 60 and self.random.random() < cut:
-            pieces = fragments(
-                packet, guest.ident, lambda: 8 * self.random.randint(1, 20 if cut > 0.1 else 100)
-            )
+            least = len(packet) // 480 + 1  # not more than 64 of one datagram (F2)
+            most = least + (20 if cut > 0.1 else 100)
+            pieces = fragments(packet, guest.ident, lambda: 8 * self.random.randint(least, most))
             if self.of.disorder:
                 self.random.shuffle(pieces)
             guest.queue += [(self._ether(piece), None) for piece in pieces]

@@ -419,7 +419,7 @@ def syn_options(segment: Packet) -> tuple[object, ...]:
 
 
 def copy_with(held: Held, ack: int | None, window: int, modulo: int = 2**32) -> bytes:
-    """The held frame with this acknowledgement and window; an owed one becomes a pure acknowledgement."""
+    """The held frame with this acknowledgement and window."""
     segment = held.segment
     assert segment is not None
     fields: dict[str, int] = {}
@@ -427,6 +427,4 @@ def copy_with(held: Held, ack: int | None, window: int, modulo: int = 2**32) -> 
         fields["ack"] = ack % modulo
     if window != segment.window:
         fields["window"] = window
-    if held.kind == "owed":
-        fields |= {"cut": 1, "flags": ACK, "seq": (segment.seq + segment.length) % modulo, "urgent": 0}
     return with_tcp(held.frame, **fields) if fields else held.frame

@@ -133,7 +133,10 @@ class TcpJudge:
         clamped, _ = connection.clamp(segment)
         if held.kind == "data" and ack is not None and clamped is not None and clamped < ack:
             self.held = [h for h in self.held if h.kind != "owed" or h.connection is not connection]
-            owed = Held(self.number, held.frame, self.now, held.flow, "owed", segment, connection)
+            scale = (connection.p.scale or 0) if segment.flags & SYN else 0  # of a SYN it is not scaled
+            seq, window = (segment.seq + segment.length) % 2**32, segment.window >> scale
+            frame = with_tcp(held.frame, cut=1, flags=ACK, seq=seq, urgent=0, window=window)
+            owed = Held(self.number, frame, self.now, held.flow, "owed", parse(frame), connection)
             owed.ack, owed.position = ack, held.position
             self.held.append(owed)
 

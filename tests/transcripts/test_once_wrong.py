@@ -137,6 +137,17 @@ CASES = {
         """,
         {"s_isn": 1_000_000},
     ),
+    "owed after a SYN": (
+        "T5, T6: what is owed of a SYN/ACK's acknowledgement carries the SYN's window as if it were scaled",
+        """
+        P S. 0 ack 5000 mss 1460 ws 7 win 20000
+        S S. 0 ack 4000 mss 1460 ws 7 win 20000
+        > S. 0 ack 4000 win 20000
+        S . 1 ack 5000 win 20000
+        > . 1 ack 5000 win 156
+        """,
+        {},
+    ),
 }
 
 
