@@ -19,7 +19,8 @@ from .tools import compiled, median, number, table
 PAYLOADS = (10, 1448, 60000)
 FLOWS = (1, 64, 10_000, 100_000)
 OURS, QEMU, CEILING = "colo-proxy", "QEMU", "C mover"
-PACKETS = {10: 400_000, 1448: 200_000, 60000: 12_000}  # a sample; half a second or so of the slowest
+PACKETS = {10: 400_000, 1448: 200_000, 60000: 12_000}  # a sample
+QEMU_SHARE = 0.25  # of them, so that it takes about as long
 ENDS = ("primary", "secondary", "out")
 
 
@@ -99,7 +100,7 @@ def serving(name: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 def sample(name: str, payload: int, flows: int, packets: int) -> Sample:
     """One measurement by a fresh process. Each flow has been seen once before, so tables have their size."""
-    warm = max(flows, packets // 20)
+    warm = max(1, packets // 20 // flows)
     with serving(name) as (pid, paths):
         words = [*(paths[end] for end in ENDS), *map(str, (pid, payload, flows, warm, packets))]
         words = [compiled("load"), *words]
@@ -125,7 +126,7 @@ def measure(
         for payload in payloads:
             for count in flows:
                 for name in contenders:
-                    packets = int(PACKETS[payload] * share)
+                    packets = int(PACKETS[payload] * share * (QEMU_SHARE if name == QEMU else 1))
                     found = sample(name, payload, count, packets)
                     results.setdefault((name, payload, count), Cell()).samples.append(found)
             say(f"comparator alone, round {turn + 1} of {rounds}, {payload} bytes: done")

@@ -162,7 +162,7 @@ def measure(rounds: int, *, seconds: float = 1.0, names: tuple[str, ...] = tuple
         ways = [stack.enter_context(way(name)) for name in names]
         for turn in range(rounds):
             throughput(ways, results, seconds)
-            latency(ways, results, seconds)
+            latency(ways, results, seconds / 2)
             say(f"live, round {turn + 1} of {rounds}: done")
         for each in ways:
             results.faults[each.name] = each.divergences()

@@ -16,7 +16,7 @@ from .tools import compiled
 def profile(payload: int, flows: int, seconds: float = 2.0, lines: int = 40) -> str:
     """The functions that took the most CPU time while the comparator was fed, in per cent."""
     with TemporaryDirectory() as home, serving(OURS) as (pid, paths):
-        numbers = (pid, payload, flows, flows, 40 * PACKETS[payload])
+        numbers = (pid, payload, flows, 1, 40 * PACKETS[payload])
         words = [*(paths[end] for end in ENDS), *map(str, numbers)]
         feeding = subprocess.Popen([compiled("load"), *words], stdout=subprocess.DEVNULL)
         try:

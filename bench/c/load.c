@@ -3,8 +3,8 @@
  *     load PRIMARY SECONDARY OUT PID PAYLOAD FLOWS WARM PACKETS
  *
  * TCP segments of PAYLOAD bytes, round robin over FLOWS flows, the same to PRIMARY and SECONDARY, at most
- * WINDOW of them on the way. WARM packets first, untimed, then PACKETS. Prints one line: seconds, packets that
- * came out, CPU nanoseconds and resident kilobytes that process PID has used in that time and at its end.
+ * WINDOW of them on the way. WARM packets of ten bytes for each flow first, untimed, then PACKETS. Prints one
+ * line: seconds, packets that came out, CPU nanoseconds and resident kilobytes that process PID has used in that time and at its end.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -21,9 +21,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LENGTH = 4, HEADERS = 14 + 20 + 20, CHUNK = 64, CHUNK_BYTES = 256 << 10, WINDOW = 1024, IDLE_MS = 2000 };
+enum { LENGTH = 4, HEADERS = 14 + 20 + 20, CHUNK = 64, CHUNK_BYTES = 256 << 10, WINDOW = 1024, IDLE_MS = 2000,
+       WARM_BYTES = 10, FIRST = 1 << 20 };
 
-static uint32_t payload, flows, frame, wire, chunk;
+static uint32_t payload, flows, frame, wire, chunk, first_seq;
 
 struct lane {
     int fd;
@@ -52,8 +53,14 @@ static int meet(const char *path) {
     return fd;
 }
 
+static void measure(uint32_t bytes) {
+    payload = bytes, frame = HEADERS + bytes, wire = LENGTH + frame;
+    chunk = CHUNK_BYTES / wire < CHUNK ? CHUNK_BYTES / wire : CHUNK;
+}
+
 static void prepare(struct lane *lane) {
-    lane->buffer = malloc((size_t)chunk * wire);
+    free(lane->buffer);
+    *lane = (struct lane){.fd = lane->fd, .buffer = malloc((size_t)chunk * wire)};
     for (uint32_t at = 0; at < chunk; at++) {
         uint8_t *p = lane->buffer + (size_t)at * wire;
         uint32_t length = htonl(frame);
@@ -75,7 +82,7 @@ static void fill(struct lane *lane, uint64_t last) {
     for (; at < chunk && lane->built < last; at++, lane->built++) {
         uint8_t *p = lane->buffer + (size_t)at * wire;
         uint32_t flow = lane->built % flows, round = lane->built / flows;
-        uint32_t sum = 0, address = htonl(0x0a000000 + (flow >> 14)), seq = htonl(1000 + round * payload);
+        uint32_t sum = 0, address = htonl(0x0a000000 + (flow >> 14)), seq = htonl(first_seq + round * payload);
         uint16_t port = htons(1024 + (flow & 0x3fff));
         memcpy(p + 34, &address, 4);
         memcpy(p + 40, &port, 2);
@@ -118,7 +125,8 @@ static long resident(const char *pid) {
 }
 
 /* Runs until `last` packets in all have come out, or nothing moves for IDLE_MS. Returns the bytes heard. */
-static uint64_t run(struct lane *lanes, int out, uint64_t last, uint64_t heard) {
+static uint64_t run(struct lane *lanes, int out, uint64_t last) {
+    uint64_t heard = 0;
     static uint8_t sink[1 << 20];
     while (heard < last * wire) {
         int moved = 0;
@@ -146,22 +154,23 @@ static uint64_t run(struct lane *lanes, int out, uint64_t last, uint64_t heard) 
 int main(int argc, char **argv) {
     if (argc != 9) return fprintf(stderr, "load PRIMARY SECONDARY OUT PID PAYLOAD FLOWS WARM PACKETS\n"), 2;
     struct lane lanes[2] = {{0}};
-    payload = atoi(argv[5]), flows = atoi(argv[6]);
     uint64_t warm = atoll(argv[7]), packets = atoll(argv[8]);
-    frame = HEADERS + payload, wire = LENGTH + frame;
-    chunk = CHUNK_BYTES / wire < CHUNK ? CHUNK_BYTES / wire : CHUNK;
+    flows = atoi(argv[6]);
     int out = meet(argv[3]);
-    for (int side = 0; side < 2; side++) {
-        lanes[side].fd = meet(argv[1 + side]);
-        prepare(&lanes[side]);
-    }
-    uint64_t before = run(lanes, out, warm, 0);
+    for (int side = 0; side < 2; side++) lanes[side].fd = meet(argv[1 + side]);
+    measure(WARM_BYTES);
+    first_seq = FIRST - warm * WARM_BYTES;
+    for (int side = 0; side < 2; side++) prepare(&lanes[side]);
+    run(lanes, out, warm * flows);
+    measure(atoi(argv[5]));
+    first_seq = FIRST;
+    for (int side = 0; side < 2; side++) prepare(&lanes[side]);
     double began = now();
     uint64_t used = cpu(argv[4]);
-    uint64_t after = run(lanes, out, warm + packets, before);
+    uint64_t heard = run(lanes, out, packets);
     double ended = now();
-    if (after < (warm + packets) * wire) ended -= IDLE_MS / 1000.0; /* some never came: that wait is not work */
-    printf("%.6f %llu %llu %ld\n", ended - began, (unsigned long long)((after - before) / wire),
+    if (heard < packets * wire) ended -= IDLE_MS / 1000.0; /* some never came: that wait is not work */
+    printf("%.6f %llu %llu %ld\n", ended - began, (unsigned long long)(heard / wire),
            (unsigned long long)(cpu(argv[4]) - used), resident(argv[4]));
     return 0;
 }

@@ -162,7 +162,10 @@ cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_
         core.counts.dropped[<int>D_OVERSIZED] += 1
         return NULL
     # All but the packet, which `parse` writes whole.
-    memset(node, 0, <uint8_t *>&node.packet - <uint8_t *>node)
+    node.prev = node.next = node.flow_prev = node.flow_next = node.sort_prev = node.sort_next = NULL
+    node.chain = NULL
+    node.flow = NULL
+    node.klass = 0
     node.flags = N_RX
     node.data = base
     node.size = size

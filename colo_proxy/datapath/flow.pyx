@@ -15,7 +15,7 @@ cdef extern from *:
 
 cdef enum:
     LINE = 64  # bytes of a cache line
-    FETCHED = 448  # of a flow: all that a segment in order touches
+    FETCHED = 576  # of a flow: all that a segment in order touches
 
 
 cdef bint table_open(Table *table, uint64_t seed) except False:

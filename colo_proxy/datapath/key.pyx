@@ -23,36 +23,77 @@ cdef extern from "<arpa/inet.h>" nogil:
     int AF_INET
     int AF_INET6
 
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+    /* Parts of a key as words in the host's byte order. A key is written in the words in which it is hashed
+       and compared right after: a load that spans several stores waits until they have reached the cache. */
+    #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    #define COLO_PROXY_AT(value, byte, size) ((uint64_t)(value) << 8 * (byte))
+    #else
+    #define COLO_PROXY_AT(value, byte, size) ((uint64_t)(value) << 8 * (8 - (size) - (byte)))
+    #endif
+    static inline uint64_t colo_proxy_first_four(const uint8_t *from) {
+        uint32_t four;
+        memcpy(&four, from, 4);
+        return COLO_PROXY_AT(four, 0, 4);
+    }
+    static inline uint64_t colo_proxy_ports_word(uint32_t vlan, uint16_t local, uint16_t remote) {
+        return COLO_PROXY_AT(vlan, 0, 4) | COLO_PROXY_AT(local, 4, 2) | COLO_PROXY_AT(remote, 6, 2);
+    }
+    static inline uint64_t colo_proxy_kind_word(uint16_t type, uint8_t version, uint8_t proto, uint8_t kind) {
+        return COLO_PROXY_AT(type, 0, 2) | COLO_PROXY_AT(version, 2, 1) | COLO_PROXY_AT(proto, 3, 1) |
+            COLO_PROXY_AT(kind, 4, 1);
+    }
+    """
+    uint64_t first_four "colo_proxy_first_four"(const uint8_t *start) nogil
+    uint64_t ports_word "colo_proxy_ports_word"(uint32_t vlan, uint16_t local, uint16_t remote) nogil
+    uint64_t kind_word "colo_proxy_kind_word"(uint16_t ethertype, uint8_t version, uint8_t proto,
+                                              uint8_t kind) nogil
+
 
 cdef void key_of(Key *key, const Packet *p, const uint8_t *base, bint from_vm) noexcept nogil:
     cdef const uint8_t *source
     cdef const uint8_t *destination
-    cdef uint32_t length
-    memset(key, 0, sizeof(Key))
-    key.vlan = p.vlan
-    key.ethertype = p.ethertype
-    key.version = p.version
-    key.proto = p.proto
+    cdef uint16_t source_port = 0
+    cdef uint16_t destination_port = 0
+    cdef uint8_t kind = K_IP if p.version else K_OTHER
     if p.version == 4:
-        length = 4
         source = base + p.l3 + 12
         destination = base + p.l3 + 16
     elif p.version == 6:
-        length = 16
         source = base + p.l3 + 8
         destination = base + p.l3 + 24
     else:
-        length = 6 if p.size >= VNET + ETHERNET else 0
         destination = base + VNET
         source = destination + 6
     if p.kind == K_TCP or p.kind == K_UDP:
-        key.kind = p.kind
-        key.local_port = get16(base + p.l4 + (0 if from_vm else 2))
-        key.remote_port = get16(base + p.l4 + (2 if from_vm else 0))
+        kind = p.kind
+        source_port = get16(base + p.l4)
+        destination_port = get16(base + p.l4 + 2)
+    if not from_vm:
+        source, destination = destination, source
+        source_port, destination_port = destination_port, source_port
+    if p.version == 4:
+        store(key.local, first_four(source), 0)
+        store(key.remote, first_four(destination), 0)
+    elif p.version == 6:
+        memcpy(key.local, source, 16)
+        memcpy(key.remote, destination, 16)
     else:
-        key.kind = K_IP if p.version else K_OTHER
-    memcpy(key.local, source if from_vm else destination, length)
-    memcpy(key.remote, destination if from_vm else source, length)
+        memset(key.local, 0, 16)
+        memset(key.remote, 0, 16)
+        if p.size >= VNET + ETHERNET:
+            memcpy(key.local, source, 6)
+            memcpy(key.remote, destination, 6)
+    store(<uint8_t *>&key.vlan, ports_word(p.vlan, source_port, destination_port),
+          kind_word(p.ethertype, p.version, p.proto, kind))
+
+
+cdef inline void store(uint8_t *into, uint64_t first, uint64_t second) noexcept nogil:
+    memcpy(into, &first, 8)
+    memcpy(into + 8, &second, 8)
 
 
 cdef inline uint64_t rotated(uint64_t word, int bits) noexcept nogil:

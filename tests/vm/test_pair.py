@@ -88,7 +88,7 @@ async def test_checkpoints_during_parallel_requests(stage: Stage) -> None:
     for client in clients:
         out, _ = await asyncio.wait_for(client.communicate(), 120)
         runs = [json.loads(line) for line in out.splitlines()]
-        assert [run.get("sha256") for run in runs] == [guest.sha256("64k")] * 20
+        assert [run.get("sha256") for run in runs] == [guest.sha256("64k")] * 20, runs
 
 
 async def test_one_checkpoint_for_one_divergence(stage: Stage) -> None:

@@ -39,6 +39,7 @@ int posix_memalign(void **into, size_t align, size_t size) {
 TRAFFIC = r"""
 import ctypes
 import sys
+import time
 from pathlib import Path
 from unit.datapath.test_engine import Bench, frame, read
 from unit.datapath.test_ports_stream import wire
@@ -47,7 +48,7 @@ from colo_proxy.words import Mode
 counter = ctypes.CDLL(None)
 watched, allocations = (ctypes.c_long.in_dll(counter, name) for name in ("watched", "allocations"))
 
-def talk(bench, rounds):
+def talk(bench, rounds, wait=False):
     frames = [frame(i) for i in range(500)]
     said = b"".join(map(wire, frames))
     for _ in range(rounds):
@@ -55,11 +56,13 @@ def talk(bench, rounds):
         read(bench.pvm, *frames)
         read(bench.svm, *frames)
         bench.pvm.sendall(said)
+        while wait and bench.engine.snapshot()[0].held_frames < len(frames):
+            time.sleep(0.001)
         bench.svm.sendall(said)
         read(bench.uplink, *frames)
 
 with Bench(mode=Mode.COMPARE) as bench:
-    talk(bench, 10)
+    talk(bench, 10, wait=True)  # as many wait as ever can: the high-water mark
     watched.value = bench.thread.native_id
     allocations.value = 0
     talk(bench, 70)
