@@ -165,6 +165,7 @@ def recreate(snap: Snapshot, arena: Arena) -> socket.socket:
         sock.setblocking(False)
         prepare(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, CARRIED)
+        _set(sock, TCP_REPAIR, _ON)  # after SO_REUSEADDR: it lets a port be bound where somebody listens
         sock.bind(snap.local)
         _seq(sock, _SEND, snap.una)
         _seq(sock, _RECEIVE, snap.rcv)
