@@ -99,12 +99,12 @@ def test_sweep_after_kill_9() -> None:
     # A process that gave up its privileges outlives its parent (prctl(2), PR_SET_PDEATHSIG).
     survivor = subprocess.Popen(["sleep", "1000"], env={**os.environ, markers.VARIABLE: run})
     with Lab(uplink=Uplink.BRIDGE) as living:
-        assert markers.sweep() == []
+        # Other runs' leavings may be about; what counts is that the living stay and this one goes.
+        assert not any(str(directory) in line for line in markers.sweep())
         process.kill()
         process.wait()
         assert directory.exists()
-        (line,) = markers.sweep()
-        assert str(directory) in line
+        assert any(str(directory) in line for line in markers.sweep())
         assert living.run.directory.exists()
         assert len(marked(living.run.id)) == 2
     assert not directory.exists()
