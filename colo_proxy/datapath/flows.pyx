@@ -10,6 +10,7 @@ from colo_proxy.datapath.flow cimport (
     F_PAIRING,
     F_TOUCHED,
     Flow,
+    Side,
     table_add,
     table_find,
     table_remove,
@@ -109,11 +110,16 @@ cdef bint opens(const Node *node) noexcept nogil:
     return node.packet.kind == K_TCP and node.packet.flags & (SYN | ACK | RST) == SYN
 
 
+cdef bint has_spoken(const Side *side) noexcept nogil:
+    """Segments without a place (3.1) open nothing, and yet may be held here."""
+    return side.open or side.first != NULL or side.pure_first != NULL
+
+
 cdef Flow *find_pair(Flow *first, const Key *key) noexcept nogil:
     cdef int left = PAIRS
     while first != NULL and left:
         # Where both have spoken by now (the other without a SYN, so in mid-stream) there is nothing to pair.
-        if not (first.pvm.open and first.svm.open) and \
+        if not (has_spoken(&first.pvm) and has_spoken(&first.svm)) and \
                 first.key.remote_port == key.remote_port and first.key.vlan == key.vlan and \
                 first.key.version == key.version and \
                 memcmp(first.key.remote, key.remote, sizeof(key.remote)) == 0 and \
