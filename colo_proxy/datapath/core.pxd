@@ -13,7 +13,7 @@ flow's sorted list.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from colo_proxy.datapath.flow cimport Flow, Side, Table
+from colo_proxy.datapath.flow cimport Flow, FlowList, Side, Table
 from colo_proxy.datapath.fragment cimport Fragments
 from colo_proxy.datapath.identity cimport Identity
 from colo_proxy.datapath.neighbour cimport Neighbours
@@ -94,12 +94,9 @@ cdef struct Core:
     Node *due_pending
     Flow *touched  # flows that a commit has to bring up to date, linked by commit_next
     Flow *swept  # where the search for flows that may go stands
-    Flow *watched_first  # flows to look at when the reordering window is over (D3, T13)
-    Flow *watched_last
-    Flow *pvm_syn_first  # guests' SYNs that wait for the other guest's, oldest first
-    Flow *pvm_syn_last
-    Flow *svm_syn_first
-    Flow *svm_syn_last
+    FlowList watched  # to look at `settings.reorder` after flow.watched_since (D3, T13)
+    FlowList pvm_syns  # guests' SYNs that wait for the other guest's
+    FlowList svm_syns
     int64_t now
     uint64_t order
     int mode
@@ -132,9 +129,6 @@ cdef void emit_to(Core *core, uint8_t *base, uint32_t size, PortId port, Node *n
 cdef void discard(Core *core, Node *node) noexcept nogil
 cdef void drop(Core *core, Node *node, DropId why) noexcept nogil
 cdef void keep_for_next_epoch(Core *core, Node *node) noexcept nogil
-# Have a flow looked at `settings.reorder` after flow.watched_since; again or no more.
-cdef void watch(Core *core, Flow *flow) noexcept nogil
-cdef void unwatch(Core *core, Flow *flow) noexcept nogil
 # Put a flow on the list that the next commit goes through.
 cdef void touch(Core *core, Flow *flow) noexcept nogil
 # Write down which flow a frame belongs to, and what it was reassembled of.

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from colo_proxy.datapath.flow cimport F_BLOCKED, F_TOUCHED, F_WATCHED, Flow, Side
+from colo_proxy.datapath.flow cimport F_BLOCKED, F_TOUCHED, Flow, Side
 from colo_proxy.datapath.key cimport key_protocol, key_text
 from colo_proxy.datapath.pool cimport (
     N_GONE,
@@ -327,33 +327,6 @@ cdef void keep_for_next_epoch(Core *core, Node *node) noexcept nogil:
     else:
         core.limbo.first = stays
     core.limbo.last = stays
-
-
-cdef void watch(Core *core, Flow *flow) noexcept nogil:
-    if flow.flags & F_WATCHED:
-        return
-    flow.flags |= F_WATCHED
-    flow.pair_prev = core.watched_last
-    flow.pair_next = NULL
-    if core.watched_last != NULL:
-        core.watched_last.pair_next = flow
-    else:
-        core.watched_first = flow
-    core.watched_last = flow
-
-
-cdef void unwatch(Core *core, Flow *flow) noexcept nogil:
-    if not flow.flags & F_WATCHED:
-        return
-    flow.flags &= ~<uint32_t>F_WATCHED
-    if flow.pair_prev != NULL:
-        flow.pair_prev.pair_next = flow.pair_next
-    else:
-        core.watched_first = flow.pair_next
-    if flow.pair_next != NULL:
-        flow.pair_next.pair_prev = flow.pair_prev
-    else:
-        core.watched_last = flow.pair_prev
 
 
 cdef void touch(Core *core, Flow *flow) noexcept nogil:

@@ -12,10 +12,8 @@ from colo_proxy.datapath.core cimport (
     hold,
     learn_lag,
     unhold,
-    unwatch,
-    watch,
 )
-from colo_proxy.datapath.flow cimport F_BLOCKED, LATE, Flow
+from colo_proxy.datapath.flow cimport F_BLOCKED, LATE, Flow, list_add, list_leave
 from colo_proxy.datapath.pool cimport N_RX, Node
 from colo_proxy.datapath.wire cimport K_OTHER, K_UDP, Packet, get16, get32, sums_at
 from colo_proxy.datapath.words cimport D_OLD_EPOCH, R_PAYLOAD
@@ -104,10 +102,10 @@ cdef Node *find_equal(Node *first, const Node *node) noexcept nogil:
 cdef void watch_both(Core *core, Flow *flow) noexcept nogil:
     """Have the flow looked at exactly while both sides wait (D3)."""
     if flow.pvm.first == NULL or flow.svm.first == NULL or flow.flags & F_BLOCKED:
-        unwatch(core, flow)
+        list_leave(flow)
         return
     flow.watched_since = max(flow.pvm.first.time, flow.svm.first.time)
-    watch(core, flow)
+    list_add(&core.watched, flow)
 
 
 cdef void matched(Core *core, Flow *flow, Node *pvm) noexcept nogil:

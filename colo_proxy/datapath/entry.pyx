@@ -26,7 +26,6 @@ from colo_proxy.datapath.core cimport (
     settle,
     timeout_of,
     unhold,
-    unwatch,
 )
 from colo_proxy.datapath.datagram cimport datagram_mismatch
 from colo_proxy.datapath.epoch cimport (
@@ -47,6 +46,7 @@ from colo_proxy.datapath.flow cimport (
     F_BLOCKED,
     F_FORGET,
     Flow,
+    list_leave,
     table_close,
     table_fetch_bucket,
     table_fetch_flow,
@@ -335,17 +335,17 @@ cdef int64_t look_at_watched(Core *core) noexcept nogil:
     """Flows for which the reordering window is over: D3 and T13. Returns when the next one's is, ns."""
     cdef int64_t soonest = INT64_MAX
     cdef int64_t due
-    cdef Flow *flow = core.watched_first
+    cdef Flow *flow = core.watched.first
     cdef Flow *behind
     while flow != NULL:
-        behind = flow.pair_next
+        behind = flow.list_next
         due = flow.watched_since + core.settings.reorder
         if flow.pvm.first == NULL or (flow.key.kind != K_TCP and flow.svm.first == NULL):
-            unwatch(core, flow)  # nothing waits any more
+            list_leave(flow)  # nothing waits any more
         elif due > core.now:
             soonest = min(soonest, due)
         elif flow.key.kind == K_TCP:
-            unwatch(core, flow)
+            list_leave(flow)
             release_piece(core, flow, flow.pvm.low, True)
         else:
             datagram_mismatch(core, flow)

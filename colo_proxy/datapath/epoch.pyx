@@ -21,11 +21,11 @@ from colo_proxy.datapath.flow cimport (
     F_BLOCKED,
     F_FORGET,
     F_GATHERED,
-    F_PAIRING,
     F_TOUCHED,
     Flow,
+    list_leave,
 )
-from colo_proxy.datapath.flows cimport flow_lose_alias, flow_remove, stop_awaiting
+from colo_proxy.datapath.flows cimport awaits_pair, flow_lose_alias, flow_remove
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
 from colo_proxy.datapath.judge cimport (
     emit_aligned,
@@ -64,8 +64,8 @@ cdef void drop_pending(Core *core) noexcept nogil:
             flow_of(node).svm.reset = False
         unhold(core, node)
         drop(core, node, D_OLD_EPOCH)
-    while core.svm_syn_first != NULL:
-        stop_awaiting(core, core.svm_syn_first)
+    while core.svm_syns.first != NULL:
+        list_leave(core.svm_syns.first)
     pool_give(core.pool, fragments_take(core.svm_fragments))
 
 
@@ -210,8 +210,8 @@ cdef void replaced_flows(Core *core) noexcept nogil:
                 (flow.newer != NULL and flow.newer.pvm.open):
             flow_remove(core, flow)
         elif flow.key.kind == K_TCP:
-            if flow.flags & F_PAIRING:
-                stop_awaiting(core, flow)  # the SVM has this very SYN; the flow may make room now (B2)
+            if awaits_pair(core, flow):
+                list_leave(flow)  # the SVM has this very SYN; the flow may make room now (B2)
             stream_commit(core, flow, True)
         else:
             datagram_commit(core, flow, True)
@@ -327,8 +327,8 @@ cdef void follow_observed(Core *core) noexcept nogil:
                 drop(core, node, D_OLD_EPOCH)
             if flow.flags & F_FORGET and seq_le(flow.matched, position_of(flow, flow.svm.end, True)):
                 flow.svm.fin = False  # it counts as not said
-            if flow.flags & F_FORGET and flow.flags & F_PAIRING and not flow.pvm.open:
-                stop_awaiting(core, flow)
+            if flow.flags & F_FORGET and awaits_pair(core, flow) and not flow.pvm.open:
+                list_leave(flow)
             flow.flags &= ~<uint32_t>F_FORGET
         else:
             while flow.svm.first != NULL and core.now - flow.svm.first.time >= timeout_of(core):

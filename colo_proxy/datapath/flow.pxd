@@ -25,13 +25,18 @@ cdef enum FlowFlag:
     F_ANCHORED = 4  # low and matched are set
     F_TOLD = 8  # told_ack and told_edge are set
     F_DISORDERED = 16  # the PVM's held segments are not in order of sequence numbers
-    F_PAIRING = 32  # a guest's SYN that waits for the other guest's
-    F_WATCHED = 64  # on the core's list of flows to look at soon
     F_OWN_OFFSET = 128  # offset was learned
     F_FORGET = 1024  # what the SVM has said is to be forgotten at the observed commit
     F_GATHERED = 512  # its waiting PVM frames have been gone through by an observed commit
     F_FINISHED = 2048  # the agreed range ends with the FIN
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
+
+cdef struct Flow
+
+# Flows, in the order in which they were put there. A flow is on one such list at most.
+cdef struct FlowList:
+    Flow *first
+    Flow *last
 
 cdef struct Side:
     bint open  # has said something
@@ -78,8 +83,9 @@ cdef struct Flow:
     Flow *commit_next
     Flow *target  # of an alias
     Flow *alias
-    Flow *pair_prev  # flows whose SYN waits for its other half; flows that are watched
-    Flow *pair_next
+    FlowList *list  # the one that it is on, or NULL
+    Flow *list_prev
+    Flow *list_next
     Side pvm
     Side svm
     Seq low
@@ -115,6 +121,10 @@ cdef struct Table:
     Flow *spare
     Flow *recent  # the latest that was found, no alias: the next packet is often its as well
 
+# Put a flow on a list, unless it is there; from any other it goes away.
+cdef void list_add(FlowList *list, Flow *flow) noexcept nogil
+# Take a flow off the list that it is on, if any.
+cdef void list_leave(Flow *flow) noexcept nogil
 cdef bint table_open(Table *table, uint64_t seed) except False
 cdef void table_close(Table *table) noexcept nogil
 # The oldest incarnation under the key; of the SVM's aliases or of the PVM's flows.

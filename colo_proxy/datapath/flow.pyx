@@ -192,3 +192,32 @@ cdef void table_use(Table *table, Flow *flow, int64_t now) noexcept nogil:
     flow.idle_next = NULL
     table.idle_last.idle_next = flow
     table.idle_last = flow
+
+
+cdef void list_add(FlowList *list, Flow *flow) noexcept nogil:
+    if flow.list == list:
+        return
+    list_leave(flow)
+    flow.list = list
+    flow.list_prev = list.last
+    flow.list_next = NULL
+    if list.last != NULL:
+        list.last.list_next = flow
+    else:
+        list.first = flow
+    list.last = flow
+
+
+cdef void list_leave(Flow *flow) noexcept nogil:
+    cdef FlowList *list = flow.list
+    if list == NULL:
+        return
+    flow.list = NULL
+    if flow.list_prev != NULL:
+        flow.list_prev.list_next = flow.list_next
+    else:
+        list.first = flow.list_next
+    if flow.list_next != NULL:
+        flow.list_next.list_prev = flow.list_prev
+    else:
+        list.last = flow.list_prev

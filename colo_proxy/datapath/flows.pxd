@@ -12,11 +12,9 @@ cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil
 # The incarnation that clients know of; NULL: none. Clients' frames make no flows, so cannot flood it.
 cdef Flow *flow_for_uplink(Core *core, const Key *key) noexcept nogil
 cdef void flow_remove(Core *core, Flow *flow) noexcept nogil
-# A flow's SYN waits for its other half no more.
-cdef void stop_awaiting(Core *core, Flow *flow) noexcept nogil
+# Whether the flow's SYN waits for the other guest's.
+cdef bint awaits_pair(const Core *core, const Flow *flow) noexcept nogil
 # The SVM speaks from the PVM's port.
 cdef void flow_lose_alias(Core *core, Flow *flow) noexcept nogil
 # Look at some flows and let go of those that are over; to be called now and then.
 cdef void sweep(Core *core) noexcept nogil
-# The flow's SYN waits for the other guest's no longer.
-cdef void stop_awaiting(Core *core, Flow *flow) noexcept nogil

@@ -1,16 +1,17 @@
 # See flows.pxd.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
-from colo_proxy.datapath.core cimport Core, unwatch
+from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
     F_ANCHORED,
-    F_PAIRING,
     F_TOUCHED,
     Flow,
     Side,
+    list_add,
+    list_leave,
     table_add,
     table_find,
     table_remove,
@@ -44,13 +45,13 @@ cdef Flow *flow_for_pvm(Core *core, const Key *key, Node *node) noexcept nogil:
         if flow == NULL:
             return NULL
         if opens(node):
-            other = find_pair(core.svm_syn_first, key)
+            other = find_pair(core.svm_syns.first, key)
             if other != NULL:
                 join(core, flow, other)
             else:
-                await_pair(&core.pvm_syn_first, &core.pvm_syn_last, flow)
-    elif opens(node) and flow.flags & F_PAIRING and not flow.pvm.syn:
-        stop_awaiting(core, flow)  # the SVM chose the same port, and was first
+                list_add(&core.pvm_syns, flow)
+    elif opens(node) and awaits_pair(core, flow) and not flow.pvm.syn:
+        list_leave(flow)  # the SVM chose the same port, and was first
     table_use(&core.table, flow, core.now)
     if oldest != NULL and flow != oldest:
         retire(core, oldest)
@@ -69,9 +70,9 @@ cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil:
         flow = incarnation(oldest, node)
     if flow == NULL:
         if opens(node):
-            flow = find_pair(core.pvm_syn_first, key)
+            flow = find_pair(core.pvm_syns.first, key)
             if flow != NULL:
-                stop_awaiting(core, flow)
+                list_leave(flow)
                 flow.svm_port = key.local_port
                 name_alias(core, flow, key)
                 table_use(&core.table, flow, core.now)
@@ -82,9 +83,9 @@ cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil:
         if flow == NULL:
             return NULL
         if opens(node):
-            await_pair(&core.svm_syn_first, &core.svm_syn_last, flow)
-    elif opens(node) and flow.flags & F_PAIRING and not flow.svm.syn:
-        stop_awaiting(core, flow)
+            list_add(&core.svm_syns, flow)
+    elif opens(node) and awaits_pair(core, flow) and not flow.svm.syn:
+        list_leave(flow)
     table_use(&core.table, flow, core.now)
     if oldest != NULL and flow != oldest:
         retire(core, oldest)
@@ -125,37 +126,13 @@ cdef Flow *find_pair(Flow *first, const Key *key) noexcept nogil:
                 memcmp(first.key.remote, key.remote, sizeof(key.remote)) == 0 and \
                 memcmp(first.key.local, key.local, sizeof(key.local)) == 0:
             return first
-        first = first.pair_next
+        first = first.list_next
         left -= 1
     return NULL
 
 
-cdef void await_pair(Flow **first, Flow **last, Flow *flow) noexcept nogil:
-    flow.flags |= F_PAIRING
-    flow.pair_prev = last[0]
-    flow.pair_next = NULL
-    if last[0] != NULL:
-        last[0].pair_next = flow
-    else:
-        first[0] = flow
-    last[0] = flow
-
-
-cdef void stop_awaiting(Core *core, Flow *flow) noexcept nogil:
-    cdef bint svm = core.svm_syn_first == flow or core.svm_syn_last == flow
-    if flow.pair_prev != NULL:
-        flow.pair_prev.pair_next = flow.pair_next
-    elif svm:
-        core.svm_syn_first = flow.pair_next
-    else:
-        core.pvm_syn_first = flow.pair_next
-    if flow.pair_next != NULL:
-        flow.pair_next.pair_prev = flow.pair_prev
-    elif svm:
-        core.svm_syn_last = flow.pair_prev
-    else:
-        core.pvm_syn_last = flow.pair_prev
-    flow.flags &= ~<uint32_t>F_PAIRING
+cdef bint awaits_pair(const Core *core, const Flow *flow) noexcept nogil:
+    return flow.list == &core.pvm_syns or flow.list == &core.svm_syns
 
 
 cdef void name_alias(Core *core, Flow *flow, const Key *key) noexcept nogil:
@@ -177,7 +154,7 @@ cdef void name_alias(Core *core, Flow *flow, const Key *key) noexcept nogil:
 cdef void join(Core *core, Flow *flow, Flow *svm) noexcept nogil:
     """The SVM's SYN came first, under a key of its own: its side moves into the PVM's flow."""
     cdef Key key = svm.key
-    stop_awaiting(core, svm)
+    list_leave(svm)
     stream_pair(core, flow, svm)
     svm.waiting = 0
     flow_remove(core, svm)
@@ -199,9 +176,7 @@ cdef Flow *make(Core *core, const Key *key, bint alias) noexcept nogil:
 
 cdef void flow_remove(Core *core, Flow *flow) noexcept nogil:
     """Take out a flow on which nothing waits, and its alias."""
-    if flow.flags & F_PAIRING:
-        stop_awaiting(core, flow)
-    unwatch(core, flow)
+    list_leave(flow)
     if flow.alias != NULL:
         flow_lose_alias(core, flow)
     if flow.flags & F_TOUCHED:
@@ -235,9 +210,9 @@ cdef void retire(Core *core, Flow *oldest) noexcept nogil:
         flow_remove(core, oldest)
 
 
-cdef bint replaceable(const Flow *flow) noexcept nogil:
+cdef bint replaceable(const Core *core, const Flow *flow) noexcept nogil:
     """Whether a flow made anew at the next packet would serve as well: nothing held, no offset to lose."""
-    if flow.waiting or flow.flags & (F_ALIAS | F_TOUCHED | F_PAIRING):
+    if flow.waiting or flow.flags & (F_ALIAS | F_TOUCHED) or awaits_pair(core, flow):
         return False
     if flow.key.kind != K_TCP:
         return True
@@ -248,7 +223,7 @@ cdef bint make_room(Core *core) noexcept nogil:
     cdef Flow *flow = core.table.idle_first
     cdef int left = SEARCH
     while flow != NULL and left:
-        if replaceable(flow):
+        if replaceable(core, flow):
             flow_remove(core, flow)
             return True
         flow = flow.idle_next
@@ -267,7 +242,7 @@ cdef void sweep(Core *core) noexcept nogil:
             flow = NULL  # what follows was used later still
             break
         behind = flow.idle_next
-        if replaceable(flow) and (idle >= FORGOTTEN or flow.key.kind != K_TCP or stream_closed(flow)):
+        if replaceable(core, flow) and (idle >= FORGOTTEN or flow.key.kind != K_TCP or stream_closed(flow)):
             flow_remove(core, flow)
         flow = behind
         left -= 1

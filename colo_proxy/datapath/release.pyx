@@ -38,9 +38,14 @@ cdef struct Clamp:
     Seq edge
 
 
+cdef uint8_t shift_of(const Flow *flow) noexcept nogil:
+    """By how much the PVM's windows are scaled; 0 where no SYN has said it."""
+    return 0 if flow.pvm.wscale == 255 else flow.pvm.wscale
+
+
 cdef uint8_t scale_of(const Flow *flow, const Node *node) noexcept nogil:
     """The shift of a segment's window; a SYN's is never scaled (RFC 7323, 2.2)."""
-    return 0 if node.packet.flags & SYN or flow.pvm.wscale == 255 else flow.pvm.wscale
+    return 0 if node.packet.flags & SYN else shift_of(flow)
 
 
 cdef Clamp clamp_of(const Flow *flow, const Node *node) noexcept nogil:
@@ -139,7 +144,7 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
     if node.packet.flags & ACK and not node.flags & N_SENT:
         clamp = clamp_of(flow, node)
         if not node.flags & N_PURE and seq_lt(clamp.ack, node.packet.ack):
-            rest = bare(core, node, node.packet.ack, 0 if flow.pvm.wscale == 255 else flow.pvm.wscale)
+            rest = bare(core, node, node.packet.ack, shift_of(flow))
             if rest != NULL:
                 rest.flow = flow
         if clamp.change:

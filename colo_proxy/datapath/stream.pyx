@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport abs
 
-from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold, watch
+from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold
 from colo_proxy.datapath.craft cimport gso_size
 from colo_proxy.datapath.flow cimport (
     F_ANCHORED,
@@ -13,6 +13,7 @@ from colo_proxy.datapath.flow cimport (
     F_OWN_OFFSET,
     Flow,
     Side,
+    list_add,
 )
 from colo_proxy.datapath.pool cimport (
     N_AGAIN,
@@ -327,7 +328,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Node *low = flow.pvm.low
     if more and low != NULL and gso_size(low) and seq_lt(start_of(low), flow.matched):
         flow.watched_since = core.now
-        watch(core, flow)
+        list_add(&core.watched, flow)
     if not kept:
         discard(core, node)
 

@@ -39,7 +39,7 @@ from colo_proxy.datapath.entry cimport (
     core_uplink,
     core_word,
 )
-from colo_proxy.datapath.flow cimport F_ALIAS, Flow, Side
+from colo_proxy.datapath.flow cimport F_ALIAS, Flow, FlowList, Side
 from colo_proxy.datapath.policy cimport P_BYPASS, P_COMPARE, P_DROP, Policies, Rule
 from colo_proxy.datapath.pool cimport N_OWED, Node, Pool, node_cost, pool_free, pool_new
 from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, MAX_FRAME, VNET, Packet, get16, parse, put16, put32
@@ -140,11 +140,27 @@ cdef void check(Story *story) noexcept nogil:
         fail(story, "the list of held frames has another end")
     if frames != core.counts.held_frames or bytes != core.counts.held_bytes:
         fail(story, "held_frames or held_bytes is not what is held")
+    check_list(story, &core.watched)
+    check_list(story, &core.pvm_syns)
+    check_list(story, &core.svm_syns)
     while flow != NULL:
         if not flow.flags & F_ALIAS:
             check_flow(story, flow, &flow.pvm, flow.owed)
             check_flow(story, flow, &flow.svm, NULL)
         flow = flow.idle_next
+
+
+cdef void check_list(Story *story, FlowList *list) noexcept nogil:
+    cdef Flow *flow = list.first
+    cdef Flow *before = NULL
+    while flow != NULL:
+        if flow.list != list or flow.list_prev != before:
+            fail(story, "a list of flows is torn")
+            return
+        before = flow
+        flow = flow.list_next
+    if list.last != before:
+        fail(story, "a list of flows has another end")
 
 
 cdef void check_flow(Story *story, Flow *flow, Side *side, Node *owed) noexcept nogil:

@@ -14,11 +14,11 @@ DATA = bytes(range(256)) * 40
 SUPER = struct.pack("=BBHHHH", 1, 1, 54, 1000, 34, 16)
 
 
-def segment(seq: int, data: bytes = b"", flags: str = "A", ack: int = 501) -> bytes:
+def segment(seq: int, data: bytes = b"", flags: str = "A", ack: int = 501, sport: int = 80) -> bytes:
     return bytes(
         Ether(src="52:54:00:00:00:02", dst="02:00:00:00:00:01")
         / IP(src="192.0.2.2", dst="192.0.2.1")
-        / TCP(sport=80, dport=4000, seq=seq, ack=ack, flags=flags, window=9000)
+        / TCP(sport=sport, dport=4000, seq=seq, ack=ack, flags=flags, window=9000)
         / data
     )
 
@@ -95,3 +95,18 @@ def test_at_a_failover_the_agreed_part_leaves() -> None:
     comparator.secondary(segment(7001, DATA[:1000]), 2 * MS)
     comparator.failover(3 * MS)
     assert [(seq, data) for seq, data, _ in out(comparator)] == [(1001, DATA[:1000])]
+
+
+def test_a_flow_that_is_looked_at_soon_tears_no_list_of_waiting_syns() -> None:
+    """On the first of the PVM's two connections the SVM answers the client's SYN (RFC 9293, 3.5)."""
+    comparator = Comparator()
+    comparator.primary(segment(1000, flags="S", ack=0), 0)
+    comparator.primary(segment(5000, flags="S", ack=0, sport=81), 0)
+    comparator.secondary(segment(7000, flags="SA"), 0)
+    comparator.primary(segment(1000, flags="SA"), 0)
+    comparator.primary(segment(1001, DATA[:5000]), 1 * MS, SUPER)
+    comparator.secondary(segment(7001, DATA[:2500]), 2 * MS)
+    comparator.tick(7 * MS)
+    assert [seq for seq, _, _ in out(comparator)] == [1000, 1000, 1001]
+    comparator.secondary(segment(9000, flags="S", ack=0, sport=82), 8 * MS)  # its half of the second
+    assert [seq for seq, _, _ in out(comparator)] == [5000]
