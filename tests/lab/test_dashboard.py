@@ -90,10 +90,10 @@ def test_every_metric_moves(watched: Watched, metric: str) -> None:
 def test_what_a_scrape_says_is_what_happened(watched: Watched) -> None:
     """One figure by hand: the storm's answers were divergences, and cost a checkpoint each.
 
-    Nearly each: on a busy machine an answer can travel to the SVM with a checkpoint that is already
-    under way, or the SVM's come too late to be compared.
+    Other incidents add to them. Nearly each: on a busy machine an answer can travel to the SVM with a
+    checkpoint that is already under way, or the SVM's come too late to be compared.
     """
     made = watched.prometheus.instant('colo_proxy_checkpoints_total{result="committed"}')
     diverged = watched.prometheus.instant('colo_proxy_divergences_total{reason="payload",protocol="tcp"}')
     for (series,) in (made, diverged):
-        assert 0.9 * incidents.STORM <= int(series["value"][1]) <= 1.1 * incidents.STORM
+        assert int(series["value"][1]) >= 0.9 * incidents.STORM
