@@ -23,7 +23,7 @@ from colo_proxy.checkpoint.adapter import Adapter
 from colo_proxy.checkpoint.commands import Command, FailedOver, RequestCheckpoint
 from colo_proxy.checkpoint.control import Absent, Control
 from colo_proxy.checkpoint.coordinator import Coordinator, DataPath
-from colo_proxy.checkpoint.machine import Machine
+from colo_proxy.checkpoint.machine import Machine, State
 from colo_proxy.checkpoint.qmp import Qmp
 from colo_proxy.config import Config
 from colo_proxy.control.commands import Commands
@@ -142,7 +142,7 @@ def _machine(config: Config) -> Machine:
     checkpoint = config.checkpoint
     return Machine(
         time.monotonic_ns(),
-        observe=checkpoint.vmm == "none",
+        state=State.OBSERVING if checkpoint.vmm == "none" else State.REQUESTED,
         min_interval_ms=checkpoint.min_interval_ms,
         repeat_ms=checkpoint.repeat_ms,
         max_hold_ms=checkpoint.max_hold_ms,

@@ -54,7 +54,7 @@ Move = tuple[State, State]
 def moves() -> dict[Move, list[str]]:
     """Which events move the machine from one state to another, by the two states, in order of discovery."""
     found: dict[Move, list[str]] = {}
-    new = [Machine(0), Machine(0, observe=True)]
+    new = [Machine(0), Machine(0, state=State.OBSERVING)]
     known = {_situation(machine) for machine in new}
     while new:
         machine = new.pop(0)

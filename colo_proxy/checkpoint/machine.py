@@ -159,15 +159,16 @@ _UNASKED = _Cause("vmm", holds=False)
 class Machine:
     """The checkpoint state of one proxy, shared by its NICs.
 
-    Starts in REQUESTED with reason `start`, the data path holding: whatever was before is not known. With
-    `observe` it starts, and stays, in OBSERVING.
+    Starts in REQUESTED with reason `start`, the data path holding: whatever was before is not known. Other
+    states to start in are OBSERVING, where it stays, and PROTECTED, the data path comparing: what comes from
+    now on is said by a PVM and its replica.
     """
 
     def __init__(
         self,
         now: int,
         *,
-        observe: bool = False,
+        state: State = State.REQUESTED,
         min_interval_ms: int = 50,
         repeat_ms: int = 1000,
         max_hold_ms: int = 10_000,
@@ -175,17 +176,18 @@ class Machine:
     ) -> None:
         self.retime(min_interval_ms=min_interval_ms, repeat_ms=repeat_ms, max_hold_ms=max_hold_ms)
         self._period = period_ms * _MS
-        self.state = State.OBSERVING if observe else State.REQUESTED
+        self.state = state
         self.epoch = 0
         self.alarm = False
-        self._cause: _Cause | None = None if observe else _Cause("start", holds=True)
+        asks = state is State.REQUESTED
+        self._cause: _Cause | None = _Cause("start", holds=True) if asks else None
         self._attempts = 0
         self._request_at = now  # when the request is due (again)
         self._not_before = now  # rate limit
-        self._held_since: int | None = None if observe else now
+        self._held_since: int | None = now if asks else None
         self._began_at = now
         self._protected_at = now
-        self._replica = not observe  # there may be an SVM that can take over
+        self._replica = state is not State.OBSERVING  # there may be an SVM that can take over
         self._unapplied: set[Word] = set()  # stops that the data path has not done yet
 
     def retime(self, *, min_interval_ms: int, repeat_ms: int, max_hold_ms: int) -> None:

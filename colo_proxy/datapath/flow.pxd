@@ -29,6 +29,8 @@ cdef enum FlowFlag:
     F_FORGET = 1024  # what the SVM has said is to be forgotten at the observed commit
     F_GATHERED = 512  # its waiting PVM frames have been gone through by an observed commit
     F_FINISHED = 2048  # the agreed range ends with the FIN
+    F_REWRITTEN = 4096  # the SVM's segments come in the PVM's numbers (rewriter.pxd)
+    F_OWN_NUMBERS = 8192  # in its own
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
 
 cdef struct Flow

@@ -19,6 +19,7 @@ from colo_proxy.datapath.key cimport Key, key_of
 from colo_proxy.datapath.neighbour cimport NEIGHBOUR_FRAME, neighbours_answer
 from colo_proxy.datapath.policy cimport P_BYPASS, P_DEFAULT, P_DROP, policy_match
 from colo_proxy.datapath.pool cimport N_RX, Node, chain_cost, pool_give, pool_take
+from colo_proxy.datapath.rewriter cimport undo_rewriter
 from colo_proxy.datapath.stream cimport stream_follow, stream_note, stream_primary, stream_secondary
 from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP
 from colo_proxy.datapath.words cimport (
@@ -148,6 +149,8 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
     if not fits(core, &flow.svm, node):
         drop(core, node, D_MEMORY)
     elif node.packet.kind == K_TCP:
+        if core.settings.rewritten:
+            undo_rewriter(flow, node)
         stream_secondary(core, flow, node)
     else:
         datagram_secondary(core, flow, node)
