@@ -26,12 +26,12 @@ class Comparator:
         max_flows: int = 100_000,
         observe: bool = False,
         passthrough: bool = False,
-        rewritten: bool = False,
+        compare_only: bool = False,
         mode: Mode = ...,
         seed: int = 0,
     ) -> None:
         """`timeout_ms` 0 learns the SVM's usual lag. `observe` follows each divergence as if a checkpoint had
-        been made; with `passthrough` PVM frames leave on arrival. `rewritten`: the SVM's frames come through
+        been made; with `passthrough` PVM frames leave on arrival. `compare_only`: the SVM's frames come through
         QEMU's filter-rewriter. `seed` is that of the flow table's hash."""
 
     def uplink(self, frame: Buffer, now: int, vnet: Buffer | None = None) -> None:

@@ -62,7 +62,7 @@ cdef class Comparator:
         max_flows=100_000,
         observe=False,
         passthrough=False,
-        rewritten=False,
+        compare_only=False,
         mode=Mode.COMPARE,
         seed=0,
     ):
@@ -74,7 +74,7 @@ cdef class Comparator:
         settings.seed = seed
         settings.observe = observe
         settings.passthrough = passthrough
-        settings.rewritten = rewritten
+        settings.compare_only = compare_only
         self.nic = nic
         self.ready = []
         self.buffer = <uint8_t *>malloc(VNET + MAX_FRAME + 1)

@@ -32,7 +32,7 @@ cdef struct Settings:
     uint64_t seed  # of the flow table's hash
     bint observe  # follow each divergence as if a checkpoint had been made
     bint passthrough  # with observe: PVM frames leave on arrival
-    bint rewritten  # the SVM's output comes through QEMU's filter-rewriter
+    bint compare_only  # QEMU's filters mirror and align (rewriter.pxd)
 
 cdef struct Out:
     uint8_t *base

@@ -22,7 +22,7 @@ class Engine:
         max_flows: int = 100_000,
         observe: bool = False,
         passthrough: bool = False,
-        rewritten: bool = False,
+        compare_only: bool = False,
         mode: Mode = ...,
         seed: int = 0,
     ) -> None: ...

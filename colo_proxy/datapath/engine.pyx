@@ -95,7 +95,7 @@ cdef class Engine:
 
     def __cinit__(self, *, int64_t timeout_ms=3000, int64_t reorder_ms=5, uint64_t max_held_bytes=64 << 20,
                   uint64_t max_flow_bytes=16 << 20, uint64_t max_flows=100_000, bint observe=False,
-                  bint passthrough=False, bint rewritten=False, mode=Mode.HOLD, uint64_t seed=0):
+                  bint passthrough=False, bint compare_only=False, mode=Mode.HOLD, uint64_t seed=0):
         self.loop.epoll = -1
         if timeout_ms < 0 or reorder_ms < 0:
             raise ValueError("timeout_ms and reorder_ms cannot be negative")
@@ -106,7 +106,7 @@ cdef class Engine:
         self.settings.seed = seed
         self.settings.observe = observe
         self.settings.passthrough = passthrough
-        self.settings.rewritten = rewritten
+        self.settings.compare_only = compare_only
         self.mode = Mode(mode).value
         self.names = []
         self.tables = {}

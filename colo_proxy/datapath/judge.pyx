@@ -149,7 +149,7 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
     if not fits(core, &flow.svm, node):
         drop(core, node, D_MEMORY)
     elif node.packet.kind == K_TCP:
-        if core.settings.rewritten:
+        if core.settings.compare_only:
             undo_rewriter(flow, node)
         stream_secondary(core, flow, node)
     else:

@@ -73,6 +73,7 @@ cdef struct Nic:
     int64_t deadline
     int64_t ticked  # when the comparator last saw the time
     bint stirred  # something has happened since
+    int64_t shut_since  # a guest is not read, because it outruns the others; 0: all are read
     uint32_t exhausted  # bits still to be reported
 
 cdef struct Loop:

@@ -67,6 +67,7 @@ from colo_proxy.datapath.words cimport DROPS, M_FAILED_OVER, PRIMARY, SECONDARY,
 cdef int64_t MILLISECOND = 1000000
 cdef int64_t TICK = MILLISECOND  # how late a deadline may be seen while frames arrive without a pause
 cdef int64_t FAREWELL = 500 * MILLISECOND  # for the peer of an uplink to take what waits, at the end
+cdef int64_t BACK_OFF = 1000 * MILLISECOND
 cdef int64_t IDLE = 500 * MILLISECOND  # the longest turn, and the pace of housekeeping
 
 cdef enum:
@@ -132,28 +133,41 @@ cdef int time_to_wait(Loop *loop) noexcept nogil:
     cdef int which
     for nic in range(loop.count):
         until = min(until, loop.nics[nic].deadline)
+        if loop.nics[nic].shut_since and loop.now < loop.nics[nic].shut_since + BACK_OFF:
+            until = min(until, loop.nics[nic].shut_since + BACK_OFF)
         for which in range(PORTS):
-            if loop.nics[nic].plugs[which].ready and is_open(&loop.nics[nic], which):
+            if loop.nics[nic].plugs[which].ready and is_open(loop, &loop.nics[nic], which):
                 return 0
     return <int>max((until - loop.now + MILLISECOND - 1) // MILLISECOND, 0)
 
 
-cdef bint is_open(Nic *nic, int which) noexcept nogil:
-    """Whether a port is read now: not a guest's while what was released still waits for the uplink.
+cdef bint is_open(const Loop *loop, const Nic *nic, int which) noexcept nogil:
+    """Whether a port is read now.
 
-    And a stream can wait where a device would drop: with half of what one flow may hold taken, only the guest
+    A stream is not shut for longer than BACK_OFF at a time: whoever writes to it may be a QEMU that does
+    nothing else meanwhile, a checkpoint least of all, and it may be the one whose reading we wait for.
+    """
+    if which == UPLINK or not outruns(nic, which):
+        return True
+    return nic.plugs[which].port.kind == P_STREAM and nic.shut_since and \
+        loop.now >= nic.shut_since + BACK_OFF
+
+
+cdef bint outruns(const Nic *nic, int which) noexcept nogil:
+    """Whether a guest says more than can be taken: what was released waits for the uplink, or the other is
+    behind.
+
+    A stream can wait where a device would drop: with half of what one flow may hold taken, only the guest
     that is behind is read. Both are never shut for that, and one that stays behind is found by its timeout.
     """
     cdef bint pvm_waits
-    if which == UPLINK:
-        return True
     if port_waits(&nic.plugs[<int>UPLINK].port):
-        return False
+        return True
     if nic.plugs[which].port.kind != P_STREAM or \
             nic.core.pool.held_bytes <= nic.core.settings.max_flow_bytes // 2:
-        return True
+        return False
     pvm_waits = nic.core.counts.held_frames != 0
-    return pvm_waits == (which == SECONDARY)
+    return pvm_waits == (which == PRIMARY)
 
 
 # Ports.
@@ -165,7 +179,7 @@ cdef void serve_nic(Loop *loop, uint32_t number) noexcept nogil:
         if nic.plugs[which].interest & EPOLLOUT and port_waits(&nic.plugs[which].port):
             send(loop, number, which, NULL, 0)
         for _ in range(ROUNDS):
-            if not nic.plugs[which].ready or not is_open(nic, which):
+            if not nic.plugs[which].ready or not is_open(loop, nic, which):
                 break
             nic.stirred = True
             take_batch(loop, number, which)
@@ -177,6 +191,10 @@ cdef void serve_nic(Loop *loop, uint32_t number) noexcept nogil:
         nic.ticked = loop.now
         nic.deadline = core_tick(nic.core, loop.now)
         send_outs(loop, number)
+    if not outruns(nic, PRIMARY) and not outruns(nic, SECONDARY):
+        nic.shut_since = 0
+    elif nic.shut_since == 0:
+        nic.shut_since = loop.now
     for which in range(PORTS):
         poll_port(loop, number, which)
     report(loop, number)
@@ -217,7 +235,8 @@ cdef void judge(Loop *loop, uint32_t number, int which, uint32_t first, uint32_t
     cdef Frame *frames = loop.batch.frames
     cdef uint32_t at
     if which == UPLINK:
-        mirror(loop, number, first, end)
+        if not nic.core.settings.compare_only:
+            mirror(loop, number, first, end)
     else:
         if core_crowded(nic.core):
             fetch_flows(nic.core, frames, first, end)
@@ -316,7 +335,7 @@ cdef void poll_port(Loop *loop, uint32_t number, int which) noexcept nogil:
     cdef int fd = -1
     memset(&event, 0, sizeof(event))
     event.data.u64 = <uint64_t>number * PORTS + <uint64_t>which
-    event.events = (EPOLLIN if is_open(nic, which) else 0) | (EPOLLOUT if port_waits(&plug.port) else 0)
+    event.events = (EPOLLIN if is_open(loop, nic, which) else 0) | (EPOLLOUT if port_waits(&plug.port) else 0)
     if event.events and loop.now >= plug.retry:  # else epoll would still tell of hang-ups
         fd = plug.port.fd
     if fd != plug.polled:

@@ -81,6 +81,13 @@ def read(sock, *frames):
     assert got == expected
 
 
+def until(true, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def silent(sock, seconds=0.1):
     return not select([sock], [], [], seconds)[0]
 
@@ -265,6 +272,32 @@ def test_guest_that_is_ahead_waits_for_the_other(first):
         counted = bench.engine.snapshot()[0]
         assert sum(counted.dropped.values()) == 0
         assert bench.engine.events() == []
+
+
+def test_who_writes_is_not_kept_waiting_for_ever():
+    """It may be the one who should read what was released, or make the checkpoint that would let it go."""
+    with Bench(mode=Mode.PASS) as bench:
+        said = b"".join(wire(frame(i, 60_000)) for i in range(1000))  # 60 MB, and nobody reads them
+        bench.pvm.settimeout(30)
+        bench.pvm.sendall(said)
+        until(lambda: bench.engine.snapshot()[0].ports[Port.PRIMARY].received == 1000)
+        assert bench.engine.snapshot()[0].ports[Port.UPLINK].dropped[Drop.SEND] > 0
+    with Bench(mode=Mode.COMPARE) as bench:
+        bench.pvm.settimeout(30)
+        bench.pvm.sendall(said)  # and the SVM says nothing
+        until(lambda: bench.engine.snapshot()[0].ports[Port.PRIMARY].received == 1000)
+        assert bench.engine.snapshot()[0].dropped[Drop.MEMORY] > 0
+        assert silent(bench.uplink)
+
+
+def test_with_nothing_but_comparison_clients_frames_go_nowhere():
+    with Bench(mode=Mode.COMPARE, compare_only=True) as bench:
+        bench.uplink.sendall(wire(frame(1)))
+        bench.pvm.sendall(wire(frame(2)))
+        bench.svm.sendall(wire(frame(2)))
+        read(bench.uplink, frame(2))
+        assert silent(bench.pvm)
+        assert silent(bench.svm, 0)
 
 
 def test_absent_uplink_is_waited_for():

@@ -9,9 +9,9 @@ from colo_proxy.datapath.comparator import Comparator
 PVM, SVM = 1_000_000, 7_000_000
 
 
-def play(transcript: str, p_isn: int = PVM, s_isn: int = SVM, *, rewritten: bool = True) -> None:
+def play(transcript: str, p_isn: int = PVM, s_isn: int = SVM, *, compare_only: bool = True) -> None:
     """`S isn`, behind the handshake, is where the rewriter begins."""
-    Play(Comparator(rewritten=rewritten), p_isn=p_isn, s_isn=s_isn, c_isn=500).run(HANDSHAKE + transcript)
+    Play(Comparator(compare_only=compare_only), p_isn=p_isn, s_isn=s_isn, c_isn=500).run(HANDSHAKE + transcript)
 
 
 def test_who_does_not_know_of_it_finds_nothing_equal() -> None:
@@ -21,7 +21,7 @@ def test_who_does_not_know_of_it_finds_nothing_equal() -> None:
         P . 1:101 ack 1
         S . 1:101 ack 1
         """,
-        rewritten=False,
+        compare_only=False,
     )
 
 
