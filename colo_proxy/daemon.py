@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -29,9 +28,9 @@ from colo_proxy.config import Config
 from colo_proxy.control.commands import Commands
 from colo_proxy.control.server import Server, listen
 from colo_proxy.datapath.messages import PortFault
-from colo_proxy.errors import UserError
 from colo_proxy.metrics import MetricsServer
 from colo_proxy.reload import Reloader
+from colo_proxy.running import Stop, tended, turning
 from colo_proxy.stats import Totals
 from colo_proxy.words import Divergence, Exhausted, Mode
 
@@ -82,21 +81,15 @@ async def serve(
     config: Config, engine: DataPath, listener: socket.socket, metrics: MetricsServer | None
 ) -> None:
     """Run the control plane, and the engine in its thread, until told to stop. Raises UserError."""
-    loop = asyncio.get_running_loop()
-    stopped: asyncio.Future[None] = loop.create_future()
-
-    def stop(error: BaseException | None = None) -> None:
-        if not stopped.done():
-            stopped.set_exception(error) if error else stopped.set_result(None)
-
+    stop = Stop()
+    stop.on_signals()
     machine = _machine(config)
     coordinator = Coordinator(engine, machine)
     totals = Totals(engine.snapshot, machine)
     commands = Commands(config, coordinator, totals, stop)
     serving = f"{config.proxy.name}: control socket {config.proxy.control}"
     reloader = Reloader(config, commands.use_policies, coordinator, serving)
-    for number, act in {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reloader.start}.items():
-        loop.add_signal_handler(number, act)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.start)
     server = Server(listener, config.proxy.name, __version__, commands.execute)
     adapter = make_adapter(config, server)
     totals.connected = lambda: adapter.connected
@@ -105,34 +98,25 @@ async def serve(
         reporter = reporting.Reporter(config.proxy.reports, config.proxy.max_reports, machine)
     coordinator.watchers += [totals.watch, _to_adapter(adapter), _tell(server, reporter)]
 
-    thread = threading.Thread(target=_turn, args=(engine, loop, stop), name="data path")
     if config.policies:
         engine.set_policies(config.policies)  # the first thing that its thread will do
-    coordinator.start()
-    thread.start()
-    background: list[asyncio.Task[None]] = []
     try:
-        await server.start()
-        if metrics:
-            metrics.start(config.proxy.name, totals)
-        background.append(asyncio.create_task(adapter.run(coordinator), name="VMM adapter"))
-        if patience := service.watchdog_s():
-            feeding = service.feed_watchdog(engine, patience)
-            background.append(asyncio.create_task(feeding, name="watchdog"))
-        for task in background:
-            task.add_done_callback(lambda done: _ended(done, stop))
-        log.info("colo-proxy %s, %s", __version__, serving)
-        service.ready(serving)
-        await stopped
+        async with turning(coordinator, stop):
+            try:
+                await server.start()
+                if metrics:
+                    metrics.start(config.proxy.name, totals)
+                work = {"VMM adapter": adapter.run(coordinator)}
+                if patience := service.watchdog_s():
+                    work["watchdog"] = service.feed_watchdog(engine, patience)
+                async with tended(work, stop):
+                    log.info("colo-proxy %s, %s", __version__, serving)
+                    service.ready(serving)
+                    await stop.wait()
+            finally:
+                service.stopping()
+                await server.close()
     finally:
-        service.stopping()
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-        await server.close()
-        engine.stop()
-        await asyncio.to_thread(thread.join)
-        coordinator.close()
         if reporter:
             await reporter.close()
     log.info("stopped")
@@ -187,23 +171,3 @@ def _tell(
             server.broadcast(*event)
 
     return watch
-
-
-def _turn(engine: DataPath, loop: asyncio.AbstractEventLoop, stop: Callable[..., None]) -> None:
-    """The data-path thread."""
-    error: BaseException | None = None
-    try:
-        engine.run()
-    except Exception as caught:
-        log.exception("the data path failed")
-        error = UserError(f"the data path failed: {caught}")
-    with contextlib.suppress(RuntimeError):  # the loop is closed: we are stopping anyway
-        loop.call_soon_threadsafe(stop, error)
-
-
-def _ended(task: asyncio.Task[None], stop: Callable[..., None]) -> None:
-    """A background task that ends by itself is a fault: better to stop than to go on half alive."""
-    if not task.cancelled():
-        error = task.exception()
-        log.error("the %s ended: %s", task.get_name(), error, exc_info=error)
-        stop(UserError(f"the {task.get_name()} ended: {error}"))

@@ -6,7 +6,7 @@ length (QEMU 11.1's colo-compare expects one from its peer, but sends none, wher
 | from libxl | what we do |
 | --- | --- |
 | `COLO_USERSPACE_PROXY_INIT` | answer `COLO_COMPARE_GET_XEN_INIT` |
-| `COLO_CHECKPOINT` | a checkpoint is done and the PVM about to resume: what is held leaves, what the SVM said goes |
+| `COLO_CHECKPOINT` | a checkpoint is done: what is held leaves, what the SVM said before is dropped |
 | anything else | log it, and nothing more |
 
 We send `DO_CHECKPOINT`: once, until one is done or libxl connects anew. It keeps every message it is sent,
@@ -24,7 +24,15 @@ import time
 
 from colo_proxy.checkpoint.adapter import Proxy
 from colo_proxy.checkpoint.commands import FailedOver, RequestCheckpoint
-from colo_proxy.checkpoint.events import Committed, Connected, Event, PvmStopped, SvmLoaded, SvmStopped, Unsure
+from colo_proxy.checkpoint.events import (
+    Committed,
+    Connected,
+    Event,
+    PvmStopped,
+    SvmLoaded,
+    SvmStopped,
+    Unsure,
+)
 from colo_proxy.checkpoint.machine import IllegalWord
 
 log = logging.getLogger(__name__)

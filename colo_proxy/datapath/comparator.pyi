@@ -31,8 +31,8 @@ class Comparator:
         seed: int = 0,
     ) -> None:
         """`timeout_ms` 0 learns the SVM's usual lag. `observe` follows each divergence as if a checkpoint had
-        been made; with `passthrough` PVM frames leave on arrival. `compare_only`: the SVM's frames come through
-        QEMU's filter-rewriter. `seed` is that of the flow table's hash."""
+        been made; with `passthrough` PVM frames leave on arrival. `compare_only`: the SVM's frames come
+        through QEMU's filter-rewriter. `seed` is that of the flow table's hash."""
 
     def uplink(self, frame: Buffer, now: int, vnet: Buffer | None = None) -> None:
         """A frame from the clients: comes out for the PVM as it is, and aligned for the SVM."""

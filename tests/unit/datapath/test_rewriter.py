@@ -1,4 +1,4 @@
-"""The SVM's output as QEMU's filter-rewriter leaves it: its SYN/ACK in its own numbers, the rest in the PVM's."""
+"""The SVM's output as QEMU's filter-rewriter leaves it: the SYN/ACK in its numbers, the rest in the PVM's."""
 
 import pytest
 from transcripts.common import HANDSHAKE
@@ -11,7 +11,9 @@ PVM, SVM = 1_000_000, 7_000_000
 
 def play(transcript: str, p_isn: int = PVM, s_isn: int = SVM, *, compare_only: bool = True) -> None:
     """`S isn`, behind the handshake, is where the rewriter begins."""
-    Play(Comparator(compare_only=compare_only), p_isn=p_isn, s_isn=s_isn, c_isn=500).run(HANDSHAKE + transcript)
+    Play(Comparator(compare_only=compare_only), p_isn=p_isn, s_isn=s_isn, c_isn=500).run(
+        HANDSHAKE + transcript
+    )
 
 
 def test_who_does_not_know_of_it_finds_nothing_equal() -> None:
