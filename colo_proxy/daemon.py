@@ -26,8 +26,10 @@ from colo_proxy.checkpoint.machine import Machine, State
 from colo_proxy.checkpoint.qmp import Qmp
 from colo_proxy.config import Config
 from colo_proxy.control.commands import Commands
-from colo_proxy.control.server import Server, listen
+from colo_proxy.control.server import Server
 from colo_proxy.datapath.messages import PortFault
+from colo_proxy.endpoints import Unix
+from colo_proxy.listening import listen
 from colo_proxy.metrics import MetricsServer
 from colo_proxy.reload import Reloader
 from colo_proxy.running import Stop, tended, turning
@@ -47,7 +49,7 @@ def run(config: Config) -> None:
     if config.proxy.reports:
         reporting.prove(config.proxy.reports)
     with ExitStack() as undo:
-        listener = listen(config.proxy.control)
+        listener = listen(Unix(config.proxy.control))
         undo.callback(_remove_socket, listener, config.proxy.control)
         metrics = None
         if config.proxy.metrics:

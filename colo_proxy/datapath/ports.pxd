@@ -51,7 +51,8 @@ cdef struct Batch:
 
 cdef struct Stream:
     bint vnet  # the wire carries a virtio-net header and its length
-    uint32_t vnet_size  # length of the headers sent: as the peer's, once it has sent one
+    uint32_t vnet_size  # length of the headers sent: as the peer's, once it has sent one (`told`)
+    bint told
     uint8_t *into  # bytes received and not yet taken
     uint32_t into_first
     uint32_t into_end
