@@ -125,4 +125,11 @@ async def _serve(options: Options, engine: Engine, ports: dict[Port, StreamPort]
             else:
                 log.warning("no notify-dev: nobody is asked for checkpoints, and what differs stays held")
             await stop.wait()
-    log.info("stopped")
+    [nic] = engine.snapshot()
+    log.info(
+        "stopped; %d frames released, %d divergences, %d frames dropped by outdev, %d in all",
+        nic.released,
+        sum(nic.divergences.values()),
+        sum(nic.ports[Port.UPLINK].dropped.values()),
+        sum(nic.dropped.values()) + sum(sum(port.dropped.values()) for port in nic.ports),
+    )

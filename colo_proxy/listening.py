@@ -1,5 +1,9 @@
-"""Sockets to listen on: TCP addresses, and UNIX paths, closed to others, that never take what is not ours."""
+"""Sockets to listen on, and whom to let in.
 
+TCP addresses, and UNIX paths: closed to others, and never over what is not ours.
+"""
+
+import asyncio
 import errno
 import logging
 import os
@@ -15,6 +19,10 @@ from colo_proxy.errors import HostError
 log = logging.getLogger(__name__)
 
 _BACKLOG = 16
+GRACE_S = 0.5
+# A peer whose host has died must not keep its successor out: found out within some 11 s, idle or not.
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
+_UNACKNOWLEDGED_MS = 11_000
 
 
 @contextmanager
@@ -121,3 +129,52 @@ def _bind_problem(path: str, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{error.strerror}; run as a user who may write to {Path(path).parent}"
     return f"{error.strerror}; choose another path"
+
+
+class Door:
+    """Lets in one peer at a time.
+
+    Who comes while another is inside is turned away, unless that one leaves within `GRACE_S`: who hangs up
+    and calls again at once is not refused for being quick.
+    """
+
+    def __init__(self, name: str, listener: socket.socket) -> None:
+        self.name = name
+        self._listener = listener
+        self._free = asyncio.Event()
+        self._free.set()
+
+    async def enter(self) -> socket.socket:
+        """Wait for the next peer; it is inside until `leave`. Its socket is non-blocking."""
+        while True:
+            peer, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+            try:
+                async with asyncio.timeout(GRACE_S):
+                    await self._free.wait()
+                _prepare(peer)
+            except TimeoutError:
+                log.warning("%s: another peer has connected, and is turned away: one is there", self.name)
+                peer.close()
+            except OSError as error:
+                log.info("%s: a peer did not stay: %s", self.name, error.strerror)
+                peer.close()
+            else:
+                self._free.clear()
+                log.info("%s: a peer has connected", self.name)
+                return peer
+
+    def leave(self) -> None:
+        """The peer inside has gone."""
+        self._free.set()
+
+
+def _prepare(peer: socket.socket) -> None:
+    """Have a TCP connection say at once what it has to say, and find out when its peer has died."""
+    peer.setblocking(False)
+    if peer.family == socket.AF_UNIX:
+        return
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE:
+        peer.setsockopt(socket.IPPROTO_TCP, option, value)
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)

@@ -39,7 +39,8 @@ cdef enum PortKind:
 cdef struct Frame:
     uint8_t *base
     uint32_t size  # the virtio-net header and the frame
-    int64_t stamp  # when the kernel received it, ns of CLOCK_REALTIME; 0 where the port has no such thing
+    # When the kernel received it, ns of CLOCK_REALTIME. Of a TAP or a stream: when we had, a little later.
+    int64_t stamp
 
 cdef struct Batch:
     uint8_t *arena
@@ -77,6 +78,7 @@ cdef struct Port:
     uint64_t overruns  # frames that the kernel dropped because they were not read in time
     uint64_t[<int>DROPS] dropped  # by DropId
 
+cdef int64_t realtime() noexcept nogil
 cdef Batch *batch_new() except NULL
 cdef void batch_free(Batch *batch) noexcept nogil
 # Raises OSError or ValueError where the descriptor is not what the kind needs; the port is unchanged then.

@@ -1,4 +1,4 @@
-"""A comparator behind its sockets, as a program: QEMU's colo-compare object alone, or `colo-proxy colo-compare`.
+"""A comparator behind its sockets, as a program: QEMU's colo-compare alone, or `colo-proxy colo-compare`.
 
 Its ends are UNIX sockets: frames with a 4-byte big-endian length and, with `vnet`, a 4-byte virtio-net header
 length and such a header. Over `notify` come requests for checkpoints, strings with the first length alone;

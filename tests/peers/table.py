@@ -74,11 +74,13 @@ def main() -> int:
         with DropIn(vnet=hole.vnet) as ours:
             holes.append((hole, theirs, hole.play(ours)))
     wrong = [sum(bool(row[side]) for row in (*found, *holes)) for side in (1, 2)]
-    score = f"{len(found) + len(holes)} scenarios; QEMU {version}: {wrong[0]} wrong; colo-proxy: {wrong[1]} wrong."
+    count = len(found) + len(holes)
+    score = f"{count} scenarios; QEMU {version}: {wrong[0]} wrong; colo-proxy: {wrong[1]} wrong."
     text = (
         f"{score} Bold: what is not as it should be.\n"
-        "Both run alone, each fed over its sockets; both sides are aligned already, so QEMU's rewriter has no "
-        "part in this. QEMU's asks again at each scan until a checkpoint is made, and every request makes one.\n"
+        "Both run alone, each fed over its sockets; both sides are aligned already, so QEMU's rewriter has "
+        "no part in this. QEMU's asks again at each scan until a checkpoint is made, and every request makes "
+        "one.\n"
     )
     body = "\n".join([BEGIN, text, *rows(found, holes), "", END])
     page = PAGE.read_text() if PAGE.exists() else f"# colo-proxy beside its peers\n\n{BEGIN}{END}\n"
