@@ -160,6 +160,7 @@ cdef class Engine:
                 except (OSError, ValueError) as error:
                     raise type(error)(f"{spec.name}: {error}") from None
                 plug.polled = -1
+                plug.fault = c.ENOTCONN if spec.fd < 0 else 0  # nobody is there yet
                 # A frame for the clients or the PVM is worth a moment's wait, a copy for the SVM is not.
                 plug.port.patient = which != SECONDARY
                 plug.port.keep = which == UPLINK

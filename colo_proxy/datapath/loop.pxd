@@ -35,7 +35,9 @@ cdef struct Command:
     CommandKind kind
     uint32_t code
     int fd
-    int64_t stamp  # of SVM_STOP and PVM_STOP: when the guest stopped, ns of CLOCK_REALTIME; 0: now
+    # When it happened, ns of CLOCK_REALTIME; 0: now. SVM_STOP, PVM_STOP: the guest has stopped. SVM_LOADED,
+    # COMMIT: it runs again.
+    int64_t stamp
     uint64_t ticket
     Call call
     void *argument
@@ -73,6 +75,7 @@ cdef struct Nic:
     int64_t deadline
     int64_t ticked  # when the comparator last saw the time
     bint stirred  # something has happened since
+    int64_t old_until  # when the latest frame that the PVM said before its stop was received, CLOCK_REALTIME
     int64_t shut_since  # a guest is not read, because it outruns the others; 0: all are read
     uint32_t exhausted  # bits still to be reported
 

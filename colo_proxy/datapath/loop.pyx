@@ -1,12 +1,14 @@
 # See loop.pxd for what a turn is.
 
 from libc cimport errno as c
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from colo_proxy.datapath.core cimport Core, Out
 from colo_proxy.datapath.entry cimport (
+    W_COMMIT,
     W_PVM_STOP,
+    W_SVM_LOADED,
     W_SVM_STOP,
     Word,
     core_counts,
@@ -23,21 +25,19 @@ from colo_proxy.datapath.entry cimport (
     core_uplink,
     core_word,
 )
+from colo_proxy.datapath.epoch cimport epoch_drop_stragglers
 from colo_proxy.datapath.kernel cimport (
-    CLOCK_REALTIME,
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
     EPOLL_CTL_MOD,
     EPOLLIN,
     EPOLLOUT,
     POLLOUT,
-    clock_gettime,
     epoll_ctl,
     epoll_event,
     epoll_wait,
     poll,
     pollfd,
-    timespec,
 )
 from colo_proxy.datapath.mailbox cimport (
     load_acquire,
@@ -51,8 +51,10 @@ from colo_proxy.datapath.mailbox cimport (
 )
 from colo_proxy.datapath.ports cimport (
     BATCH,
+    P_PACKET,
     P_STREAM,
     Frame,
+    Stream,
     monotonic,
     port_attach,
     port_count_overruns,
@@ -60,6 +62,7 @@ from colo_proxy.datapath.ports cimport (
     port_receive,
     port_send,
     port_waits,
+    realtime,
 )
 from colo_proxy.datapath.ports cimport Port as PortState
 from colo_proxy.datapath.words cimport DROPS, M_FAILED_OVER, PRIMARY, SECONDARY, UPLINK
@@ -207,11 +210,26 @@ cdef void take_batch(Loop *loop, uint32_t number, int which) noexcept nogil:
     plug.ready = loop.batch.more
     if loop.batch.count:
         heal(plug)
+        if plug.port.kind == P_STREAM:
+            pass_on_headers(&loop.nics[number], plug.port.stream)
         judge(loop, number, which, 0, loop.batch.count)
         if not may_gather(loop.nics[number].core):
             send_outs(loop, number)
     if error:
         fail(loop, number, which, error)
+
+
+cdef void pass_on_headers(Nic *nic, const Stream *of) noexcept nogil:
+    """A peer that only listens does not say how long its virtio-net headers are: as those of who speaks.
+
+    All are one NIC's. A QEMU that gets 10 bytes where its NIC has 12 takes two of the frame.
+    """
+    cdef int which
+    cdef Stream *to
+    for which in range(PORTS):
+        to = nic.plugs[which].port.stream
+        if to != NULL and not to.told:
+            to.vnet_size = of.vnet_size
 
 
 cdef bint may_gather(Core *core) noexcept nogil:
@@ -422,8 +440,7 @@ cdef void take_commands(Loop *loop) noexcept nogil:
         done.kind = E_DONE
         done.late = False
         if command.kind == C_WORD:
-            for nic in range(loop.count):
-                done.late |= apply_word(loop, nic, <Word><int>command.code, command.stamp)
+            done.late = apply_word(loop, <Word><int>command.code, command.stamp)
         elif command.kind == C_CALL:
             for nic in range(loop.count):
                 command.call(loop.nics[nic].core, nic, command.argument)
@@ -435,33 +452,60 @@ cdef void take_commands(Loop *loop) noexcept nogil:
         ring_publish(&loop.events)
 
 
-cdef bint apply_word(Loop *loop, uint32_t number, Word word, int64_t stamp) noexcept nogil:
-    """Apply a checkpoint word to one NIC; true: frames from after `stamp` had already been judged."""
-    cdef Nic *nic = &loop.nics[number]
+cdef bint apply_word(Loop *loop, Word word, int64_t stamp) noexcept nogil:
+    """Apply a checkpoint's word; true: frames from after the stop had already been judged.
+
+    A commit is then not applied: where a port has no times of its own, it is the end of the stop that shows
+    whether what was received by then had been said before.
+    """
     cdef bint late = False
-    if word == W_SVM_STOP:
-        late = drain(loop, number, SECONDARY, word, stamp)
-    elif word == W_PVM_STOP:
-        late = drain(loop, number, PRIMARY, word, stamp)
-    else:
-        core_word(nic.core, word, loop.now)
-        send_outs(loop, number)
-    nic.stirred = True
+    cdef uint32_t nic
+    if word == W_COMMIT and stamp:
+        for nic in range(loop.count):
+            late |= not is_timed(&loop.nics[nic], PRIMARY) and loop.nics[nic].old_until > stamp
+        if late:
+            return True
+    for nic in range(loop.count):
+        if word == W_SVM_STOP:
+            late |= drain(loop, nic, SECONDARY, word, stamp)
+        elif word == W_PVM_STOP:
+            late |= drain(loop, nic, PRIMARY, word, stamp)
+            loop.nics[nic].old_until = loop.nics[nic].plugs[<int>PRIMARY].port.newest
+        else:
+            if word == W_SVM_LOADED and stamp and not is_timed(&loop.nics[nic], SECONDARY):
+                epoch_drop_stragglers(loop.nics[nic].core, loop.now - (realtime() - stamp))
+            core_word(loop.nics[nic].core, word, loop.now)
+            send_outs(loop, nic)
+        loop.nics[nic].stirred = True
     return late
+
+
+cdef bint is_timed(const Nic *nic, int which) noexcept nogil:
+    """Whether a port tells when its frames were sent, and not only when we had them."""
+    return nic.plugs[which].port.kind == P_PACKET
 
 
 cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp) noexcept nogil:
     """Judge what a guest said before it stopped, apply the word, then judge the rest of what was read.
 
-    A port with timestamps is read up to the first frame that is younger than the stop. The others are read
-    until they are empty: a stopped guest says nothing, so what is there is old.
+    A port with times is read up to the first frame that is younger than the stop. Of the others, with a stop
+    that is being waited for (`stamp` 0), all that is there is old: a stopped guest says nothing. With a stop
+    that is past, and the guest perhaps running again, what is still there is taken the safe way: the SVM's is
+    old, and dropped; the PVM's is new, and compared.
     """
     cdef Plug *plug = &loop.nics[number].plugs[which]
     cdef Frame *frames = loop.batch.frames
     cdef uint32_t at, _
     cdef int error = 0
-    cdef bint late = stamp != 0 and plug.port.newest > stamp
-    if stamp == 0:
+    cdef bint timed = is_timed(&loop.nics[number], which)
+    cdef bint late = timed and stamp != 0 and plug.port.newest > stamp
+    if not timed and stamp != 0 and which == PRIMARY:
+        core_word(loop.nics[number].core, word, loop.now)
+        send_outs(loop, number)
+        return False
+    if not timed:
+        stamp = INT64_MAX
+    elif stamp == 0:
         stamp = realtime()
     loop.batch.count = 0
     at = 0
@@ -491,20 +535,17 @@ cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp
     return late
 
 
-cdef int64_t realtime() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_REALTIME, &now)
-    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
-
-
 cdef void attach(Loop *loop, uint32_t number, int which, int fd) noexcept nogil:
     cdef Plug *plug = &loop.nics[number].plugs[which]
     if plug.polled >= 0:
         epoll_ctl(loop.epoll, EPOLL_CTL_DEL, plug.polled, NULL)
     plug.polled = -1
     plug.retry = 0
-    plug.fault = 0
-    plug.untold = False
+    if fd >= 0:
+        heal(plug)
+    else:
+        plug.fault = 0
+        plug.untold = False
     port_attach(&plug.port, fd)
     loop.nics[number].stirred = True
     poll_port(loop, number, which)

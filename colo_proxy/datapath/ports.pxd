@@ -39,7 +39,8 @@ cdef enum PortKind:
 cdef struct Frame:
     uint8_t *base
     uint32_t size  # the virtio-net header and the frame
-    int64_t stamp  # when the kernel received it, ns of CLOCK_REALTIME; 0 where the port has no such thing
+    # When the kernel received it, ns of CLOCK_REALTIME. Of a TAP or a stream: when we had, a little later.
+    int64_t stamp
 
 cdef struct Batch:
     uint8_t *arena
@@ -51,7 +52,8 @@ cdef struct Batch:
 
 cdef struct Stream:
     bint vnet  # the wire carries a virtio-net header and its length
-    uint32_t vnet_size  # length of the headers sent: as the peer's, once it has sent one
+    uint32_t vnet_size  # length of the headers sent: as the peer's, once it has sent one (`told`)
+    bint told
     uint8_t *into  # bytes received and not yet taken
     uint32_t into_first
     uint32_t into_end
@@ -76,6 +78,7 @@ cdef struct Port:
     uint64_t overruns  # frames that the kernel dropped because they were not read in time
     uint64_t[<int>DROPS] dropped  # by DropId
 
+cdef int64_t realtime() noexcept nogil
 cdef Batch *batch_new() except NULL
 cdef void batch_free(Batch *batch) noexcept nogil
 # Raises OSError or ValueError where the descriptor is not what the kind needs; the port is unchanged then.

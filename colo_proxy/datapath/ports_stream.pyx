@@ -75,6 +75,7 @@ cdef void stream_attach(Port *port) noexcept nogil:
     stream.into_first = ROOM
     stream.into_end = ROOM
     stream.out_sent = 0
+    stream.told = False
     if not port.keep:
         while stream_waits(stream):
             port.dropped[<int>D_SEND] += 1
@@ -154,6 +155,7 @@ cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
         stream.into_first += head + size
         if vnet:
             stream.vnet_size = vnet
+            stream.told = True
         if size - vnet > MAX_FRAME:
             port.dropped[<int>D_OVERSIZED] += 1
             continue

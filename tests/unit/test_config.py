@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from colo_proxy import config
-from colo_proxy.endpoints import Packet, Tap, Unix
+from colo_proxy.endpoints import Packet, Tap, Tcp, Unix
 from colo_proxy.errors import ConfigError
 from colo_proxy.tomllines import key_lines, line_of
 
@@ -127,10 +127,16 @@ def test_a_smaller_total_lowers_the_default_bound_of_a_flow():
         ("[compare]\nmax_flows = 0\n", 2, "[compare] max_flows", "at least 1"),
         ("[checkpoint]\nvmm = 'kvm'\n", 2, "[checkpoint] vmm", "one of 'qmp', 'control', 'xen' or 'none'"),
         (
-            "[checkpoint]\nvmm = 'xen'\nnotify_dev = 'tcp:[::1]:5'\n",
+            "[checkpoint]\nvmm = 'xen'\n",
+            1,
+            "[checkpoint] notify_dev",
+            'missing; vmm = "xen" needs a unix: or tcp: socket',
+        ),
+        (
+            "[checkpoint]\nnotify_dev = 'tcp:[::1]:5'\n",
             2,
-            "[checkpoint] vmm",
-            '"xen" has no adapter yet; use "control"',
+            "[checkpoint] notify_dev",
+            'has no meaning with vmm = "control"',
         ),
         ("[checkpoint]\nvmm = 'qmp'\n", 1, "[checkpoint] primary", 'missing; vmm = "qmp" needs'),
         ("[checkpoint]\nprimary = 'unix:/x'\n", 2, "[checkpoint] primary", 'no meaning with vmm = "control"'),
@@ -182,14 +188,35 @@ def test_one_wrong_setting_is_one_line(text: str, line: int, where: str, what: s
         ("tcp:host:99999", "is no port"),
         ("tcp:host:1e3", "is no port"),
         ("tcp:::1:5", "brackets"),
-        ("unix:/run/pvm.sock", "a port of a NIC cannot be a socket yet; use tap: or packet:"),
-        ("tcp:[::1]:5", "a port of a NIC cannot be a socket yet"),
     ],
 )
 def test_wrong_endpoints(endpoint: str, what: str):
     [found] = problems(NIC.replace("packet:pvm0", endpoint))
     assert found.startswith(f"{FILE}:3: [[nic]] primary: ")
     assert what in found
+
+
+SOCKETS = """
+[[nic]]
+uplink = "tap:colo0"
+primary = "unix:/run/pvm.sock"
+secondary = "tcp:[::1]:5"
+"""
+
+
+def test_ports_on_sockets():
+    [nic] = config.parse(SOCKETS, FILE).nics
+    assert nic.endpoints == (Tap("colo0"), Unix("/run/pvm.sock"), Tcp("::1", 5))
+    assert not nic.vnet_hdr
+    [nic] = config.parse(SOCKETS.replace("tap:", "packet:") + "vnet_hdr = true\n", FILE).nics
+    assert nic.vnet_hdr
+
+
+def test_sockets_beside_a_packet_socket_carry_its_headers():
+    [found] = problems(SOCKETS.replace("tap:", "packet:"))
+    assert "vnet_hdr: a packet: port has virtio-net headers" in found
+    [found] = problems(NIC + "vnet_hdr = true\n")
+    assert "vnet_hdr: has no meaning without a unix: or tcp: port" in found
 
 
 def test_an_endpoint_that_is_no_string():
