@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+
 from bench.live import CEILING, PORT, way
 
 SIZE = 100_000_000
