@@ -57,6 +57,7 @@ cdef struct Stream:
     uint8_t *into  # bytes received and not yet taken
     uint32_t into_first
     uint32_t into_end
+    bint stale  # the frame that has come in part is to be dropped
     uint8_t *gather  # what goes with the next system call
     uint8_t *out  # whole frames that wait for the socket, framed
     uint32_t out_first
