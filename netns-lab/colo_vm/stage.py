@@ -30,7 +30,7 @@ metrics = ""
 [[nic]]
 uplink = "tap:colo0,bridge=br0"
 primary = "packet:pvm0"
-secondary = "packet:svm0"
+secondary = {secondary}
 
 [compare]
 timeout_ms = {timeout_ms}
@@ -78,10 +78,10 @@ class Stage:
         """The directory of the run's sockets and logs; removed at the end."""
         return self.pair.directory
 
-    async def start_proxy(self, timeout_ms: str = '"auto"') -> None:
-        """Run `colo-proxy run` between the two TAPs and the bridge; `timeout_ms` as TOML has it."""
+    async def start_proxy(self, timeout_ms: str = '"auto"', secondary: str = '"packet:svm0"') -> None:
+        """Run `colo-proxy run` between the two TAPs and the bridge; the arguments as TOML has them."""
         config = self.home / "vm.toml"
-        config.write_text(CONFIG.format(home=self.home, timeout_ms=timeout_ms))
+        config.write_text(CONFIG.format(home=self.home, timeout_ms=timeout_ms, secondary=secondary))
         command = [sys.executable, "-m", "colo_proxy.cli.main", "run", str(config)]
         self.log = self.home / "proxy.log"
         with self.log.open("wb") as log:
