@@ -19,6 +19,11 @@ from .comparator import CONTENDERS, FLOWS, OURS, PAYLOADS, QEMU
 from .tools import RESULTS, load
 
 PROFILED = ((10, 64), (10, 100_000), (1448, 64), (60000, 64))  # payload, flows
+LIVE = {
+    live.CEILING: "profile-live-forwarder.txt",
+    live.PACKET: "profile-live-packet.txt",
+    live.TAP: "profile-live-tap.txt",
+}
 SHARE = 0.02  # of the packets, for a quick look
 
 
@@ -49,7 +54,16 @@ def profiles(into: Path, seconds: float) -> str:
         (into / name).write_text(profile.profile(payload, flows, seconds))
         names.append(f"[{payload:,} bytes, {flows:,} flows]({name})")
         say(f"profile, {payload} bytes, {flows} flows: done")
-    return "Where the comparator's time goes (perf, by function): " + ", ".join(names) + ".\n"
+    text = "Where the comparator's time goes (perf, by function): " + ", ".join(names) + ".\n"
+    names = []
+    for way, name in LIVE.items():
+        try:
+            (into / name).write_text(profile.profile_live(way, seconds))
+        except NoLab as error:
+            return f"{text}\nNone of the live proxy: {error}\n"
+        names.append(f"[{way}]({name})")
+        say(f"profile, {way}: done")
+    return text + "\nAnd live, with one TCP stream: " + ", ".join(names) + ".\n"
 
 
 def main() -> int:

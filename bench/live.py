@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from colo_lab import kernel
 from colo_lab.errors import LabError
@@ -39,6 +40,18 @@ class Way:
     name: str
     lab: Lab
     proxy: Proxy | None = None
+    pid: int = 0  # of what stands between; 0: nothing does
+
+    def cpu(self) -> float:
+        """Seconds of CPU time of what stands between so far, user and kernel, all threads."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir() if self.pid else ()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+    def said(self) -> int:
+        """Bytes that the SVM has said so far."""
+        host = self.lab.topology.host
+        (link,) = host.route.get_links(host.index(self.lab.topology.nics[0].secondary))
+        return int(link.get_attr("IFLA_STATS64")["rx_bytes"])
 
     def client(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run the traffic program in the client's namespace. Raises LabError when it fails."""
@@ -61,12 +74,12 @@ class Way:
 
 
 @contextmanager
-def _ready(namespace: Namespace, words: list[str]) -> Iterator[None]:
-    """A program in a namespace, once it has said so."""
+def _ready(namespace: Namespace, words: list[str]) -> Iterator[int]:
+    """A program in a namespace, once it has said so; its process id."""
     with namespace.running(words, stdout=subprocess.PIPE) as process:
         assert process.stdout
         wait_readable(process.stdout.fileno(), Deadline(10), words[0])
-        yield
+        yield process.pid
 
 
 @contextmanager
@@ -77,16 +90,18 @@ def way(name: str) -> Iterator[Way]:
         for vm in (lab.topology.pvm, lab.topology.svm):
             stack.enter_context(_ready(vm, [compiled("traffic"), "serve", PORT]))
         nic = lab.topology.nics[0]
-        proxy = None
+        proxy, pid = None, 0
         if name == CEILING:
             words = [compiled("forward"), nic.uplink, nic.primary, nic.secondary]
-            stack.enter_context(_ready(lab.topology.host, words))
+            pid = stack.enter_context(_ready(lab.topology.host, words))
         elif name != BRIDGE:
             proxy = stack.enter_context(Proxy(lab, proxy={"metrics": METRICS}))
             with proxy.connect() as control:
                 control.execute("checkpoint-begin")
                 control.execute("checkpoint-commit")
-        yield Way(name, lab, proxy)
+            assert proxy.process
+            pid = proxy.process.pid
+        yield Way(name, lab, proxy, pid)
 
 
 @dataclass
@@ -106,15 +121,22 @@ class Live:
 THROUGHPUT = {"one TCP stream": 8e-9, "64 TCP streams": 8e-9, "UDP echoes": 1e-3}  # and their factor
 UNITS = {"one TCP stream": "Gbit/s", "64 TCP streams": "Gbit/s", "UDP echoes": "k/s"}
 SHARES = {"median": 0.5, "p99": 0.99, "p99.9": 0.999}
-LOADS = ("idle", "under load", "scraped")
+# Beside the measured one: no packet; datagrams at a rate far from what anything here can do; as many as a
+# window of 16 allows; metrics read.
+LOADS = ("idle", "moderate load", "full load", "scraped")
+MODERATE, FULL = ("pace", "200"), ("udp", str(DATAGRAM), "16")  # microseconds from one datagram to the next
 
 
 def throughput(ways: list[Way], results: Live, seconds: float) -> None:
     """One round."""
     for each in ways:
         for what, count in (("one TCP stream", "1"), ("64 TCP streams", "64")):
-            said = each.client("stream", each.host, PORT, count, str(int(seconds * STREAM))).stdout
+            size = int(seconds * STREAM)
+            used, before = each.cpu(), each.said()
+            said = each.client("stream", each.host, PORT, count, str(size)).stdout
             results.add(each.name, what, float(said))
+            results.add(each.name, f"{what}, CPU", (each.cpu() - used) / size * 1e9)
+            results.add(each.name, f"{what}, SVM", (each.said() - before) / size)
         words = ["udp", each.host, PORT, str(DATAGRAM), str(WINDOW), str(seconds)]
         rate, lost = each.client(*words).stdout.split()
         results.add(each.name, "UDP echoes", float(rate))
@@ -128,9 +150,10 @@ def latency(ways: list[Way], results: Live, seconds: float) -> None:
             if load == "scraped" and each.proxy is None:
                 continue
             with ExitStack() as stack:
-                if load == "under load":
-                    words = ["udp", each.host, PORT, str(DATAGRAM), "16", str(2 * seconds + 0.7)]
-                    stack.callback(_end, each.start(*words))
+                if load.endswith("load"):
+                    kind, *how = MODERATE if load == "moderate load" else FULL
+                    process = each.start(kind, each.host, PORT, *how, str(2 * seconds + 0.7))
+                    stack.callback(_end, process)
                 for kind in ("tcp", "udp"):
                     process = each.start("rtt", kind, each.host, PORT, "1000", str(seconds))
                     if load == "scraped":
@@ -183,6 +206,13 @@ def report(results: Live) -> str:
     for name in ours:
         head += [f"{name} / C forwarder", f"{name} / bridge"]
     text = table(head, rows)
+    costs = []
+    for what in ("one TCP stream", "64 TCP streams"):
+        values = [results.value(name, f"{what}, CPU") for name in names if name != BRIDGE]
+        costs.append([f"{what}, ms of CPU a gigabyte", *(number(value * 1e3) for value in values)])
+        values = [results.value(name, f"{what}, SVM") for name in names if name != BRIDGE]
+        costs.append([f"{what}, said by the SVM, %", *(number(value * 100) for value in values)])
+    text += "\n" + table(["", *(name for name in names if name != BRIDGE)], costs)
     trips = []
     for kind in ("tcp", "udp"):
         for load in LOADS:

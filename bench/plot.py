@@ -54,7 +54,7 @@ def _throughput(axes: Axes, results: live.Live) -> None:
 
 
 def _latency(axes: Axes, results: live.Live) -> None:
-    whats = [f"{kind} {load}" for kind in ("tcp", "udp") for load in ("idle", "under load")]
+    whats = [f"{kind} {load}" for kind in ("tcp", "udp") for load in ("idle", "moderate load")]
     for at, (name, colour) in enumerate(WAYS.items()):
         places = [index + (at - 1.5) * 0.2 for index in range(len(whats))]
         medians = [results.value(name, f"{what} median") for what in whats]

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from colo_proxy import endpoints, tomllines
 from colo_proxy.datapath.policy import PolicyRule
-from colo_proxy.endpoints import Endpoint, Tap, Tcp, Unix
+from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix
 from colo_proxy.errors import ConfigError
 
 MIB = 1 << 20
@@ -28,6 +28,15 @@ def _endpoint(value: object) -> Endpoint:
     if not isinstance(value, str):
         raise ValueError(f"must be an endpoint in quotes, not {_shown(value)}")
     return endpoints.parse(value)
+
+
+def _port(value: object) -> Endpoint:
+    """An endpoint, or a table of two sockets."""
+    if not isinstance(value, dict):
+        return _endpoint(value)
+    if set(value) != {"in", "out"}:
+        raise ValueError('a port of two sockets is { in = "…", out = "…" }, and nothing else')
+    return Split(_stream_endpoint(value["in"]), _stream_endpoint(value["out"]))
 
 
 def _stream_endpoint(value: object) -> Unix | Tcp:
@@ -71,7 +80,7 @@ def _directory(value: object) -> str:
     return value
 
 
-AnyEndpoint = Annotated[Endpoint, PlainValidator(_endpoint)]
+AnyEndpoint = Annotated[Endpoint, PlainValidator(_port)]
 StreamEndpoint = Annotated[Unix | Tcp, PlainValidator(_stream_endpoint)]
 Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
 
@@ -98,6 +107,9 @@ class Proxy(_Section):
     """how many reports are kept; the oldest go first"""
 
 
+PORTS = ("uplink", "primary", "secondary")
+
+
 class Nic(_Section):
     """`[[nic]]`: one network interface of the VM, as three ports."""
 
@@ -107,6 +119,14 @@ class Nic(_Section):
     """the PVM's interface"""
     secondary: AnyEndpoint
     """the SVM's interface"""
+    vnet_hdr: bool = False
+    """whether ports on sockets carry virtio-net headers, as QEMU's `vnet_hdr_support` says; needed beside
+    `packet:` ports"""
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, Endpoint, Endpoint]:
+        """Of the ports, in the order of `Port`."""
+        return self.uplink, self.primary, self.secondary
 
 
 class Compare(_Section):
@@ -138,7 +158,7 @@ class Checkpoint(_Section):
     secondary: StreamEndpoint | None = None
     """likewise of the SVM"""
     notify_dev: StreamEndpoint | None = None
-    """the socket for Xen's libxl, for `vmm = "xen"`: to come"""
+    """`unix:` or `tcp:` socket that Xen's libxl connects to; with `vmm = "xen"` only, where it is required"""
     min_interval_ms: Milliseconds = 50
     """no checkpoint is requested sooner after the end of the last one"""
     period_ms: Milliseconds = 20_000
@@ -311,20 +331,13 @@ class _Reader:
             if nic is None:
                 continue
             nics.append(nic)
-            for port in ("uplink", "primary", "secondary"):
+            self.check_headers(index, nic)
+            for port in PORTS:
                 endpoint = getattr(nic, port)
-                if isinstance(endpoint, Unix | Tcp):
-                    what = f"{str(endpoint)!r}: a port of a NIC cannot be a socket yet; use tap: or packet:"
-                    self.add(("nic", index, port), what)
-                identity = endpoint if isinstance(endpoint, Unix | Tcp) else endpoint.name
-                first = used.setdefault(identity, f"{port} of nic {index}")
-                if first != f"{port} of nic {index}":
-                    self.add(
-                        ("nic", index, port),
-                        f"{str(endpoint)!r} is the {first} already; give each port an interface of its own",
-                    )
+                for part in endpoints.parts(endpoint):
+                    self.check_used(used, part, index, port)
         for index, nic in enumerate(nics):
-            for port in ("uplink", "primary", "secondary"):
+            for port in PORTS:
                 endpoint = getattr(nic, port)
                 if isinstance(endpoint, Tap) and endpoint.bridge in used:
                     self.add(
@@ -334,6 +347,27 @@ class _Reader:
         if not self.document.get("nic"):
             self.add(("nic",), "no network interface; add a [[nic]] with uplink, primary and secondary")
         return nics
+
+    def check_used(self, used: dict[object, str], endpoint: Endpoint, index: int, port: str) -> None:
+        what = f"{port} of nic {index}"
+        identity = endpoint.name if isinstance(endpoint, Tap | Packet) else endpoint
+        if identity in used:
+            kind = "an interface" if isinstance(endpoint, Tap | Packet) else "a socket"
+            text = f"{str(endpoint)!r} is the {used[identity]} already; give each port {kind} of its own"
+            self.add(("nic", index, port), text)
+        used.setdefault(identity, what)
+
+    def check_headers(self, index: int, nic: Nic) -> None:
+        endpoints = nic.endpoints
+        if not any(isinstance(endpoint, Unix | Tcp | Split) for endpoint in endpoints):
+            if nic.vnet_hdr:
+                self.add(("nic", index, "vnet_hdr"), "has no meaning without a unix: or tcp: port; remove it")
+        elif not nic.vnet_hdr and any(isinstance(endpoint, Packet) for endpoint in endpoints):
+            self.add(
+                ("nic", index, "vnet_hdr"),
+                "a packet: port has virtio-net headers, which the sockets must carry; set vnet_hdr = true, "
+                "and vnet_hdr_support=on in QEMU",
+            )
 
     def policies(self) -> Iterator[PolicyRule]:
         for index, table in self.tables("policy"):
@@ -360,8 +394,6 @@ class _Reader:
         return compare
 
     def check_vmm(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.vmm == "xen":
-            self.add(("checkpoint", "vmm"), '"xen" has no adapter yet; use "control"')
         needed = _VMM_ENDPOINTS[checkpoint.vmm]
         for key in ("primary", "secondary", "notify_dev"):
             given = getattr(checkpoint, key) is not None

@@ -11,8 +11,10 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -24,15 +26,19 @@ from colo_proxy.checkpoint.control import Absent, Control
 from colo_proxy.checkpoint.coordinator import Coordinator, DataPath
 from colo_proxy.checkpoint.machine import Machine, State
 from colo_proxy.checkpoint.qmp import Qmp
+from colo_proxy.checkpoint.xen import Xen
 from colo_proxy.config import Config
 from colo_proxy.control.commands import Commands
-from colo_proxy.control.server import Server, listen
+from colo_proxy.control.server import Server
 from colo_proxy.datapath.messages import PortFault
+from colo_proxy.endpoints import Tcp, Unix, parts
+from colo_proxy.host.stream_port import StreamPort
+from colo_proxy.listening import listen, listening
 from colo_proxy.metrics import MetricsServer
 from colo_proxy.reload import Reloader
 from colo_proxy.running import Stop, tended, turning
 from colo_proxy.stats import Totals
-from colo_proxy.words import Divergence, Exhausted, Mode
+from colo_proxy.words import Divergence, Exhausted, Mode, Port
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +53,14 @@ def run(config: Config) -> None:
     if config.proxy.reports:
         reporting.prove(config.proxy.reports)
     with ExitStack() as undo:
-        listener = listen(config.proxy.control)
+        listener = listen(Unix(config.proxy.control))
         undo.callback(_remove_socket, listener, config.proxy.control)
         metrics = None
         if config.proxy.metrics:
             metrics = MetricsServer(config.proxy.metrics)
             undo.callback(metrics.close)
         ports = undo.enter_context(open_ports(config.nics))
+        sockets = undo.enter_context(open_sockets(config))
         engine = Engine(
             **config.compare.model_dump(),
             observe=observe,
@@ -67,7 +74,7 @@ def run(config: Config) -> None:
             privileges.drop()
         except OSError as error:
             log.warning("capabilities could not be dropped: %s", error)
-        uvloop.run(serve(config, engine, listener, metrics))
+        uvloop.run(serve(config, engine, listener, metrics, sockets))
 
 
 def _remove_socket(listener: socket.socket, path: str) -> None:
@@ -77,8 +84,46 @@ def _remove_socket(listener: socket.socket, path: str) -> None:
             Path(path).unlink()
 
 
+@dataclass(frozen=True, slots=True)
+class ListeningPort:
+    """A port that is a socket, or the one that is read (or, `out`, written) of two."""
+
+    nic: int
+    port: Port
+    out: bool
+    endpoint: Unix | Tcp
+    listener: socket.socket
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What is listened on besides the control socket."""
+
+    ports: Sequence["ListeningPort"] = ()
+    notify_dev: socket.socket | None = None
+
+
+@contextlib.contextmanager
+def open_sockets(config: Config) -> Iterator[Sockets]:
+    """Listen on the NICs' ports that are sockets, and for libxl. Raises HostError, with all undone."""
+    with ExitStack() as opened:
+        ports = [
+            ListeningPort(index, port, out, endpoint, opened.enter_context(listening(endpoint)))
+            for index, nic in enumerate(config.nics)
+            for port, whole in zip(Port, nic.endpoints, strict=True)
+            for out, endpoint in zip((False, True), parts(whole), strict=False)
+            if isinstance(endpoint, Unix | Tcp)
+        ]
+        notify_dev = config.checkpoint.notify_dev
+        yield Sockets(ports, opened.enter_context(listening(notify_dev)) if notify_dev else None)
+
+
 async def serve(
-    config: Config, engine: DataPath, listener: socket.socket, metrics: MetricsServer | None
+    config: Config,
+    engine: DataPath,
+    listener: socket.socket,
+    metrics: MetricsServer | None,
+    sockets: Sockets,
 ) -> None:
     """Run the control plane, and the engine in its thread, until told to stop. Raises UserError."""
     stop = Stop()
@@ -91,12 +136,26 @@ async def serve(
     reloader = Reloader(config, commands.use_policies, coordinator, serving)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.start)
     server = Server(listener, config.proxy.name, __version__, commands.execute)
-    adapter = make_adapter(config, server)
+    adapter = make_adapter(config, server, sockets.notify_dev)
     totals.connected = lambda: adapter.connected
     reporter = None
     if config.proxy.reports:
         reporter = reporting.Reporter(config.proxy.reports, config.proxy.max_reports, machine)
-    coordinator.watchers += [totals.watch, _to_adapter(adapter), _tell(server, reporter)]
+    ports = {
+        (each.nic, each.port, each.out): StreamPort(
+            str(each.endpoint), each.listener, partial(coordinator.attach, each.nic, each.port, out=each.out)
+        )
+        for each in sockets.ports
+    }
+    if (
+        config.checkpoint.vmm != "xen"
+    ):  # libxl tells of a stop when it is over, and its SVM's new words are here
+        coordinator.before_svm_stop += [
+            ports[each.nic, each.port, each.out].renew
+            for each in sockets.ports
+            if each.port is Port.SECONDARY and not each.out and isinstance(each.endpoint, Tcp)
+        ]
+    coordinator.watchers += [totals.watch, _to_adapter(adapter), _to_ports(ports), _tell(server, reporter)]
 
     if config.policies:
         engine.set_policies(config.policies)  # the first thing that its thread will do
@@ -107,6 +166,7 @@ async def serve(
                 if metrics:
                     metrics.start(config.proxy.name, totals)
                 work = {"VMM adapter": adapter.run(coordinator)}
+                work |= {f"port {port.name}": port.run() for port in ports.values()}
                 if patience := service.watchdog_s():
                     work["watchdog"] = service.feed_watchdog(engine, patience)
                 async with tended(work, stop):
@@ -117,6 +177,8 @@ async def serve(
                 service.stopping()
                 await server.close()
     finally:
+        for port in ports.values():
+            port.close()
         if reporter:
             await reporter.close()
     log.info("stopped")
@@ -134,8 +196,8 @@ def _machine(config: Config) -> Machine:
     )
 
 
-def make_adapter(config: Config, server: Server) -> Adapter:
-    """The adapter of the VMM that is configured."""
+def make_adapter(config: Config, server: Server, notify_dev: socket.socket | None) -> Adapter:
+    """The adapter of the VMM that is configured; `notify_dev`: where libxl is listened for."""
     checkpoint = config.checkpoint
     match checkpoint.vmm:
         case "control":
@@ -144,6 +206,8 @@ def make_adapter(config: Config, server: Server) -> Adapter:
             return Absent()
         case "qmp" if checkpoint.primary and checkpoint.secondary:
             return Qmp(checkpoint.primary, checkpoint.secondary, period_ms=checkpoint.period_ms)
+        case "xen" if notify_dev:
+            return Xen(notify_dev)
         case vmm:
             raise NotImplementedError(f"config.py lets no {vmm} through")
 
@@ -154,6 +218,16 @@ def _to_adapter(adapter: Adapter) -> Callable[[Command | Divergence | Exhausted 
             adapter.request(what)
         elif isinstance(what, FailedOver):
             adapter.fail_over(what)
+
+    return watch
+
+
+def _to_ports(
+    ports: Mapping[tuple[int, Port, bool], StreamPort],
+) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
+    def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
+        if isinstance(what, PortFault) and (what.nic, what.port, what.out) in ports:
+            ports[what.nic, what.port, what.out].failed(what)
 
     return watch
 

@@ -3,6 +3,7 @@
  *     traffic serve PORT                                  prints "ready"
  *     traffic stream HOST PORT CONNECTIONS BYTES          hears BYTES in all, prints bytes a second
  *     traffic udp HOST PORT SIZE WINDOW SECONDS           prints echoes a second, and datagrams lost
+ *     traffic pace HOST PORT PAUSE_US SECONDS             echoes of 64 bytes, one each PAUSE_US
  *     traffic rtt tcp|udp HOST PORT PAUSE_US SECONDS      prints round trips of 64 bytes, ns, one a line
  */
 #define _GNU_SOURCE
@@ -199,6 +200,18 @@ static void udp(char **argv) {
     printf("%.0f %llu\n", counted * 1e9 / length, (unsigned long long)lost);
 }
 
+static void pace(char **argv) {
+    uint8_t bytes[SMALL] = {0};
+    int fd = joined(argv[2], argv[3], SOCK_DGRAM);
+    int64_t pause = atoll(argv[4]) * 1000, due = now(), end = due + atof(argv[5]) * 1e9;
+    for (; due < end; due += pause) {
+        struct timespec at = {due / 1000000000, due % 1000000000};
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+        if (send(fd, bytes, SMALL, 0) != SMALL) die("send");
+        while (recv(fd, bytes, SMALL, MSG_DONTWAIT) > 0) {}
+    }
+}
+
 static void rtt(char **argv) {
     uint8_t bytes[SMALL] = "E";
     int kind = strcmp(argv[2], "tcp") ? SOCK_DGRAM : SOCK_STREAM, fd = joined(argv[3], argv[4], kind);
@@ -227,6 +240,7 @@ int main(int argc, char **argv) {
     if (argc == 3 && !strcmp(argv[1], "serve")) serve(argv[2]);
     else if (argc == 6 && !strcmp(argv[1], "stream")) stream(argv);
     else if (argc == 7 && !strcmp(argv[1], "udp")) udp(argv);
+    else if (argc == 6 && !strcmp(argv[1], "pace")) pace(argv);
     else if (argc == 7 && !strcmp(argv[1], "rtt")) rtt(argv);
     else return fprintf(stderr, "see the head of traffic.c\n"), 2;
     return 0;

@@ -16,7 +16,9 @@ class SvmStopped:
 
 @dataclass(frozen=True, slots=True)
 class SvmLoaded:
-    """The SVM has loaded the PVM's state and runs on it; a failover now goes on from there."""
+    """The SVM has loaded the PVM's state and runs on it since then; a failover now goes on from there."""
+
+    stamp_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,12 @@ class PvmStopped:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The SVM has loaded the PVM's state, and the VMM says that the checkpoint is done."""
+    """The SVM has loaded the PVM's state, and the VMM says that the checkpoint is done.
+
+    The stamp: when the PVM began to run again, or the VMM was about to let it.
+    """
+
+    stamp_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,10 @@ class Failover:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The data path has done what `Tell` said; `late`: it had judged a frame from after the stop already."""
+    """The data path has done what `Tell` said.
+
+    `late`: it had judged a frame from after the stop already; a commit it has then not done.
+    """
 
     word: Word
     late: bool = False

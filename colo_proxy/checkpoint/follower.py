@@ -219,9 +219,9 @@ class Follower:
             return [*news, Unsure("both VMs were paused, and the primary went on first: no checkpoint")]
         if svm.resume_ns is not None and not self._loaded:
             self._loaded = True
-            news.append(SvmLoaded())
+            news.append(SvmLoaded(svm.resume_ns))
         if pvm.resume_ns is not None and svm.resume_ns is not None:
-            news.append(Committed())
+            news.append(Committed(pvm.resume_ns))
             later, self._later = self._later, []
             self._forget_checkpoint()
             for side, name, stamp_ns in later:

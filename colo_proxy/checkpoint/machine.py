@@ -20,8 +20,9 @@ nanoseconds of one clock that never goes back.
 
 The promise rests on these rules. `COMMIT` is told only after both stops have been *applied*. A stop that
 came too late (a frame from after it had been judged already) spoils the checkpoint, for the PVM's new output
-would leave uncompared. An abort, a restart or a lost view of the VMM releases nothing. And the SVM does
-not take over where it has never had the PVM's state.
+would leave uncompared; where only the end of the stop shows that, the data path refuses the commit. An
+abort, a restart or a lost view of the VMM releases nothing. And the SVM does not take over where it has never
+had the PVM's state.
 """
 
 from dataclasses import dataclass
@@ -262,17 +263,15 @@ class Machine:
                 self._began_at = now
                 self._hold(now)
                 commands += [self._stop(Word.SVM_STOP, stamp_ns), Began(self.epoch)]
-            case SvmLoaded():
+            case SvmLoaded(stamp_ns):
                 self._replica = True
-                commands.append(Tell(Word.SVM_LOADED))
+                commands.append(Tell(Word.SVM_LOADED, stamp_ns))
             case PvmStopped(stamp_ns):
                 commands.append(self._stop(Word.PVM_STOP, stamp_ns))
-            case Committed() if self.state is State.STOPPED:
-                commands.append(Tell(Word.COMMIT))
+            case Committed(stamp_ns) if self.state is State.STOPPED:
+                commands.append(Tell(Word.COMMIT, stamp_ns))
             case Committed() | Aborted():
-                commands.append(Tell(Word.ABORT))
-                self._end_of_checkpoint(commands, now)
-                self._ask(_Cause("aborted", holds=True), now)
+                self._give_up(commands, now)
             case ReplicaLost():
                 self._replica = False
                 commands.append(Tell(Word.UNPROTECT))
@@ -323,6 +322,9 @@ class Machine:
         if event.late and event.word in (Word.SVM_STOP, Word.PVM_STOP) and self.state in _CHECKPOINT:
             return State.SPOILT
         if event.word is Word.COMMIT and self.state is State.COMMITTING:
+            if event.late:  # the data path has not done it
+                self._give_up(commands, now)
+                return State.REQUESTED
             self.epoch += 1
             self._replica = True
             commands.append(Finished("committed", self.epoch, self.reason or "", now - self._began_at))
@@ -370,6 +372,12 @@ class Machine:
         self._unapplied.add(word)
         return Tell(word, stamp_ns)
 
+    def _give_up(self, commands: list[Command], now: int) -> None:
+        """The checkpoint that is under way commits nothing: ask for another."""
+        commands.append(Tell(Word.ABORT))
+        self._end_of_checkpoint(commands, now)
+        self._ask(_Cause("aborted", holds=True), now)
+
     def _end_of_checkpoint(self, commands: list[Command], now: int) -> None:
         """A checkpoint that was under way has come to nothing."""
         self._unapplied.clear()
@@ -407,7 +415,7 @@ def _why(event: Event) -> str:  # noqa: PLR0911
             return "operator"
         case SvmStopped():
             return "a checkpoint begins"
-        case Committed():
+        case Committed() | Applied(late=True):
             return "a stop was told too late"  # else it is the data path's `commit` that moves the state
         case Applied():
             return event.word.name.lower().replace("_", "-")

@@ -34,6 +34,7 @@ from colo_proxy.checkpoint.events import (
     Unsure,
 )
 from colo_proxy.checkpoint.machine import IllegalWord
+from colo_proxy.listening import Door
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +45,13 @@ ASK, DONE = b"DO_CHECKPOINT", b"COLO_CHECKPOINT"
 
 
 class Xen:
-    """Serves one libxl at a time on a listening socket, which it closes in the end."""
+    """Serves one libxl at a time on a listening socket."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
+        self._door = Door("notify_dev", listener)
+        self._connect = (
+            asyncio.open_unix_connection if listener.family == socket.AF_UNIX else asyncio.open_connection
+        )
         self._peer: asyncio.StreamWriter | None = None
         self._asked = False
 
@@ -58,17 +62,11 @@ class Xen:
 
     async def run(self, proxy: Proxy) -> None:
         """Serve until cancelled."""
-
-        async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._serve(proxy, reader, writer)
-
-        start = asyncio.start_unix_server if self._listener.family == socket.AF_UNIX else asyncio.start_server
-        try:
-            async with await start(client, sock=self._listener, limit=LONGEST) as server:
-                await server.serve_forever()
-        finally:
-            if self._peer:
-                self._peer.close()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                reader, self._peer = await self._connect(sock=await self._door.enter(), limit=LONGEST)
+                self._asked = False
+                group.create_task(self._serve(proxy, reader, self._peer))
 
     def request(self, request: RequestCheckpoint) -> None:
         """Ask libxl, unless it has been asked already."""
@@ -87,30 +85,26 @@ class Xen:
         self._peer.write(len(text).to_bytes(4) + text)
 
     async def _serve(self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._peer is not None:
-            log.warning("a second libxl has connected, and is turned away while the first is there")
-            writer.close()
-            return
-        sock = writer.get_extra_info("socket")
-        if sock.family != socket.AF_UNIX:  # a libxl whose host has died must not keep the next one out
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in (socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3):
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        self._peer, self._asked = writer, False
-        log.info("libxl has connected")
         why = "its connection was closed"
+        spoke = False
         try:
             while True:
-                await self._take(proxy, await _message(reader))
+                message = await _message(reader)
+                spoke = True
+                await self._take(proxy, message)
         except asyncio.IncompleteReadError as error:
-            why = "its connection was closed" + (" within a message" if error.partial else "")
+            why += " within a message" if error.partial else ""
         except (OSError, ValueError) as error:
             why = str(error)
         finally:
             self._peer = None
             writer.close()
-        log.warning("libxl is gone: %s; all output is held until the next checkpoint", why)
-        await self._say(proxy, Unsure(f"libxl is gone: {why}"))
+        if spoke:
+            log.warning("libxl is gone: %s; all output is held until the next checkpoint", why)
+            await self._say(proxy, Unsure(f"libxl is gone: {why}"))
+        else:  # somebody tried whether we listen
+            log.info("notify_dev: the peer has gone without a word: %s", why)
+        self._door.leave()
 
     async def _take(self, proxy: Proxy, message: bytes) -> None:
         if message == INIT:
@@ -119,7 +113,7 @@ class Xen:
         elif message == DONE:
             self._asked = False
             now = time.time_ns()
-            await self._say(proxy, SvmStopped(now), PvmStopped(now), SvmLoaded(), Committed())
+            await self._say(proxy, SvmStopped(now), PvmStopped(now), SvmLoaded(now), Committed(now))
         else:
             log.error("libxl sent %.80r, which is no word of its protocol; ignored", message)
 

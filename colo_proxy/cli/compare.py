@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colo_proxy.cli.parsers import CommandParser
+from colo_proxy.cli.parsers import HOUR_MS, CommandParser, whole_number
 
 if TYPE_CHECKING:
     from colo_proxy.capture.compare import Comparison, Result
@@ -46,18 +46,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     parser.add_argument(
         "--timeout-ms",
         metavar="MS",
-        type=_milliseconds,
+        type=whole_number("milliseconds", HOUR_MS),
         default=3000,
         help="after this long missing output is a divergence (default: 3000)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
-
-
-def _milliseconds(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 3_600_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of milliseconds from 1 to 3600000")
-    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

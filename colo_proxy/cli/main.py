@@ -17,6 +17,7 @@ COMMANDS = (
     "run",
     "check",
     "compare",
+    "colo-compare",
     "explain",
     "status",
     "flows",
@@ -45,7 +46,7 @@ def parser() -> CommandParser:
     top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subparsers = top.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
-        importlib.import_module(f"colo_proxy.cli.{name}").add_parser(subparsers)
+        importlib.import_module(f"colo_proxy.cli.{name.replace('-', '_')}").add_parser(subparsers)
     return top
 
 

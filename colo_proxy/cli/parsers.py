@@ -1,9 +1,10 @@
 """The shape of every command's parser: a description, and examples that teach."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+HOUR_MS = 3_600_000
 Example = tuple[str, str]  # a command line, and what it is for
 
 
@@ -29,6 +30,17 @@ def _epilog(examples: Sequence[Example]) -> str | None:
         return None
     lines = [line for command, what in examples for line in (f"  {command}", f"      {what}")]
     return "\n".join(["examples:", *lines])
+
+
+def whole_number(of: str, most: int) -> Callable[[str], int]:
+    """An argument's type: a whole number of something, from 1 on."""
+
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:18]) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number of {of} from 1 to {most}")
+        return int(text)
+
+    return number
 
 
 def walk(parser: argparse.ArgumentParser) -> Iterator[tuple[str, CommandParser]]:

@@ -6,18 +6,14 @@ being read, and one that does not read its events is dropped, so that a client c
 
 import asyncio
 import contextlib
-import errno
 import logging
-import os
 import socket
-import stat
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from colo_proxy.control import protocol
-from colo_proxy.errors import ControlError
 
 log = logging.getLogger(__name__)
 
@@ -26,60 +22,6 @@ MAX_UNREAD = 1 << 20  # bytes of events that wait for one client before it is dr
 _READ = 8 * 1024  # bytes of a client that are looked at before others have their turn
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[object]]
-
-
-def listen(path: str) -> socket.socket:
-    """Make the listening socket, mode 0660 from its first moment. Raises ControlError.
-
-    The socket of a dead proxy is replaced. That of a live one, or anything that is no socket, stays.
-    """
-    _clear_the_way(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    mask = os.umask(0o117)  # a chmod after bind would leave a moment in which anyone may connect
-    try:
-        listener.bind(path)
-        listener.listen(16)
-    except OSError as error:
-        listener.close()
-        raise ControlError(f"{path}: {_bind_problem(path, error)}") from None
-    finally:
-        os.umask(mask)
-    return listener
-
-
-def _clear_the_way(path: str) -> None:
-    try:
-        mode = Path(path).lstat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ControlError(f"{path}: {_bind_problem(path, error)}") from None
-    if not stat.S_ISSOCK(mode):
-        raise ControlError(f"{path}: exists and is no socket; remove it or choose another control path")
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            log.info("replacing the control socket of a proxy that is gone: %s", path)
-            with contextlib.suppress(FileNotFoundError):
-                Path(path).unlink()
-            return
-        except FileNotFoundError:
-            return
-        except (BlockingIOError, TimeoutError):
-            pass  # somebody listens there, but does not answer
-        except OSError as error:
-            raise ControlError(f"{path}: {_bind_problem(path, error)}") from None
-    raise ControlError(f"{path}: another proxy is listening there; stop it or choose another control path")
-
-
-def _bind_problem(path: str, error: OSError) -> str:
-    if error.errno == errno.ENOENT:
-        return f"the directory does not exist; create it: mkdir {Path(path).parent}"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return f"{error.strerror}; run as a user who may write to {Path(path).parent}"
-    return f"{error.strerror}; choose another control path"
 
 
 class Server:

@@ -8,12 +8,16 @@
             --FAILOVER---> what the PVM said and the SVM did not is dropped; the SVM's output passes, aligned
 """
 
+from libc.stdint cimport int64_t
+
 from colo_proxy.datapath.core cimport Core
 
 cdef void epoch_hold(Core *core) noexcept nogil
 cdef void epoch_unprotect(Core *core) noexcept nogil
 cdef void epoch_svm_stop(Core *core) noexcept nogil
 cdef void epoch_svm_loaded(Core *core) noexcept nogil
+# The SVM runs again since `before`: what it said, and was received earlier, is of the epoch that is over.
+cdef void epoch_drop_stragglers(Core *core, int64_t before) noexcept nogil
 cdef void epoch_pvm_stop(Core *core) noexcept nogil
 cdef void epoch_commit(Core *core) noexcept nogil
 cdef void epoch_failover(Core *core) noexcept nogil

@@ -176,18 +176,22 @@ cdef Flow *next_flow(Flow *flow) noexcept nogil:
 
 
 cdef void epoch_svm_stop(Core *core) noexcept nogil:
+    drop_pending(core)
+    epoch_drop_stragglers(core, INT64_MAX)
+    core.svm_stopped = True
+
+
+cdef void epoch_drop_stragglers(Core *core, int64_t before) noexcept nogil:
     cdef Node *node = core.limbo.first
     cdef Node *behind
-    drop_pending(core)
     core.limbo.first = core.limbo.last = NULL
     while node != NULL:
         behind = node.next
-        if node.flags & N_SVM:
+        if node.flags & N_SVM and node.time < before:
             drop(core, node, D_OLD_EPOCH)
         else:
             keep_for_next_epoch(core, node)
         node = behind
-    core.svm_stopped = True
 
 
 cdef void epoch_svm_loaded(Core *core) noexcept nogil:

@@ -1,12 +1,14 @@
 # See loop.pxd for what a turn is.
 
 from libc cimport errno as c
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from colo_proxy.datapath.core cimport Core, Out
 from colo_proxy.datapath.entry cimport (
+    W_COMMIT,
     W_PVM_STOP,
+    W_SVM_LOADED,
     W_SVM_STOP,
     Word,
     core_counts,
@@ -23,21 +25,19 @@ from colo_proxy.datapath.entry cimport (
     core_uplink,
     core_word,
 )
+from colo_proxy.datapath.epoch cimport epoch_drop_stragglers
 from colo_proxy.datapath.kernel cimport (
-    CLOCK_REALTIME,
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
     EPOLL_CTL_MOD,
     EPOLLIN,
     EPOLLOUT,
     POLLOUT,
-    clock_gettime,
     epoll_ctl,
     epoll_event,
     epoll_wait,
     poll,
     pollfd,
-    timespec,
 )
 from colo_proxy.datapath.mailbox cimport (
     load_acquire,
@@ -51,17 +51,22 @@ from colo_proxy.datapath.mailbox cimport (
 )
 from colo_proxy.datapath.ports cimport (
     BATCH,
+    P_PACKET,
     P_STREAM,
     Frame,
+    Stream,
     monotonic,
     port_attach,
+    port_crowded,
     port_count_overruns,
     port_gone,
     port_receive,
     port_send,
     port_waits,
+    realtime,
 )
 from colo_proxy.datapath.ports cimport Port as PortState
+from colo_proxy.datapath.ports_stream cimport stream_stop
 from colo_proxy.datapath.words cimport DROPS, M_FAILED_OVER, PRIMARY, SECONDARY, UPLINK
 
 cdef int64_t MILLISECOND = 1000000
@@ -87,7 +92,7 @@ cdef void loop_run(Loop *loop) noexcept nogil:
     loop.housekeeping = loop.now + IDLE
     poll_bell(loop)
     for nic in range(loop.count):
-        for at in range(PORTS):
+        for at in range(SIDES):
             poll_port(loop, nic, at)
     while not load_acquire(&loop.stopping):
         got = epoll_wait(loop.epoll, ready, READY, time_to_wait(loop))
@@ -95,10 +100,10 @@ cdef void loop_run(Loop *loop) noexcept nogil:
         store(&loop.beat, loop.beat + 1)
         for at in range(got):
             place = ready[at].data.u64
-            if place == loop.count * PORTS:
+            if place == loop.count * SIDES:
                 take_commands(loop)
             else:
-                loop.nics[place // PORTS].plugs[place % PORTS].ready = True
+                loop.nics[place // SIDES].plugs[place % SIDES].ready = True
         for nic in range(loop.count):
             serve_nic(loop, nic)
         if loop.now >= loop.housekeeping:
@@ -116,7 +121,7 @@ cdef void finish(Loop *loop) noexcept nogil:
     loop.now = monotonic()
     take_commands(loop)
     for nic in range(loop.count):
-        uplink = &loop.nics[nic].plugs[<int>UPLINK].port
+        uplink = &loop.nics[nic].plugs[writer(&loop.nics[nic], UPLINK)].port
         while uplink.fd >= 0 and port_waits(uplink) and monotonic() < until:
             which.fd = uplink.fd
             which.events = POLLOUT
@@ -135,7 +140,7 @@ cdef int time_to_wait(Loop *loop) noexcept nogil:
         until = min(until, loop.nics[nic].deadline)
         if loop.nics[nic].shut_since and loop.now < loop.nics[nic].shut_since + BACK_OFF:
             until = min(until, loop.nics[nic].shut_since + BACK_OFF)
-        for which in range(PORTS):
+        for which in range(SIDES):
             if loop.nics[nic].plugs[which].ready and is_open(loop, &loop.nics[nic], which):
                 return 0
     return <int>max((until - loop.now + MILLISECOND - 1) // MILLISECOND, 0)
@@ -147,7 +152,7 @@ cdef bint is_open(const Loop *loop, const Nic *nic, int which) noexcept nogil:
     A stream is not shut for longer than BACK_OFF at a time: whoever writes to it may be a QEMU that does
     nothing else meanwhile, a checkpoint least of all, and it may be the one whose reading we wait for.
     """
-    if which == UPLINK or not outruns(nic, which):
+    if which == UPLINK or which >= PORTS or not outruns(nic, which):
         return True
     return nic.plugs[which].port.kind == P_STREAM and nic.shut_since and \
         loop.now >= nic.shut_since + BACK_OFF
@@ -157,11 +162,14 @@ cdef bint outruns(const Nic *nic, int which) noexcept nogil:
     """Whether a guest says more than can be taken: what was released waits for the uplink, or the other is
     behind.
 
+    A little may always wait for the uplink: a QEMU with filters writes to us and reads from us in turn, in
+    one thread, and would wait for us to read while we wait for it.
+
     A stream can wait where a device would drop: with half of what one flow may hold taken, only the guest
     that is behind is read. Both are never shut for that, and one that stays behind is found by its timeout.
     """
     cdef bint pvm_waits
-    if port_waits(&nic.plugs[<int>UPLINK].port):
+    if port_crowded(&nic.plugs[writer(nic, UPLINK)].port):
         return True
     if nic.plugs[which].port.kind != P_STREAM or \
             nic.core.pool.held_bytes <= nic.core.settings.max_flow_bytes // 2:
@@ -170,14 +178,21 @@ cdef bint outruns(const Nic *nic, int which) noexcept nogil:
     return pvm_waits == (which == PRIMARY)
 
 
+cdef int writer(const Nic *nic, int which) noexcept nogil:
+    return which + PORTS if nic.plugs[which + PORTS].port.stream != NULL else which
+
+
 # Ports.
 
 cdef void serve_nic(Loop *loop, uint32_t number) noexcept nogil:
     cdef Nic *nic = &loop.nics[number]
-    cdef int which, _
+    cdef int which, at, _
     for which in range(PORTS):
-        if nic.plugs[which].interest & EPOLLOUT and port_waits(&nic.plugs[which].port):
+        at = writer(nic, which)
+        if nic.plugs[at].interest & EPOLLOUT and port_waits(&nic.plugs[at].port):
             send(loop, number, which, NULL, 0)
+        if at != which and nic.plugs[at].ready:
+            hear_listener(loop, number, at)
         for _ in range(ROUNDS):
             if not nic.plugs[which].ready or not is_open(loop, nic, which):
                 break
@@ -195,7 +210,7 @@ cdef void serve_nic(Loop *loop, uint32_t number) noexcept nogil:
         nic.shut_since = 0
     elif nic.shut_since == 0:
         nic.shut_since = loop.now
-    for which in range(PORTS):
+    for which in range(SIDES):
         poll_port(loop, number, which)
     report(loop, number)
 
@@ -207,11 +222,35 @@ cdef void take_batch(Loop *loop, uint32_t number, int which) noexcept nogil:
     plug.ready = loop.batch.more
     if loop.batch.count:
         heal(plug)
+        if plug.port.kind == P_STREAM:
+            pass_on_headers(&loop.nics[number], plug.port.stream)
         judge(loop, number, which, 0, loop.batch.count)
         if not may_gather(loop.nics[number].core):
             send_outs(loop, number)
     if error:
         fail(loop, number, which, error)
+
+
+cdef void hear_listener(Loop *loop, uint32_t number, int which) noexcept nogil:
+    """Notice that a peer which only reads has gone. What it says, for it should not, is thrown away."""
+    cdef Plug *plug = &loop.nics[number].plugs[which]
+    cdef int error = port_receive(&plug.port, loop.batch)
+    plug.ready = loop.batch.more
+    if error:
+        fail(loop, number, which, error)
+
+
+cdef void pass_on_headers(Nic *nic, const Stream *of) noexcept nogil:
+    """A peer that only listens does not say how long its virtio-net headers are: as those of who speaks.
+
+    All are one NIC's. A QEMU that gets 10 bytes where its NIC has 12 takes two of the frame.
+    """
+    cdef int which
+    cdef Stream *to
+    for which in range(SIDES):
+        to = nic.plugs[which].port.stream
+        if to != NULL and not to.told:
+            to.vnet_size = of.vnet_size
 
 
 cdef bint may_gather(Core *core) noexcept nogil:
@@ -298,12 +337,12 @@ cdef void send_outs(Loop *loop, uint32_t number) noexcept nogil:
 
 
 cdef void send(Loop *loop, uint32_t number, int which, Frame *frames, uint32_t count) noexcept nogil:
-    cdef Plug *plug = &loop.nics[number].plugs[which]
+    cdef int by = writer(&loop.nics[number], which)
+    cdef Plug *plug = &loop.nics[number].plugs[by]
     cdef uint64_t sent = plug.port.sent
-    cdef int error
-    error = port_send(&plug.port, frames, count)
+    cdef int error = port_send(&plug.port, frames, count)
     if error:
-        fail(loop, number, which, error)
+        fail(loop, number, by, error)
     elif plug.port.sent != sent:
         heal(plug)
 
@@ -315,6 +354,7 @@ cdef void fail(Loop *loop, uint32_t number, int which, int error) noexcept nogil
     if plug.fault != error:
         plug.fault = error
         plug.untold = True
+        plug.quiet = False
     plug.ready = False
     if plug.retry <= loop.now:
         plug.retry = loop.now + IDLE
@@ -334,7 +374,7 @@ cdef void poll_port(Loop *loop, uint32_t number, int which) noexcept nogil:
     cdef epoll_event event
     cdef int fd = -1
     memset(&event, 0, sizeof(event))
-    event.data.u64 = <uint64_t>number * PORTS + <uint64_t>which
+    event.data.u64 = <uint64_t>number * SIDES + <uint64_t>which
     event.events = (EPOLLIN if is_open(loop, nic, which) else 0) | (EPOLLOUT if port_waits(&plug.port) else 0)
     if event.events and loop.now >= plug.retry:  # else epoll would still tell of hang-ups
         fd = plug.port.fd
@@ -358,7 +398,7 @@ cdef void poll_bell(Loop *loop) noexcept nogil:
     cdef epoll_event event
     memset(&event, 0, sizeof(event))
     event.events = EPOLLIN
-    event.data.u64 = <uint64_t>loop.count * PORTS
+    event.data.u64 = <uint64_t>loop.count * SIDES
     epoll_ctl(loop.epoll, EPOLL_CTL_ADD, loop.commands.bell, &event)
 
 
@@ -395,7 +435,7 @@ cdef void report(Loop *loop, uint32_t number) noexcept nogil:
                     event.code = which
             nic.exhausted &= ~(<uint32_t>1 << event.code)
         else:
-            for which in range(PORTS):
+            for which in range(SIDES):
                 if nic.plugs[which].untold:
                     event.kind = E_FAULT
                     event.code = which
@@ -422,46 +462,73 @@ cdef void take_commands(Loop *loop) noexcept nogil:
         done.kind = E_DONE
         done.late = False
         if command.kind == C_WORD:
-            for nic in range(loop.count):
-                done.late |= apply_word(loop, nic, <Word><int>command.code, command.stamp)
+            done.late = apply_word(loop, <Word><int>command.code, command.stamp)
         elif command.kind == C_CALL:
             for nic in range(loop.count):
                 command.call(loop.nics[nic].core, nic, command.argument)
                 loop.nics[nic].stirred = True
         else:
-            attach(loop, command.code // PORTS, command.code % PORTS, command.fd)
+            attach(loop, command.code // SIDES, command.code % SIDES, command.fd)
         done.command = command[0]
         ring_give_back(&loop.commands)
         ring_publish(&loop.events)
 
 
-cdef bint apply_word(Loop *loop, uint32_t number, Word word, int64_t stamp) noexcept nogil:
-    """Apply a checkpoint word to one NIC; true: frames from after `stamp` had already been judged."""
-    cdef Nic *nic = &loop.nics[number]
+cdef bint apply_word(Loop *loop, Word word, int64_t stamp) noexcept nogil:
+    """Apply a checkpoint's word; true: frames from after the stop had already been judged.
+
+    A commit is then not applied: where a port has no times of its own, it is the end of the stop that shows
+    whether what was received by then had been said before.
+    """
     cdef bint late = False
-    if word == W_SVM_STOP:
-        late = drain(loop, number, SECONDARY, word, stamp)
-    elif word == W_PVM_STOP:
-        late = drain(loop, number, PRIMARY, word, stamp)
-    else:
-        core_word(nic.core, word, loop.now)
-        send_outs(loop, number)
-    nic.stirred = True
+    cdef uint32_t nic
+    if word == W_COMMIT and stamp:
+        for nic in range(loop.count):
+            late |= not is_timed(&loop.nics[nic], PRIMARY) and loop.nics[nic].old_until > stamp
+        if late:
+            return True
+    for nic in range(loop.count):
+        if word == W_SVM_STOP:
+            late |= drain(loop, nic, SECONDARY, word, stamp)
+        elif word == W_PVM_STOP:
+            late |= drain(loop, nic, PRIMARY, word, stamp)
+            loop.nics[nic].old_until = loop.nics[nic].plugs[<int>PRIMARY].port.newest
+        else:
+            if word == W_SVM_LOADED and stamp and not is_timed(&loop.nics[nic], SECONDARY):
+                epoch_drop_stragglers(loop.nics[nic].core, loop.now - (realtime() - stamp))
+            core_word(loop.nics[nic].core, word, loop.now)
+            send_outs(loop, nic)
+        loop.nics[nic].stirred = True
     return late
+
+
+cdef bint is_timed(const Nic *nic, int which) noexcept nogil:
+    """Whether a port tells when its frames were sent, and not only when we had them."""
+    return nic.plugs[which].port.kind == P_PACKET
 
 
 cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp) noexcept nogil:
     """Judge what a guest said before it stopped, apply the word, then judge the rest of what was read.
 
-    A port with timestamps is read up to the first frame that is younger than the stop. The others are read
-    until they are empty: a stopped guest says nothing, so what is there is old.
+    A port with times is read up to the first frame that is younger than the stop. Of the others, with a stop
+    that is being waited for (`stamp` 0), all that is there is old: a stopped guest says nothing, and so is a
+    frame of a stream whose beginning is there. With a stop that is past, and the guest perhaps running
+    again, what is still there is taken the safe way: the SVM's is old, and dropped; the PVM's is new, and
+    compared.
     """
     cdef Plug *plug = &loop.nics[number].plugs[which]
     cdef Frame *frames = loop.batch.frames
     cdef uint32_t at, _
     cdef int error = 0
-    cdef bint late = stamp != 0 and plug.port.newest > stamp
-    if stamp == 0:
+    cdef bint timed = is_timed(&loop.nics[number], which)
+    cdef bint late = timed and stamp != 0 and plug.port.newest > stamp
+    if not timed and stamp != 0 and which == PRIMARY:
+        core_word(loop.nics[number].core, word, loop.now)
+        send_outs(loop, number)
+        return False
+    if not timed:
+        stamp = INT64_MAX
+    elif stamp == 0:
         stamp = realtime()
     loop.batch.count = 0
     at = 0
@@ -486,15 +553,11 @@ cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp
         judge(loop, number, which, at, loop.batch.count)
         send_outs(loop, number)
     plug.ready = loop.batch.more
+    if plug.port.kind == P_STREAM:
+        stream_stop(plug.port.stream)
     if error:
         fail(loop, number, which, error)
     return late
-
-
-cdef int64_t realtime() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_REALTIME, &now)
-    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
 
 
 cdef void attach(Loop *loop, uint32_t number, int which, int fd) noexcept nogil:
@@ -503,8 +566,14 @@ cdef void attach(Loop *loop, uint32_t number, int which, int fd) noexcept nogil:
         epoll_ctl(loop.epoll, EPOLL_CTL_DEL, plug.polled, NULL)
     plug.polled = -1
     plug.retry = 0
-    plug.fault = 0
-    plug.untold = False
+    if fd >= 0 and plug.quiet:
+        plug.fault = 0
+        plug.quiet = False
+    elif fd >= 0:
+        heal(plug)
+    elif not plug.fault:
+        plug.fault = c.ENOTCONN
+        plug.quiet = True
     port_attach(&plug.port, fd)
     loop.nics[number].stirred = True
     poll_port(loop, number, which)

@@ -39,7 +39,8 @@ cdef enum PortKind:
 cdef struct Frame:
     uint8_t *base
     uint32_t size  # the virtio-net header and the frame
-    int64_t stamp  # when the kernel received it, ns of CLOCK_REALTIME; 0 where the port has no such thing
+    # When the kernel received it, ns of CLOCK_REALTIME. Of a TAP or a stream: when we had, a little later.
+    int64_t stamp
 
 cdef struct Batch:
     uint8_t *arena
@@ -51,10 +52,12 @@ cdef struct Batch:
 
 cdef struct Stream:
     bint vnet  # the wire carries a virtio-net header and its length
-    uint32_t vnet_size  # length of the headers sent: as the peer's, once it has sent one
+    uint32_t vnet_size  # length of the headers sent: as the peer's, once it has sent one (`told`)
+    bint told
     uint8_t *into  # bytes received and not yet taken
     uint32_t into_first
     uint32_t into_end
+    bint stale  # the frame that has come in part is to be dropped
     uint8_t *gather  # what goes with the next system call
     uint8_t *out  # whole frames that wait for the socket, framed
     uint32_t out_first
@@ -76,6 +79,7 @@ cdef struct Port:
     uint64_t overruns  # frames that the kernel dropped because they were not read in time
     uint64_t[<int>DROPS] dropped  # by DropId
 
+cdef int64_t realtime() noexcept nogil
 cdef Batch *batch_new() except NULL
 cdef void batch_free(Batch *batch) noexcept nogil
 # Raises OSError or ValueError where the descriptor is not what the kind needs; the port is unchanged then.
@@ -90,6 +94,8 @@ cdef int port_receive(Port *port, Batch *batch) noexcept nogil
 cdef int port_send(Port *port, Frame *frames, uint32_t count) noexcept nogil
 # Something waits for POLLOUT: a stream whose peer reads too slowly, or that has no peer and keeps.
 cdef bint port_waits(const Port *port) noexcept nogil
+# More of it than a moment's stall explains.
+cdef bint port_crowded(const Port *port) noexcept nogil
 cdef void port_count_overruns(Port *port) noexcept nogil
 # The interface has been removed and the port will never work again.
 cdef bint port_gone(const Port *port) noexcept nogil

@@ -10,6 +10,7 @@ import os
 
 from colo_proxy.datapath.kernel cimport (
     CLOCK_MONOTONIC,
+    CLOCK_REALTIME,
     IFF_NO_PI,
     IFF_TAP,
     IFF_VNET_HDR,
@@ -48,6 +49,7 @@ from colo_proxy.datapath.ports_stream cimport (
     stream_new,
     stream_receive,
     stream_send,
+    stream_crowded,
     stream_waits,
 )
 from colo_proxy.datapath.ports_tap cimport tap_receive, tap_send
@@ -126,6 +128,8 @@ cdef bint take_frame(Port *port, Batch *batch, uint8_t *base, int64_t size, int6
 # The one shape.
 
 cdef int port_receive(Port *port, Batch *batch) noexcept nogil:
+    cdef int error
+    cdef uint32_t at
     batch.count = 0
     batch.used = 0
     batch.more = False
@@ -133,9 +137,18 @@ cdef int port_receive(Port *port, Batch *batch) noexcept nogil:
         return 0
     if port.kind == P_PACKET:
         return packet_receive(port, batch)
-    if port.kind == P_TAP:
-        return tap_receive(port, batch)
-    return stream_receive(port, batch)
+    error = tap_receive(port, batch) if port.kind == P_TAP else stream_receive(port, batch)
+    if batch.count:
+        port.newest = realtime()
+        for at in range(batch.count):
+            batch.frames[at].stamp = port.newest
+    return error
+
+
+cdef int64_t realtime() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_REALTIME, &now)
+    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
 
 
 cdef int port_send(Port *port, Frame *frames, uint32_t count) noexcept nogil:
@@ -151,6 +164,10 @@ cdef int port_send(Port *port, Frame *frames, uint32_t count) noexcept nogil:
 
 cdef bint port_waits(const Port *port) noexcept nogil:
     return port.stream != NULL and stream_waits(port.stream)
+
+
+cdef bint port_crowded(const Port *port) noexcept nogil:
+    return port.stream != NULL and stream_crowded(port.stream)
 
 
 cdef void port_count_overruns(Port *port) noexcept nogil:

@@ -29,7 +29,7 @@ from colo_proxy.datapath.ports cimport (
     wait_for_room,
 )
 from colo_proxy.datapath.wire cimport MAX_FRAME, VNET, get32, put32
-from colo_proxy.datapath.words cimport D_OVERSIZED, D_SEND, D_TRUNCATED
+from colo_proxy.datapath.words cimport D_OLD_EPOCH, D_OVERSIZED, D_SEND, D_TRUNCATED
 
 cdef enum:
     LENGTH = 4
@@ -75,6 +75,8 @@ cdef void stream_attach(Port *port) noexcept nogil:
     stream.into_first = ROOM
     stream.into_end = ROOM
     stream.out_sent = 0
+    stream.told = False
+    stream.stale = False
     if not port.keep:
         while stream_waits(stream):
             port.dropped[<int>D_SEND] += 1
@@ -89,6 +91,10 @@ cdef int give_up(Port *port, int error) noexcept nogil:
 
 
 # Reading.
+
+cdef void stream_stop(Stream *stream) noexcept nogil:
+    stream.stale = stream.into_end > stream.into_first
+
 
 cdef int stream_receive(Port *port, Batch *batch) noexcept nogil:
     cdef Stream *stream = port.stream
@@ -154,6 +160,11 @@ cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
         stream.into_first += head + size
         if vnet:
             stream.vnet_size = vnet
+            stream.told = True
+        if stream.stale:
+            stream.stale = False
+            port.dropped[<int>D_OLD_EPOCH] += 1
+            continue
         if size - vnet > MAX_FRAME:
             port.dropped[<int>D_OVERSIZED] += 1
             continue
@@ -179,6 +190,10 @@ cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
 
 cdef bint stream_waits(const Stream *stream) noexcept nogil:
     return stream.out_end > stream.out_first
+
+
+cdef bint stream_crowded(const Stream *stream) noexcept nogil:
+    return stream.out_end - stream.out_first > OUT // 2
 
 
 cdef inline uint32_t prefix_size(const Stream *stream) noexcept nogil:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from colo_proxy.checkpoint.qemu_versions import Colo
-from colo_proxy.config import Config, Nic
-from colo_proxy.endpoints import Endpoint, Packet, Tap, Tcp, Unix, join_host_port
+from colo_proxy.config import PORTS, Config, Nic
+from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix, join_host_port, parts
 from colo_proxy.errors import HostError, UserError
 from colo_proxy.host import guard
 from colo_proxy.host.links import Link, Links
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 OLDEST_KERNEL = (5, 12)  # tables with an owner (guard.py)
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}  # linux/capability.h
 _SHORT_QUEUE = 500  # frames; the kernel's default is 1000
-_PORTS = ("uplink", "primary", "secondary")
 _PROC_NET = Path("/proc/sys/net")
 # Frames merged so that no virtio-net header can describe them; a packet socket gets EINVAL in their place.
 _MERGING = {"rx-lro": "lro", "rx-gro-list": "rx-gro-list"}
@@ -52,7 +51,7 @@ class Problem:
 
 def problems(config: Config) -> list[Problem]:
     """Everything that stands in the way, errors first. Blocks for some milliseconds."""
-    endpoints = [getattr(nic, port) for nic in config.nics for port in _PORTS]
+    endpoints = [endpoint for nic in config.nics for endpoint in nic.endpoints]
     found = [*_kernel(endpoints), *_privileges(endpoints), *_buffers()]
     with Links() as links:
         for number, nic in enumerate(config.nics):
@@ -154,8 +153,7 @@ def _buffers() -> Iterator[Problem]:
 
 def _nic(where: str, nic: Nic, links: Links) -> Iterator[Problem]:
     mtus: dict[str, int] = {}
-    for port in _PORTS:
-        endpoint = getattr(nic, port)
+    for port, endpoint in zip(PORTS, nic.endpoints, strict=True):
         key = f"{where} {port} {endpoint}"
         match endpoint:
             case Tap():
@@ -170,7 +168,7 @@ def _nic(where: str, nic: Nic, links: Links) -> Iterator[Problem]:
                 else:
                     mtus[port] = link.mtu
                     yield from _packet(key, link, links, uplink=port == "uplink")
-            case Unix() | Tcp():
+            case Unix() | Tcp() | Split():
                 pass
     if len(set(mtus.values())) > 1:
         shown = ", ".join(f"{port} {mtu}" for port, mtu in mtus.items())
@@ -248,20 +246,49 @@ def _packet(key: str, link: Link, links: Links, *, uplink: bool) -> Iterator[Pro
 
 
 def _sockets(config: Config) -> Iterator[Problem]:
-    control = Path(config.proxy.control)
-    yield from _directory(control.parent, f"[proxy] control {control}")
-    if control.exists():
-        if not stat.S_ISSOCK(control.stat().st_mode):
-            remedy = "remove the file, or name another"
-            yield Problem("error", "it exists and is no socket", f"[proxy] control {control}", remedy)
-        elif _listens(control):
-            remedy = "stop it, or name another socket"
-            yield Problem("error", "a proxy is listening on it", f"[proxy] control {control}", remedy)
+    control = config.proxy.control
+    yield from _listening(Unix(control), f"[proxy] control {control}")
+    for number, nic in enumerate(config.nics):
+        for port, endpoint in zip(PORTS, nic.endpoints, strict=True):
+            for part in parts(endpoint):
+                if isinstance(part, Unix | Tcp):
+                    yield from _listening(part, f"[[nic]] {number} {port} {part}")
+    notify_dev = config.checkpoint.notify_dev
+    if notify_dev:
+        yield from _listening(notify_dev, f"[checkpoint] notify_dev {notify_dev}")
     for key in ("primary", "secondary"):
         endpoint = getattr(config.checkpoint, key)
         if isinstance(endpoint, Unix) and not Path(endpoint.path).exists():
             remedy = "start the VM; the proxy goes on trying"
             yield Problem("warning", "there is no such socket yet", f"[checkpoint] {key} {endpoint}", remedy)
+
+
+def _listening(endpoint: Unix | Tcp, where: str) -> Iterator[Problem]:
+    """Can it be listened on?"""
+    if isinstance(endpoint, Tcp):
+        yield from _tcp(endpoint, where, "use another address or port")
+        return
+    path = Path(endpoint.path)
+    yield from _directory(path.parent, where)
+    if path.exists():
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            yield Problem("error", "it exists and is no socket", where, "remove the file, or name another")
+        elif _listens(path):
+            remedy = "stop it, or name another socket"
+            yield Problem("error", "a proxy is listening on it", where, remedy)
+
+
+def _tcp(address: Tcp, where: str, remedy: str) -> Iterator[Problem]:
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, name = found[0]
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(name)
+    except OSError as error:
+        yield Problem("error", f"it cannot be listened on: {error.strerror}", where, remedy)
 
 
 def _listens(path: Path) -> bool:
@@ -295,12 +322,4 @@ def _metrics(address: tuple[str, int] | None) -> Iterator[Problem]:
     if address is None:
         return
     where = f"[proxy] metrics {join_host_port(*address)}"
-    try:
-        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, name = found[0]
-        with socket.socket(family, kind, protocol) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(name)
-    except OSError as error:
-        remedy = 'use another port, or metrics = "" to turn it off'
-        yield Problem("error", f"it cannot be listened on: {error.strerror}", where, remedy)
+    yield from _tcp(Tcp(*address), where, 'use another port, or metrics = "" to turn it off')

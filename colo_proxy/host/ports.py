@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from colo_proxy.datapath.messages import PortSpec
-from colo_proxy.endpoints import Endpoint, Packet, Tap
+from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix
 from colo_proxy.errors import HostError
 from colo_proxy.host.guard import Guard
 from colo_proxy.host.links import Link, Links
@@ -51,11 +51,9 @@ class NicEndpoints(Protocol):
     """A `[[nic]]` of the configuration."""
 
     @property
-    def uplink(self) -> Endpoint: ...
+    def endpoints(self) -> tuple[Endpoint, Endpoint, Endpoint]: ...
     @property
-    def primary(self) -> Endpoint: ...
-    @property
-    def secondary(self) -> Endpoint: ...
+    def vnet_hdr(self) -> bool: ...
 
 
 @contextmanager
@@ -68,30 +66,36 @@ def open_ports(nics: Iterable[NicEndpoints]) -> Iterator[list[tuple[PortSpec, Po
     with ExitStack() as opened:
         links = opened.enter_context(Links())
         with ExitStack() as changes:  # what stays as it is once all is open
-            specs = [
-                (
-                    _open(nic.uplink, links, opened, changes),
-                    _open(nic.primary, links, opened, changes),
-                    _open(nic.secondary, links, opened, changes),
-                )
-                for nic in nics
-            ]
+            specs = [_open_nic(nic, links, opened, changes) for nic in nics]
             changes.pop_all()
         yield specs
 
 
-def _open(endpoint: Endpoint, links: Links, opened: ExitStack, changes: ExitStack) -> PortSpec:
-    match endpoint:
-        case Tap():
-            return PortSpec(open_tap(endpoint, links, opened), "tap", endpoint.name)
-        case Packet():
-            return PortSpec(open_packet(endpoint, links, opened, changes), "packet", endpoint.name)
-        case _:
-            return PortSpec(-1, "stream", str(endpoint), vnet=False)
+def _open_nic(
+    nic: NicEndpoints, links: Links, opened: ExitStack, changes: ExitStack
+) -> tuple[PortSpec, PortSpec, PortSpec]:
+    sockets = any(isinstance(endpoint, Unix | Tcp | Split) for endpoint in nic.endpoints)
+
+    def open_port(endpoint: Endpoint) -> PortSpec:
+        match endpoint:
+            case Tap():
+                offloads = nic.vnet_hdr or not sockets  # else the sockets could not say what is left to do
+                return PortSpec(open_tap(endpoint, links, opened, offloads), "tap", endpoint.name)
+            case Packet():
+                return PortSpec(open_packet(endpoint, links, opened, changes), "packet", endpoint.name)
+            case _:
+                split = isinstance(endpoint, Split)
+                return PortSpec(-1, "stream", str(endpoint), vnet=nic.vnet_hdr, split=split)
+
+    uplink, primary, secondary = map(open_port, nic.endpoints)
+    return uplink, primary, secondary
 
 
-def open_tap(endpoint: Tap, links: Links, opened: ExitStack) -> int:
-    """Make a TAP, up and on its bridge; `opened` closes it. Returns its descriptor. Raises HostError."""
+def open_tap(endpoint: Tap, links: Links, opened: ExitStack, offloads: bool = True) -> int:
+    """Make a TAP, up and on its bridge; `opened` closes it. Returns its descriptor. Raises HostError.
+
+    Without `offloads` all frames come whole: checksums made, none longer than the MTU.
+    """
     bridge = _bridge(endpoint, links) if endpoint.bridge else None
     try:
         fd = os.open(TUN_DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -102,7 +106,8 @@ def open_tap(endpoint: Tap, links: Links, opened: ExitStack) -> int:
     try:
         fcntl.ioctl(fd, _TUNSETIFF, struct.pack("=16sH22x", endpoint.name.encode(), flags))
         fcntl.ioctl(fd, _TUNSETVNETHDRSZ, struct.pack("=i", VNET_SIZE))
-        fcntl.ioctl(fd, _TUNSETOFFLOAD, _TUN_F_CSUM | _TUN_F_TSO4 | _TUN_F_TSO6 | _TUN_F_TSO_ECN)
+        wanted = _TUN_F_CSUM | _TUN_F_TSO4 | _TUN_F_TSO6 | _TUN_F_TSO_ECN if offloads else 0
+        fcntl.ioctl(fd, _TUNSETOFFLOAD, wanted)
     except OSError as error:
         raise HostError(f"{endpoint}: {_tap_problem(endpoint, error)}") from None
     link = links.find(endpoint.name)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 
 from colo_proxy.datapath.messages import PROTOCOLS, Done, NicCounters, PortCounters, PortFault
-from colo_proxy.words import Divergence, Drop, Exhausted, FlowInfo, Mode, Reason, Word
+from colo_proxy.words import Divergence, Drop, Exhausted, FlowInfo, Mode, Port, Reason, Word
 
 FLOW = FlowInfo(0, "tcp 192.0.2.2:80 > 192.0.2.1:40000", "tcp", 2, 3000, 1 << 20, 77, True, 1, 1500)
 
@@ -19,6 +19,7 @@ class FakeEngine:
         self.beat = 0
         self.words: list[tuple[Word, int]] = []
         self.rules: list[object] = []
+        self.attached: list[tuple[int, Port, int, bool]] = []
         self.counters = [counters()]
         self.late: set[Word] = set()
         self.fail: Exception | None = None
@@ -51,6 +52,10 @@ class FakeEngine:
     def command(self, word: Word, stamp_ns: int = 0) -> int:
         self.words.append((word, stamp_ns))
         return self._done(late=word in self.late)
+
+    def attach(self, nic: int, port: Port, fd: int, *, out: bool = False) -> int:
+        self.attached.append((nic, port, fd, out))
+        return self._done()
 
     def set_policies(self, rules: Sequence[object]) -> int:
         self.rules = list(rules)

@@ -32,7 +32,7 @@ ASKER = "192.0.2.2"
 
 
 def nic(uplink: str, primary: str = "unix:/nowhere/p", secondary: str = "unix:/nowhere/s") -> SimpleNamespace:
-    return SimpleNamespace(uplink=parse(uplink), primary=parse(primary), secondary=parse(secondary))
+    return SimpleNamespace(endpoints=(parse(uplink), parse(primary), parse(secondary)), vnet_hdr=False)
 
 
 def arp_request() -> bytes:
@@ -220,7 +220,7 @@ from colo_proxy.errors import HostError
 from colo_proxy.host.ports import open_ports
 end = parse({endpoint!r})
 try:
-    with open_ports([SimpleNamespace(uplink=end, primary=end, secondary=end)]):
+    with open_ports([SimpleNamespace(endpoints=(end, end, end), vnet_hdr=False)]):
         print("opened")
 except HostError as error:
     print(error)

@@ -61,10 +61,10 @@ WRONG: dict[str, tuple[Callable[[str], str], str]] = {
     "unknown endpoint": (lambda text: text.replace("packet:pvm0", "pigeon:pvm0"), "pigeon"),
     "missing interface": (lambda text: text.replace("packet:pvm0", "packet:pvm9"), "pvm9"),
     "same interface twice": (lambda text: text.replace("packet:svm0", "packet:pvm0"), "pvm0"),
-    "socket as a port": (lambda text: text.replace("packet:pvm0", "unix:/pvm0"), "unix:/pvm0"),
-    "VMM without an adapter": (
-        lambda text: text.replace('vmm = "control"', 'vmm = "xen"\nnotify_dev = "unix:/xen"'),
-        "xen",
+    "sockets without headers": (lambda text: text.replace("packet:pvm0", "unix:/pvm0"), "vnet_hdr"),
+    "nowhere to listen": (
+        lambda text: text.replace('vmm = "control"', 'vmm = "xen"\nnotify_dev = "unix:/none/xen"'),
+        "mkdir /none",
     ),
     "unknown VMM": (lambda text: text.replace('vmm = "control"', 'vmm = "abacus"'), "vmm"),
 }

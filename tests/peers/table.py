@@ -1,4 +1,4 @@
-"""Make docs/peers.md: each scenario, the right answer, what QEMU's colo-compare did, what ours did.
+"""Make docs/peers.md: each scenario, the right answer, what QEMU's colo-compare did, what the drop-in did.
 
 python -m tests.peers.table            # from the repository's root; needs a QEMU of any version
 """
@@ -11,10 +11,11 @@ from pathlib import Path
 from colo_vm.debian import CACHE, say
 from colo_vm.qemu import bare
 
-from . import ours
-from .outcome import Outcome, outcome
+from .drop_in import DropIn
+from .outcome import outcome
 from .qemu import ColoCompare
 from .scenarios import LOSES, Scenario, State, scenarios
+from .wire_holes import HOLES, Hole
 
 PAGE = Path(__file__).parents[2] / "docs" / "peers.md"
 BEGIN, END = "<!-- scenarios: made by python -m tests.peers.table -->", "<!-- end of scenarios -->"
@@ -34,40 +35,54 @@ def right(scenario: Scenario) -> str:
     return what + (f"; {scenario.asks} checkpoint" if scenario.asks else "; no checkpoint")
 
 
-def cell(scenario: Scenario, did: Outcome) -> str:
+def cell(faults: list[str]) -> str:
     """What a comparator did, in words."""
-    faults = did.faults(scenario)
     return "**" + "; ".join(faults) + "**" if faults else "right"
 
 
-def rows(found: list[tuple[Scenario, Outcome, Outcome]]) -> Iterator[str]:
+Found = tuple[Scenario, list[str], list[str]]
+HEAD = (
+    "| scenario | right answer | QEMU's colo-compare | `colo-proxy colo-compare` |\n| --- | --- | --- | --- |"
+)
+
+
+def rows(found: list[Found], holes: list[tuple[Hole, list[str], list[str]]]) -> Iterator[str]:
     for group, members in groupby(found, key=lambda row: row[0].group):
-        yield f"\n## {group}\n"
-        yield "| scenario | right answer | QEMU's colo-compare | colo-proxy |\n| --- | --- | --- | --- |"
+        yield f"\n## {group}\n\n{HEAD}"
         for scenario, theirs, mine in members:
-            cells = (scenario.name, right(scenario), cell(scenario, theirs), cell(scenario, mine))
-            yield "| " + " | ".join(cells) + " |"
+            yield f"| {scenario.name} | {right(scenario)} | {cell(theirs)} | {cell(mine)} |"
+    yield f"\n## Loses its way on the wire\n\n{HEAD}"
+    for hole, theirs, mine in holes:
+        yield f"| {hole.name} | {hole.right} | {cell(theirs)} | {cell(mine)} |"
 
 
 def main() -> int:
     """Run all scenarios against both; exit status 1 when ours is wrong anywhere."""
     command, version = bare()
-    found = []
+    found: list[Found] = []
     for scenario in scenarios():
         say(scenario.name)
-        with ColoCompare(command, CACHE, scenario.timeout_ms) as qemu:
-            theirs = outcome(scenario, *qemu.run(scenario))
-        mine = outcome(scenario, *ours.run(scenario))
-        found.append((scenario, theirs, mine))
-    wrong = [sum(bool(row[side].faults(row[0])) for row in found) for side in (1, 2)]
-    score = f"{len(found)} scenarios; QEMU {version}: {wrong[0]} wrong; colo-proxy: {wrong[1]} wrong."
+        with ColoCompare(command, CACHE, timeout_ms=scenario.timeout_ms) as qemu:
+            theirs = outcome(scenario, *qemu.run(scenario)).faults(scenario)
+        with DropIn(timeout_ms=scenario.timeout_ms) as ours:
+            found.append((scenario, theirs, outcome(scenario, *ours.run(scenario)).faults(scenario)))
+    holes = []
+    for hole in HOLES:
+        say(hole.name)
+        with ColoCompare(command, CACHE, vnet=hole.vnet) as qemu:
+            theirs = hole.play(qemu)
+        with DropIn(vnet=hole.vnet) as ours:
+            holes.append((hole, theirs, hole.play(ours)))
+    wrong = [sum(bool(row[side]) for row in (*found, *holes)) for side in (1, 2)]
+    count = len(found) + len(holes)
+    score = f"{count} scenarios; QEMU {version}: {wrong[0]} wrong; colo-proxy: {wrong[1]} wrong."
     text = (
         f"{score} Bold: what is not as it should be.\n"
-        "colo-compare runs alone, fed over its sockets; both sides "
-        "are aligned already, so its rewriter has no part in this. It asks again at each scan until a "
-        "checkpoint is made, and every request makes one.\n"
+        "Both run alone, each fed over its sockets; both sides are aligned already, so QEMU's rewriter has "
+        "no part in this. QEMU's asks again at each scan until a checkpoint is made, and every request makes "
+        "one.\n"
     )
-    body = "\n".join([BEGIN, text, *rows(found), "", END])
+    body = "\n".join([BEGIN, text, *rows(found, holes), "", END])
     page = PAGE.read_text() if PAGE.exists() else f"# colo-proxy beside its peers\n\n{BEGIN}{END}\n"
     head, _, rest = page.partition(BEGIN)
     PAGE.write_text(head + body + rest.partition(END)[2])

@@ -10,7 +10,8 @@ from fakes.datapath import FakeEngine
 
 from colo_proxy import config, daemon
 from colo_proxy.control.client import Client
-from colo_proxy.control.server import listen
+from colo_proxy.endpoints import Unix
+from colo_proxy.listening import listen
 from colo_proxy.metrics import MetricsServer
 
 NIC = '[[nic]]\nuplink = "packet:up0"\nprimary = "packet:pvm0"\nsecondary = "packet:svm0"\n'
@@ -79,7 +80,9 @@ async def running(
     read = config.parse(proxy + NIC + text, directory / "web1.toml")
     engine = engine or FakeEngine()
     server = MetricsServer(("127.0.0.1", 0)) if metrics else None
-    task = asyncio.create_task(daemon.serve(read, engine, listen(str(path)), server))
+    opened = contextlib.ExitStack()
+    sockets = opened.enter_context(daemon.open_sockets(read))
+    task = asyncio.create_task(daemon.serve(read, engine, listen(Unix(str(path))), server, sockets))
     while not task.done():
         try:
             (await asyncio.to_thread(Client, str(path))).close()
@@ -95,5 +98,6 @@ async def running(
                 await proxy_running.execute("quit")
         with contextlib.suppress(Exception):
             await asyncio.wait_for(task, 10)
+        opened.close()
         if server:
             server.close()

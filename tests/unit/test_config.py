@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from colo_proxy import config
-from colo_proxy.endpoints import Packet, Tap, Unix
+from colo_proxy.endpoints import Packet, Split, Tap, Tcp, Unix, parts
 from colo_proxy.errors import ConfigError
 from colo_proxy.tomllines import key_lines, line_of
 
@@ -127,10 +127,16 @@ def test_a_smaller_total_lowers_the_default_bound_of_a_flow():
         ("[compare]\nmax_flows = 0\n", 2, "[compare] max_flows", "at least 1"),
         ("[checkpoint]\nvmm = 'kvm'\n", 2, "[checkpoint] vmm", "one of 'qmp', 'control', 'xen' or 'none'"),
         (
-            "[checkpoint]\nvmm = 'xen'\nnotify_dev = 'tcp:[::1]:5'\n",
+            "[checkpoint]\nvmm = 'xen'\n",
+            1,
+            "[checkpoint] notify_dev",
+            'missing; vmm = "xen" needs a unix: or tcp: socket',
+        ),
+        (
+            "[checkpoint]\nnotify_dev = 'tcp:[::1]:5'\n",
             2,
-            "[checkpoint] vmm",
-            '"xen" has no adapter yet; use "control"',
+            "[checkpoint] notify_dev",
+            'has no meaning with vmm = "control"',
         ),
         ("[checkpoint]\nvmm = 'qmp'\n", 1, "[checkpoint] primary", 'missing; vmm = "qmp" needs'),
         ("[checkpoint]\nprimary = 'unix:/x'\n", 2, "[checkpoint] primary", 'no meaning with vmm = "control"'),
@@ -182,14 +188,70 @@ def test_one_wrong_setting_is_one_line(text: str, line: int, where: str, what: s
         ("tcp:host:99999", "is no port"),
         ("tcp:host:1e3", "is no port"),
         ("tcp:::1:5", "brackets"),
-        ("unix:/run/pvm.sock", "a port of a NIC cannot be a socket yet; use tap: or packet:"),
-        ("tcp:[::1]:5", "a port of a NIC cannot be a socket yet"),
     ],
 )
 def test_wrong_endpoints(endpoint: str, what: str):
     [found] = problems(NIC.replace("packet:pvm0", endpoint))
     assert found.startswith(f"{FILE}:3: [[nic]] primary: ")
     assert what in found
+
+
+SOCKETS = """
+[[nic]]
+uplink = "tap:colo0"
+primary = "unix:/run/pvm.sock"
+secondary = "tcp:[::1]:5"
+"""
+
+
+def test_ports_on_sockets():
+    [nic] = config.parse(SOCKETS, FILE).nics
+    assert nic.endpoints == (Tap("colo0"), Unix("/run/pvm.sock"), Tcp("::1", 5))
+    assert not nic.vnet_hdr
+    [nic] = config.parse(SOCKETS.replace("tap:", "packet:") + "vnet_hdr = true\n", FILE).nics
+    assert nic.vnet_hdr
+
+
+SPLIT = SOCKETS.replace('"tcp:[::1]:5"', '{ in = "tcp:[::1]:5", out = "unix:/run/svm.sock" }')
+
+
+def test_a_port_of_two_sockets():
+    [nic] = config.parse(SPLIT, FILE).nics
+    assert nic.secondary == Split(Tcp("::1", 5), Unix("/run/svm.sock"))
+    assert str(nic.secondary) == "in tcp:[::1]:5 out unix:/run/svm.sock"
+    assert parts(nic.secondary) == (Tcp("::1", 5), Unix("/run/svm.sock"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("in = ", "inn = ", 'a port of two sockets is { in = "…", out = "…" }, and nothing else'),
+        (', out = "unix:/run/svm.sock"', "", 'a port of two sockets is { in = "…", out = "…" }'),
+        ('"tcp:[::1]:5"', '"packet:svm0"', "'packet:svm0' is no socket; write unix:PATH or tcp:HOST:PORT"),
+        ('"tcp:[::1]:5"', "5", "must be an endpoint in quotes, not 5"),
+        (
+            '"unix:/run/svm.sock"',
+            '"unix:/run/pvm.sock"',
+            "'unix:/run/pvm.sock' is the primary of nic 0 already; give each port a socket of its own",
+        ),
+        (
+            '"unix:/run/svm.sock"',
+            '"tcp:[::1]:5"',
+            "'tcp:[::1]:5' is the secondary of nic 0 already; give each port a socket of its own",
+        ),
+    ],
+)
+def test_wrong_ports_of_two_sockets(old: str, new: str, what: str):
+    [found] = problems(SPLIT.replace(old, new))
+    assert "[[nic]] secondary: " in found
+    assert what in found
+
+
+def test_sockets_beside_a_packet_socket_carry_its_headers():
+    [found] = problems(SOCKETS.replace("tap:", "packet:"))
+    assert "vnet_hdr: a packet: port has virtio-net headers" in found
+    [found] = problems(NIC + "vnet_hdr = true\n")
+    assert "vnet_hdr: has no meaning without a unix: or tcp: port" in found
 
 
 def test_an_endpoint_that_is_no_string():

@@ -11,9 +11,10 @@ import pytest
 from fakes.datapath import FakeEngine
 from unit.proxy import running
 
-from colo_proxy.control.server import listen
 from colo_proxy.datapath.messages import PortFault
-from colo_proxy.errors import ControlError, UserError
+from colo_proxy.endpoints import Unix
+from colo_proxy.errors import ControlError, HostError, UserError
+from colo_proxy.listening import listen
 from colo_proxy.words import Divergence, Port, Reason, Word
 
 FLOW = "tcp 192.0.2.2:80 > 192.0.2.1:40000"
@@ -253,22 +254,22 @@ async def test_the_socket_is_closed_to_others(tmp_path: Path):
 
 def test_stale_live_and_strange_sockets(tmp_path: Path):
     path = tmp_path / "s.sock"
-    first = listen(str(path))
-    with pytest.raises(ControlError, match="another proxy is listening there"):
-        listen(str(path))
+    first = listen(Unix(str(path)))
+    with pytest.raises(HostError, match="another proxy is listening there"):
+        listen(Unix(str(path)))
     first.close()
-    listen(str(path)).close()  # what a dead proxy left
+    listen(Unix(str(path))).close()  # what a dead proxy left
     path.unlink()
     path.write_text("precious")
-    with pytest.raises(ControlError, match="exists and is no socket"):
-        listen(str(path))
+    with pytest.raises(HostError, match="exists and is no socket"):
+        listen(Unix(str(path)))
     assert path.read_text() == "precious"
-    with pytest.raises(ControlError, match="directory does not exist; create it"):
-        listen(str(tmp_path / "none" / "s.sock"))
+    with pytest.raises(HostError, match="directory does not exist; create it"):
+        listen(Unix(str(tmp_path / "none" / "s.sock")))
     link = tmp_path / "link.sock"
     link.symlink_to(path)
-    with pytest.raises(ControlError, match="no socket"):
-        listen(str(link))
+    with pytest.raises(HostError, match="no socket"):
+        listen(Unix(str(link)))
 
 
 async def until(condition: "object") -> None:

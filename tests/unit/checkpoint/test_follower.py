@@ -8,7 +8,7 @@ import itertools
 
 import pytest
 
-from colo_proxy.checkpoint.events import Connected
+from colo_proxy.checkpoint.events import Committed, Connected, SvmLoaded
 from colo_proxy.checkpoint.follower import Follower, News, Phase, Side, Snapshot
 
 P, S = Side.PRIMARY, Side.SECONDARY
@@ -43,7 +43,7 @@ def words(news: News) -> str:
     name, stamp, side = type(news).__name__, getattr(news, "stamp_ns", 0), getattr(news, "side", None)
     if isinstance(side, Side):
         return f"{name} {side.value}"
-    return name + (f" {stamp / 1e6:g}" if stamp else "")
+    return name + (f" {stamp / 1e6:g}" if stamp and name.endswith("Stopped") else "")
 
 
 def said(news: list[News]) -> list[str]:
@@ -71,6 +71,15 @@ GOES_ON_ALONE = ["ReplicaLost", "GoOnAlone"]
 
 def test_checkpoint() -> None:
     assert play(in_step(), CHECKPOINT) == CHECKPOINT_NEWS
+
+
+def test_both_ends_are_said_with_the_time_at_which_the_vm_ran_again() -> None:
+    follower = in_step()
+    for line in CHECKPOINT.strip().splitlines()[:-1]:
+        ms, who, name = line.split()
+        news = follower.event(P if who == "P" else S, name, int(float(ms) * 1e6), {})
+    assert news == [SvmLoaded(56_000_000)]
+    assert follower.event(P, "RESUME", 98_000_000, {}) == [Committed(98_000_000)]
 
 
 def interleavings() -> list[str]:

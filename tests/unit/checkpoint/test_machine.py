@@ -239,6 +239,21 @@ def test_a_stop_told_too_late_turns_the_commit_into_an_abort(late: Word):
     )
 
 
+def test_a_commit_that_the_data_path_refuses_is_an_abort():
+    """Where only the end of the stop shows that the word for it had come too late."""
+    play = started()
+    for event in (SvmStopped(5), Applied(Word.SVM_STOP), PvmStopped(6), Applied(Word.PVM_STOP)):
+        play.machine.feed(event, 100 * MS)
+    play.step(180, Committed(9), Tell(Word.COMMIT, 9))
+    play.step(
+        181,
+        Applied(Word.COMMIT, late=True),
+        Tell(Word.ABORT),
+        Finished("aborted", 1, "vmm", 81 * MS),
+        StateChanged("stopped", "requested", "a stop was told too late"),
+    )
+
+
 def test_no_commit_before_both_stops_are_applied():
     play = started()
     play.machine.feed(SvmStopped(), 100 * MS)

@@ -86,10 +86,12 @@ async def test_checkpoint_with_its_stamps(scene: Scene) -> None:
     assert scene.asked(scene.primary, "migrate-set-parameters") == [{"x-checkpoint-delay": 7000}]
     svm_stop, pvm_stop = scene.secondary.emit("STOP"), scene.primary.emit("STOP")
     await scene.news_of(PvmStopped)
-    scene.secondary.emit("RESUME")
-    scene.primary.emit("RESUME")
+    svm_runs, pvm_runs = scene.secondary.emit("RESUME"), scene.primary.emit("RESUME")
     await scene.news_of(Committed)
-    assert scene.news[-4:] == [SvmStopped(svm_stop), PvmStopped(pvm_stop), SvmLoaded(), Committed()]
+    assert scene.news[-4:] == [
+        *(SvmStopped(svm_stop), PvmStopped(pvm_stop)),
+        *(SvmLoaded(svm_runs), Committed(pvm_runs)),
+    ]
 
 
 async def test_dead_primary_is_told_at_once_to_the_secondary(scene: Scene) -> None:

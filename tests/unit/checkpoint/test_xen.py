@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fakes.datapath import FakeEngine
 
+from colo_proxy import listening
 from colo_proxy.checkpoint.commands import FailedOver, RequestCheckpoint
 from colo_proxy.checkpoint.coordinator import Coordinator
 from colo_proxy.checkpoint.machine import Machine, State
@@ -96,6 +97,7 @@ class Libxl:
 @contextlib.asynccontextmanager
 async def scene_on(listener: socket.socket, state: State = State.PROTECTED) -> AsyncIterator[Scene]:
     listener.listen()
+    listener.setblocking(False)
     scene = Scene(listener, state)
     scene.coordinator.start()
     task = asyncio.create_task(scene.xen.run(scene.coordinator))
@@ -191,6 +193,7 @@ async def test_what_is_no_word_is_logged_and_nothing_more(
 async def test_a_length_that_no_message_has_ends_the_connection(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     async with scene.libxl() as libxl:
         libxl.writer.write(b"\0\0\x04\x01")
         await libxl.is_hung_up_on()
@@ -199,8 +202,18 @@ async def test_a_length_that_no_message_has_ends_the_connection(
         await libxl.hears(ANSWER)
 
 
+async def test_who_only_looks_in_changes_nothing(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """`colo-proxy check`, or a proxy that is started twice."""
+    caplog.set_level("INFO")
+    async with scene.libxl():
+        pass
+    await scene.until(lambda: "gone without a word" in caplog.text)
+    assert scene.words == []
+
+
 async def test_half_a_message_does_not_spoil_the_next_connection(scene: Scene) -> None:
-    async with scene.libxl() as libxl:
+    async with scene.libxl(INIT) as libxl:
+        await libxl.hears(ANSWER)
         libxl.writer.write(framed(DONE)[:9])
     await scene.until(lambda: Word.HOLD in scene.words)
     async with scene.libxl(INIT) as libxl:
@@ -222,7 +235,8 @@ async def test_when_libxl_goes_all_is_held_until_the_next_checkpoint(scene: Scen
         await scene.until(lambda: scene.state is State.PROTECTED)
 
 
-async def test_a_second_libxl_is_turned_away(scene: Scene) -> None:
+async def test_a_second_libxl_is_turned_away(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "GRACE_S", 0.05)
     async with scene.libxl(INIT) as libxl:
         await libxl.hears(ANSWER)
         async with scene.libxl() as second:

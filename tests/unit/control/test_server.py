@@ -11,7 +11,9 @@ import pytest
 
 from colo_proxy.control import server as module
 from colo_proxy.control.protocol import CommandError
-from colo_proxy.control.server import Server, listen
+from colo_proxy.control.server import Server
+from colo_proxy.endpoints import Unix
+from colo_proxy.listening import listen
 
 
 async def handler(command: str, arguments: dict[str, Any]) -> object:
@@ -49,7 +51,7 @@ class Peer:
 @pytest.fixture
 async def served(tmp_path: Path):
     path = tmp_path / "ctl"
-    server = Server(listen(str(path)), "web1", "1.2", handler)
+    server = Server(listen(Unix(str(path))), "web1", "1.2", handler)
     await server.start()
     yield server, path
     await server.close()
@@ -159,7 +161,7 @@ async def test_a_client_that_leaves_in_mid_line(served):
 
 async def test_close_leaves_a_socket_that_is_no_longer_ours(tmp_path: Path):
     path = tmp_path / "ctl"
-    server = Server(listen(str(path)), "web1", "1", handler)
+    server = Server(listen(Unix(str(path))), "web1", "1", handler)
     await server.start()
     path.unlink()
     path.write_text("somebody else's")

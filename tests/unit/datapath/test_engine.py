@@ -137,6 +137,68 @@ def test_a_stop_takes_in_what_was_said_before_it():
         assert silent(bench.uplink)
 
 
+def stamped(bench, *words):
+    return [bench.command(word, stamp).late for word, stamp in words]
+
+
+def test_a_pvm_that_may_run_again_is_not_drained():
+    """A stream tells no times: what is read after the word may have been said after the stop, too."""
+    bench = Bench(mode=Mode.COMPARE)
+    bench.pvm.sendall(wire(frame(1)))
+    stop = time.time_ns()
+    for word, stamp in ((Word.SVM_STOP, stop), (Word.PVM_STOP, stop), (Word.COMMIT, stop + 10**9)):
+        bench.engine.command(word, stamp)
+    with bench:  # the words are there before the ports have been looked at
+        assert [event.late for event in bench.events(3)] == [False] * 3
+        assert silent(bench.uplink)
+        bench.svm.sendall(wire(frame(1)))
+        read(bench.uplink, frame(1))
+
+
+def test_what_was_received_before_the_pvm_ran_again_leaves():
+    with Bench(mode=Mode.COMPARE) as bench:
+        stop = time.time_ns()
+        bench.pvm.sendall(wire(frame(1)))  # was on its way
+        until(lambda: bench.engine.snapshot()[0].held_frames == 1)
+        runs = time.time_ns()
+        assert not any(stamped(bench, (Word.SVM_STOP, stop), (Word.PVM_STOP, stop), (Word.COMMIT, runs)))
+        read(bench.uplink, frame(1))
+
+
+def test_what_may_have_been_said_after_the_stop_is_not_committed():
+    """The word came after the PVM ran again: what was received between the two was taken for old."""
+    with Bench(mode=Mode.COMPARE) as bench:
+        stop = time.time_ns()
+        runs = stop + 1
+        bench.pvm.sendall(wire(frame(1)))
+        until(lambda: bench.engine.snapshot()[0].held_frames == 1)
+        late = stamped(bench, (Word.SVM_STOP, stop), (Word.PVM_STOP, stop), (Word.COMMIT, runs))
+        assert late == [False, False, True]
+        assert silent(bench.uplink)
+        bench.command(Word.ABORT)
+        assert silent(bench.uplink)
+        assert not any(stamped(bench, *((word, 0) for word in (Word.SVM_STOP, Word.PVM_STOP, Word.COMMIT))))
+        read(bench.uplink, frame(1))
+
+
+def test_the_old_svms_last_words_may_be_on_their_way_until_it_runs_again():
+    with Bench(mode=Mode.COMPARE) as bench:
+        stop = time.time_ns()
+        bench.command(Word.SVM_STOP, stop)
+        bench.svm.sendall(wire(frame(1)))
+        until(lambda: bench.engine.snapshot()[0].ports[Port.SECONDARY].received == 1)
+        time.sleep(0.01)
+        bench.command(Word.SVM_LOADED, time.time_ns())
+        bench.svm.sendall(wire(frame(2)))
+        until(lambda: bench.engine.snapshot()[0].ports[Port.SECONDARY].received == 2)
+        assert bench.engine.snapshot()[0].dropped[Drop.OLD_EPOCH] == 1
+        assert not any(stamped(bench, (Word.PVM_STOP, stop), (Word.COMMIT, time.time_ns())))
+        bench.pvm.sendall(wire(frame(2)))
+        read(bench.uplink, frame(2))
+        bench.pvm.sendall(wire(frame(1)))
+        assert silent(bench.uplink)
+
+
 def test_a_commit_that_was_posted_before_the_end_is_kept():
     bench = Bench(mode=Mode.HOLD)
     bench.pvm.sendall(b"".join(wire(frame(i)) for i in range(300)))
@@ -225,7 +287,8 @@ def test_lost_peer_is_reported_once_and_replaced():
         bench.sockets += [ours, theirs]
         ours.setblocking(False)
         ticket = bench.engine.attach(0, Port.PRIMARY, ours.fileno())
-        assert bench.events(1) == [Done(ticket)]
+        works = PortFault(0, Port.PRIMARY, 0, "PRIMARY0: works again")
+        assert bench.events(2) == [Done(ticket), works]
         theirs.sendall(wire(frame(3)))
         read(bench.uplink, frame(3))
 
