@@ -57,6 +57,7 @@ from colo_proxy.datapath.ports cimport (
     Stream,
     monotonic,
     port_attach,
+    port_crowded,
     port_count_overruns,
     port_gone,
     port_receive,
@@ -161,11 +162,14 @@ cdef bint outruns(const Nic *nic, int which) noexcept nogil:
     """Whether a guest says more than can be taken: what was released waits for the uplink, or the other is
     behind.
 
+    A little may always wait for the uplink: a QEMU with filters writes to us and reads from us in turn, in
+    one thread, and would wait for us to read while we wait for it.
+
     A stream can wait where a device would drop: with half of what one flow may hold taken, only the guest
     that is behind is read. Both are never shut for that, and one that stays behind is found by its timeout.
     """
     cdef bint pvm_waits
-    if port_waits(&nic.plugs[writer(nic, UPLINK)].port):
+    if port_crowded(&nic.plugs[writer(nic, UPLINK)].port):
         return True
     if nic.plugs[which].port.kind != P_STREAM or \
             nic.core.pool.held_bytes <= nic.core.settings.max_flow_bytes // 2:

@@ -94,6 +94,8 @@ cdef int port_receive(Port *port, Batch *batch) noexcept nogil
 cdef int port_send(Port *port, Frame *frames, uint32_t count) noexcept nogil
 # Something waits for POLLOUT: a stream whose peer reads too slowly, or that has no peer and keeps.
 cdef bint port_waits(const Port *port) noexcept nogil
+# More of it than a moment's stall explains.
+cdef bint port_crowded(const Port *port) noexcept nogil
 cdef void port_count_overruns(Port *port) noexcept nogil
 # The interface has been removed and the port will never work again.
 cdef bint port_gone(const Port *port) noexcept nogil

@@ -18,4 +18,5 @@ cdef void stream_attach(Port *port) noexcept nogil
 cdef void stream_stop(Stream *stream) noexcept nogil
 cdef int stream_receive(Port *port, Batch *batch) noexcept nogil
 cdef int stream_send(Port *port, Frame *frames, uint32_t count) noexcept nogil
+cdef bint stream_crowded(const Stream *stream) noexcept nogil
 cdef bint stream_waits(const Stream *stream) noexcept nogil

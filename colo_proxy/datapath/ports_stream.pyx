@@ -192,6 +192,10 @@ cdef bint stream_waits(const Stream *stream) noexcept nogil:
     return stream.out_end > stream.out_first
 
 
+cdef bint stream_crowded(const Stream *stream) noexcept nogil:
+    return stream.out_end - stream.out_first > OUT // 2
+
+
 cdef inline uint32_t prefix_size(const Stream *stream) noexcept nogil:
     return 2 * LENGTH + stream.vnet_size if stream.vnet else LENGTH
 
