@@ -79,7 +79,7 @@ class Stage:
         return self.pair.directory
 
     async def start_proxy(self, timeout_ms: str = '"auto"', secondary: str = "") -> None:
-        """Run `colo-proxy run` between the two TAPs, or this `secondary`, and the bridge; all as TOML has it."""
+        """Run `colo-proxy run` between TAPs (or this `secondary`) and bridge; arguments as TOML has them."""
         config = self.home / "vm.toml"
         pvm, svm = self.pair.names
         secondary = secondary or f'"packet:{svm}0"'
