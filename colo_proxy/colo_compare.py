@@ -9,9 +9,12 @@ compares from the first frame on, as the object does. Checkpoints are libxl's (c
 `notify_dev` there is nobody to ask, and what differs stays held.
 """
 
+import contextlib
 import logging
 import os
+import socket
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -77,21 +80,17 @@ def run(options: Options) -> None:
         listeners = {port: undo.enter_context(listening(endpoint)) for port, (_, endpoint) in ends.items()}
         notify = undo.enter_context(listening(options.notify_dev)) if options.notify_dev else None
 
+        named = {port: (name, listeners[port]) for port, (name, _) in ends.items()}
+
         async def serve() -> None:
-            ports = {
-                port: StreamPort(name, listeners[port], partial(engine.attach, 0, port))
-                for port, (name, _) in ends.items()
-            }
-            try:
-                await _serve(options, engine, ports, Xen(notify) if notify else Absent())
-            finally:
-                for port in ports.values():
-                    port.close()
+            await _serve(options, engine, named, Xen(notify) if notify else Absent())
 
         uvloop.run(serve())
 
 
-async def _serve(options: Options, engine: Engine, ports: dict[Port, StreamPort], adapter: Adapter) -> None:
+async def _serve(
+    options: Options, engine: Engine, listeners: Mapping[Port, tuple[str, socket.socket]], adapter: Adapter
+) -> None:
     stop = Stop()
     stop.on_signals()
     machine = Machine(
@@ -101,6 +100,10 @@ async def _serve(options: Options, engine: Engine, ports: dict[Port, StreamPort]
         period_ms=0,  # who makes the checkpoints makes the idle ones too
     )
     coordinator = Coordinator(engine, machine)
+    ports = {
+        port: StreamPort(name, listener, partial(coordinator.attach, 0, port))
+        for port, (name, listener) in listeners.items()
+    }
 
     def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
         events.log_event(what)
@@ -110,7 +113,10 @@ async def _serve(options: Options, engine: Engine, ports: dict[Port, StreamPort]
             ports[what.port].failed(what)
 
     coordinator.watchers.append(watch)
-    async with turning(coordinator, stop):
+    async with contextlib.AsyncExitStack() as opened:
+        for each in ports.values():
+            opened.callback(each.close)
+        await opened.enter_async_context(turning(coordinator, stop))
         work = {port.name: port.run() for port in ports.values()}
         async with tended(work | {"notify-dev": adapter.run(coordinator)}, stop):
             log.info(

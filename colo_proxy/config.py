@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from colo_proxy import endpoints, tomllines
 from colo_proxy.datapath.policy import PolicyRule
-from colo_proxy.endpoints import Endpoint, Packet, Tap, Tcp, Unix
+from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix
 from colo_proxy.errors import ConfigError
 
 MIB = 1 << 20
@@ -28,6 +28,15 @@ def _endpoint(value: object) -> Endpoint:
     if not isinstance(value, str):
         raise ValueError(f"must be an endpoint in quotes, not {_shown(value)}")
     return endpoints.parse(value)
+
+
+def _port(value: object) -> Endpoint:
+    """An endpoint, or a table of two sockets."""
+    if not isinstance(value, dict):
+        return _endpoint(value)
+    if set(value) != {"in", "out"}:
+        raise ValueError('a port of two sockets is { in = "…", out = "…" }, and nothing else')
+    return Split(_stream_endpoint(value["in"]), _stream_endpoint(value["out"]))
 
 
 def _stream_endpoint(value: object) -> Unix | Tcp:
@@ -71,7 +80,7 @@ def _directory(value: object) -> str:
     return value
 
 
-AnyEndpoint = Annotated[Endpoint, PlainValidator(_endpoint)]
+AnyEndpoint = Annotated[Endpoint, PlainValidator(_port)]
 StreamEndpoint = Annotated[Unix | Tcp, PlainValidator(_stream_endpoint)]
 Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
 
@@ -325,13 +334,8 @@ class _Reader:
             self.check_headers(index, nic)
             for port in PORTS:
                 endpoint = getattr(nic, port)
-                identity = endpoint if isinstance(endpoint, Unix | Tcp) else endpoint.name
-                first = used.setdefault(identity, f"{port} of nic {index}")
-                if first != f"{port} of nic {index}":
-                    self.add(
-                        ("nic", index, port),
-                        f"{str(endpoint)!r} is the {first} already; give each port an interface of its own",
-                    )
+                for part in endpoints.parts(endpoint):
+                    self.check_used(used, part, index, port)
         for index, nic in enumerate(nics):
             for port in PORTS:
                 endpoint = getattr(nic, port)
@@ -344,9 +348,18 @@ class _Reader:
             self.add(("nic",), "no network interface; add a [[nic]] with uplink, primary and secondary")
         return nics
 
+    def check_used(self, used: dict[object, str], endpoint: Endpoint, index: int, port: str) -> None:
+        what = f"{port} of nic {index}"
+        identity = endpoint.name if isinstance(endpoint, Tap | Packet) else endpoint
+        if identity in used:
+            kind = "an interface" if isinstance(endpoint, Tap | Packet) else "a socket"
+            text = f"{str(endpoint)!r} is the {used[identity]} already; give each port {kind} of its own"
+            self.add(("nic", index, port), text)
+        used.setdefault(identity, what)
+
     def check_headers(self, index: int, nic: Nic) -> None:
         endpoints = nic.endpoints
-        if not any(isinstance(endpoint, Unix | Tcp) for endpoint in endpoints):
+        if not any(isinstance(endpoint, Unix | Tcp | Split) for endpoint in endpoints):
             if nic.vnet_hdr:
                 self.add(("nic", index, "vnet_hdr"), "has no meaning without a unix: or tcp: port; remove it")
         elif not nic.vnet_hdr and any(isinstance(endpoint, Packet) for endpoint in endpoints):

@@ -11,9 +11,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from colo_proxy.config import Config
 from colo_proxy.control.commands import Commands
 from colo_proxy.control.server import Server
 from colo_proxy.datapath.messages import PortFault
-from colo_proxy.endpoints import Tcp, Unix
+from colo_proxy.endpoints import Tcp, Unix, parts
 from colo_proxy.host.stream_port import StreamPort
 from colo_proxy.listening import listen, listening
 from colo_proxy.metrics import MetricsServer
@@ -85,10 +85,21 @@ def _remove_socket(listener: socket.socket, path: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class ListeningPort:
+    """A port that is a socket, or the one that is read (or, `out`, written) of two."""
+
+    nic: int
+    port: Port
+    out: bool
+    endpoint: Unix | Tcp
+    listener: socket.socket
+
+
+@dataclass(frozen=True, slots=True)
 class Sockets:
     """What is listened on besides the control socket."""
 
-    ports: Mapping[tuple[int, Port], socket.socket] = field(default_factory=dict)  # by NIC
+    ports: Sequence["ListeningPort"] = ()
     notify_dev: socket.socket | None = None
 
 
@@ -96,12 +107,13 @@ class Sockets:
 def open_sockets(config: Config) -> Iterator[Sockets]:
     """Listen on the NICs' ports that are sockets, and for libxl. Raises HostError, with all undone."""
     with ExitStack() as opened:
-        ports = {
-            (index, port): opened.enter_context(listening(endpoint))
+        ports = [
+            ListeningPort(index, port, out, endpoint, opened.enter_context(listening(endpoint)))
             for index, nic in enumerate(config.nics)
-            for port, endpoint in zip(Port, nic.endpoints, strict=True)
+            for port, whole in zip(Port, nic.endpoints, strict=True)
+            for out, endpoint in zip((False, True), parts(whole), strict=False)
             if isinstance(endpoint, Unix | Tcp)
-        }
+        ]
         notify_dev = config.checkpoint.notify_dev
         yield Sockets(ports, opened.enter_context(listening(notify_dev)) if notify_dev else None)
 
@@ -130,11 +142,19 @@ async def serve(
     if config.proxy.reports:
         reporter = reporting.Reporter(config.proxy.reports, config.proxy.max_reports, machine)
     ports = {
-        (nic, port): StreamPort(
-            str(config.nics[nic].endpoints[port]), listener, partial(engine.attach, nic, port)
+        (each.nic, each.port, each.out): StreamPort(
+            str(each.endpoint), each.listener, partial(coordinator.attach, each.nic, each.port, out=each.out)
         )
-        for (nic, port), listener in sockets.ports.items()
+        for each in sockets.ports
     }
+    if (
+        config.checkpoint.vmm != "xen"
+    ):  # libxl tells of a stop when it is over, and its SVM's new words are here
+        coordinator.before_svm_stop += [
+            ports[each.nic, each.port, each.out].renew
+            for each in sockets.ports
+            if each.port is Port.SECONDARY and not each.out and isinstance(each.endpoint, Tcp)
+        ]
     coordinator.watchers += [totals.watch, _to_adapter(adapter), _to_ports(ports), _tell(server, reporter)]
 
     if config.policies:
@@ -203,11 +223,11 @@ def _to_adapter(adapter: Adapter) -> Callable[[Command | Divergence | Exhausted 
 
 
 def _to_ports(
-    ports: Mapping[tuple[int, Port], StreamPort],
+    ports: Mapping[tuple[int, Port, bool], StreamPort],
 ) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
     def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
-        if isinstance(what, PortFault) and (what.nic, what.port) in ports:
-            ports[what.nic, what.port].failed(what)
+        if isinstance(what, PortFault) and (what.nic, what.port, what.out) in ports:
+            ports[what.nic, what.port, what.out].failed(what)
 
     return watch
 

@@ -1,6 +1,7 @@
 """Endpoints: where frames, or a VMM's words, come from and go to, as a user writes them.
 
-`tap:NAME[,bridge=BR]` · `packet:IFNAME` · `unix:PATH` · `tcp:HOST:PORT`. Parsing touches nothing of the host.
+`tap:NAME[,bridge=BR]` · `packet:IFNAME` · `unix:PATH` · `tcp:HOST:PORT` · `{ in = …, out = … }`, two sockets
+that are one port. Parsing touches nothing of the host.
 """
 
 import re
@@ -52,7 +53,27 @@ class Tcp:
         return f"tcp:{join_host_port(self.host, self.port)}"
 
 
-Endpoint = Tap | Packet | Unix | Tcp
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Two stream sockets: the proxy reads what comes in by one and writes what goes out by the other.
+
+    QEMU's filter objects work that way: a chardev is either a filter-redirector's `outdev`, or one's `indev`.
+    """
+
+    inward: Unix | Tcp
+    outward: Unix | Tcp
+
+    def __str__(self) -> str:
+        return f"in {self.inward} out {self.outward}"
+
+
+Endpoint = Tap | Packet | Unix | Tcp | Split
+
+
+def parts(endpoint: Endpoint) -> tuple[Endpoint, ...]:
+    """The endpoint, or its two: what is read, what is written."""
+    return (endpoint.inward, endpoint.outward) if isinstance(endpoint, Split) else (endpoint,)
+
 
 _FORMS = "tap:NAME[,bridge=BR], packet:IFNAME, unix:PATH or tcp:HOST:PORT"
 

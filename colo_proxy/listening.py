@@ -136,6 +136,8 @@ class Door:
 
     Who comes while another is inside is turned away, unless that one leaves within `GRACE_S`: who hangs up
     and calls again at once is not refused for being quick.
+
+    `renew` makes the listening socket anew in place: who enters after that had not connected before.
     """
 
     def __init__(self, name: str, listener: socket.socket) -> None:
@@ -143,11 +145,13 @@ class Door:
         self._listener = listener
         self._free = asyncio.Event()
         self._free.set()
+        self._renewals = 0
 
     async def enter(self) -> socket.socket:
         """Wait for the next peer; it is inside until `leave`. Its socket is non-blocking."""
         while True:
-            peer, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+            peer = await self._accept()
+            renewals = self._renewals
             try:
                 async with asyncio.timeout(GRACE_S):
                     await self._free.wait()
@@ -159,9 +163,36 @@ class Door:
                 log.info("%s: a peer did not stay: %s", self.name, error.strerror)
                 peer.close()
             else:
+                if renewals != self._renewals:
+                    peer.close()
+                    continue
                 self._free.clear()
                 log.info("%s: a peer has connected", self.name)
                 return peer
+
+    async def _accept(self) -> socket.socket:
+        """The next peer, accepted in the very step that returns it: a `renew` does not come in between."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(BlockingIOError):
+                return self._listener.accept()[0]
+            ready = asyncio.Event()
+            loop.add_reader(self._listener, ready.set)
+            try:
+                await ready.wait()
+            finally:
+                loop.remove_reader(self._listener)
+
+    def renew(self) -> None:
+        """Turn away who has connected until now, or is about to."""
+        self._renewals += 1
+        if self._listener.family == socket.AF_UNIX:
+            with suppress(OSError):
+                while True:
+                    self._listener.accept()[0].close()
+        else:
+            self._listener.shutdown(socket.SHUT_RD)  # Linux: ends handshakes under way, and empties the queue
+            self._listener.listen(_BACKLOG)
 
     def leave(self) -> None:
         """The peer inside has gone."""

@@ -70,6 +70,8 @@ def _default(key: str, field: Any) -> str:
         return "none"
     if key == "timeout_ms" and default == config.AUTO:
         return '`"auto"`'
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     if isinstance(default, tuple):
         return f'`"{default[0]}:{default[1]}"`'
     return f'`"{default}"`' if isinstance(default, str) else f"`{default}`"
@@ -88,6 +90,8 @@ def _values(key: str, field: Any) -> str:
         return ('`"auto"`, ' if key == "timeout_ms" else "") + f"{least} to {bounds['le']}"
     if key in ("uplink", "primary", "secondary", "notify_dev"):
         return "an endpoint"
+    if field.annotation is bool:
+        return "`true`, `false`"
     return {"metrics": '`"HOST:PORT"`'}.get(key, "text")
 
 

@@ -8,8 +8,8 @@ divergence of the new epoch is never taken for one of the old.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 from colo_proxy.checkpoint.commands import Command, Tell
 from colo_proxy.checkpoint.events import Applied, Event
@@ -32,7 +32,7 @@ class DataPath(Protocol):
     def stop(self) -> None: ...
     def events(self) -> Sequence[Divergence | Exhausted | Done | PortFault]: ...
     def command(self, word: Word, stamp_ns: int = 0) -> int: ...
-    def attach(self, nic: int, port: Port, fd: int) -> int: ...
+    def attach(self, nic: int, port: Port, fd: int, *, out: bool = False) -> int: ...
     def set_policies(self, rules: Sequence[PolicyRule]) -> int: ...
     def request_flows(self) -> int: ...
     def snapshot(self) -> list[NicCounters]: ...
@@ -45,6 +45,8 @@ class Coordinator:
     """One proxy's checkpoints, live. Belongs to the control thread's event loop.
 
     Watchers are told, in order, every command but `Tell`, and all that the data path reports but answers.
+    `before_svm_stop` is called when the SVM's stop has been heard of and the data path has not been told yet;
+    what it returns is waited for if the VMM waits for us, and lets the VMs stand still as long.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Coordinator:
         self.engine = engine
         self.machine = machine
         self.watchers: list[Watcher] = []
+        self.before_svm_stop: list[Callable[[], asyncio.Future[None]]] = []
         self._clock = clock
         self._order = asyncio.Lock()
         self._answers: dict[int, asyncio.Future[Done]] = {}
@@ -88,6 +91,10 @@ class Coordinator:
         """A snapshot of all flows."""
         return (await self._answer(self.engine.request_flows())).flows
 
+    def attach(self, nic: int, port: Port, fd: int, *, out: bool = False) -> Awaitable[object]:
+        """Give a port another descriptor; done when it uses the former no more."""
+        return self._answer(self.engine.attach(nic, port, fd, out=out))
+
     async def set_policies(self, rules: Sequence[PolicyRule]) -> None:
         """Let these rules decide from now on. Raises ValueError where they cannot."""
         await self._answer(self.engine.set_policies(rules))
@@ -121,17 +128,21 @@ class Coordinator:
                 self._feed(report)
             self._watch(report)
 
-    def _feed(self, event: Event) -> list[asyncio.Future[Done]]:
+    def _feed(self, event: Event) -> list[asyncio.Future[Any]]:
         return self._perform(self.machine.feed(event, self._clock()))
 
     def _tick(self) -> None:
         self._perform(self.machine.tick(self._clock()))
 
-    def _perform(self, commands: list[Command]) -> list[asyncio.Future[Done]]:
+    def _perform(self, commands: list[Command]) -> list[asyncio.Future[Any]]:
         """Carry commands out, in order; returns the answers that the data path owes."""
-        owed = []
+        owed: list[asyncio.Future[Any]] = []
         for command in commands:
             if isinstance(command, Tell):
+                if command.word is Word.SVM_STOP:
+                    ready = [prepare() for prepare in self.before_svm_stop]
+                    if not command.stamp_ns:
+                        owed += ready
                 ticket = self.engine.command(command.word, command.stamp_ns)
                 self._words[ticket] = command.word
                 owed.append(self._answer(ticket))

@@ -30,6 +30,7 @@ from colo_proxy.datapath.loop cimport (
     E_DONE,
     E_EXHAUSTED,
     PORTS,
+    SIDES,
     Command,
     CommandKind,
     Event,
@@ -37,6 +38,7 @@ from colo_proxy.datapath.loop cimport (
     Nic,
     Plug,
     loop_run,
+    writer,
 )
 from colo_proxy.datapath.mailbox cimport (
     load,
@@ -147,23 +149,18 @@ cdef class Engine:
         ValueError, OSError: a descriptor is not what its kind needs.
         """
         cdef Nic *nic = &self.loop.nics[self.loop.count]
-        cdef Plug *plug
         if self.started:
             raise RuntimeError("NICs are added before the engine runs")
         if self.loop.count == MAX_NICS:
             raise ValueError(f"more than {MAX_NICS} NICs")
         try:
+            for which in range(SIDES):
+                nic.plugs[<int>which].port.fd = -1
+                nic.plugs[<int>which].polled = -1
             for which, spec in enumerate((uplink, primary, secondary)):
-                plug = &nic.plugs[<int>which]
-                try:
-                    port_open(&plug.port, <PortKind><int>KINDS[spec.kind], spec.fd, spec.vnet)
-                except (OSError, ValueError) as error:
-                    raise type(error)(f"{spec.name}: {error}") from None
-                plug.polled = -1
-                plug.fault = c.ENOTCONN if spec.fd < 0 else 0  # nobody is there yet
-                # A frame for the clients or the PVM is worth a moment's wait, a copy for the SVM is not.
-                plug.port.patient = which != SECONDARY
-                plug.port.keep = which == UPLINK
+                open_plug(&nic.plugs[<int>which], spec, which)
+                if spec.split:
+                    open_plug(&nic.plugs[<int>which + PORTS], spec, which)
             nic.core = core_new(self.loop.pool, &self.settings)
         except BaseException:
             free_nic(nic)
@@ -227,18 +224,22 @@ cdef class Engine:
         command.stamp = stamp_ns
         return self.post()
 
-    def attach(self, int nic, port, int fd):
+    def attach(self, int nic, port, int fd, *, bint out=False):
         """Give a port another descriptor (-1: none), of the kind it was made with; return a ticket.
 
-        After the Done the former descriptor is used no more. What its peer had sent in part is forgotten;
-        what waits to be sent to an uplink goes to the new one.
+        `out`: the one that a split port writes to, not the one it reads. After the Done the former descriptor
+        is used no more. What its peer had sent in part is forgotten; what waits to be sent to an uplink goes
+        to the new one.
         """
         cdef Command *command
+        cdef int plug = <int>Port(port).value + (PORTS if out else 0)
         if not 0 <= nic < <int>self.loop.count:
             raise ValueError(f"there is no NIC {nic}")
+        if out and self.loop.nics[nic].plugs[plug].port.stream == NULL:
+            raise ValueError(f"{self.names[nic][port]} is not split")
         if fd >= 0:
-            check_port(&self.loop.nics[nic].plugs[<int>port], fd)
-        command = self.draft(C_ATTACH, <uint32_t>nic * PORTS + <uint32_t>Port(port).value)
+            check_port(&self.loop.nics[nic].plugs[plug], fd)
+        command = self.draft(C_ATTACH, <uint32_t>nic * SIDES + <uint32_t>plug)
         command.fd = fd
         return self.post()
 
@@ -288,12 +289,13 @@ cdef class Engine:
             return divergence_object(&event.diverged, event.nic)
         if event.kind == E_EXHAUSTED:
             return Exhausted(event.nic, Drop(event.code), event.time)
-        port = Port(event.code)
-        return PortFault(event.nic, port, event.error, self.explain(event.nic, port, event.error))
+        port = Port(event.code % PORTS)
+        text = self.explain(event.nic, port, event.code >= PORTS, event.error)
+        return PortFault(event.nic, port, event.error, text, event.code >= PORTS)
 
-    def explain(self, nic, port, error):
+    def explain(self, nic, port, out, error):
         """A fault in words: which port, what happened."""
-        name = self.names[nic][port]
+        name = self.names[nic][port] + (" (out)" if out else "")
         if error == 0:
             return f"{name}: works again"
         return f"{name}: {FAULTS.get(error) or os.strerror(error)}"
@@ -318,11 +320,23 @@ cdef void ring_bell(Loop *loop) noexcept nogil:
     write(loop.commands.bell, &one, sizeof(one))
 
 
+cdef open_plug(Plug *plug, spec, int which):
+    """Raises ValueError, OSError where the descriptor is not what its kind needs."""
+    try:
+        port_open(&plug.port, <PortKind><int>KINDS[spec.kind], spec.fd, spec.vnet)
+    except (OSError, ValueError) as error:
+        raise type(error)(f"{spec.name}: {error}") from None
+    # A frame for the clients or the PVM is worth a moment's wait, a copy for the SVM is not.
+    plug.port.patient = which != SECONDARY
+    plug.port.keep = which == UPLINK
+    plug.fault = c.ENOTCONN if spec.fd < 0 else 0  # nobody is there yet
+
+
 cdef void free_nic(Nic *nic) noexcept nogil:
     cdef int which
     core_free(nic.core)
     nic.core = NULL
-    for which in range(PORTS):
+    for which in range(SIDES):
         port_close(&nic.plugs[which].port)
 
 
@@ -376,8 +390,7 @@ cdef nic_counters(Nic *nic, names):
     cdef Counts *counts = core_counts(nic.core)
     cdef const uint64_t *divergences = <const uint64_t *>counts.divergences
     return NicCounters(
-        ports=(port_counters(&nic.plugs[0], names[0]), port_counters(&nic.plugs[1], names[1]),
-               port_counters(&nic.plugs[2], names[2])),
+        ports=tuple([port_counters(nic, which, names[which]) for which in range(PORTS)]),
         released=load(&counts.released),
         released_bytes=load(&counts.released_bytes),
         divergences={
@@ -395,15 +408,21 @@ cdef nic_counters(Nic *nic, names):
     )
 
 
-cdef port_counters(Plug *plug, name):
-    cdef PortState *port = &plug.port
+cdef port_counters(Nic *nic, int which, name):
+    cdef Plug *reads = &nic.plugs[which]
+    cdef Plug *writes = &nic.plugs[writer(nic, which)]
+    cdef PortState *port = &reads.port
+    cdef PortState *out = &writes.port
     return PortCounters(
         name=name,
         received=load(&port.received),
         received_bytes=load(&port.received_bytes),
-        sent=load(&port.sent),
-        sent_bytes=load(&port.sent_bytes),
+        sent=load(&out.sent),
+        sent_bytes=load(&out.sent_bytes),
         overruns=load(&port.overruns),
-        dropped={drop: load(&port.dropped[<int>drop]) for drop in Drop},
-        fault=plug.fault,
+        dropped={
+            drop: load(&port.dropped[<int>drop]) + (load(&out.dropped[<int>drop]) if out != port else 0)
+            for drop in Drop
+        },
+        fault=reads.fault or writes.fault,
     )

@@ -22,11 +22,12 @@ from colo_proxy.datapath.ports cimport Batch, Frame, Port
 
 cdef enum:
     PORTS = 3
+    SIDES = 6  # a port that has a socket to read and one to write has another plug, PORTS further
     OUTGOING = 256  # frames handed to a port at once, four batches at most
 
 cdef enum CommandKind:
     C_WORD = 0  # code: a Word of the comparator
-    C_ATTACH = 1  # code: nic * PORTS + port
+    C_ATTACH = 1  # code: nic * SIDES + plug
     C_CALL = 2  # `call` with each NIC's core and `argument`
 
 ctypedef void (*Call)(Core *core, uint32_t nic, void *argument) noexcept nogil
@@ -51,7 +52,7 @@ cdef enum EventKind:
 cdef struct Event:
     EventKind kind
     uint32_t nic
-    int code  # the DropId of E_EXHAUSTED; the port of E_FAULT
+    int code  # the DropId of E_EXHAUSTED; the plug of E_FAULT
     int error  # of E_FAULT: errno; 0: the port works again
     int64_t time
     Command command  # the one that is done
@@ -65,13 +66,14 @@ cdef struct Plug:  # a port's place in the loop
     uint32_t interest  # and what for
     int fault  # errno, 0: none
     bint untold  # the fault, or its end, still has to be reported
+    bint quiet  # nobody is told of it: the connection was given up on purpose
     int64_t retry  # when to poll again
     uint32_t count
     Frame[<int>OUTGOING] outgoing  # gathered from what came out, to be sent in one go
 
 cdef struct Nic:
     Core *core
-    Plug[<int>PORTS] plugs
+    Plug[<int>SIDES] plugs
     int64_t deadline
     int64_t ticked  # when the comparator last saw the time
     bint stirred  # something has happened since
@@ -93,3 +95,5 @@ cdef struct Loop:
     Ring events
 
 cdef void loop_run(Loop *loop) noexcept nogil
+# The plug that a port's frames leave by.
+cdef int writer(const Nic *nic, int which) noexcept nogil

@@ -57,6 +57,7 @@ from colo_proxy.datapath.ports cimport (
     Stream,
     monotonic,
     port_attach,
+    port_crowded,
     port_count_overruns,
     port_gone,
     port_receive,
@@ -65,6 +66,7 @@ from colo_proxy.datapath.ports cimport (
     realtime,
 )
 from colo_proxy.datapath.ports cimport Port as PortState
+from colo_proxy.datapath.ports_stream cimport stream_stop
 from colo_proxy.datapath.words cimport DROPS, M_FAILED_OVER, PRIMARY, SECONDARY, UPLINK
 
 cdef int64_t MILLISECOND = 1000000
@@ -91,7 +93,7 @@ cdef void loop_run(Loop *loop) noexcept nogil:
     loop.housekeeping = loop.now + IDLE
     poll_bell(loop)
     for nic in range(loop.count):
-        for at in range(PORTS):
+        for at in range(SIDES):
             poll_port(loop, nic, at)
     while not load_acquire(&loop.stopping):
         got = epoll_wait(loop.epoll, ready, READY, time_to_wait(loop))
@@ -99,10 +101,10 @@ cdef void loop_run(Loop *loop) noexcept nogil:
         store(&loop.beat, loop.beat + 1)
         for at in range(got):
             place = ready[at].data.u64
-            if place == loop.count * PORTS:
+            if place == loop.count * SIDES:
                 take_commands(loop)
             else:
-                loop.nics[place // PORTS].plugs[place % PORTS].ready = True
+                loop.nics[place // SIDES].plugs[place % SIDES].ready = True
         for nic in range(loop.count):
             serve_nic(loop, nic)
         if loop.now >= loop.housekeeping:
@@ -120,7 +122,7 @@ cdef void finish(Loop *loop) noexcept nogil:
     loop.now = monotonic()
     take_commands(loop)
     for nic in range(loop.count):
-        uplink = &loop.nics[nic].plugs[<int>UPLINK].port
+        uplink = &loop.nics[nic].plugs[writer(&loop.nics[nic], UPLINK)].port
         while uplink.fd >= 0 and port_waits(uplink) and monotonic() < until:
             which.fd = uplink.fd
             which.events = POLLOUT
@@ -139,7 +141,7 @@ cdef int time_to_wait(Loop *loop) noexcept nogil:
         until = min(until, loop.nics[nic].deadline)
         if loop.nics[nic].shut_since and loop.now < loop.nics[nic].shut_since + BACK_OFF:
             until = min(until, loop.nics[nic].shut_since + BACK_OFF)
-        for which in range(PORTS):
+        for which in range(SIDES):
             if loop.nics[nic].plugs[which].ready and is_open(loop, &loop.nics[nic], which):
                 return 0
     return <int>max((until - loop.now + MILLISECOND - 1) // MILLISECOND, 0)
@@ -151,7 +153,7 @@ cdef bint is_open(const Loop *loop, const Nic *nic, int which) noexcept nogil:
     A stream is not shut for longer than BACK_OFF at a time: whoever writes to it may be a QEMU that does
     nothing else meanwhile, a checkpoint least of all, and it may be the one whose reading we wait for.
     """
-    if which == UPLINK or not outruns(nic, which):
+    if which == UPLINK or which >= PORTS or not outruns(nic, which):
         return True
     return nic.plugs[which].port.kind == P_STREAM and nic.shut_since and \
         loop.now >= nic.shut_since + BACK_OFF
@@ -161,11 +163,14 @@ cdef bint outruns(const Nic *nic, int which) noexcept nogil:
     """Whether a guest says more than can be taken: what was released waits for the uplink, or the other is
     behind.
 
+    A little may always wait for the uplink: a QEMU with filters writes to us and reads from us in turn, in
+    one thread, and would wait for us to read while we wait for it.
+
     A stream can wait where a device would drop: with half of what one flow may hold taken, only the guest
     that is behind is read. Both are never shut for that, and one that stays behind is found by its timeout.
     """
     cdef bint pvm_waits
-    if port_waits(&nic.plugs[<int>UPLINK].port):
+    if port_crowded(&nic.plugs[writer(nic, UPLINK)].port):
         return True
     if nic.plugs[which].port.kind != P_STREAM or \
             nic.core.pool.held_bytes <= nic.core.settings.max_flow_bytes // 2:
@@ -174,14 +179,21 @@ cdef bint outruns(const Nic *nic, int which) noexcept nogil:
     return pvm_waits == (which == PRIMARY)
 
 
+cdef int writer(const Nic *nic, int which) noexcept nogil:
+    return which + PORTS if nic.plugs[which + PORTS].port.stream != NULL else which
+
+
 # Ports.
 
 cdef void serve_nic(Loop *loop, uint32_t number) noexcept nogil:
     cdef Nic *nic = &loop.nics[number]
-    cdef int which, _
+    cdef int which, at, _
     for which in range(PORTS):
-        if nic.plugs[which].interest & EPOLLOUT and port_waits(&nic.plugs[which].port):
+        at = writer(nic, which)
+        if nic.plugs[at].interest & EPOLLOUT and port_waits(&nic.plugs[at].port):
             send(loop, number, which, NULL, 0)
+        if at != which and nic.plugs[at].ready:
+            hear_listener(loop, number, at)
     # In turns, so that what the guests say meets while it is in the cache.
     for _ in range(ROUNDS):
         for which in range(PORTS):
@@ -200,7 +212,7 @@ cdef void serve_nic(Loop *loop, uint32_t number) noexcept nogil:
         nic.shut_since = 0
     elif nic.shut_since == 0:
         nic.shut_since = loop.now
-    for which in range(PORTS):
+    for which in range(SIDES):
         poll_port(loop, number, which)
     report(loop, number)
 
@@ -221,6 +233,15 @@ cdef void take_batch(Loop *loop, uint32_t number, int which) noexcept nogil:
         fail(loop, number, which, error)
 
 
+cdef void hear_listener(Loop *loop, uint32_t number, int which) noexcept nogil:
+    """Notice that a peer which only reads has gone. What it says, for it should not, is thrown away."""
+    cdef Plug *plug = &loop.nics[number].plugs[which]
+    cdef int error = port_receive(&plug.port, loop.batch)
+    plug.ready = loop.batch.more
+    if error:
+        fail(loop, number, which, error)
+
+
 cdef void pass_on_headers(Nic *nic, const Stream *of) noexcept nogil:
     """A peer that only listens does not say how long its virtio-net headers are: as those of who speaks.
 
@@ -228,7 +249,7 @@ cdef void pass_on_headers(Nic *nic, const Stream *of) noexcept nogil:
     """
     cdef int which
     cdef Stream *to
-    for which in range(PORTS):
+    for which in range(SIDES):
         to = nic.plugs[which].port.stream
         if to != NULL and not to.told:
             to.vnet_size = of.vnet_size
@@ -325,12 +346,12 @@ cdef void send_outs(Loop *loop, uint32_t number) noexcept nogil:
 
 
 cdef void send(Loop *loop, uint32_t number, int which, Frame *frames, uint32_t count) noexcept nogil:
-    cdef Plug *plug = &loop.nics[number].plugs[which]
+    cdef int by = writer(&loop.nics[number], which)
+    cdef Plug *plug = &loop.nics[number].plugs[by]
     cdef uint64_t sent = plug.port.sent
-    cdef int error
-    error = port_send(&plug.port, frames, count)
+    cdef int error = port_send(&plug.port, frames, count)
     if error:
-        fail(loop, number, which, error)
+        fail(loop, number, by, error)
     elif plug.port.sent != sent:
         heal(plug)
 
@@ -342,6 +363,7 @@ cdef void fail(Loop *loop, uint32_t number, int which, int error) noexcept nogil
     if plug.fault != error:
         plug.fault = error
         plug.untold = True
+        plug.quiet = False
     plug.ready = False
     if plug.retry <= loop.now:
         plug.retry = loop.now + IDLE
@@ -361,7 +383,7 @@ cdef void poll_port(Loop *loop, uint32_t number, int which) noexcept nogil:
     cdef epoll_event event
     cdef int fd = -1
     memset(&event, 0, sizeof(event))
-    event.data.u64 = <uint64_t>number * PORTS + <uint64_t>which
+    event.data.u64 = <uint64_t>number * SIDES + <uint64_t>which
     event.events = (EPOLLIN if is_open(loop, nic, which) else 0) | (EPOLLOUT if port_waits(&plug.port) else 0)
     if event.events and loop.now >= plug.retry:  # else epoll would still tell of hang-ups
         fd = plug.port.fd
@@ -385,7 +407,7 @@ cdef void poll_bell(Loop *loop) noexcept nogil:
     cdef epoll_event event
     memset(&event, 0, sizeof(event))
     event.events = EPOLLIN
-    event.data.u64 = <uint64_t>loop.count * PORTS
+    event.data.u64 = <uint64_t>loop.count * SIDES
     epoll_ctl(loop.epoll, EPOLL_CTL_ADD, loop.commands.bell, &event)
 
 
@@ -422,7 +444,7 @@ cdef void report(Loop *loop, uint32_t number) noexcept nogil:
                     event.code = which
             nic.exhausted &= ~(<uint32_t>1 << event.code)
         else:
-            for which in range(PORTS):
+            for which in range(SIDES):
                 if nic.plugs[which].untold:
                     event.kind = E_FAULT
                     event.code = which
@@ -455,7 +477,7 @@ cdef void take_commands(Loop *loop) noexcept nogil:
                 command.call(loop.nics[nic].core, nic, command.argument)
                 loop.nics[nic].stirred = True
         else:
-            attach(loop, command.code // PORTS, command.code % PORTS, command.fd)
+            attach(loop, command.code // SIDES, command.code % SIDES, command.fd)
         done.command = command[0]
         ring_give_back(&loop.commands)
         ring_publish(&loop.events)
@@ -498,9 +520,10 @@ cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp
     """Judge what a guest said before it stopped, apply the word, then judge the rest of what was read.
 
     A port with times is read up to the first frame that is younger than the stop. Of the others, with a stop
-    that is being waited for (`stamp` 0), all that is there is old: a stopped guest says nothing. With a stop
-    that is past, and the guest perhaps running again, what is still there is taken the safe way: the SVM's is
-    old, and dropped; the PVM's is new, and compared.
+    that is being waited for (`stamp` 0), all that is there is old: a stopped guest says nothing, and so is a
+    frame of a stream whose beginning is there. With a stop that is past, and the guest perhaps running
+    again, what is still there is taken the safe way: the SVM's is old, and dropped; the PVM's is new, and
+    compared.
     """
     cdef Plug *plug = &loop.nics[number].plugs[which]
     cdef Frame *frames = loop.batch.frames
@@ -538,6 +561,8 @@ cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp
         judge(loop, number, which, at, loop.batch.count)
         send_outs(loop, number)
     plug.ready = loop.batch.more
+    if plug.port.kind == P_STREAM:
+        stream_stop(plug.port.stream)
     if error:
         fail(loop, number, which, error)
     return late
@@ -549,11 +574,14 @@ cdef void attach(Loop *loop, uint32_t number, int which, int fd) noexcept nogil:
         epoll_ctl(loop.epoll, EPOLL_CTL_DEL, plug.polled, NULL)
     plug.polled = -1
     plug.retry = 0
-    if fd >= 0:
-        heal(plug)
-    else:
+    if fd >= 0 and plug.quiet:
         plug.fault = 0
-        plug.untold = False
+        plug.quiet = False
+    elif fd >= 0:
+        heal(plug)
+    elif not plug.fault:
+        plug.fault = c.ENOTCONN
+        plug.quiet = True
     port_attach(&plug.port, fd)
     loop.nics[number].stirred = True
     poll_port(loop, number, which)

@@ -13,12 +13,14 @@ class PortSpec(NamedTuple):
 
     The descriptor stays its opener's, who keeps it open while the engine has it. `fd` may be -1 for a stream
     that has no peer yet. `vnet`: the stream carries virtio-net headers (a TAP and a packet socket always do).
+    `split`: it is two sockets, one to read and one to write, neither of which is open yet.
     """
 
     fd: int
     kind: Literal["tap", "packet", "stream"]
     name: str
     vnet: bool = True
+    split: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,15 @@ class PortFault:
 
     ENETDOWN: the interface is down. ENODEV, EBADFD: it has been removed; attach another. Of a stream, whose
     descriptor the engine has shut down and does not use any more: ENOTCONN: the peer closed the connection;
-    EMSGSIZE, EPROTO: it sent a length that no frame can have; others as the system says.
+    EMSGSIZE, EPROTO: it sent a length that no frame can have; others as the system says. `out`: it was the
+    socket that a split port writes to.
     """
 
     nic: int
     port: Port
     errno: int
     text: str
+    out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ cdef struct Stream:
     Node *home  # a long frame that has come in part lies there, or NULL
     uint32_t home_size  # of it, the virtio-net header included
     uint32_t home_have
+    bint stale  # the frame that has come in part is to be dropped
     uint8_t *gather  # what goes with the next system call
     uint8_t *out  # whole frames that wait for the socket, framed
     uint32_t out_first
@@ -101,6 +102,8 @@ cdef int port_receive(Port *port, Batch *batch) noexcept nogil
 cdef int port_send(Port *port, Frame *frames, uint32_t count) noexcept nogil
 # Something waits for POLLOUT: a stream whose peer reads too slowly, or that has no peer and keeps.
 cdef bint port_waits(const Port *port) noexcept nogil
+# More of it than a moment's stall explains.
+cdef bint port_crowded(const Port *port) noexcept nogil
 cdef void port_count_overruns(Port *port) noexcept nogil
 # The interface has been removed and the port will never work again.
 cdef bint port_gone(const Port *port) noexcept nogil

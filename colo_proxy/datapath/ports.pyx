@@ -50,6 +50,7 @@ from colo_proxy.datapath.ports_stream cimport (
     stream_new,
     stream_receive,
     stream_send,
+    stream_crowded,
     stream_waits,
 )
 from colo_proxy.datapath.ports_tap cimport tap_receive, tap_send
@@ -180,6 +181,10 @@ cdef int port_send(Port *port, Frame *frames, uint32_t count) noexcept nogil:
 
 cdef bint port_waits(const Port *port) noexcept nogil:
     return port.stream != NULL and stream_waits(port.stream)
+
+
+cdef bint port_crowded(const Port *port) noexcept nogil:
+    return port.stream != NULL and stream_crowded(port.stream)
 
 
 cdef void port_count_overruns(Port *port) noexcept nogil:

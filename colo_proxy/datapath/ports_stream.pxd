@@ -14,6 +14,9 @@ cdef Stream *stream_new(bint vnet) noexcept nogil
 cdef void stream_free(Stream *stream) noexcept nogil
 # Forgets what the last peer sent in part, and without `keep` what was to be sent to it.
 cdef void stream_attach(Port *port) noexcept nogil
+# The frame that has come in part belongs to before a stop, and is dropped when it is complete.
+cdef void stream_stop(Stream *stream) noexcept nogil
 cdef int stream_receive(Port *port, Batch *batch) noexcept nogil
 cdef int stream_send(Port *port, Frame *frames, uint32_t count) noexcept nogil
+cdef bint stream_crowded(const Stream *stream) noexcept nogil
 cdef bint stream_waits(const Stream *stream) noexcept nogil

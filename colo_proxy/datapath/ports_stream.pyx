@@ -31,7 +31,7 @@ from colo_proxy.datapath.ports cimport (
     wait_for_room,
 )
 from colo_proxy.datapath.wire cimport MAX_FRAME, VNET, get32, put32
-from colo_proxy.datapath.words cimport D_OVERSIZED, D_SEND, D_TRUNCATED
+from colo_proxy.datapath.words cimport D_OLD_EPOCH, D_OVERSIZED, D_SEND, D_TRUNCATED
 
 cdef enum:
     LENGTH = 4
@@ -81,6 +81,7 @@ cdef void stream_attach(Port *port) noexcept nogil:
     stream.into_end = ROOM
     stream.out_sent = 0
     stream.told = False
+    stream.stale = False
     if not port.keep:
         while stream_waits(stream):
             port.dropped[<int>D_SEND] += 1
@@ -95,6 +96,10 @@ cdef int give_up(Port *port, int error) noexcept nogil:
 
 
 # Reading.
+
+cdef void stream_stop(Stream *stream) noexcept nogil:
+    stream.stale = stream.home != NULL or stream.into_end > stream.into_first
+
 
 cdef int stream_receive(Port *port, Batch *batch) noexcept nogil:
     cdef Stream *stream = port.stream
@@ -150,6 +155,7 @@ cdef bint go_home(Stream *stream, Batch *batch, uint32_t head, uint32_t size, ui
     if vnet:
         memcpy(stream.home.data, at + head, VNET)
         stream.vnet_size = vnet
+        stream.told = True
     memcpy(stream.home.data + VNET, at + head + vnet, have)
     stream.home_have = VNET + have
     stream.home_size = VNET + size - vnet
@@ -190,7 +196,10 @@ cdef int receive_home(Port *port, Batch *batch) noexcept nogil:
         if <uint32_t>got < left:
             continue
         stream.into_end += <uint32_t>got - left
-        if take_frame(port, batch, stream.home.data, stream.home_size, 0):
+        if stream.stale:
+            stream.stale = False
+            port.dropped[<int>D_OLD_EPOCH] += 1
+        elif take_frame(port, batch, stream.home.data, stream.home_size, 0):
             batch.frames[batch.count - 1].home = stream.home
             stream.home = NULL
         leave_home(stream)
@@ -242,6 +251,10 @@ cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
         if vnet:
             stream.vnet_size = vnet
             stream.told = True
+        if stream.stale:
+            stream.stale = False
+            port.dropped[<int>D_OLD_EPOCH] += 1
+            continue
         if size - vnet > MAX_FRAME:
             port.dropped[<int>D_OVERSIZED] += 1
             continue
@@ -267,6 +280,10 @@ cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
 
 cdef bint stream_waits(const Stream *stream) noexcept nogil:
     return stream.out_end > stream.out_first
+
+
+cdef bint stream_crowded(const Stream *stream) noexcept nogil:
+    return stream.out_end - stream.out_first > OUT // 2
 
 
 cdef inline uint32_t prefix_size(const Stream *stream) noexcept nogil:

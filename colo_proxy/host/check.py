@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from colo_proxy.checkpoint.qemu_versions import Colo
 from colo_proxy.config import PORTS, Config, Nic
-from colo_proxy.endpoints import Endpoint, Packet, Tap, Tcp, Unix, join_host_port
+from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix, join_host_port, parts
 from colo_proxy.errors import HostError, UserError
 from colo_proxy.host import guard
 from colo_proxy.host.links import Link, Links
@@ -168,7 +168,7 @@ def _nic(where: str, nic: Nic, links: Links) -> Iterator[Problem]:
                 else:
                     mtus[port] = link.mtu
                     yield from _packet(key, link, links, uplink=port == "uplink")
-            case Unix() | Tcp():
+            case Unix() | Tcp() | Split():
                 pass
     if len(set(mtus.values())) > 1:
         shown = ", ".join(f"{port} {mtu}" for port, mtu in mtus.items())
@@ -250,8 +250,9 @@ def _sockets(config: Config) -> Iterator[Problem]:
     yield from _listening(Unix(control), f"[proxy] control {control}")
     for number, nic in enumerate(config.nics):
         for port, endpoint in zip(PORTS, nic.endpoints, strict=True):
-            if isinstance(endpoint, Unix | Tcp):
-                yield from _listening(endpoint, f"[[nic]] {number} {port} {endpoint}")
+            for part in parts(endpoint):
+                if isinstance(part, Unix | Tcp):
+                    yield from _listening(part, f"[[nic]] {number} {port} {part}")
     notify_dev = config.checkpoint.notify_dev
     if notify_dev:
         yield from _listening(notify_dev, f"[checkpoint] notify_dev {notify_dev}")

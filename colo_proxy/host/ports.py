@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from colo_proxy.datapath.messages import PortSpec
-from colo_proxy.endpoints import Endpoint, Packet, Tap, Tcp, Unix
+from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix
 from colo_proxy.errors import HostError
 from colo_proxy.host.guard import Guard
 from colo_proxy.host.links import Link, Links
@@ -74,7 +74,7 @@ def open_ports(nics: Iterable[NicEndpoints]) -> Iterator[list[tuple[PortSpec, Po
 def _open_nic(
     nic: NicEndpoints, links: Links, opened: ExitStack, changes: ExitStack
 ) -> tuple[PortSpec, PortSpec, PortSpec]:
-    sockets = any(isinstance(endpoint, Unix | Tcp) for endpoint in nic.endpoints)
+    sockets = any(isinstance(endpoint, Unix | Tcp | Split) for endpoint in nic.endpoints)
 
     def open_port(endpoint: Endpoint) -> PortSpec:
         match endpoint:
@@ -84,7 +84,8 @@ def _open_nic(
             case Packet():
                 return PortSpec(open_packet(endpoint, links, opened, changes), "packet", endpoint.name)
             case _:
-                return PortSpec(-1, "stream", str(endpoint), vnet=nic.vnet_hdr)
+                split = isinstance(endpoint, Split)
+                return PortSpec(-1, "stream", str(endpoint), vnet=nic.vnet_hdr, split=split)
 
     uplink, primary, secondary = map(open_port, nic.endpoints)
     return uplink, primary, secondary

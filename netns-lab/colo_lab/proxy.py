@@ -18,20 +18,23 @@ COMMAND = [str(Path(sys.executable).with_name("colo-proxy"))]
 
 
 def configuration(lab: Lab, sections: Mapping[str, Mapping[str, Any]]) -> str:
-    """TOML for the NICs of this lab. `sections` adds keys to, or overrides them in, its tables."""
+    """TOML for the NICs of this lab. `sections` adds keys to its tables or overrides them (`nic`: all)."""
     directory = lab.run.directory
     tables: dict[str, dict[str, Any]] = {
         "proxy": {"name": "lab", "control": str(directory / "control.sock"), "metrics": ""},
         "checkpoint": {"vmm": "control", "period_ms": 0},
     }
+    ports = sections.get("nic", {})
     for name, values in sections.items():
+        if name == "nic":
+            continue
         tables.setdefault(name, {}).update(values)
     text = "".join(_table(f"[{name}]", values) for name, values in tables.items())
     for nic in lab.topology.nics:
         tap = lab.topology.uplink is Uplink.TAP
         uplink = f"tap:{nic.uplink},bridge={nic.bridge}" if tap else f"packet:{nic.uplink}"
         ends = {"uplink": uplink, "primary": f"packet:{nic.primary}", "secondary": f"packet:{nic.secondary}"}
-        text += _table("[[nic]]", ends)
+        text += _table("[[nic]]", {**ends, **ports})
     return text
 
 
@@ -41,6 +44,8 @@ def _table(header: str, values: Mapping[str, Any]) -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -19,7 +19,7 @@ class FakeEngine:
         self.beat = 0
         self.words: list[tuple[Word, int]] = []
         self.rules: list[object] = []
-        self.attached: list[tuple[int, Port, int]] = []
+        self.attached: list[tuple[int, Port, int, bool]] = []
         self.counters = [counters()]
         self.late: set[Word] = set()
         self.fail: Exception | None = None
@@ -53,8 +53,8 @@ class FakeEngine:
         self.words.append((word, stamp_ns))
         return self._done(late=word in self.late)
 
-    def attach(self, nic: int, port: Port, fd: int) -> int:
-        self.attached.append((nic, port, fd))
+    def attach(self, nic: int, port: Port, fd: int, *, out: bool = False) -> int:
+        self.attached.append((nic, port, fd, out))
         return self._done()
 
     def set_policies(self, rules: Sequence[object]) -> int:

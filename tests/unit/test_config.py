@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from colo_proxy import config
-from colo_proxy.endpoints import Packet, Tap, Tcp, Unix
+from colo_proxy.endpoints import Packet, Split, Tap, Tcp, Unix, parts
 from colo_proxy.errors import ConfigError
 from colo_proxy.tomllines import key_lines, line_of
 
@@ -210,6 +210,41 @@ def test_ports_on_sockets():
     assert not nic.vnet_hdr
     [nic] = config.parse(SOCKETS.replace("tap:", "packet:") + "vnet_hdr = true\n", FILE).nics
     assert nic.vnet_hdr
+
+
+SPLIT = SOCKETS.replace('"tcp:[::1]:5"', '{ in = "tcp:[::1]:5", out = "unix:/run/svm.sock" }')
+
+
+def test_a_port_of_two_sockets():
+    [nic] = config.parse(SPLIT, FILE).nics
+    assert nic.secondary == Split(Tcp("::1", 5), Unix("/run/svm.sock"))
+    assert str(nic.secondary) == "in tcp:[::1]:5 out unix:/run/svm.sock"
+    assert parts(nic.secondary) == (Tcp("::1", 5), Unix("/run/svm.sock"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("in = ", "inn = ", 'a port of two sockets is { in = "…", out = "…" }, and nothing else'),
+        (', out = "unix:/run/svm.sock"', "", 'a port of two sockets is { in = "…", out = "…" }'),
+        ('"tcp:[::1]:5"', '"packet:svm0"', "'packet:svm0' is no socket; write unix:PATH or tcp:HOST:PORT"),
+        ('"tcp:[::1]:5"', "5", "must be an endpoint in quotes, not 5"),
+        (
+            '"unix:/run/svm.sock"',
+            '"unix:/run/pvm.sock"',
+            "'unix:/run/pvm.sock' is the primary of nic 0 already; give each port a socket of its own",
+        ),
+        (
+            '"unix:/run/svm.sock"',
+            '"tcp:[::1]:5"',
+            "'tcp:[::1]:5' is the secondary of nic 0 already; give each port a socket of its own",
+        ),
+    ],
+)
+def test_wrong_ports_of_two_sockets(old: str, new: str, what: str):
+    [found] = problems(SPLIT.replace(old, new))
+    assert "[[nic]] secondary: " in found
+    assert what in found
 
 
 def test_sockets_beside_a_packet_socket_carry_its_headers():

@@ -72,7 +72,8 @@ frames = st.lists(st.binary(min_size=14, max_size=200) | st.just(bytes(range(250
 
 # Long ones are received where they can stay, each by itself; three are what a socket takes.
 long_frames = st.lists(
-    st.binary(min_size=14, max_size=100) | st.sampled_from([bytes(range(251)) * count for count in (81, 82, 239)]),
+    st.binary(min_size=14, max_size=100)
+    | st.sampled_from([bytes(range(251)) * count for count in (81, 82, 239)]),
     max_size=12,
 ).filter(lambda frames: sum(map(len, frames)) < 180_000)
 
