@@ -61,7 +61,7 @@ cdef Node *pool_take(Pool *pool, uint32_t size) noexcept nogil
 # The same, with nothing set but `klass` and `data`, for who writes all of it.
 cdef Node *pool_room(Pool *pool, uint32_t size) noexcept nogil
 # A node with room for any frame, HEADROOM in front, to receive into; NULL: there is no memory. It is outside
-# of the bound until it is kept: false, where it would pass the bound. `pool_return` takes back what is not kept.
+# of the bound until it is kept; false: it would pass the bound. `pool_return` takes back what is not kept.
 cdef Node *pool_lend(Pool *pool) noexcept nogil
 cdef bint pool_keep(Pool *pool, Node *node) noexcept nogil
 cdef void pool_return(Pool *pool, Node *node) noexcept nogil
