@@ -44,6 +44,9 @@ ip link set eth0 up
 ip address add {ADDRESS}/24 dev eth0
 echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
 ip -6 address add {ADDRESS6}/64 dev eth0
+# httpd listens with a backlog of 9. Who comes beyond it must try again: a connection that the kernel keeps in
+# a SYN cookie alone is reset where a client's answer to a second SYN/ACK comes before its request is taken.
+echo 0 >/proc/sys/net/ipv4/tcp_syncookies
 
 # The 64 MiB file is the block again and again, each time after its own number; the others are its beginning.
 mount -t tmpfs -o size=100m tmpfs /www

@@ -129,6 +129,7 @@ class Pair:
             str
         ] = []  # more arguments for QEMU, for those who compare us with its own filters
         self.svm_extra: list[str] = []
+        self.names = ("pvm", "svm")  # of the VM that is PVM and of the one that is SVM
 
     async def __aenter__(self) -> "Pair":
         self._stack = AsyncExitStack()
@@ -144,33 +145,51 @@ class Pair:
     ) -> None:
         await self._stack.aclose()
 
-    async def _vm(self, name: str, tap: str, extra: list[str]) -> Vm:
+    async def _vm(self, name: str, extra: list[str]) -> Vm:
         vm = Vm(name, self.directory)
         self._stack.push_async_callback(vm.end)
         here = guest.Guest(*(self.directory / part.name for part in self.kernel))
         command = self.network.inside(self.network.host, *self.qemu.command(self.directory))
-        await vm.start([*command, *_arguments(self.accel, here, tap)], extra)
+        await vm.start([*command, *_arguments(self.accel, here, f"{name}0")], extra)
         return vm
 
     async def start(self) -> None:
         """Start the PVM and wait until its guest serves."""
-        self.pvm = await self._vm("pvm", "pvm0", self.pvm_extra)
+        self.pvm = await self._vm(self.names[0], self.pvm_extra)
         await self.pvm.until(self.pvm.ready, 120, "the guest to start")
 
-    async def start_svm(self, name: str = "svm", tap: str = "svm0") -> str:
+    async def start_svm(self) -> str:
         """Start an SVM that waits for the state of a PVM; returns the migration address it listens on.
 
         A UNIX socket: over TCP each checkpoint takes 40 ms longer, QEMU's small messages
         waiting for delayed acknowledgements (seen with 11.1.2, Nagle's algorithm on).
         """
+        name = self.names[1]
         address = f"unix:{self.directory / name}.migration"
-        self.svm = await self._vm(name, tap, ["-incoming", address, *self.svm_extra])
+        self.svm = await self._vm(name, ["-incoming", address, *self.svm_extra])
         return address
+
+    async def exchange_roles(self) -> None:
+        """After a failover: the SVM is the PVM now; the next SVM gets name and TAP of the dead PVM."""
+        await self.pvm.end()
+        end = time.monotonic() + 20
+        while await mode(self.svm) != "none":  # told to take over, it leaves COLO some milliseconds later
+            if time.monotonic() > end:
+                raise LabError("the SVM does not leave the COLO state")
+            await asyncio.sleep(0.05)
+        self.pvm = self.svm
+        self.names = self.names[::-1]
 
     async def protect(self, period_ms: int = 100_000) -> None:
         """Start an SVM and bring both into the COLO state. `period_ms`: QEMU's own idle checkpoints."""
         address = await self.start_svm()
         await colo(self.pvm, self.svm, address, period_ms)
+
+
+async def mode(vm: Vm) -> str:
+    """A VM's COLO mode: `none`, `primary` or `secondary`."""
+    answer = await vm.execute("query-colo-status")
+    return str(answer["mode"]) if isinstance(answer, dict) else ""
 
 
 async def colo(primary: Vm, secondary: Vm, address: str, period_ms: int) -> None:
@@ -183,8 +202,7 @@ async def colo(primary: Vm, secondary: Vm, address: str, period_ms: int) -> None
     await primary.execute("migrate", uri=address)
     end = time.monotonic() + 60
     while True:
-        modes = [await vm.execute("query-colo-status") for vm in (primary, secondary)]
-        if [mode["mode"] for mode in modes if isinstance(mode, dict)] == ["primary", "secondary"]:
+        if [await mode(vm) for vm in (primary, secondary)] == ["primary", "secondary"]:
             return
         state = await primary.execute("query-migrate")
         status = state.get("status") if isinstance(state, dict) else state
@@ -219,7 +237,7 @@ async def _boots(qemu: Qemu, kernel: guest.Guest, network: Network, accel: str) 
     """Empty when a guest starts within 10 s, else the reason."""
     async with Pair(qemu, kernel, network, accel) as pair:
         try:
-            vm = await pair._vm("probe", "pvm0", [])
+            vm = await pair._vm("pvm", [])
             await vm.until(vm.ready, 10, "the guest to start")
         except (LabError, QMPError) as error:
             return str(error).splitlines()[0]

@@ -29,16 +29,16 @@ metrics = ""
 
 [[nic]]
 uplink = "tap:colo0,bridge=br0"
-primary = "packet:pvm0"
-secondary = "packet:svm0"
+primary = "packet:{pvm}0"
+secondary = {secondary}
 
 [compare]
 timeout_ms = {timeout_ms}
 
 [checkpoint]
 vmm = "qmp"
-primary = "unix:{home}/pvm.qmp"
-secondary = "unix:{home}/svm.qmp"
+primary = "unix:{home}/{pvm}.qmp"
+secondary = "unix:{home}/{svm}.qmp"
 period_ms = 0
 
 [log]
@@ -78,20 +78,25 @@ class Stage:
         """The directory of the run's sockets and logs; removed at the end."""
         return self.pair.directory
 
-    async def start_proxy(self, timeout_ms: str = '"auto"') -> None:
-        """Run `colo-proxy run` between the two TAPs and the bridge; `timeout_ms` as TOML has it."""
+    async def start_proxy(self, timeout_ms: str = '"auto"', secondary: str = "") -> None:
+        """Run `colo-proxy run` between TAPs (or this `secondary`) and bridge; arguments as TOML has them."""
         config = self.home / "vm.toml"
-        config.write_text(CONFIG.format(home=self.home, timeout_ms=timeout_ms))
+        pvm, svm = self.pair.names
+        secondary = secondary or f'"packet:{svm}0"'
+        config.write_text(
+            CONFIG.format(home=self.home, pvm=pvm, svm=svm, timeout_ms=timeout_ms, secondary=secondary)
+        )
         command = [sys.executable, "-m", "colo_proxy.cli.main", "run", str(config)]
         self.log = self.home / "proxy.log"
         with self.log.open("wb") as log:
             self.proxy = await asyncio.create_subprocess_exec(
                 *self.network.inside(self.network.host, *command), stdout=log, stderr=log
             )
-        self._stack.push_async_callback(self._end_proxy)
+        self._stack.push_async_callback(self.end_proxy)
         await self.until_state("protected", "unprotected", "requested")
 
-    async def _end_proxy(self) -> None:
+    async def end_proxy(self) -> None:
+        """SIGTERM, as `systemctl stop` does."""
         if self.proxy.returncode is None:
             self.proxy.terminate()
             try:
@@ -110,6 +115,11 @@ class Stage:
         """How many there have been so far."""
         count: int = self.status()["checkpoints"]
         return count
+
+    def aligned(self) -> list[str]:
+        """The flows that the proxy aligns: a restart after a failover would lose them."""
+        with Client(str(self.home / "colo.sock")) as client:
+            return [flow["flow"] for flow in client.execute("query-flows") if flow["seq_offset"]]
 
     def surprises(self) -> list[str]:
         """Divergences so far that the service does not explain, from the proxy's log.

@@ -9,6 +9,7 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from colo_vm.debian import LabError
 from colo_vm.stage import URL, Stage
 
 from colo_proxy.control.client import Client
+from colo_proxy.errors import ControlError
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
@@ -31,21 +33,27 @@ FORCED = int(os.environ.get("VM_CHECKPOINTS", "20"))  # 100 is a good soak
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
+async def built() -> AsyncIterator[Stage]:
     if os.geteuid() != 0 or not Path("/dev/net/tun").exists():
         if os.environ.get("CI") == "true":
             pytest.fail("a real pair needs root and /dev/net/tun")
         pytest.skip("a real pair needs root and /dev/net/tun")
     try:
         async with Stage() as stage:
-            await stage.pair.start()
-            await stage.start_proxy(PATIENT)
-            await stage.pair.protect()
-            await stage.until_state("protected")
             yield stage
-            print(stage.said())
     except LabError as error:
         pytest.fail(str(error))
+
+
+@pytest.fixture
+async def stage(built: Stage) -> AsyncIterator[Stage]:
+    """A protected pair."""
+    await built.pair.start()
+    await built.start_proxy(PATIENT)
+    await built.pair.protect()
+    await built.until_state("protected")
+    yield built
+    print(built.said())
 
 
 def right(run: dict[str, object]) -> bool:
@@ -58,12 +66,28 @@ async def end_of(client: asyncio.subprocess.Process) -> dict[str, object]:
     return run
 
 
+CROWD, EACH = 50, 4  # clients at once, and what each asks for, one after the other
+
+
+async def crowd(stage: Stage) -> list[asyncio.subprocess.Process]:
+    return [await stage.client(URL + "/64k", "--times", str(EACH)) for _ in range(CROWD)]
+
+
+async def all_right(clients: list[asyncio.subprocess.Process]) -> None:
+    """Every client of a crowd has had the right answers, and all of them."""
+    for client in clients:
+        out, _ = await asyncio.wait_for(client.communicate(), 120)
+        runs = [json.loads(line) for line in out.splitlines()]
+        assert [run.get("sha256") for run in runs] == [guest.sha256("64k")] * EACH, runs
+
+
 async def force(stage: Stage, times: int) -> None:
     """Checkpoints at random moments, one after the other."""
     with Client(str(stage.home / "colo.sock")) as control:
         for _ in range(times):
             before = stage.checkpoints()
-            await asyncio.to_thread(control.execute, "checkpoint")
+            with suppress(ControlError):  # one is under way already
+                await asyncio.to_thread(control.execute, "checkpoint")
             end = time.monotonic() + 30
             while stage.checkpoints() == before:
                 assert time.monotonic() < end, f"no checkpoint came: {stage.status()}"
@@ -83,12 +107,22 @@ async def test_checkpoints_during_a_download(stage: Stage) -> None:
 
 
 async def test_checkpoints_during_parallel_requests(stage: Stage) -> None:
-    clients = [await stage.client(URL + "/64k", "--times", "20") for _ in range(10)]
+    clients = await crowd(stage)
     await force(stage, FORCED)
-    for client in clients:
-        out, _ = await asyncio.wait_for(client.communicate(), 120)
-        runs = [json.loads(line) for line in out.splitlines()]
-        assert [run.get("sha256") for run in runs] == [guest.sha256("64k")] * 20, runs
+    await all_right(clients)
+
+
+async def test_the_guest_alone_serves_as_many(built: Stage) -> None:
+    """What the test above may lose is not lost by the guest itself: no proxy, no COLO, but pauses."""
+    built.network.bridge("pvm0")
+    await built.pair.start()
+    clients = await crowd(built)
+    while any(client.returncode is None for client in clients):
+        await built.pair.pvm.execute("stop")
+        await asyncio.sleep(1.2)  # clients say their SYNs again after a second
+        await built.pair.pvm.execute("cont")
+        await asyncio.sleep(0.6)
+    await all_right(clients)
 
 
 async def test_one_checkpoint_for_one_divergence(stage: Stage) -> None:
@@ -132,6 +166,27 @@ async def test_svm_killed_and_another_attached(stage: Stage) -> None:
     await stage.pair.protect()
     await stage.until_state("protected")
     await force(stage, MENDING)
+    stage.pair.pvm.kill()
+    run = await end_of(client)
+    assert right(run), f"{run}\n{stage.said()}"
+    await stage.until_state("failed-over")
+
+
+async def test_protected_again_after_a_failover(stage: Stage) -> None:
+    client = await stage.client(URL + "/64m", "--pace", "4000000", "--mark", "1000000")
+    assert client.stdout is not None
+    await client.stdout.readline()
+    await force(stage, 1)  # the SVM has the connection's numbers from here on: nothing to align
+    stage.pair.pvm.kill()
+    await stage.until_state("failed-over")
+    assert stage.aligned() == []
+    await stage.end_proxy()
+    await stage.pair.exchange_roles()
+    await stage.start_proxy(PATIENT)
+    await stage.pair.protect()
+    await stage.until_state("protected")
+    await force(stage, MENDING)
+    assert client.returncode is None, "the download was over before the second failover"
     stage.pair.pvm.kill()
     run = await end_of(client)
     assert right(run), f"{run}\n{stage.said()}"
