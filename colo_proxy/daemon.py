@@ -31,7 +31,7 @@ from colo_proxy.config import Config
 from colo_proxy.control.commands import Commands
 from colo_proxy.control.server import Server
 from colo_proxy.datapath.messages import PortFault
-from colo_proxy.endpoints import Tcp, Unix, parts
+from colo_proxy.endpoints import Split, Tcp, Unix, parts
 from colo_proxy.host.stream_port import StreamPort
 from colo_proxy.listening import listen, listening
 from colo_proxy.metrics import MetricsServer
@@ -205,7 +205,10 @@ def make_adapter(config: Config, server: Server, notify_dev: socket.socket | Non
         case "none":
             return Absent()
         case "qmp" if checkpoint.primary and checkpoint.secondary:
-            return Qmp(checkpoint.primary, checkpoint.secondary, period_ms=checkpoint.period_ms)
+            sockets = any(isinstance(nic.secondary, Unix | Tcp | Split) for nic in config.nics)
+            return Qmp(
+                checkpoint.primary, checkpoint.secondary, period_ms=checkpoint.period_ms, filters=sockets
+            )
         case "xen" if notify_dev:
             return Xen(notify_dev)
         case vmm:

@@ -38,6 +38,7 @@ BACKOFF_S = (0.005, 1.0)  # first and longest pause between two attempts to conn
 # A dying QEMU may close its connections some milliseconds before its listening socket (seen). For that long a
 # PVM that hung up is not out of sight yet; a checkpoint whose end is missed meanwhile is never committed.
 GRACE_S = 0.03
+FILTERS = ("child<filter-mirror>", "child<filter-redirector>")
 NEVER_MS = 0xFFFF_FFFF  # `x-checkpoint-delay` is a uint32; 49 days
 
 # What a peer that closes, hangs, lies or sends garbage raises out of qemu.qmp 0.0.6, each seen: nested JSON
@@ -78,6 +79,12 @@ async def _ask(client: QMPClient, command: str, **arguments: object) -> dict[str
         answer = await client.execute(command, named)
     if not isinstance(answer, dict):
         raise TypeError(f"{command} answered with {type(answer).__name__}")
+    return answer
+
+
+def _list(answer: object) -> list[Any]:
+    if not isinstance(answer, list):
+        raise TypeError(f"QEMU answered with {type(answer).__name__}, not a list")
     return answer
 
 
@@ -131,11 +138,17 @@ def _stamp_ns(event: Message) -> int:
 
 
 class Qmp:
-    """The adapter (adapter.py) of a QEMU pair. `period_ms` 0: QEMU makes no checkpoints unasked."""
+    """The adapter (adapter.py) of a QEMU pair.
 
-    def __init__(self, primary: Unix | Tcp, secondary: Unix | Tcp, *, period_ms: int = 0) -> None:
+    `period_ms` 0: QEMU makes no checkpoints unasked. `filters`: the SVM's frames come by its filter objects.
+    """
+
+    def __init__(
+        self, primary: Unix | Tcp, secondary: Unix | Tcp, *, period_ms: int = 0, filters: bool = False
+    ) -> None:
         self._endpoints = {Side.PRIMARY: primary, Side.SECONDARY: secondary}
         self._period_ms = period_ms or NEVER_MS
+        self._filters = filters
         self._follower = Follower()
         self._clients: dict[Side, QMPClient] = {}
         self._trouble: dict[Side, str] = {}
@@ -178,7 +191,7 @@ class Qmp:
         """Tell the SVM to take over."""
         log.warning("the secondary takes over: %s", failover.why)
         self._follower.give_up_primary()
-        self._spawn(self._leave_colo(Side.SECONDARY))
+        self._spawn(self._take_over())
 
     async def _make_checkpoint(self) -> None:
         await self._order(Side.PRIMARY, "migrate-set-parameters", x_checkpoint_delay=self._period_ms)
@@ -297,6 +310,26 @@ class Qmp:
             self._log(side, f"{self._endpoints[side]}: {_plain(error)}")
             return
         self._pass(self._follower.asked(side, attempt))
+
+    async def _take_over(self) -> None:
+        await self._leave_colo(Side.SECONDARY)
+        if self._filters and (client := self._clients.get(Side.SECONDARY)):
+            await self._switch_on(client)
+
+    async def _switch_on(self, client: QMPClient) -> None:
+        """An SVM that takes over has its filters switched off (QEMU 11.1, seen): its frames come by them."""
+        try:
+            async with asyncio.timeout(REPLY_S):
+                found = await client.execute("qom-list", {"path": "/objects"})
+            names = [str(each["name"]) for each in _list(found) if each["type"] in FILTERS]
+        except TROUBLE as error:
+            log.error("secondary: its filters cannot be switched on again: %s", _plain(error))
+            return
+        for name in names:
+            await self._order(
+                Side.SECONDARY, "qom-set", path=f"/objects/{name}", property="status", value="on"
+            )
+        log.info("secondary: filters switched on again: %s", ", ".join(names) or "there are none")
 
     async def _leave_colo(self, side: Side) -> None:
         """Tell the survivor that its peer is lost, until it has left the COLO state."""

@@ -33,9 +33,9 @@ from colo_proxy.datapath.entry cimport (
 )
 from colo_proxy.datapath.objects cimport divergence_object, flow_object
 from colo_proxy.datapath.policy cimport PolicyTable
-from colo_proxy.datapath.pool cimport Pool, pool_free, pool_new
+from colo_proxy.datapath.pool cimport Node, Pool, pool_free, pool_lend, pool_new, pool_return
 from colo_proxy.datapath.wire cimport MAX_FRAME, VNET
-from colo_proxy.datapath.words cimport M_FAILED_OVER
+from colo_proxy.datapath.words cimport M_FAILED_OVER, PRIMARY, SECONDARY, PortId
 
 from colo_proxy.words import Drop, Exhausted, Frame, Mode, Port
 
@@ -93,7 +93,7 @@ cdef class Comparator:
         free(self.buffer)
 
     def uplink(self, frame, now, vnet=None):
-        cdef uint32_t size = self.load(frame, vnet)
+        cdef uint32_t size = self.load(self.buffer, frame, vnet)
         cdef int mode = self.core.mode
         if mode != M_FAILED_OVER:
             self.ready.append(Frame(Port.PRIMARY, bytes(frame), bytes(vnet or NO_VNET)))
@@ -102,12 +102,10 @@ cdef class Comparator:
         self.collect()
 
     def primary(self, frame, now, vnet=None):
-        core_primary(self.core, self.buffer, self.load(frame, vnet), now)
-        self.collect()
+        self.hear(PRIMARY, frame, now, vnet)
 
     def secondary(self, frame, now, vnet=None):
-        core_secondary(self.core, self.buffer, self.load(frame, vnet), now)
-        self.collect()
+        self.hear(SECONDARY, frame, now, vnet)
 
     def tick(self, now):
         cdef int64_t due = core_tick(self.core, now)
@@ -179,16 +177,37 @@ cdef class Comparator:
             "dropped": {why: counts.dropped[<int>why] for why in Drop},
         }
 
-    cdef uint32_t load(self, frame, vnet) except 0:
-        """Put a frame into the buffer; one that is too long is cut just above the bound, so refused there."""
+    cdef int hear(self, PortId port, frame, int64_t now, vnet) except -1:
+        """As the ports do it: a frame comes in a node of the pool, where a long one may stay."""
+        cdef Node *home = pool_lend(self.pool)
+        cdef uint32_t size
+        if home == NULL:
+            raise MemoryError
+        try:
+            size = self.load(home.data, frame, vnet)
+            self.core.home = home
+            if port == PRIMARY:
+                core_primary(self.core, home.data, size, now)
+            else:
+                core_secondary(self.core, home.data, size, now)
+            home = self.core.home
+            self.core.home = NULL
+            self.collect()
+        finally:
+            if home != NULL:
+                pool_return(self.pool, home)
+        return 0
+
+    cdef uint32_t load(self, uint8_t *into, frame, vnet) except 0:
+        """Put a frame into a buffer; one that is too long is cut just above the bound, so refused there."""
         cdef const uint8_t[::1] header = vnet or NO_VNET
         cdef const uint8_t[::1] view = frame
         cdef uint32_t size = <uint32_t>min(view.shape[0], MAX_FRAME + 1)
         if header.shape[0] != VNET:
             raise ValueError(f"a virtio-net header has {VNET} bytes, not {header.shape[0]}")
-        memcpy(self.buffer, &header[0], VNET)
+        memcpy(into, &header[0], VNET)
         if size:
-            memcpy(self.buffer + VNET, &view[0], size)
+            memcpy(into + VNET, &view[0], size)
         return VNET + size
 
     cdef object frame_object(self, port, const uint8_t *base, uint32_t size):

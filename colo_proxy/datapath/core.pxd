@@ -2,7 +2,7 @@
 
 A frame arrives as a node that still lies in a receive buffer (N_RX). It is judged (stream.pyx, datagram.pyx)
 and then has one of four fates, each a function here: it is *emitted*, *dropped*, *held* (put on the lists;
-`settle` copies it into the pool if it is still there when the judging is over) or kept in *limbo*, unjudged,
+`settle` gets it into the pool if it is still there when the judging is over) or kept in *limbo*, unjudged,
 for the next epoch.
 
 Lists: `held` and `pending` link what waits of the PVM and of the SVM in order of arrival, over all flows, so
@@ -110,6 +110,7 @@ cdef struct Core:
     int64_t lag_since  # when this window began
     uint64_t lag_samples  # in this window
     Node rx  # the frame that is being judged
+    Node *home  # the node of the pool that it was received into, or NULL; NULL after, if it has stayed there
     Out *outs
     uint32_t out_count
     uint32_t out_room

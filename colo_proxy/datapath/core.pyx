@@ -17,8 +17,10 @@ from colo_proxy.datapath.pool cimport (
     N_SVM,
     Node,
     chain_cost,
+    is_long,
     node_cost,
     pool_give,
+    pool_keep,
     pool_room,
 )
 from colo_proxy.datapath.recorder cimport DROPPED, LEFT, record_fate, record_flow, recorded
@@ -196,12 +198,27 @@ cdef void replace_sorted(Side *side, Node *node, Node *by) noexcept nogil:
 
 
 cdef Node *pooled(Core *core, Node *node) noexcept nogil:
-    """A copy of a node out of its receive buffer; NULL at the bound. A node of the pool is its own copy."""
+    """A copy of a node out of its receive buffer; NULL at the bound. A node of the pool is its own copy.
+
+    A long frame that was received into the pool stays where it is. Not one that has left on arrival: until it
+    is sent, its bytes must last longer than what is held.
+    """
     cdef Node *copied
     cdef uint32_t klass
     cdef uint8_t *data
     if not node.flags & N_RX:
         return node
+    if core.home != NULL and is_long(node.size) and not node.flags & N_SENT:
+        if not pool_keep(core.pool, core.home):
+            return NULL
+        copied = core.home
+        core.home = NULL
+        klass = copied.klass
+        memcpy(copied, node, sizeof(Node))
+        copied.klass = klass
+        copied.flags &= ~<uint32_t>N_RX
+        node.flags |= N_GONE
+        return copied
     copied = pool_room(core.pool, node.size)
     if copied == NULL:
         return NULL

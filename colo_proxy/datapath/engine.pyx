@@ -117,7 +117,7 @@ cdef class Engine:
         if self.loop.nics == NULL:
             raise MemoryError
         self.loop.pool = pool_new(max_held_bytes, max_flows)
-        self.loop.batch = batch_new()
+        self.loop.batch = batch_new(self.loop.pool)
         ring_open(&self.loop.commands, COMMANDS, sizeof(Command))
         ring_open(&self.loop.events, EVENTS, sizeof(Event))
         self.loop.epoll = epoll_create1(EPOLL_CLOEXEC)
@@ -136,8 +136,8 @@ cdef class Engine:
         for nic in range(self.loop.count):
             free_nic(&self.loop.nics[nic])
         free(self.loop.nics)
-        pool_free(self.loop.pool)
         batch_free(self.loop.batch)
+        pool_free(self.loop.pool)
         ring_close(&self.loop.commands)
         ring_close(&self.loop.events)
         if self.loop.epoll >= 0:

@@ -99,6 +99,7 @@ cdef extern from *:
     ssize_t recv(int fd, void *into, size_t size, int flags) nogil
     ssize_t send(int fd, const void *data, size_t size, int flags) nogil
     ssize_t sendmsg(int fd, const msghdr *message, int flags) nogil
+    ssize_t recvmsg(int fd, msghdr *message, int flags) nogil
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, timespec *timeout) nogil
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags) nogil
     int getsockopt(int fd, int level, int option, void *value, socklen_t *size) nogil

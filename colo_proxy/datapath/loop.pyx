@@ -79,6 +79,7 @@ cdef enum:
     ROUNDS = 4  # batches of one port a turn
     DRAIN = 1024  # batches taken when a stopped guest's port is drained: more than any queue holds
     READY = 64
+    GATHERED = 65536  # bytes that may wait for more to leave with
     # Room that reports leave in the ring of events for the answers to commands: as many as can be under way.
     RESERVED = 256
 
@@ -193,12 +194,13 @@ cdef void serve_nic(Loop *loop, uint32_t number) noexcept nogil:
             send(loop, number, which, NULL, 0)
         if at != which and nic.plugs[at].ready:
             hear_listener(loop, number, at)
-        for _ in range(ROUNDS):
-            if not nic.plugs[which].ready or not is_open(loop, nic, which):
-                break
-            nic.stirred = True
-            take_batch(loop, number, which)
-        send_outs(loop, number)
+    # In turns, so that what the guests say meets while it is in the cache.
+    for _ in range(ROUNDS):
+        for which in range(PORTS):
+            if nic.plugs[which].ready and is_open(loop, nic, which):
+                nic.stirred = True
+                take_batch(loop, number, which)
+    send_outs(loop, number)
     if nic.stirred:  # what has arrived may have a deadline of its own
         nic.stirred = False
         nic.deadline = min(nic.deadline, nic.ticked + TICK)
@@ -260,11 +262,15 @@ cdef bint may_gather(Core *core) noexcept nogil:
     """
     cdef uint32_t count, at
     cdef Out *outs = core_outs(core, &count)
+    cdef uint32_t size = 0
     if count >= OUTGOING:
         return False
     for at in range(count):
+        size += outs[at].size
         if outs[at].node == NULL:
             return False
+    if size > GATHERED:
+        return False
     return True
 
 
@@ -280,10 +286,13 @@ cdef void judge(Loop *loop, uint32_t number, int which, uint32_t first, uint32_t
         if core_crowded(nic.core):
             fetch_flows(nic.core, frames, first, end)
         for at in range(first, end):
+            nic.core.home = frames[at].home
             if which == PRIMARY:
                 core_primary(nic.core, frames[at].base, frames[at].size, loop.now)
             else:
                 core_secondary(nic.core, frames[at].base, frames[at].size, loop.now)
+            frames[at].home = nic.core.home
+        nic.core.home = NULL
 
 
 cdef void fetch_flows(Core *core, Frame *frames, uint32_t first, uint32_t end) noexcept nogil:
@@ -530,7 +539,6 @@ cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp
         stamp = INT64_MAX
     elif stamp == 0:
         stamp = realtime()
-    loop.batch.count = 0
     at = 0
     for _ in range(DRAIN):
         error = port_receive(&plug.port, loop.batch)

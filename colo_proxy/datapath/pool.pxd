@@ -2,6 +2,7 @@
 
 A node is taken when a frame is held and given back when it has been sent or dropped. Memory comes from
 malloc while the high-water mark rises and from the free lists after: the steady state allocates nothing.
+A long frame is received into a node that was lent for it, so that holding it means to keep that node.
 What lies on the free lists counts too: when the bound is near, a class gives its spare nodes up to another.
 """
 
@@ -11,6 +12,7 @@ from colo_proxy.datapath.wire cimport Packet
 
 cdef enum:
     CLASSES = 5
+    HEADROOM = 8  # in front of each received frame: a VLAN tag is put back there
 
 cdef enum NodeFlag:
     N_RX = 1  # still in a receive buffer: copied when it has to stay
@@ -58,6 +60,13 @@ cdef void pool_free(Pool *pool) noexcept nogil
 cdef Node *pool_take(Pool *pool, uint32_t size) noexcept nogil
 # The same, with nothing set but `klass` and `data`, for who writes all of it.
 cdef Node *pool_room(Pool *pool, uint32_t size) noexcept nogil
+# A node with room for any frame, HEADROOM in front, to receive into; NULL: there is no memory. It is outside
+# of the bound until it is kept; false: it would pass the bound. `pool_return` takes back what is not kept.
+cdef Node *pool_lend(Pool *pool) noexcept nogil
+cdef bint pool_keep(Pool *pool, Node *node) noexcept nogil
+cdef void pool_return(Pool *pool, Node *node) noexcept nogil
+# Whether a frame of this size would take a node of the kind that is lent.
+cdef bint is_long(uint32_t size) noexcept nogil
 # Gives a node back, and the chain behind it.
 cdef void pool_give(Pool *pool, Node *node) noexcept nogil
 cdef uint32_t node_cost(const Node *node) noexcept nogil

@@ -24,7 +24,7 @@ cdef extern from *:
 
 # Room in a node's data by class: an acknowledgement, a full Ethernet frame, a jumbo frame, a quarter and a
 # whole super-frame.
-cdef uint32_t[CLASSES] ROOM = [256, 2048, 9216, 20480, MAX_FRAME + VNET]
+cdef uint32_t[CLASSES] ROOM = [256, 2048, 9216, 20480, HEADROOM + VNET + MAX_FRAME]
 
 
 cdef Pool *pool_new(uint64_t max_bytes, uint64_t max_flows) except NULL:
@@ -81,7 +81,6 @@ cdef Node *pool_take(Pool *pool, uint32_t size) noexcept nogil:
 
 cdef Node *pool_room(Pool *pool, uint32_t size) noexcept nogil:
     cdef int klass = 0
-    cdef int other
     cdef uint64_t cost
     cdef Node *node
     while klass < CLASSES and ROOM[klass] < size:
@@ -91,22 +90,63 @@ cdef Node *pool_room(Pool *pool, uint32_t size) noexcept nogil:
     cost = sizeof(Node) + ROOM[klass]
     if pool.held_bytes + cost > pool.max_bytes:
         return NULL
-    node = pool.free[klass]
+    if pool.free[klass] == NULL:
+        make_room(pool, cost)
+    node = unused(pool, klass)
+    if node != NULL:
+        pool.held_bytes += cost
+    return node
+
+
+cdef void make_room(Pool *pool, uint64_t cost) noexcept nogil:
+    """Let other classes give their spare nodes up until the bound allows `cost` bytes more."""
+    cdef int klass
+    for klass in range(CLASSES):
+        if pool.held_bytes + pool.spare_bytes + cost <= pool.max_bytes:
+            return
+        release_spare(pool, klass)
+
+
+cdef Node *unused(Pool *pool, int klass) noexcept nogil:
+    """A node off the free list, or a new one; nobody has counted it."""
+    cdef Node *node = pool.free[klass]
     if node != NULL:
         pool.free[klass] = node.next
-        pool.spare_bytes -= cost
+        pool.spare_bytes -= node_cost(node)
     else:
-        for other in range(CLASSES):
-            if pool.held_bytes + pool.spare_bytes + cost <= pool.max_bytes:
-                break
-            release_spare(pool, other)
-        node = <Node *>malloc(cost)
+        node = <Node *>malloc(sizeof(Node) + ROOM[klass])
         if node == NULL:
             return NULL
-    node.klass = klass
+        node.klass = klass
     node.data = <uint8_t *>node + sizeof(Node)
-    pool.held_bytes += cost
     return node
+
+
+cdef bint is_long(uint32_t size) noexcept nogil:
+    return size > ROOM[CLASSES - 2]
+
+
+cdef Node *pool_lend(Pool *pool) noexcept nogil:
+    return unused(pool, CLASSES - 1)
+
+
+cdef bint pool_keep(Pool *pool, Node *node) noexcept nogil:
+    cdef uint64_t cost = node_cost(node)
+    if pool.held_bytes + cost > pool.max_bytes:
+        return False
+    make_room(pool, cost)
+    pool.held_bytes += cost
+    return True
+
+
+cdef void pool_return(Pool *pool, Node *node) noexcept nogil:
+    cdef uint64_t cost = node_cost(node)
+    if not RECYCLE or pool.held_bytes + pool.spare_bytes + cost > pool.max_bytes:
+        free(node)
+        return
+    pool.spare_bytes += cost
+    node.next = pool.free[node.klass]
+    pool.free[node.klass] = node
 
 
 cdef void pool_give(Pool *pool, Node *node) noexcept nogil:

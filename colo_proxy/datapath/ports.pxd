@@ -24,11 +24,11 @@ Of one port, the functions belong to one thread; counters may be read from any.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from colo_proxy.datapath.pool cimport Node, Pool
 from colo_proxy.datapath.words cimport DROPS
 
 cdef enum:
     BATCH = 64
-    HEADROOM = 8  # in front of each received frame: a VLAN tag is put back there
     PATIENCE = 5000000  # ns: how long one stall of a patient port is waited for
 
 cdef enum PortKind:
@@ -41,8 +41,11 @@ cdef struct Frame:
     uint32_t size  # the virtio-net header and the frame
     # When the kernel received it, ns of CLOCK_REALTIME. Of a TAP or a stream: when we had, a little later.
     int64_t stamp
+    Node *home  # the node of the pool in which it lies, or NULL; who keeps the node writes NULL here
 
 cdef struct Batch:
+    Pool *pool  # long frames are received into its nodes
+    Node *homes[BATCH]  # of the packet ports' next frames
     uint8_t *arena
     size_t used  # of the arena, by ports that pack their frames
     void *scratch  # of the packet ports: message headers, set up once
@@ -57,6 +60,10 @@ cdef struct Stream:
     uint8_t *into  # bytes received and not yet taken
     uint32_t into_first
     uint32_t into_end
+    Pool *pool  # whose node `home` is
+    Node *home  # a long frame that has come in part lies there, or NULL
+    uint32_t home_size  # of it, the virtio-net header included
+    uint32_t home_have
     bint stale  # the frame that has come in part is to be dropped
     uint8_t *gather  # what goes with the next system call
     uint8_t *out  # whole frames that wait for the socket, framed
@@ -80,7 +87,8 @@ cdef struct Port:
     uint64_t[<int>DROPS] dropped  # by DropId
 
 cdef int64_t realtime() noexcept nogil
-cdef Batch *batch_new() except NULL
+# `pool` must outlive the batch and the ports that were read into it.
+cdef Batch *batch_new(Pool *pool) except NULL
 cdef void batch_free(Batch *batch) noexcept nogil
 # Raises OSError or ValueError where the descriptor is not what the kind needs; the port is unchanged then.
 cdef int port_open(Port *port, PortKind kind, int fd, bint vnet) except -1

@@ -1,7 +1,7 @@
 # See ports.pxd for what a port is and what its descriptor must be.
 
 from libc cimport errno as c
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
@@ -35,6 +35,7 @@ from colo_proxy.datapath.kernel cimport (
     socklen_t,
     timespec,
 )
+from colo_proxy.datapath.pool cimport HEADROOM, Pool, pool_free, pool_new, pool_return
 from colo_proxy.datapath.ports_packet cimport (
     packet_count_overruns,
     packet_gone,
@@ -73,10 +74,11 @@ cdef int64_t monotonic() noexcept nogil:
 
 # Batches.
 
-cdef Batch *batch_new() except NULL:
+cdef Batch *batch_new(Pool *pool) except NULL:
     cdef Batch *batch = <Batch *>calloc(1, sizeof(Batch))
     if batch == NULL:
         raise MemoryError
+    batch.pool = pool
     if posix_memalign(<void **>&batch.arena, 64, <size_t>BATCH * SLOT) != 0:
         free(batch)
         raise MemoryError
@@ -88,10 +90,25 @@ cdef Batch *batch_new() except NULL:
 
 
 cdef void batch_free(Batch *batch) noexcept nogil:
+    cdef int at
     if batch != NULL:
+        batch_clear(batch)
+        for at in range(BATCH):
+            if batch.homes[at] != NULL:
+                pool_return(batch.pool, batch.homes[at])
         packet_scratch_free(batch.scratch)
         free(batch.arena)
         free(batch)
+
+
+cdef void batch_clear(Batch *batch) noexcept nogil:
+    """Take back the nodes of frames that nobody kept."""
+    cdef uint32_t at
+    for at in range(batch.count):
+        if batch.frames[at].home != NULL:
+            pool_return(batch.pool, batch.frames[at].home)
+    batch.count = 0
+    batch.used = 0
 
 
 cdef uint8_t *next_slot(Batch *batch) noexcept nogil:
@@ -115,6 +132,7 @@ cdef bint take_frame(Port *port, Batch *batch, uint8_t *base, int64_t size, int6
     frame.base = base
     frame.size = <uint32_t>size
     frame.stamp = stamp
+    frame.home = NULL
     if base == next_slot(batch):
         batch.used += (HEADROOM + <size_t>size + LINE - 1) // LINE * LINE  # less than a SLOT
     if stamp > port.newest:
@@ -130,8 +148,7 @@ cdef bint take_frame(Port *port, Batch *batch, uint8_t *base, int64_t size, int6
 cdef int port_receive(Port *port, Batch *batch) noexcept nogil:
     cdef int error
     cdef uint32_t at
-    batch.count = 0
-    batch.used = 0
+    batch_clear(batch)
     batch.more = False
     if port.fd < 0:
         return 0
@@ -297,6 +314,8 @@ cdef void port_close(Port *port) noexcept nogil:
 
 # For Python.
 
+cdef uint64_t HELD = 16777216  # bytes of spare nodes at most; nothing is held
+
 KINDS = {"packet": P_PACKET, "tap": P_TAP, "stream": P_STREAM}
 
 
@@ -304,17 +323,20 @@ cdef class PortIO:
     """One port by itself, for tools and tests: the same code as in the engine, a list of frames at a time."""
 
     cdef Port port
+    cdef Pool *pool
     cdef Batch *batch
 
     def __cinit__(self, spec, *, patient=False, keep=False):
         port_open(&self.port, <PortKind><int>KINDS[spec.kind], spec.fd, spec.vnet)
         self.port.patient = patient
         self.port.keep = keep
-        self.batch = batch_new()
+        self.pool = pool_new(HELD, 0)
+        self.batch = batch_new(self.pool)
 
     def __dealloc__(self):
         port_close(&self.port)
         batch_free(self.batch)
+        pool_free(self.pool)
 
     def receive(self):
         """Return [(virtio-net header, frame, kernel timestamp)] and the errno of a fault, or 0."""

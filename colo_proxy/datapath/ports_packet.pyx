@@ -33,6 +33,7 @@ from colo_proxy.datapath.kernel cimport (
     tpacket_auxdata,
     tpacket_stats,
 )
+from colo_proxy.datapath.pool cimport HEADROOM, is_long, pool_lend
 from colo_proxy.datapath.ports cimport (
     BATCH,
     Batch,
@@ -58,6 +59,8 @@ cdef struct Scratch:
     mmsghdr[BATCH] messages
     iovec[BATCH] parts
     uint8_t[BATCH][CONTROL] control
+    uint8_t *first
+    uint32_t stride
 
 # virtio 1.2, 5.1.6 (the legacy layout, which is in the byte order of the host).
 cdef packed struct Vnet:
@@ -75,6 +78,8 @@ cdef void *packet_scratch_new(uint8_t *first, uint32_t stride) noexcept nogil:
     cdef int at
     if scratch == NULL:
         return NULL
+    scratch.first = first
+    scratch.stride = stride
     for at in range(BATCH):
         scratch.parts[at].iov_base = first + <size_t>at * stride
         scratch.parts[at].iov_len = VNET + MAX_FRAME
@@ -96,6 +101,7 @@ cdef int packet_receive(Port *port, Batch *batch) noexcept nogil:
     cdef uint8_t *base
     cdef int64_t size, stamp
     cdef int at, got
+    lend_homes(batch, scratch)
     got = recvmmsg(port.fd, scratch.messages, BATCH, MSG_DONTWAIT, NULL)
     if got < 0:
         return receive_error(port, batch, c.errno)
@@ -109,10 +115,24 @@ cdef int packet_receive(Port *port, Batch *batch) noexcept nogil:
             port.dropped[<int>D_TRUNCATED] += 1
         else:
             stamp = unwrap(&message.msg_hdr, &base, &size)
-            take_frame(port, batch, base, size, stamp)
+            if take_frame(port, batch, base, size, stamp) and is_long(<uint32_t>size):
+                batch.frames[batch.count - 1].home = batch.homes[at]
+                batch.homes[at] = NULL
         message.msg_hdr.msg_controllen = CONTROL
     batch.more = got == BATCH
     return 0
+
+
+cdef void lend_homes(Batch *batch, Scratch *scratch) noexcept nogil:
+    """Have a node of the pool ready for each frame that may come, where there is memory."""
+    cdef int at
+    for at in range(BATCH):
+        if batch.homes[at] == NULL:
+            batch.homes[at] = pool_lend(batch.pool)
+            if batch.homes[at] == NULL:
+                scratch.parts[at].iov_base = scratch.first + <size_t>at * scratch.stride
+            else:
+                scratch.parts[at].iov_base = batch.homes[at].data + HEADROOM
 
 
 cdef int receive_error(Port *port, Batch *batch, int error) noexcept nogil:

@@ -12,10 +12,12 @@ from colo_proxy.datapath.kernel cimport (
     iovec,
     msghdr,
     recv,
+    recvmsg,
     send,
     sendmsg,
     shutdown,
 )
+from colo_proxy.datapath.pool cimport is_long, pool_lend, pool_return
 from colo_proxy.datapath.ports cimport (
     BATCH,
     Batch,
@@ -36,6 +38,7 @@ cdef enum:
     # QEMU's headers have 10, 12 (mergeable buffers) or 20 bytes (hash report); all begin with the same 10.
     MAX_VNET = 64
     INTO = 524288  # bytes received and not yet taken
+    TOGETHER = 170000  # bytes of long frames that are judged together: they should not leave the cache
     LEAST = 131072  # room for a system call to fill, more than the longest frame on the wire
     ROOM = 64  # in front of them, for the header of a frame that is judged where it was received
     COPIED = 512  # a frame up to this length is cheaper to copy, in and out, than to point at
@@ -64,6 +67,7 @@ cdef Stream *stream_new(bint vnet) noexcept nogil:
 
 cdef void stream_free(Stream *stream) noexcept nogil:
     if stream != NULL:
+        leave_home(stream)
         free(stream.into)
         free(stream.gather)
         free(stream.out)
@@ -72,6 +76,7 @@ cdef void stream_free(Stream *stream) noexcept nogil:
 
 cdef void stream_attach(Port *port) noexcept nogil:
     cdef Stream *stream = port.stream
+    leave_home(stream)
     stream.into_first = ROOM
     stream.into_end = ROOM
     stream.out_sent = 0
@@ -93,18 +98,21 @@ cdef int give_up(Port *port, int error) noexcept nogil:
 # Reading.
 
 cdef void stream_stop(Stream *stream) noexcept nogil:
-    stream.stale = stream.into_end > stream.into_first
+    stream.stale = stream.home != NULL or stream.into_end > stream.into_first
 
 
 cdef int stream_receive(Port *port, Batch *batch) noexcept nogil:
     cdef Stream *stream = port.stream
     cdef ssize_t got
+    cdef bint full
     cdef int error = take_frames(port, batch)
     if error:
         return give_up(port, error)
     if batch.count:  # some of them lie in `into`, which stays as it is until they have been judged
         batch.more = True
         return 0
+    if stream.home != NULL:
+        return receive_home(port, batch)
     # What is left is the beginning of one frame.
     if ROOM + INTO - stream.into_end < LEAST:
         memmove(stream.into + ROOM, stream.into + stream.into_first, stream.into_end - stream.into_first)
@@ -118,10 +126,90 @@ cdef int stream_receive(Port *port, Batch *batch) noexcept nogil:
             return 0
         return give_up(port, c.errno)
     stream.into_end += <uint32_t>got
+    full = stream.into_end == ROOM + INTO
     error = take_frames(port, batch)
     if error:
         return give_up(port, error)
-    batch.more = batch.count == BATCH or stream.into_end == ROOM + INTO
+    batch.more = full or batch.count == BATCH
+    return 0
+
+
+cdef void leave_home(Stream *stream) noexcept nogil:
+    """Forget a long frame that has come in part."""
+    if stream.home != NULL:
+        pool_return(stream.pool, stream.home)
+        stream.home = NULL
+
+
+cdef bint go_home(Stream *stream, Batch *batch, uint32_t head, uint32_t size, uint32_t vnet) noexcept nogil:
+    """`into` holds the beginning of a long frame and nothing else: the rest goes where it can stay."""
+    cdef uint8_t *at = stream.into + stream.into_first
+    cdef uint32_t have = stream.into_end - stream.into_first - head - vnet
+    if not is_long(VNET + size - vnet) or size - vnet > MAX_FRAME:
+        return False
+    stream.home = pool_lend(batch.pool)
+    if stream.home == NULL:
+        return False
+    stream.pool = batch.pool
+    memset(stream.home.data, 0, VNET)
+    if vnet:
+        memcpy(stream.home.data, at + head, VNET)
+        stream.vnet_size = vnet
+        stream.told = True
+    memcpy(stream.home.data + VNET, at + head + vnet, have)
+    stream.home_have = VNET + have
+    stream.home_size = VNET + size - vnet
+    stream.into_first = ROOM
+    stream.into_end = ROOM
+    return True
+
+
+cdef int receive_home(Port *port, Batch *batch) noexcept nogil:
+    """Read long frames one by one, each to where it can stay, with the prefix of the next one behind it.
+
+    What lies in `into` meanwhile is a prefix or a frame so short that it is copied: nothing points there.
+    """
+    cdef Stream *stream = port.stream
+    cdef iovec[2] parts
+    cdef msghdr message
+    cdef uint32_t left
+    cdef uint32_t taken = 0
+    cdef ssize_t got
+    cdef int error
+    memset(&message, 0, sizeof(message))
+    message.msg_iov = parts
+    message.msg_iovlen = 2
+    while stream.home != NULL:
+        left = stream.home_size - stream.home_have
+        parts[0].iov_base = stream.home.data + stream.home_have
+        parts[0].iov_len = left
+        parts[1].iov_base = stream.into + ROOM
+        parts[1].iov_len = PREFIX
+        got = recvmsg(port.fd, &message, MSG_DONTWAIT)
+        if got == 0:
+            return give_up(port, c.ENOTCONN)
+        if got < 0:
+            if c.errno == c.EINTR or is_full(c.errno):
+                return 0
+            return give_up(port, c.errno)
+        stream.home_have += <uint32_t>min(got, <ssize_t>left)
+        if <uint32_t>got < left:
+            continue
+        stream.into_end += <uint32_t>got - left
+        if stream.stale:
+            stream.stale = False
+            port.dropped[<int>D_OLD_EPOCH] += 1
+        elif take_frame(port, batch, stream.home.data, stream.home_size, 0):
+            batch.frames[batch.count - 1].home = stream.home
+            stream.home = NULL
+        leave_home(stream)
+        taken += stream.home_size
+        error = take_frames(port, batch)
+        if error:
+            return give_up(port, error)
+        if batch.count == BATCH or taken > TOGETHER:
+            break
+    batch.more = True
     return 0
 
 
@@ -156,6 +244,8 @@ cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
             port.dropped[<int>D_TRUNCATED] += 1
             return c.EPROTO
         if have < head + size:
+            if have >= head + vnet:
+                go_home(stream, batch, head, size, vnet)
             break
         stream.into_first += head + size
         if vnet:

@@ -30,7 +30,7 @@ metrics = ""
 [[nic]]
 uplink = "tap:colo0,bridge=br0"
 primary = "packet:{pvm}0"
-secondary = "packet:{svm}0"
+secondary = {secondary}
 
 [compare]
 timeout_ms = {timeout_ms}
@@ -78,11 +78,14 @@ class Stage:
         """The directory of the run's sockets and logs; removed at the end."""
         return self.pair.directory
 
-    async def start_proxy(self, timeout_ms: str = '"auto"') -> None:
-        """Run `colo-proxy run` between the two TAPs and the bridge; `timeout_ms` as TOML has it."""
+    async def start_proxy(self, timeout_ms: str = '"auto"', secondary: str = "") -> None:
+        """Run `colo-proxy run` between TAPs (or this `secondary`) and bridge; arguments as TOML has them."""
         config = self.home / "vm.toml"
         pvm, svm = self.pair.names
-        config.write_text(CONFIG.format(home=self.home, pvm=pvm, svm=svm, timeout_ms=timeout_ms))
+        secondary = secondary or f'"packet:{svm}0"'
+        config.write_text(
+            CONFIG.format(home=self.home, pvm=pvm, svm=svm, timeout_ms=timeout_ms, secondary=secondary)
+        )
         command = [sys.executable, "-m", "colo_proxy.cli.main", "run", str(config)]
         self.log = self.home / "proxy.log"
         with self.log.open("wb") as log:

@@ -17,6 +17,7 @@ class FakeQemu:
     def __init__(self, path: Path, mode: str = "none", version: tuple[int, int, int] = (11, 1, 2)) -> None:
         self.path, self.mode, self.last_mode, self.version = path, mode, "none", version
         self.running = True
+        self.objects: Any = []  # of `qom-list`
         self.kvm = False
         self.silent = False  # take commands, answer none
         self.greets = True
@@ -84,6 +85,7 @@ class FakeQemu:
         major, minor, micro = self.version
         answers: dict[str, Any] = {
             "query-version": {"qemu": {"major": major, "minor": minor, "micro": micro}, "package": ""},
+            "qom-list": self.objects,
             "query-kvm": {"enabled": self.kvm, "present": True},
             "query-colo-status": {"mode": self.mode, "last-mode": self.last_mode, "reason": "none"},
             "query-status": {"running": self.running, "status": "running" if self.running else "colo"},

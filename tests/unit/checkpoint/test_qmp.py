@@ -94,6 +94,42 @@ async def test_checkpoint_with_its_stamps(scene: Scene) -> None:
     ]
 
 
+FOUND = [
+    {"name": "type", "type": "string"},
+    {"name": "f0", "type": "child<filter-redirector>"},
+    {"name": "iothread1", "type": "child<iothread>"},
+    {"name": "f1", "type": "child<filter-redirector>"},
+]
+
+
+@pytest.mark.parametrize(
+    ("filters", "found", "switched"),
+    [
+        (True, FOUND, ["/objects/f0", "/objects/f1"]),
+        (False, FOUND, []),
+        (True, [], []),
+        (True, {}, []),
+        (True, [5], []),
+    ],
+    ids=["of a secondary on a socket", "of one on an interface", "there are none", "no list", "no object"],
+)
+async def test_the_filters_of_an_svm_that_takes_over_are_switched_on_again(
+    scene: Scene, caplog: pytest.LogCaptureFixture, filters: bool, found: object, switched: list[str]
+) -> None:
+    caplog.set_level("INFO")
+    scene.pair._filters = filters
+    scene.secondary.objects = found
+    await scene.news_of(Unsure)
+    await scene.primary.die()
+    await scene.until(lambda: scene.asked(scene.secondary, "x-colo-lost-heartbeat"))
+    await scene.until(lambda: not filters or "switched on again" in caplog.text)
+    if not filters:
+        await asyncio.sleep(0.2)
+    assert scene.asked(scene.secondary, "qom-set") == [
+        {"path": path, "property": "status", "value": "on"} for path in switched
+    ]
+
+
 async def test_dead_primary_is_told_at_once_to_the_secondary(scene: Scene) -> None:
     await scene.news_of(Unsure)
     died = time.monotonic()

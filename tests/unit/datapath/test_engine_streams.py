@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from unit.datapath.test_engine import frame, read, silent, until
+from unit.datapath.test_engine import MACS, frame, read, silent, until
 from unit.datapath.test_ports_stream import wire
 
 from colo_proxy.datapath.engine import Done, Engine, PortFault, PortSpec, Word
@@ -174,18 +174,43 @@ def test_a_connection_given_up_on_purpose_is_no_fault_to_tell_of():
         assert [event for event in nic.engine.events() if isinstance(event, PortFault)] == []
 
 
+@pytest.mark.parametrize("size", [100, 60_000])
 @pytest.mark.parametrize("port", [Port.PRIMARY, Port.SECONDARY])
-def test_a_frame_whose_beginning_came_before_a_stop_is_not_of_the_new_epoch(port: Port):
+def test_a_frame_whose_beginning_came_before_a_stop_is_not_of_the_new_epoch(port: Port, size: int):
     with turning(mode=Mode.COMPARE) as nic:
         uplink, pvm, svm = (nic.connect(each) for each in Port)
         cut, other = (pvm, svm) if port is Port.PRIMARY else (svm, pvm)
-        cut.sendall(wire(frame(1))[:50])
+        cut.sendall(wire(frame(1, size))[:50])
         until(lambda: nic.counters(port).fault == 0)
         for word in (Word.SVM_STOP, Word.PVM_STOP, Word.COMMIT):
             nic.engine.command(word)
         until(lambda: nic.engine.snapshot()[0].mode is Mode.COMPARE and not nic.engine.events())
-        cut.sendall(wire(frame(1))[50:] + wire(frame(2)))
-        other.sendall(wire(frame(1)) + wire(frame(2)))
+        cut.sendall(wire(frame(1, size))[50:] + wire(frame(2)))
+        other.sendall(wire(frame(1, size)) + wire(frame(2)))
         read(uplink, frame(2))
         assert silent(uplink)
         assert nic.counters(port).dropped[Drop.OLD_EPOCH] == 1
+
+
+@pytest.mark.parametrize("first", [Port.PRIMARY, Port.SECONDARY])
+@pytest.mark.parametrize("mode", [Mode.COMPARE, Mode.HOLD])
+def test_long_frames_stay_where_they_were_received(mode: Mode, first: Port):
+    """What is held outlives many later frames, whose memory is used over and over."""
+    said = [
+        MACS + b"\x88\xb5" + bytes([number]) * size
+        for number, size in enumerate([60_000, 60, 30_000, 3000] * 6)
+    ]
+    with turning(mode=mode) as nic:
+        uplink, pvm, svm = (nic.connect(each) for each in Port)
+        early, late = (pvm, svm) if first is Port.PRIMARY else (svm, pvm)
+        everything = b"".join(map(wire, said))
+        early.sendall(everything)
+        if mode is Mode.HOLD:
+            pvm.sendall(everything if early is svm else b"")
+            until(lambda: nic.engine.snapshot()[0].held_frames == len(said))
+            for word in (Word.SVM_STOP, Word.PVM_STOP, Word.COMMIT):
+                nic.engine.command(word)
+        else:
+            late.sendall(everything)
+        read(uplink, *said)
+        until(lambda: nic.engine.snapshot()[0].held_frames == 0)
