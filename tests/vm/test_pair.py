@@ -95,7 +95,7 @@ async def force(stage: Stage, times: int) -> None:
 
 
 async def test_downloads_cost_no_checkpoint(stage: Stage) -> None:
-    runs = await stage.fetch("/64m", "--times", "5")
+    runs = await stage.fetch("/64m", "--times", "20")
     assert all(right(run) for run in runs)
     assert stage.surprises() == []
 
