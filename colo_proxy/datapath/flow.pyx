@@ -84,8 +84,8 @@ cdef void table_fetch_flow(const Table *table, uint32_t hashed) noexcept nogil:
 cdef Flow *fresh(Table *table) noexcept nogil:
     """Memory for a flow that never was one; NULL: there is none.
 
-    Many flows lie in huge pages, where the system has some (madvise(2)): else nearly each visit to a flow would
-    miss the TLB too.
+    Many flows lie in huge pages, where the system has some (madvise(2)): else nearly each visit to a flow
+    would miss the TLB too.
     """
     cdef Slab *slab = table.slabs
     cdef size_t size = HUGE if table.count >= FEW else SMALL
