@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
-from fuzz import build, run
+from fuzz import build, replay, run
 from scapy.layers.inet import IP, TCP, Ether
+
+from colo_proxy.datapath.comparator import Comparator
+from colo_proxy.words import Frame, Port
 
 CORPUS = sorted(build.HERE.glob("corpus/*"))
 RUNS = 20_000 if os.environ.get("CI") else 5_000  # the latter are the first of the former
@@ -40,11 +44,12 @@ def test_an_input_becomes_frames(target: ModuleType) -> None:
     assert (svm[TCP].seq - pvm[TCP].seq) % 2**32 == (0xFFFFFFF0 - 0xFFFFFF80) % 2**32
 
 
-@pytest.mark.timeout(900)
-def test_new_inputs_break_nothing(tmp_path: Path) -> None:
-    """A run of libFuzzer with the address and undefined-behaviour sanitizers."""
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """A run of libFuzzer with the address and undefined-behaviour sanitizers, and the inputs it kept."""
+    kept = tmp_path_factory.mktemp("fuzz") / "kept"
     try:
-        words = run.command(run.the_same(RUNS), tmp_path / "kept")
+        words = run.command(run.the_same(RUNS), kept)
     except build.MissingToolError as error:
         if os.environ.get("CI"):
             pytest.fail(f"CI must fuzz: {error}")
@@ -52,6 +57,35 @@ def test_new_inputs_break_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         words, check=False, env=build.environment(), capture_output=True, text=True, errors="replace"
     )
+    return done, kept
+
+
+@pytest.mark.timeout(900)
+def test_new_inputs_break_nothing(fuzzed: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    done, _ = fuzzed
     print(done.stderr[-3000:])
     assert done.returncode == 0, f"the input lies in {run.FINDINGS}"
     assert f"stat::number_of_executed_units: {RUNS}" in done.stderr, "the fuzzer has not run to its end"
+
+
+def test_what_comes_out_of_them_keeps_the_promise(
+    target: ModuleType, fuzzed: tuple[subprocess.CompletedProcess[str], Path]
+) -> None:
+    """The inputs that reached furthest, a thousand or so, and those of the corpus."""
+    paths = [*CORPUS, *fuzzed[1].iterdir()]
+    broken = {path.name: replay.broken_promise(target, path.read_bytes()) for path in paths}
+    assert {name: why for name, why in broken.items() if why} == {}
+
+
+def test_a_comparator_that_releases_all_does_not(target: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reckless(Comparator):
+        def primary(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
+            super().primary(frame, now, vnet)
+            self.said = [Frame(Port.UPLINK, frame, vnet or bytes(10))]
+
+        def take(self) -> list[Any]:
+            return [*super().take(), *vars(self).pop("said", ())]
+
+    monkeypatch.setattr(replay, "Comparator", Reckless)
+    data = bytes([0, 0, 0x23]) + bytes([0, 0, 0, 7, 5, 0]) + bytes([0xB9, 3])  # the SVM's byte is another
+    assert replay.broken_promise(target, data) is not None

@@ -7,6 +7,7 @@ commit adds all that the PVM had said before its stop. Each released frame must 
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 from models.datagrams import Reassembly, equal_form
 from models.packets import ACK, FIN, RST, SYN, Packet, parse
@@ -25,6 +26,7 @@ class Made:
         self.first: dict[object, list[int]] = defaultdict(list)  # flow -> its ISNs, in order
         # flow -> (incarnation, place, byte or mark)
         self.marks: dict[object, set[tuple[int, object, object]]] = defaultdict(set)
+        self.places: dict[tuple[object, int], list[int]] = defaultdict(list)  # where its segments ended
         self.reach: dict[tuple[object, int], int] = {}
         self.acks: dict[object, list[int]] = defaultdict(list)
         self.datagrams: dict[object, list[bytes]] = defaultdict(list)
@@ -48,6 +50,9 @@ class Made:
         number = len(self.first[flow])
         base = self.first[flow][-1] if number else 0
         self.marks[flow].update((number, *mark) for mark in marks(packet, base))
+        if not packet.flags & RST:  # whose number says nothing of that
+            length = len(packet.payload) + bool(packet.flags & SYN) + bool(packet.flags & FIN)
+            self.places[flow, number].append((packet.seq - base + length) % 2**32)
         if packet.flags & ACK:
             self.acks[flow].append(packet.ack)
 
@@ -56,28 +61,26 @@ class Made:
         other = Made()
         other.first.update({flow: list(isns) for flow, isns in self.first.items()})
         other.marks.update({flow: set(places) for flow, places in self.marks.items()})
+        other.places.update({key: list(places) for key, places in self.places.items()})
         other.acks.update({flow: list(acks) for flow, acks in self.acks.items()})
         other.datagrams.update({flow: list(each) for flow, each in self.datagrams.items()})
         return other
 
     def commit(self) -> None:
-        """All bytes below the last one that the guest showed are in its state, and go with it to the SVM.
+        """All bytes below the last place that the guest showed are in its state, and go with it to the SVM.
 
         This holds for those too that the proxy never saw: lost in front of it, or sent before it looked.
         """
-        for flow, places in self.marks.items():
-            for number in {number for number, _, _ in places}:
-                shown = [place for n, place, _ in places if n == number and isinstance(place, int)]
-                if shown:
-                    away = [(place - shown[0] + 2**31) % 2**32 - 2**31 for place in shown]
-                    self.reach[flow, number] = (shown[0] + max(away)) % 2**32
+        for (flow, number), places in self.places.items():
+            away = [(place - places[0] + 2**31) % 2**32 - 2**31 for place in places]
+            self.reach[flow, number] = (places[0] + max(away)) % 2**32
 
     def has(self, flow: object, number: int, place: object, what: object) -> bool:
         """Did the guest say this, or is it known to be in its state?"""
         if (number, place, what) in self.marks[flow]:
             return True
         reach = self.reach.get((flow, number))
-        in_state = reach is not None and isinstance(place, int) and (reach - place) % 2**32 < 2**31
+        in_state = reach is not None and isinstance(place, int) and 0 < (reach - place) % 2**32 < 2**31
         return in_state and isinstance(what, int)
 
 
@@ -174,13 +177,19 @@ class Promise:
         if self.svm.datagrams[flow].count(form) < self.released[flow].count(form):
             raise PromiseBroken(f"a datagram that the SVM did not send: {item.data.hex()}")
 
+    def readings(self, flow: object) -> Iterator[tuple[object, int, int]]:
+        """What a PVM's segment may count as: the SVM's flow, which of its incarnations, the PVM's ISN."""
+        for number, base in enumerate([0, *self.pvm.first[flow]]):  # mid-stream, then each incarnation
+            yield flow, number, base
+
     def _check_segment(self, packet: Packet, flow: object) -> None:
-        bases = enumerate([0, *self.pvm.first[flow]])  # mid-stream, then each incarnation
+        readings = list(self.readings(flow))
 
-        def fits(number: int, base: int) -> bool:
-            return all(self.svm.has(flow, number, place, what) for place, what in marks(packet, base))
+        def fits(svm: object, number: int, base: int) -> bool:
+            return all(self.svm.has(svm, number, place, what) for place, what in marks(packet, base))
 
-        if not any(fits(number, base) for number, base in bases):
+        if not any(fits(*reading) for reading in readings):
             raise PromiseBroken(f"bytes or flags that the SVM did not make: {packet}")
-        if packet.flags & ACK and not any((ack - packet.ack) % 2**32 < 2**31 for ack in self.svm.acks[flow]):
+        acks = [ack for svm in {svm for svm, _, _ in readings} for ack in self.svm.acks[svm]]
+        if packet.flags & ACK and not any((ack - packet.ack) % 2**32 < 2**31 for ack in acks):
             raise PromiseBroken(f"an acknowledgement that the SVM did not make: {packet}")
