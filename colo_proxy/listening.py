@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _BACKLOG = 16
 GRACE_S = 0.5
+PAUSE_S = 1.0  # before another peer is tried where one could not be accepted
 # A peer whose host has died must not keep its successor out: found out within some 11 s, idle or not.
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
 _UNACKNOWLEDGED_MS = 11_000
@@ -174,8 +175,14 @@ class Door:
         """The next peer, accepted in the very step that returns it: a `renew` does not come in between."""
         loop = asyncio.get_running_loop()
         while True:
-            with suppress(BlockingIOError):
+            try:
                 return self._listener.accept()[0]
+            except BlockingIOError:
+                pass
+            except OSError as error:  # it has hung up in the queue, or too many files are open: no end of us
+                log.warning("%s: a peer could not be let in: %s", self.name, error.strerror)
+                await asyncio.sleep(PAUSE_S)
+                continue
             ready = asyncio.Event()
             loop.add_reader(self._listener, ready.set)
             try:

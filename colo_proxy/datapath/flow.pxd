@@ -112,6 +112,11 @@ cdef struct Flow:
     uint64_t[LATE] late
     int64_t[LATE] late_until
 
+cdef struct Slab:
+    Slab *next
+    size_t used  # bytes, this header included
+    size_t size
+
 cdef struct Table:
     Flow **buckets
     uint64_t size  # a power of two
@@ -121,6 +126,7 @@ cdef struct Table:
     Flow *idle_first  # longest idle
     Flow *idle_last
     Flow *spare
+    Slab *slabs  # where the flows lie; they stay until the table is closed
     Flow *recent  # the latest that was found, no alias: the next packet is often its as well
 
 # Put a flow on a list, unless it is there; from any other it goes away.

@@ -7,6 +7,10 @@ from posix.stdlib cimport posix_memalign
 
 from colo_proxy.datapath.key cimport Key, key_equal, key_hash
 
+cdef extern from "<sys/mman.h>":
+    int madvise(void *at, size_t size, int advice) nogil
+    int MADV_HUGEPAGE
+
 cdef extern from *:
     """
     #define colo_proxy_prefetch(at) __builtin_prefetch(at)
@@ -16,6 +20,10 @@ cdef extern from *:
 cdef enum:
     LINE = 64  # bytes of a cache line
     FETCHED = 576  # of a flow: all that a segment in order touches
+    FLOW = (sizeof(Flow) + LINE - 1) // LINE * LINE
+    FEW = 1024  # flows that need no huge page
+    SMALL = 65536
+    HUGE = 2097152  # a huge page of x86-64, and of arm64 with pages of 4 KiB
 
 
 cdef bint table_open(Table *table, uint64_t seed) except False:
@@ -30,13 +38,14 @@ cdef bint table_open(Table *table, uint64_t seed) except False:
 
 cdef void table_close(Table *table) noexcept nogil:
     """Free every flow; what they held must have been given back."""
-    cdef Flow *flow
+    cdef Slab *slab
     while table.idle_first != NULL:
         table_remove(table, table.idle_first)
-    while table.spare != NULL:
-        flow = table.spare
-        table.spare = flow.chain
-        free(flow)
+    table.spare = NULL
+    while table.slabs != NULL:
+        slab = table.slabs
+        table.slabs = slab.next
+        free(slab)
     free(table.buckets)
     table.buckets = NULL
 
@@ -72,13 +81,37 @@ cdef void table_fetch_flow(const Table *table, uint32_t hashed) noexcept nogil:
         at += LINE
 
 
+cdef Flow *fresh(Table *table) noexcept nogil:
+    """Memory for a flow that never was one; NULL: there is none.
+
+    Many flows lie in huge pages, where the system has some (madvise(2)): else nearly each visit to a flow
+    would miss the TLB too.
+    """
+    cdef Slab *slab = table.slabs
+    cdef size_t size = HUGE if table.count >= FEW else SMALL
+    cdef Flow *flow
+    if slab == NULL or slab.size - slab.used < FLOW:
+        if posix_memalign(<void **>&slab, size, size) != 0:
+            return NULL
+        if size == HUGE:
+            madvise(slab, size, MADV_HUGEPAGE)
+        slab.next = table.slabs
+        slab.used = LINE
+        slab.size = size
+        table.slabs = slab
+    flow = <Flow *>(<char *>slab + slab.used)
+    slab.used += FLOW
+    return flow
+
+
 cdef Flow *table_add(Table *table, const Key *key, bint alias) noexcept nogil:
     cdef Flow *older
     cdef Flow *flow = table.spare
     if flow != NULL:
         table.spare = flow.chain
     else:
-        if posix_memalign(<void **>&flow, LINE, sizeof(Flow)) != 0:
+        flow = fresh(table)
+        if flow == NULL:
             return NULL
     memset(flow, 0, sizeof(Flow))
     flow.key = key[0]

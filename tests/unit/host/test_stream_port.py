@@ -16,7 +16,7 @@ from colo_proxy.datapath.messages import PortFault
 from colo_proxy.endpoints import Tcp, Unix
 from colo_proxy.host import stream_port
 from colo_proxy.host.stream_port import StreamPort
-from colo_proxy.listening import listen
+from colo_proxy.listening import Door, listen
 from colo_proxy.words import Port
 
 LOST = PortFault(0, Port.SECONDARY, errno.ENOTCONN, "svm: the peer closed the connection")
@@ -208,3 +208,30 @@ async def test_a_peer_that_does_not_come_back_is_missed_and_not_waited_for(
     async with asyncio.timeout(5):
         await back
     assert "reconnect-ms" in caplog.text
+
+
+class Failing(socket.socket):
+    """A listening socket on which the first peer cannot be accepted."""
+
+    failed = False
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if not self.failed:
+            self.failed = True
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+async def test_a_peer_that_cannot_be_accepted_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(listening, "PAUSE_S", 0.01)
+    with listen(Unix(str(tmp_path / "s"))) as made, Failing(fileno=made.detach()) as listener:
+        listener.setblocking(False)
+        door = Door("svm", listener)
+        entering = asyncio.create_task(door.enter())
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(str(tmp_path / "s"))
+            async with asyncio.timeout(5):
+                (await entering).close()
+    assert "svm: a peer could not be let in: Too many open files" in caplog.text
