@@ -61,7 +61,10 @@ Results = dict[tuple[str, int, int], Cell]  # by contender, payload, flows
 
 
 def our_command(paths: dict[str, str]) -> list[str]:
-    return [sys.executable, "-m", "bench.engine", *(paths[end] for end in ENDS)]
+    words = [sys.executable, "-m", "colo_proxy.cli.main", "colo-compare", "--max-queue-size", "16384"]
+    for option, end in zip(("--primary-in", "--secondary-in", "--outdev"), ENDS, strict=True):
+        words += [option, f"unix:{paths[end]}"]
+    return words
 
 
 def mover_command(paths: dict[str, str]) -> list[str]:

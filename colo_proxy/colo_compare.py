@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 _FRAME = 64 << 10  # bytes, of the largest that a guest sends
 _LEAST = 1 << 20
 _FLOWS_SHARE = 4  # of all that may be held, one side of one flow may hold this part, as in `run`
-_MAX_FLOWS = 100_000
+_MAX_FLOWS = 200_000
 
 
 @dataclass(frozen=True, slots=True)

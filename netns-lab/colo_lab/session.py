@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -28,19 +29,24 @@ def up(*, nics: int = 1, plain: bool = False) -> str:
     """Start a lab in the background; returns what to tell the person. Raises LabError."""
     read_end, write_end = os.pipe()
     words = ["serve", "--ready", str(write_end), "--nics", str(nics), *(["--plain"] if plain else [])]
-    subprocess.Popen(
-        [sys.executable, "-m", "colo_lab", *words],
-        pass_fds=[write_end],
-        env={**os.environ, "PYTHONPATH": str(markers.PACKAGE_ROOT)},
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    os.close(write_end)
-    wait_readable(read_end, Deadline(30), "the lab")
-    with os.fdopen(read_end) as answer:
-        text = answer.read()
-    if not text:
-        raise LabError("the lab did not come up; what it said is above")
+    with tempfile.TemporaryFile() as said:  # not ours: who pipes us on would wait for the lab's end
+        subprocess.Popen(
+            [sys.executable, "-m", "colo_lab", *words],
+            pass_fds=[write_end],
+            env={**os.environ, "PYTHONPATH": str(markers.PACKAGE_ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+        os.close(write_end)
+        wait_readable(read_end, Deadline(30), "the lab")
+        with os.fdopen(read_end) as answer:
+            text = answer.read()
+        if not text:
+            said.seek(0)
+            sys.stderr.write(said.read().decode(errors="replace"))
+            raise LabError("the lab did not come up; what it said is above")
     return text
 
 
