@@ -88,7 +88,13 @@ def _endpoint(text: str) -> object:
 def run(arguments: argparse.Namespace) -> int:
     """Run until told to stop."""
     from colo_proxy import colo_compare, logs  # noqa: PLC0415
+    from colo_proxy.errors import UserError  # noqa: PLC0415
 
+    given: dict[object, str] = {}
+    for end in ("primary-in", "secondary-in", "outdev", "notify-dev"):
+        endpoint = getattr(arguments, end.replace("-", "_"))
+        if endpoint is not None and given.setdefault(endpoint, end) != end:
+            raise UserError(f"--{end} {endpoint}: is the --{given[endpoint]} already; give each its own")
     logs.set_up(level="info", form="text")
     colo_compare.run(
         colo_compare.Options(
