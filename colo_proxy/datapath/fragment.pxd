@@ -68,9 +68,9 @@ cdef struct Fragments:
 
 cdef Fragments *fragments_new() except NULL
 cdef void fragments_free(Fragments *table) noexcept nogil
-# Take in a fragment's node, which lies in the pool and is the caller's. All but FRAGMENT_KEPT hand nodes out.
-cdef FragmentStatus fragments_add(Fragments *table, Pool *pool, Node *node, int64_t now,
-                                  Node **out) noexcept nogil
+# Take in a fragment's node, which lies in the pool and is the caller's; an entry counts from its first node's
+# `time` on. All but FRAGMENT_KEPT hand nodes out.
+cdef FragmentStatus fragments_add(Fragments *table, Pool *pool, Node *node, Node **out) noexcept nogil
 # The chain of an entry whose first fragment came at `before` or earlier, or NULL; called until NULL.
 cdef Node *fragments_expire(Fragments *table, int64_t before) noexcept nogil
 # All that is kept, in order of arrival, as one chain; the table is empty after.

@@ -44,7 +44,7 @@ cdef uint32_t tag_of(const Name *name) noexcept nogil:
     return tag | 1
 
 
-cdef Entry *find(Fragments *table, const Name *name, int64_t now) noexcept nogil:
+cdef Entry *find(Fragments *table, const Name *name, int64_t came) noexcept nogil:
     """The entry of that name, perhaps a new one; NULL if there is no room."""
     cdef uint32_t tag = tag_of(name)
     cdef int index
@@ -58,7 +58,7 @@ cdef Entry *find(Fragments *table, const Name *name, int64_t now) noexcept nogil
             entry = &table.entries[index]
             memset(entry, 0, sizeof(Entry))
             entry.name = name[0]
-            entry.since = now
+            entry.since = came
             entry.state = E_GATHERING
             table.tags[index] = tag
             table.used += 1
@@ -182,15 +182,14 @@ cdef Node *spoil(Entry *entry, Node *node) noexcept nogil:
     return node
 
 
-cdef FragmentStatus fragments_add(Fragments *table, Pool *pool, Node *node, int64_t now,
-                                  Node **out) noexcept nogil:
+cdef FragmentStatus fragments_add(Fragments *table, Pool *pool, Node *node, Node **out) noexcept nogil:
     cdef Name name
     cdef Entry *entry
     cdef Node *whole
     node.chain = NULL
     out[0] = node
     name_of(&name, node)
-    entry = find(table, &name, now)
+    entry = find(table, &name, node.time)
     if entry == NULL:
         return FRAGMENT_FULL
     if entry.state == E_BAD:
@@ -322,7 +321,7 @@ cdef class Reassembler:
         if node.packet.kind != K_FRAGMENT:
             pool_give(self.pool, node)
             raise ValueError("the frame is no IP fragment")
-        status = fragments_add(self.table, self.pool, node, now, &out)
+        status = fragments_add(self.table, self.pool, node, &out)
         return STATUSES[status], self.unchain(out)
 
     def expire(self, before: int) -> list[list[bytes]]:

@@ -47,7 +47,7 @@ cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
     if kept == NULL:
         drop(core, node, D_MEMORY)
         return NULL
-    status = fragments_add(fragments, core.pool, kept, core.now, &out)
+    status = fragments_add(fragments, core.pool, kept, &out)
     if status == FRAGMENT_DONE:
         return out
     while out != NULL:

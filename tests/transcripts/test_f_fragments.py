@@ -57,3 +57,16 @@ def test_f3_incomplete(play):
         S frag 7 0 + {A}
         +9s tick
     """)
+
+
+def test_f3_the_wait_begins_when_the_fragment_comes(play):
+    """Not when the commit lets it be judged."""
+    play(f"""
+        svm_stop
+        pvm_stop
+        P frag 7 0 + {A}
+        +1s commit
+        +1999ms tick
+        +1ms tick
+        ! missing-secondary 0
+    """)
