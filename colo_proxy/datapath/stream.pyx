@@ -103,6 +103,7 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
         side.syn = True
         side.isn = node.packet.seq
         side.end = end
+        side.raw = node.packet.window
         side.wscale = 0 if node.packet.wscale == 255 else min(node.packet.wscale, 14)  # RFC 7323, 2.3
         side.syn_options = options_of(node)
         side.syn_others = node.packet.others
@@ -120,8 +121,6 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
     if node.packet.flags & URG:
         side.urged = True
         side.urgent = seq_add(node.packet.seq, node.packet.urgent)
-    if not side.acked:
-        side.raw = node.packet.window
     if node.packet.flags & ACK:
         if node.packet.flags & RST:
             side.refused = node.packet.ack

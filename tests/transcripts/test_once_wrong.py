@@ -17,6 +17,16 @@ CASES = {
         """,
         {},
     ),
+    "the window of a reset": (
+        "T5: the SYN that the SVM had said too leaves with the window of the reset that the SVM sent after it",
+        """
+        S S 0 mss 1460 win 20000
+        S R 11 win 0
+        P S 0 mss 1460 win 20000
+        > S 0 win 20000
+        """,
+        {},
+    ),
     "said behind a hole": (
         "M2: what the PVM said behind a hole of its own counts as not said",
         f"""{HANDSHAKE}
