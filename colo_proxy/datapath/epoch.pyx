@@ -329,7 +329,8 @@ cdef void follow_observed(Core *core) noexcept nogil:
                 node = flow.svm.first  # and the PVM will never say the rest, or has not for the timeout
                 unhold(core, node)
                 drop(core, node, D_OLD_EPOCH)
-            if flow.flags & F_FORGET and seq_le(flow.matched, position_of(flow, flow.svm.end, True)):
+            if flow.flags & F_FORGET and (not flow.flags & F_ANCHORED or
+                                          seq_le(flow.matched, position_of(flow, flow.svm.end, True))):
                 flow.svm.fin = False  # it counts as not said
             if flow.flags & F_FORGET and awaits_pair(core, flow) and not flow.pvm.open:
                 list_leave(flow)

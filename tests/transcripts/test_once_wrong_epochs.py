@@ -55,6 +55,18 @@ CASES = {
         """,
         {"observe": True},
     ),
+    "fin forgotten before the first byte": (
+        "C8, T8: observing, a FIN that the SVM alone said, told already, is a divergence again with a later reset",
+        """
+        P isn 4000000000
+        S isn 4000000000
+        S F. 1 ack 1
+        +3s tick
+        ! missing-primary 0
+        P R. 1 ack 1
+        """,
+        {"observe": True},
+    ),
     "run told in pieces": (
         "C8, M2: observing, one run of SVM bytes is as many divergences as it came in segments",
         f"""{HANDSHAKE}
