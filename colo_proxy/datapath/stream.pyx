@@ -371,7 +371,7 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
             flow.flags |= F_FINISHED
         flow.below = 0
         flow.floor = flow.matched
-        flow.low = seq_add(flow.matched, -<int64_t>FAR)
+        flow.low = flow.pieced = seq_add(flow.matched, -<int64_t>FAR)
     if replaced:
         # The SVM is the PVM now: its numbers, its acknowledgements, its windows, its options.
         flow.svm = flow.pvm

@@ -374,6 +374,7 @@ class Connection:
         if p.base is not None:
             self.low = FAR_BACK
             self.matched = self.floor = max(self.matched, self.matched if p.end is None else p.end)
+            self.pieced = None
             if p.finished and self.matched == p.end:
                 self.fin = p.end - 1
         s.refused = p.refused

@@ -67,6 +67,19 @@ CASES = {
         """,
         {"observe": True},
     ),
+    "agreed before the first byte": (
+        "T13: of a segment that begins before the first byte seen, a failover lets the later part alone leave",
+        f"""
+        P . 1010:1020 ack 1
+        {CHECKPOINT}
+        commit
+        > . 1010:1020 ack 1
+        P . 1001:1101 ack 1
+        failover
+        > . 1001:1020 ack 1
+        """,
+        {},
+    ),
     "run told in pieces": (
         "C8, M2: observing, one run of SVM bytes is as many divergences as it came in segments",
         f"""{HANDSHAKE}
