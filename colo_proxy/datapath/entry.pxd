@@ -9,6 +9,7 @@ receive buffer stays untouched until `core_sent`.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from colo_proxy.datapath.core cimport Core, Counts, Diverged, Out, Settings
+from colo_proxy.datapath.flow cimport Guess
 from colo_proxy.datapath.pool cimport Pool
 
 cdef enum Word:
@@ -42,10 +43,11 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
 cdef void core_primary(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil
 cdef void core_secondary(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil
 # Before a run of a guest's frames where there are more flows than the cache holds: first core_expect for
-# each, then core_fetch with what that returned. Both change nothing.
+# each, then core_fetch; neither changes anything. Then core_try before each.
 cdef bint core_crowded(const Core *core) noexcept nogil
-cdef uint32_t core_expect(const Core *core, const uint8_t *base, uint32_t size) noexcept nogil
-cdef void core_fetch(const Core *core, uint32_t hashed) noexcept nogil
+cdef void core_expect(const Core *core, const uint8_t *base, uint32_t size, Guess *guess) noexcept nogil
+cdef void core_fetch(const Core *core, Guess *guess) noexcept nogil
+cdef void core_try(Core *core, const Guess *guess) noexcept nogil
 # Returns when the next tick is needed, ns; a far future where nothing waits.
 cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil
 cdef void core_word(Core *core, Word word, int64_t now) noexcept nogil

@@ -46,11 +46,13 @@ from colo_proxy.datapath.flow cimport (
     F_BLOCKED,
     F_FORGET,
     Flow,
+    Guess,
     list_leave,
     table_close,
     table_fetch_bucket,
     table_fetch_flow,
     table_open,
+    table_try,
 )
 from colo_proxy.datapath.flows cimport flow_for_uplink, sweep
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_free, fragments_new, fragments_oldest
@@ -236,21 +238,24 @@ cdef bint core_crowded(const Core *core) noexcept nogil:
     return core.table.count > CROWD
 
 
-cdef uint32_t core_expect(const Core *core, const uint8_t *base, uint32_t size) noexcept nogil:
+cdef void core_expect(const Core *core, const uint8_t *base, uint32_t size, Guess *guess) noexcept nogil:
     cdef Packet packet
     cdef Key key
-    cdef uint32_t hashed
+    guess.hash = 0
     if size < VNET + ETHERNET:
-        return 0
+        return
     parse(&packet, base, size)
     key_of(&key, &packet, base, True)
-    hashed = <uint32_t>key_hash(&key, core.table.seed)
-    table_fetch_bucket(&core.table, hashed)
-    return hashed
+    guess.hash = <uint32_t>key_hash(&key, core.table.seed)
+    table_fetch_bucket(&core.table, guess)
 
 
-cdef void core_fetch(const Core *core, uint32_t hashed) noexcept nogil:
-    table_fetch_flow(&core.table, hashed)
+cdef void core_fetch(const Core *core, Guess *guess) noexcept nogil:
+    table_fetch_flow(&core.table, guess)
+
+
+cdef void core_try(Core *core, const Guess *guess) noexcept nogil:
+    table_try(&core.table, guess)
 
 
 cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil:

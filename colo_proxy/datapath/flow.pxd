@@ -40,36 +40,40 @@ cdef struct FlowList:
     Flow *first
     Flow *last
 
+cdef extern from "<stdbool.h>":
+    ctypedef bint truth "bool"  # in a byte; a bint is an int
+
+# Laid out for the cache, as Flow is: what each segment touches comes first.
 cdef struct Side:
-    bint open  # has said something
-    bint syn  # isn is set
-    bint acked  # ack is set
-    bint reset
-    bint urged  # urgent is set
-    bint fin  # FIN said, at `end` - 1
+    truth open  # has said something
+    truth syn  # isn is set
+    truth acked  # ack is set
+    truth reset
+    truth fin  # FIN said, at `end` - 1
+    truth urged  # urgent is set
+    truth answered  # the SYN had an acknowledgement, `irs`
     uint8_t wscale  # 255: not known
     uint16_t window  # raw, of the latest segment
     uint16_t raw  # the largest that came with the furthest acknowledgement
-    Seq isn
     Seq end  # one past the furthest position said
     Seq ack  # the furthest acknowledgement made
     Seq last_ack  # the latest
     Seq edge  # the furthest right edge offered
-    Seq urgent  # the latest urgent position announced
+    uint32_t longest  # sequence numbers of any node on the sorted list
     Node *first  # what waits, in order of arrival (data, datagrams)
     Node *last
-    Node *pure_first  # what waits and carries no bytes: acknowledgements, resets
-    Node *pure_last
     Node *low  # bytes not agreed, in order of sequence numbers
     Node *high
-    uint32_t longest  # sequence numbers of any of them
+    Node *pure_first  # what waits and carries no bytes: acknowledgements, resets
+    Node *pure_last
+    uint64_t bytes  # memory that waits
+    Seq isn
+    Seq irs
     uint32_t syn_options  # those that bind, packed: compared as one word
     uint32_t syn_others  # a digest of those we know nothing of
-    bint answered  # the SYN had an acknowledgement, `irs`
-    Seq irs
-    Seq refused  # what its latest reset acknowledged
     uint32_t tsval
-    uint64_t bytes  # memory that waits
+    Seq urgent  # the latest urgent position announced
+    Seq refused  # what its latest reset acknowledged
 
 cdef struct Flow:
     # What a search reads: one cache line.
@@ -77,34 +81,35 @@ cdef struct Flow:
     uint32_t flags
     Flow *chain  # next in the hash bucket
     Key key
-    # What the next packet touches, then what few packets do.
-    int64_t used
+    # What a segment in order touches: five more.
+    int64_t used  # last, to a tenth of a second
     Flow *newer  # the next incarnation
+    Node *owed
+    int64_t position  # stream offset of matched: bytes since the first after the SYN
+    Seq low
+    Seq matched
+    Seq told_ack
+    Seq told_edge
+    uint32_t offset  # isn_svm - isn_pvm
+    uint32_t waiting  # nodes of either side that wait
+    uint32_t below  # PVM segments that wait below `low`
+    Seq pieced  # inside the agreed range: how far a held super-frame has left in pieces (T13)
+    Side pvm
+    Side svm
+    # What few packets touch.
     Flow *idle_prev  # order of last use
     Flow *idle_next
-    Flow *commit_next
-    Flow *target  # of an alias
-    Flow *alias
     FlowList *list  # the one that it is on, or NULL
     Flow *list_prev
     Flow *list_next
-    Side pvm
-    Side svm
-    Seq low
-    Seq matched
-    int64_t position  # stream offset of matched: bytes since the first after the SYN
-    uint32_t offset  # isn_svm - isn_pvm
+    Flow *commit_next
+    Flow *target  # of an alias
+    Flow *alias
+    int64_t watched_since
+    Seq floor  # where the last commit found the PVM: all below is in the SVM's state
     uint32_t ts_offset
     uint16_t svm_port
-    Seq told_ack
-    Seq told_edge
-    Node *owed
-    Seq floor  # where the last commit found the PVM: all below is in the SVM's state
-    Seq pieced  # inside the agreed range: how far a held super-frame has left in pieces (T13)
-    int64_t watched_since
-    uint32_t below  # PVM segments that wait below `low`
     uint32_t divergences
-    uint32_t waiting  # nodes of either side that wait
     # datagrams
     uint64_t matched_bytes
     # Digests of PVM datagrams that left while observing; the SVM's copies may come late, until then (C8).
@@ -128,6 +133,13 @@ cdef struct Table:
     Flow *spare
     Slab *slabs  # where the flows lie; they stay until the table is closed
     Flow *recent  # the latest that was found, no alias: the next packet is often its as well
+    uint64_t changes  # flows added and taken out, ever
+
+# What a later search is likely to find.
+cdef struct Guess:
+    uint32_t hash
+    Flow *flow
+    uint64_t changes  # of the table, when that was looked up
 
 # Put a flow on a list, unless it is there; from any other it goes away.
 cdef void list_add(FlowList *list, Flow *flow) noexcept nogil
@@ -138,10 +150,12 @@ cdef void table_close(Table *table) noexcept nogil
 # The oldest incarnation under the key; of the SVM's aliases or of the PVM's flows.
 cdef Flow *table_find(Table *table, const Key *key, bint alias) noexcept nogil
 # A new flow, the newest incarnation of its key; NULL without memory. The caller has seen to the bound.
-cdef Flow *table_add(Table *table, const Key *key, bint alias) noexcept nogil
+cdef Flow *table_add(Table *table, const Key *key, bint alias, int64_t now) noexcept nogil
 # Two steps that bring what a later search will read into the cache: the bucket, then the flow in it. Memory
-# that is waited for one packet after the other is what many flows cost.
-cdef void table_fetch_bucket(const Table *table, uint32_t hashed) noexcept nogil
-cdef void table_fetch_flow(const Table *table, uint32_t hashed) noexcept nogil
+# that is waited for one packet after the other is what many flows cost. `guess.hash` is set by the caller.
+cdef void table_fetch_bucket(const Table *table, const Guess *guess) noexcept nogil
+cdef void table_fetch_flow(const Table *table, Guess *guess) noexcept nogil
+# Let the next search look there first; a guess from before the table last changed is left alone.
+cdef void table_try(Table *table, const Guess *guess) noexcept nogil
 cdef void table_remove(Table *table, Flow *flow) noexcept nogil
 cdef void table_use(Table *table, Flow *flow, int64_t now) noexcept nogil

@@ -19,11 +19,14 @@ cdef extern from *:
 
 cdef enum:
     LINE = 64  # bytes of a cache line
-    FETCHED = 576  # of a flow: all that a segment in order touches
+    FETCHED = 384  # of a flow: all that a segment in order touches
     FLOW = (sizeof(Flow) + LINE - 1) // LINE * LINE
+    SPARSE = 4  # buckets for a flow: mostly alone in its own, it is what was fetched ahead
     FEW = 1024  # flows that need no huge page
     SMALL = 65536
     HUGE = 2097152  # a huge page of x86-64, and of arm64 with pages of 4 KiB
+
+cdef int64_t GRAIN = 100000000  # ns
 
 
 cdef bint table_open(Table *table, uint64_t seed) except False:
@@ -69,16 +72,22 @@ cdef Flow *table_find(Table *table, const Key *key, bint alias) noexcept nogil:
     return NULL
 
 
-cdef void table_fetch_bucket(const Table *table, uint32_t hashed) noexcept nogil:
-    prefetch(&table.buckets[hashed & (table.size - 1)])
+cdef void table_fetch_bucket(const Table *table, const Guess *guess) noexcept nogil:
+    prefetch(&table.buckets[guess.hash & (table.size - 1)])
 
 
-cdef void table_fetch_flow(const Table *table, uint32_t hashed) noexcept nogil:
-    cdef const char *flow = <const char *>table.buckets[hashed & (table.size - 1)]
+cdef void table_fetch_flow(const Table *table, Guess *guess) noexcept nogil:
     cdef size_t at = 0
-    while flow != NULL and at < FETCHED:
-        prefetch(flow + at)
+    guess.flow = table.buckets[guess.hash & (table.size - 1)]
+    guess.changes = table.changes
+    while guess.flow != NULL and at < FETCHED:
+        prefetch(<const char *>guess.flow + at)
         at += LINE
+
+
+cdef void table_try(Table *table, const Guess *guess) noexcept nogil:
+    if guess.changes == table.changes and guess.flow != NULL and not guess.flow.flags & F_ALIAS:
+        table.recent = guess.flow
 
 
 cdef Flow *fresh(Table *table) noexcept nogil:
@@ -104,7 +113,7 @@ cdef Flow *fresh(Table *table) noexcept nogil:
     return flow
 
 
-cdef Flow *table_add(Table *table, const Key *key, bint alias) noexcept nogil:
+cdef Flow *table_add(Table *table, const Key *key, bint alias, int64_t now) noexcept nogil:
     cdef Flow *older
     cdef Flow *flow = table.spare
     if flow != NULL:
@@ -119,10 +128,12 @@ cdef Flow *table_add(Table *table, const Key *key, bint alias) noexcept nogil:
     flow.pvm.wscale = 255
     flow.svm.wscale = 255
     flow.svm_port = key.local_port
+    flow.used = now
     if alias:
         flow.flags = F_ALIAS
         table.aliases += 1
-    if table.count >= table.size:
+    table.changes += 1
+    if table.count >= table.size // SPARSE:
         grow(table)
     older = table_find(table, key, alias)
     if older != NULL:
@@ -193,6 +204,7 @@ cdef void table_remove(Table *table, Flow *flow) noexcept nogil:
         flow.idle_next.idle_prev = flow.idle_prev
     else:
         table.idle_last = flow.idle_prev
+    table.changes += 1
     table.count -= 1
     table.aliases -= 1 if flow.flags & F_ALIAS else 0
     if table.recent == flow:
@@ -212,7 +224,12 @@ cdef bint unlink_newer(Flow *oldest, Flow *flow) noexcept nogil:
 
 
 cdef void table_use(Table *table, Flow *flow, int64_t now) noexcept nogil:
-    """Mark a flow as used now: it goes to the end of the idle order."""
+    """Mark a flow as used now: it goes to the end of the idle order.
+
+    GRAIN after it last did at the soonest: else each packet would touch the flows next to its own there.
+    """
+    if now - flow.used < GRAIN:
+        return
     flow.used = now
     if flow == table.idle_last:
         return

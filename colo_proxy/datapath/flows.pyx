@@ -143,7 +143,7 @@ cdef void name_alias(Core *core, Flow *flow, const Key *key) noexcept nogil:
     if alias != NULL:
         alias.target.alias = NULL  # the SVM uses the port again
     else:
-        alias = table_add(&core.table, key, True)
+        alias = table_add(&core.table, key, True, core.now)
         if alias == NULL:
             return
         core.pool.flows += 1
@@ -167,10 +167,9 @@ cdef Flow *make(Core *core, const Key *key, bint alias) noexcept nogil:
     cdef Flow *flow
     if core.pool.flows >= core.pool.max_flows and not make_room(core):
         return NULL
-    flow = table_add(&core.table, key, alias)
+    flow = table_add(&core.table, key, alias, core.now)
     if flow != NULL:
         core.pool.flows += 1
-        flow.used = core.now
     return flow
 
 

@@ -22,10 +22,12 @@ from colo_proxy.datapath.entry cimport (
     core_secondary,
     core_sent,
     core_tick,
+    core_try,
     core_uplink,
     core_word,
 )
 from colo_proxy.datapath.epoch cimport epoch_drop_stragglers
+from colo_proxy.datapath.flow cimport Guess
 from colo_proxy.datapath.kernel cimport (
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
@@ -80,6 +82,7 @@ cdef enum:
     DRAIN = 1024  # batches taken when a stopped guest's port is drained: more than any queue holds
     READY = 64
     GATHERED = 65536  # bytes that may wait for more to leave with
+    AHEAD = 8  # frames for which memory is on its way to the cache: one after the other is what many flows cost
     # Room that reports leave in the ring of events for the answers to commands: as many as can be under way.
     RESERVED = 256
 
@@ -278,14 +281,24 @@ cdef void judge(Loop *loop, uint32_t number, int which, uint32_t first, uint32_t
     """Give a part of the batch to the comparator; what comes out is sent by `send_outs`."""
     cdef Nic *nic = &loop.nics[number]
     cdef Frame *frames = loop.batch.frames
+    cdef Guess[BATCH] guesses
+    cdef bint crowded
     cdef uint32_t at
     if which == UPLINK:
         if not nic.core.settings.compare_only:
             mirror(loop, number, first, end)
     else:
-        if core_crowded(nic.core):
-            fetch_flows(nic.core, frames, first, end)
+        crowded = core_crowded(nic.core)
+        if crowded:
+            for at in range(first, end):
+                core_expect(nic.core, frames[at].base, frames[at].size, &guesses[at])
+            for at in range(first, min(first + AHEAD, end)):
+                core_fetch(nic.core, &guesses[at])
         for at in range(first, end):
+            if crowded:
+                if at + AHEAD < end:
+                    core_fetch(nic.core, &guesses[at + AHEAD])
+                core_try(nic.core, &guesses[at])
             nic.core.home = frames[at].home
             if which == PRIMARY:
                 core_primary(nic.core, frames[at].base, frames[at].size, loop.now)
@@ -293,16 +306,6 @@ cdef void judge(Loop *loop, uint32_t number, int which, uint32_t first, uint32_t
                 core_secondary(nic.core, frames[at].base, frames[at].size, loop.now)
             frames[at].home = nic.core.home
         nic.core.home = NULL
-
-
-cdef void fetch_flows(Core *core, Frame *frames, uint32_t first, uint32_t end) noexcept nogil:
-    """Have what a batch needs on its way to the cache all at once, and not one flow after the other."""
-    cdef uint32_t[BATCH] hashed
-    cdef uint32_t at
-    for at in range(first, end):
-        hashed[at] = core_expect(core, frames[at].base, frames[at].size)
-    for at in range(first, end):
-        core_fetch(core, hashed[at])
 
 
 cdef void mirror(Loop *loop, uint32_t number, uint32_t first, uint32_t end) noexcept nogil:

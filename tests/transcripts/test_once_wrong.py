@@ -18,7 +18,7 @@ CASES = {
         {},
     ),
     "the window of a reset": (
-        "T5: the SYN that the SVM had said too leaves with the window of the reset that the SVM sent after it",
+        "T5: a SYN that the SVM had said too leaves with the window of the reset that it sent after",
         """
         S S 0 mss 1460 win 20000
         S R 11 win 0

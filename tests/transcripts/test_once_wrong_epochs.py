@@ -56,7 +56,7 @@ CASES = {
         {"observe": True},
     ),
     "fin forgotten before the first byte": (
-        "C8, T8: observing, a FIN that the SVM alone said, told already, is a divergence again with a later reset",
+        "C8, T8: observing, a FIN of the SVM alone, told of, is a divergence again with a later reset",
         """
         P isn 4000000000
         S isn 4000000000
@@ -68,7 +68,7 @@ CASES = {
         {"observe": True},
     ),
     "agreed before the first byte": (
-        "T13: of a segment that begins before the first byte seen, a failover lets the later part alone leave",
+        "T13: a segment that begins before the first byte seen leaves without that part at a failover",
         f"""
         P . 1010:1020 ack 1
         {CHECKPOINT}
