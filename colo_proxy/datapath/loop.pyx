@@ -82,7 +82,7 @@ cdef enum:
     DRAIN = 1024  # batches taken when a stopped guest's port is drained: more than any queue holds
     READY = 64
     GATHERED = 65536  # bytes that may wait for more to leave with
-    AHEAD = 8  # frames for which memory is on its way to the cache: one after the other is what many flows cost
+    AHEAD = 8  # frames whose flows are on their way to the cache while others are judged
     # Room that reports leave in the ring of events for the answers to commands: as many as can be under way.
     RESERVED = 256
 
