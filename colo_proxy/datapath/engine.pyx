@@ -38,7 +38,6 @@ from colo_proxy.datapath.loop cimport (
     Nic,
     Plug,
     loop_run,
-    writer,
 )
 from colo_proxy.datapath.mailbox cimport (
     load,
@@ -52,6 +51,7 @@ from colo_proxy.datapath.mailbox cimport (
     store_release,
 )
 from colo_proxy.datapath.objects cimport divergence_object, flow_object
+from colo_proxy.datapath.plug cimport writer
 from colo_proxy.datapath.policy cimport Policies, PolicyTable
 from colo_proxy.datapath.pool cimport pool_free, pool_new
 from colo_proxy.datapath.ports cimport Port as PortState
@@ -66,7 +66,7 @@ cdef enum:
     CALL_FLOWS = 1
     MAX_NICS = 64
     COMMANDS = 256
-    EVENTS = 1024  # loop.pyx keeps 256 of them for answers to commands
+    EVENTS = 1024  # orders.pyx keeps 256 of them for answers to commands
 
 cdef int64_t MILLISECOND = 1000000
 

@@ -11,6 +11,7 @@ cdef extern from *:
     #include <linux/if_tun.h>
     #include <net/if.h>
     #include <poll.h>
+    #include <sched.h>
     #include <sys/epoll.h>
     #include <sys/eventfd.h>
     #include <sys/ioctl.h>
@@ -109,6 +110,7 @@ cdef extern from *:
     int fcntl(int fd, int command, ...) nogil
     ssize_t read(int fd, void *into, size_t size) nogil
     ssize_t write(int fd, const void *data, size_t size) nogil
+    int sched_yield() nogil
     int poll(pollfd *which, unsigned long count, int milliseconds) nogil
     int nanosleep(const timespec *length, timespec *left) nogil
     int clock_gettime(int clock, timespec *into) nogil

@@ -3,14 +3,13 @@
 One thread owns a `Loop` while `loop_run` runs. Each turn
 
 1. waits (epoll) for a port, a command or the nearest deadline, 500 ms at most;
-2. takes the commands;
-3. serves each readable port: batches of up to 64 frames, a few of them, so that no port starves another;
+2. takes the commands (orders.pyx);
+3. serves each readable port: batches of up to 64 frames, a few of them, so that no port starves another
+   (carry.pyx);
 4. lets each comparator see the time, sends what comes out and reports;
 5. now and then looks after ports that have failed and counts what the kernel dropped.
 
-A client's frame goes to the PVM before anything else is done with it: the copy for the SVM is made in place.
-A port that fails is reported once, taken out of epoll and tried again every 500 ms; another report, with
-errno 0, follows when frames pass again. Nothing here allocates memory, locks or reads a file.
+Nothing here allocates memory, locks or reads a file.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -86,6 +85,7 @@ cdef struct Loop:
     uint64_t stopping
     int epoll
     int64_t now
+    int64_t last_event  # when a wait last ended with something to do
     int64_t housekeeping
     uint32_t count
     Nic *nics
@@ -95,5 +95,3 @@ cdef struct Loop:
     Ring events
 
 cdef void loop_run(Loop *loop) noexcept nogil
-# The plug that a port's frames leave by.
-cdef int writer(const Nic *nic, int which) noexcept nogil
