@@ -154,10 +154,12 @@ def latency(ways: list[Way], results: Live, seconds: float) -> None:
                     kind, *how = MODERATE if load == "moderate load" else FULL
                     process = each.start(kind, each.host, PORT, *how, str(2 * seconds + 0.7))
                     stack.callback(_end, process)
+                # As long without scrapes as with them: their tails are compared.
+                lasts = 2 * seconds if load in {"idle", "scraped"} else seconds
                 for kind in ("tcp", "udp"):
-                    process = each.start("rtt", kind, each.host, PORT, "1000", str(seconds))
+                    process = each.start("rtt", kind, each.host, PORT, "1000", str(lasts))
                     if load == "scraped":
-                        _scrape(each, seconds)
+                        _scrape(each, lasts)
                     said, _ = process.communicate(timeout=60)
                     trips = [int(word) / 1e3 for word in said.split()]
                     for share, value in SHARES.items():
@@ -170,11 +172,12 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _scrape(each: Way, seconds: float) -> None:
-    """Prometheus' part, faster: four scrapes in a measurement, one a second at the least."""
-    for _ in range(max(4, int(seconds))):
+    """Prometheus' part: a scrape a second, one at the least."""
+    for _ in range(max(1, int(seconds))):
+        time.sleep(min(seconds, 1) / 2)
         with kernel.inside(each.lab.topology.host.fd):
             urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=5).read()
-        time.sleep(seconds / max(4, int(seconds)) * 0.9)
+        time.sleep(min(seconds, 1) / 3)
 
 
 def measure(rounds: int, *, seconds: float = 1.0, names: tuple[str, ...] = tuple(UPLINKS)) -> Live:
