@@ -31,7 +31,7 @@ cdef int64_t TICK = MILLISECOND  # how late a deadline may be seen while frames 
 cdef int64_t FAREWELL = 500 * MILLISECOND  # for the peer of an uplink to take what waits, at the end
 cdef int64_t IDLE = 500 * MILLISECOND  # the longest turn, and the pace of housekeeping
 cdef int64_t LINGER = 30 * MICROSECOND  # more gains nothing more
-cdef int64_t SHARED = 10 * MICROSECOND  # a yield that takes longer was taken by somebody
+cdef int64_t SHARED = 25 * MICROSECOND  # a yield that takes longer met somebody who needs the processor
 
 cdef enum:
     ROUNDS = 4  # batches of one port a turn
