@@ -1,10 +1,11 @@
 """The same guests, client and work three ways: direct, QEMU's own COLO proxy, colo-proxy.
 
-Writes its part of docs/peers.md.
+And, as the ceiling for any pair on one machine, two guests at once that know nothing of each other, each
+with a client of its own that asks for all of it. Writes its part of docs/peers.md.
 
     PYTHONPATH=netns-lab python -m bench.vm [--rounds N]     # as root, on a machine that does nothing else
 
-Each round runs the three ways one after the other, each on a fresh pair; figures are medians over all rounds.
+Each round runs the ways one after the other, each on fresh guests; figures are medians over all rounds.
 """
 
 import argparse
@@ -29,7 +30,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "peers.md"
 BEGIN, END = "<!-- pair: made by python -m bench.vm -->", "<!-- end of pair -->"
 
 DOWNLOADS, SMALL, CLOCKS = 4, 40, 5
-WAYS = ("direct", "QEMU's own proxy", "colo-proxy")
+DIRECT, TWO, QEMU, OURS = "direct", "two at once, direct", "QEMU's own proxy", "colo-proxy"
+WAYS = (DIRECT, TWO, QEMU, OURS)
 
 
 def qemu_proxy(home: Path) -> tuple[list[str], list[str]]:
@@ -79,31 +81,31 @@ class Way:
     async def start(self) -> None:
         """Boot and protect."""
         stage = self.stage
-        if self.name == "QEMU's own proxy":
+        if self.name == QEMU:
             stage.pair.pvm_extra, stage.pair.svm_extra = qemu_proxy(stage.home)
             stage.network.bridge("svm0")
-        if self.name != "colo-proxy":
+        if self.name != OURS:
             stage.network.bridge("pvm0")
         await stage.pair.start()
-        if self.name == "direct":
+        if self.name == DIRECT:
             return
-        if self.name == "colo-proxy":
+        if self.name == OURS:
             await stage.start_proxy()
         await stage.pair.protect()
-        if self.name == "colo-proxy":
+        if self.name == OURS:
             await stage.until_state("protected")
         self.entered = time.time()
 
     def checkpoints(self) -> int:
         """Counted the same way for all: the PVM's stops since COLO was entered."""
-        if self.name == "direct":
+        if self.name == DIRECT:
             return 0
         return sum(event == "STOP" and at > self.entered for at, event in self.stage.pair.pvm.events)
 
     async def kill(self) -> None:
         """SIGKILL to the PVM; for QEMU's own proxy, what a cluster manager does next, at once."""
         self.stage.pair.pvm.kill()
-        if self.name == "QEMU's own proxy":
+        if self.name == QEMU:
             svm = self.stage.pair.svm
             for name in ("f2", "f1"):
                 await svm.execute("object-del", id=name)
@@ -116,9 +118,9 @@ class Way:
         """
         stage = self.stage
         running = [stage.pair.pvm.process]
-        if self.name != "direct":
+        if self.name != DIRECT:
             running.append(stage.pair.svm.process)
-        if self.name == "colo-proxy":
+        if self.name == OURS:
             running.append(stage.proxy)
         ticks = 0
         for process in running:
@@ -137,24 +139,49 @@ async def entered(name: str) -> AsyncIterator[Way]:
         yield way
 
 
+async def download(way: Way, times: int) -> list[float]:
+    """Download so many times; the speeds, in MB/s."""
+    runs = await way.stage.fetch("/64m", "--times", str(times), seconds=120)
+    for run in runs:
+        if run.get("sha256") != guest.sha256("64m"):
+            raise LabError(f"{way.name}: a download came wrong: {run}")
+    return [run["bytes"] / run["seconds"] / 1e6 for run in runs]
+
+
+async def ask(way: Way) -> list[float]:
+    """Fetch something small, over a connection each time; how long that took, in ms."""
+    runs = await way.stage.fetch("/tiny", "--times", str(SMALL))
+    return [run["seconds"] * 1000 for run in runs if run.get("complete")]
+
+
+# What comes first is not counted: an emulated CPU translates what it runs for the first time.
+
+
+async def measure_two(found: dict[str, list[float]]) -> None:
+    """One round of the ceiling."""
+    async with entered(DIRECT) as one, entered(DIRECT) as other:
+        await asyncio.gather(download(one, 1), download(other, 1))
+        for speeds in await asyncio.gather(download(one, DOWNLOADS), download(other, DOWNLOADS)):
+            found["speed"] += speeds
+        await asyncio.gather(ask(one), ask(other))
+        for times in await asyncio.gather(ask(one), ask(other)):
+            found["small"] += times
+
+
 async def measure(way: Way, found: dict[str, list[float]]) -> None:
     """One round of one way; adds to what was found."""
     stage = way.stage
-    before, spent = way.checkpoints(), way.processor_ms()
-    for run in await stage.fetch("/64m", "--times", str(DOWNLOADS), seconds=120):
-        if run.get("sha256") != guest.sha256("64m"):
-            raise LabError(f"{way.name}: a download came wrong: {run}")
-        found["speed"].append(run["bytes"] / run["seconds"] / 1e6)
+    before = way.checkpoints()
+    await download(way, 1)
+    spent = way.processor_ms()
+    found["speed"] += await download(way, DOWNLOADS)
     found["processor"].append((way.processor_ms() - spent) / DOWNLOADS)
     found["needless"].append(way.checkpoints() - before)
-    await stage.fetch(
-        "/tiny", "--times", str(SMALL)
-    )  # an emulated CPU translates what it runs for the first time
-    runs = await stage.fetch("/tiny", "--times", str(SMALL))
-    found["small"] += [run["seconds"] * 1000 for run in runs if run.get("complete")]
+    await ask(way)
+    found["small"] += await ask(way)
     (paced,) = await stage.fetch("/64m", "--pace", "16000000")
     found["silence"].append(paced["longest_silence"] * 1000)
-    if way.name == "direct":
+    if way.name == DIRECT:
         return
     before = way.checkpoints()
     runs = await stage.fetch("/cgi-bin/clock", "--times", str(CLOCKS))
@@ -176,7 +203,7 @@ async def measure(way: Way, found: dict[str, list[float]]) -> None:
 ROWS = (
     ("64 MiB over HTTP, MB/s", "speed", "{:.0f}"),
     ("processor time of such a download, all processes, ms", "processor", "{:.0f}"),
-    ("checkpoints that 4 such downloads cost", "needless", "{:.0f}"),
+    (f"checkpoints that {DOWNLOADS + 1} such downloads cost", "needless", "{:.0f}"),
     ("GET of 6 bytes, ms", "small", "{:.1f}"),
     ("longest silence, client reading at 16 MB/s, ms", "silence", "{:.0f}"),
     ("GET of the guest's nanosecond clock, ms", "clock", "{:.0f}"),
@@ -197,7 +224,7 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
     lines = ["| median (range) | " + " | ".join(WAYS) + " |", "| --- " * (len(WAYS) + 1) + "|"]
     for title, key, form in ROWS:
         lines.append(f"| {title} | " + " | ".join(cell(found[way][key], form) for way in WAYS) + " |")
-    lost = " | ".join(f"{len(found[way]['lost'])}" for way in WAYS)
+    lost = " | ".join("–" if way in {DIRECT, TWO} else f"{len(found[way]['lost'])}" for way in WAYS)
     return "\n".join([*lines, f"| downloads lost with the PVM | {lost} |"])
 
 
@@ -208,6 +235,9 @@ async def bench(rounds: int) -> str:
     for number in range(rounds):
         for name in WAYS:
             say(f"round {number + 1} of {rounds}: {name}")
+            if name == TWO:
+                await measure_two(found[name])
+                continue
             async with entered(name) as way:
                 await measure(way, found[name])
                 about = f"{way.stage.qemu}, accelerator {way.stage.accel}, {rounds} rounds."
@@ -215,8 +245,8 @@ async def bench(rounds: int) -> str:
     note = (
         "colo-proxy takes at least 50 ms from one checkpoint to the next (`min_interval_ms`), which is what "
         "the clock's row shows. For the kill, QEMU's own proxy is told at once that the PVM is dead; "
-        "colo-proxy finds it out. Guests, client and proxy share the processors: where these are busy with "
-        "something else, speeds fall as the processor time rises."
+        "colo-proxy finds it out. Guests, client and proxy share the processors, so a pair is to be held "
+        f"against *{TWO}* too: two guests without any proxy that each do the same work at the same time."
     )
     return f"{about} {busy}\n\n{table(found)}\n\n{note}"
 
