@@ -179,6 +179,8 @@ async def measure(way: Way, found: dict[str, list[float]]) -> None:
     found["needless"].append(way.checkpoints() - before)
     await ask(way)
     found["small"] += await ask(way)
+    if way.name == OURS:
+        found["surprises"].append(len(stage.surprises()))
     (paced,) = await stage.fetch("/64m", "--pace", "16000000")
     found["silence"].append(paced["longest_silence"] * 1000)
     if way.name == DIRECT:
@@ -229,7 +231,7 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
 
 
 async def bench(rounds: int) -> str:
-    keys = [key for _, key, _ in ROWS] + ["lost"]
+    keys = [key for _, key, _ in ROWS] + ["lost", "surprises"]
     found: dict[str, dict[str, list[float]]] = {way: {key: [] for key in keys} for way in WAYS}
     about = ""
     for number in range(rounds):
@@ -242,7 +244,10 @@ async def bench(rounds: int) -> str:
                 await measure(way, found[name])
                 about = f"{way.stage.qemu}, accelerator {way.stage.accel}, {rounds} rounds."
     busy = f"Load average at the end {os.getloadavg()[1]:.1f} on {os.cpu_count()} processors."
+    surprises = sum(found[OURS]["surprises"])
     note = (
+        "The web server dates its answers, so a request that falls on two sides of a second is a true "
+        f"difference; colo-proxy found {surprises:.0f} of any other kind. "
         "colo-proxy takes at least 50 ms from one checkpoint to the next (`min_interval_ms`), which is what "
         "the clock's row shows. For the kill, QEMU's own proxy is told at once that the PVM is dead; "
         "colo-proxy finds it out. Guests, client and proxy share the processors, so a pair is to be held "
