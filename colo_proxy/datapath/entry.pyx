@@ -68,6 +68,7 @@ from colo_proxy.datapath.judge cimport (
 )
 from colo_proxy.datapath.key cimport Key, key_hash, key_of, key_protocol, key_text
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
+from colo_proxy.datapath.piece cimport piece_leave
 from colo_proxy.datapath.pool cimport (
     N_GONE,
     N_HELD,
@@ -81,7 +82,6 @@ from colo_proxy.datapath.pool cimport (
 )
 from colo_proxy.datapath.prefix cimport end_of
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
-from colo_proxy.datapath.release cimport release_piece
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_missing
 from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_IP, K_TCP, K_UDP, MAX_FRAME, RST, VNET, Packet, parse
@@ -351,7 +351,7 @@ cdef int64_t look_at_watched(Core *core) noexcept nogil:
             soonest = min(soonest, due)
         elif flow.key.kind == K_TCP:
             list_leave(flow)
-            release_piece(core, flow, flow.pvm.low, True)
+            piece_leave(core, flow, flow.pvm.low, True)
         else:
             datagram_mismatch(core, flow)
         flow = behind

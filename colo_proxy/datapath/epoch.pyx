@@ -34,9 +34,10 @@ from colo_proxy.datapath.judge cimport (
     judge_secondary,
     pass_secondary,
 )
+from colo_proxy.datapath.piece cimport piece_leave
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
 from colo_proxy.datapath.prefix cimport advance, agreed, end_of, position_of
-from colo_proxy.datapath.release cimport note_told, release_piece
+from colo_proxy.datapath.release cimport note_told
 from colo_proxy.datapath.seq cimport seq_le
 from colo_proxy.datapath.stream cimport stream_adopt, stream_commit, stream_missing
 from colo_proxy.datapath.wire cimport K_FRAGMENT, K_TCP, RST
@@ -254,7 +255,7 @@ cdef void epoch_failover(Core *core) noexcept nogil:
         if core.mode == M_COMPARE and not core.svm_stopped and flow_of(node).key.kind == K_TCP and \
                 not node.flags & (N_PURE | N_OWED):
             # What the SVM has said of it, it will not say again soon.
-            release_piece(core, flow_of(node), node, False)
+            piece_leave(core, flow_of(node), node, False)
         unhold(core, node)
         if node.flags & N_OWED:
             discard(core, node)

@@ -35,6 +35,9 @@ cdef enum FlowFlag:
 
 cdef struct Flow
 
+cdef enum:
+    MARKS = 4
+
 # Flows, in the order in which they were put there. A flow is on one such list at most.
 cdef struct FlowList:
     Flow *first
@@ -50,9 +53,9 @@ cdef struct Side:
     truth acked  # ack is set
     truth reset
     truth fin  # FIN said, at `end` - 1
-    truth urged  # urgent is set
     truth answered  # the SYN had an acknowledgement, `irs`
     uint8_t wscale  # 255: not known
+    uint8_t marked  # how many of `marks` are set
     uint16_t window  # raw, of the latest segment
     uint16_t raw  # the largest that came with the furthest acknowledgement
     Seq end  # one past the furthest position said
@@ -72,7 +75,7 @@ cdef struct Side:
     uint32_t syn_options  # those that bind, packed: compared as one word
     uint32_t syn_others  # a digest of those we know nothing of
     uint32_t tsval
-    Seq urgent  # the latest urgent position announced
+    Seq[MARKS] marks  # the latest urgent positions announced (urgent.pxd)
     Seq refused  # what its latest reset acknowledged
 
 cdef struct Flow:

@@ -5,15 +5,26 @@ has acknowledged and offered too. `told_ack` and `told_edge` are what clients ha
 clamping never makes a duplicate acknowledgement that the PVM did not send.
 """
 
+from libc.stdint cimport uint16_t
+
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow
 from colo_proxy.datapath.pool cimport Node
+from colo_proxy.datapath.seq cimport Seq
+
+cdef struct Clamp:
+    bint change  # something differs from what the PVM said
+    Seq ack
+    uint16_t window
+    Seq edge
 
 # Let go of all that may leave now, in the order the PVM said it.
 cdef void release(Core *core, Flow *flow) noexcept nogil
 # Judge one node that is on the lists; true if it has left.
 cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil
-# T13: the agreed part of a held segment leaves as a segment of its own; a super-frame's, whole segments only.
-cdef void release_piece(Core *core, Flow *flow, Node *node, bint whole_segments) noexcept nogil
 # A frame that leaves as it is, uncompared or committed: remember what clients have been told by it.
 cdef void note_told(Flow *flow, const Node *node) noexcept nogil
+# What a segment may say of the other direction (T4, T5); to write it into the segment; to note that it left.
+cdef Clamp clamp_of(const Flow *flow, const Node *node) noexcept nogil
+cdef void apply(Node *node, const Clamp *clamp) noexcept nogil
+cdef void tell(Flow *flow, const Clamp *clamp) noexcept nogil

@@ -3,8 +3,8 @@
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
-from colo_proxy.datapath.craft cimport bare, cut, gso_size
-from colo_proxy.datapath.core cimport Core, diverge, emit, hold, learn_lag, unhold
+from colo_proxy.datapath.craft cimport bare
+from colo_proxy.datapath.core cimport Core, emit, hold, learn_lag, unhold
 from colo_proxy.datapath.flow cimport F_BLOCKED, F_DISORDERED, F_TOLD, Flow
 from colo_proxy.datapath.pool cimport (
     N_AGAIN,
@@ -19,8 +19,9 @@ from colo_proxy.datapath.pool cimport (
     pool_give,
     pool_take,
 )
-from colo_proxy.datapath.prefix cimport agreed, offset_of, position_of
+from colo_proxy.datapath.prefix cimport agreed
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
+from colo_proxy.datapath.urgent cimport urgent_announced
 from colo_proxy.datapath.wire cimport (
     ACK,
     RST,
@@ -29,13 +30,6 @@ from colo_proxy.datapath.wire cimport (
     set16,
     set32,
 )
-from colo_proxy.datapath.words cimport R_CONTROL
-
-cdef struct Clamp:
-    bint change  # something differs from what the PVM said
-    Seq ack
-    uint16_t window
-    Seq edge
 
 
 cdef uint8_t shift_of(const Flow *flow) noexcept nogil:
@@ -97,19 +91,6 @@ cdef void apply(Node *node, const Clamp *clamp) noexcept nogil:
         node.packet.window = clamp.window
 
 
-cdef bint urgent_agreed(Core *core, Flow *flow, const Node *node) noexcept nogil:
-    """T11: the SVM has announced the same urgent position, or received it with a commit."""
-    cdef Seq urgent = seq_add(node.packet.seq, node.packet.urgent)
-    if node.flags & N_UNPLACED:
-        return False
-    if seq_lt(urgent, flow.floor) or \
-            (flow.svm.urged and seq_eq(position_of(flow, flow.svm.urgent, True), urgent)):
-        return True
-    if seq_lt(urgent, flow.matched):
-        diverge(core, flow, R_CONTROL, offset_of(flow, urgent), node, NULL)
-    return False
-
-
 cdef bint unchangeable(const Flow *flow, const Node *node) noexcept nogil:
     """Clients may not be told all that the node says, and it leaves as it came or not at all."""
     if not node.flags & N_WHOLE and not node.packet.signature:
@@ -126,7 +107,7 @@ cdef bint data_may_leave(Core *core, Flow *flow, const Node *node) noexcept nogi
         return True
     if node.packet.flags & ACK and not flow.svm.acked:
         return False  # T4: the SVM has acknowledged nothing yet
-    if node.packet.flags & URG and not urgent_agreed(core, flow, node):
+    if node.packet.flags & URG and not urgent_announced(flow, node):
         return False
     return not unchangeable(flow, node)
 
@@ -204,7 +185,7 @@ cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
         return True
     if not flow.svm.acked or node.flags & N_UNPLACED or unchangeable(flow, node):
         return False
-    if node.packet.flags & URG and not urgent_agreed(core, flow, node):
+    if node.packet.flags & URG and not urgent_announced(flow, node):
         return False
     clamp = clamp_of(flow, node)
     if seq_le(node.packet.ack, flow.svm.ack):
@@ -228,35 +209,6 @@ cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil:
         let_go(core, flow, node)
         return True
     return False
-
-
-cdef void release_piece(Core *core, Flow *flow, Node *node, bint whole_segments) noexcept nogil:
-    cdef Clamp clamp
-    cdef Node *piece
-    cdef Seq begin
-    cdef int32_t count
-    cdef uint32_t size
-    if node == NULL or not flow.svm.acked or (whole_segments and flow.flags & F_BLOCKED) or \
-            node.flags & (N_SENT | N_WHOLE | N_PURE | N_UNPLACED) or node.packet.signature or \
-            node.packet.flags & (SYN | URG | RST | ACK) != ACK or seq_lt(node.packet.seq, flow.low):
-        return
-    begin = seq_max(node.packet.seq, flow.pieced)
-    # No further than the payload goes: a FIN is a position without a byte.
-    count = <int32_t>(node.packet.end - node.packet.payload) - seq_diff(begin, node.packet.seq)
-    count = min(count, seq_diff(flow.matched, begin))
-    if whole_segments:
-        size = gso_size(node)
-        count = count // <int32_t>size * <int32_t>size if size else 0
-    if count <= 0:
-        return
-    piece = cut(core, node, begin, count)
-    if piece == NULL:
-        return
-    flow.pieced = seq_add(begin, count)
-    clamp = clamp_of(flow, piece)
-    apply(piece, &clamp)
-    tell(flow, &clamp)
-    emit(core, piece)
 
 
 cdef void release(Core *core, Flow *flow) noexcept nogil:

@@ -4,7 +4,6 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport abs
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold
-from colo_proxy.datapath.craft cimport gso_size
 from colo_proxy.datapath.flow cimport (
     F_ANCHORED,
     F_BLOCKED,
@@ -13,8 +12,8 @@ from colo_proxy.datapath.flow cimport (
     F_OWN_OFFSET,
     Flow,
     Side,
-    list_add,
 )
+from colo_proxy.datapath.piece cimport piece_again, piece_watch
 from colo_proxy.datapath.pool cimport (
     N_AGAIN,
     N_DUPLICATE,
@@ -39,6 +38,7 @@ from colo_proxy.datapath.prefix cimport (
 )
 from colo_proxy.datapath.release cimport release, release_one
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max
+from colo_proxy.datapath.urgent cimport urgent_alone, urgent_copy, urgent_note
 from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, get32
 from colo_proxy.datapath.words cimport R_CONTROL
 
@@ -118,9 +118,7 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
             side.fin = False
         if node.packet.flags & FIN and seq_eq(end, side.end):
             side.fin = True
-    if node.packet.flags & URG:
-        side.urged = True
-        side.urgent = seq_add(node.packet.seq, node.packet.urgent)
+    urgent_note(side, node)
     if node.packet.flags & ACK:
         if node.packet.flags & RST:
             side.refused = node.packet.ack
@@ -166,7 +164,8 @@ cdef void anchor(Flow *flow, Node *node) noexcept nogil:
             not flow.pvm.syn and seq_eq(flow.low, flow.matched) and node.packet.length and
             -FAR < seq_diff(node.packet.seq, flow.low) < 0):
         flow.flags |= F_ANCHORED
-        flow.low = flow.matched = flow.floor = flow.pieced = node.packet.seq
+        flow.low = flow.matched = flow.pieced = node.packet.seq
+        flow.floor = seq_add(flow.low, -<int64_t>FAR)  # no commit has found it anywhere
         flow.position = -1 if flow.pvm.syn else 0
 
 
@@ -193,8 +192,7 @@ cdef void stream_follow(Flow *flow, Node *node) noexcept nogil:
 
 cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Node *last
-    cdef bint more
-    cdef bint unordered
+    cdef bint more, lowest, unordered
     stream_note(core, flow, node)
     if node.flags & N_PURE:
         hold(core, flow, node)
@@ -202,6 +200,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
             reset_against(core, flow, node)
             while flow.svm.pure_first != NULL:
                 forget(core, flow.svm.pure_first)
+        urgent_alone(core, flow, node)
         release_one(core, flow, node)
         return
     last = flow.pvm.last
@@ -212,22 +211,27 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     hold(core, flow, node)
     if contradicts_agreed(core, flow, node):
         return
-    if agreed(flow, node):
-        release_one(core, flow, node)  # a retransmission
+    if agreed(flow, node):  # a retransmission
+        urgent_alone(core, flow, node)
+        release_one(core, flow, node)
         return
     if node.flags & N_UNPLACED or abs(seq_diff(node.packet.seq, flow.matched)) > FAR:
         return  # no number of this stream: it waits for a commit
     if not sort_in(core, flow, node):
         return
     reset_against(core, flow, node)
+    lowest = flow.pvm.low == node
     more = advance(core, flow)
     compare_ahead(core, flow, node)
     if flow.below:
         match_below(core, flow, start_of(node), end_of(node))
+    urgent_alone(core, flow, node)
     if more or flow.below:
         release(core, flow)
     else:
         release_one(core, flow, node)
+    if more or lowest:
+        piece_watch(core, flow)
 
 
 cdef bint contradicts_agreed(Core *core, Flow *flow, const Node *node) noexcept nogil:
@@ -296,10 +300,10 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef bint more = False
     cdef Seq ack = svm.ack
     cdef Seq edge = svm.edge
-    cdef bint urged = svm.urged
     cdef uint32_t raw = svm.raw
     cdef bint bound = node.packet.flags & (SYN | FIN) != 0
     cdef bint kept = False
+    cdef bint grown = False
     cdef Seq start, end
     note(flow, node)
     node.flow = flow
@@ -313,7 +317,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
             if sort_in(core, flow, node) and flow.flags & F_ANCHORED:
                 start = start_of(node)
                 end = end_of(node)
-                more = advance(core, flow)
+                more = grown = advance(core, flow)
                 if seq_lt(flow.matched, end):  # else it is all agreed, and gone
                     compare_ahead(core, flow, node)
                 if flow.below:
@@ -321,13 +325,14 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
                     more = True
         if bound and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
             pure_resets_against(core, flow)
+    urgent_alone(core, flow, node if kept else NULL)
     if more or not known or not seq_eq(ack, svm.ack) or not seq_eq(edge, svm.edge) or \
-            urged != svm.urged or raw != svm.raw:
+            node.packet.flags & URG or raw != svm.raw:
         release(core, flow)
-    cdef Node *low = flow.pvm.low
-    if more and low != NULL and gso_size(low) and seq_lt(start_of(low), flow.matched):
-        flow.watched_since = core.now
-        list_add(&core.watched, flow)
+    if grown:
+        piece_watch(core, flow)
+    elif not kept and node.packet.length and not node.packet.flags & RST:
+        piece_again(core, flow, node)
     if not kept:
         discard(core, node)
 
@@ -381,9 +386,7 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         stream_adopt(flow)
         return
     flow.svm.reset = flow.pvm.reset
-    if flow.pvm.urged:
-        flow.svm.urged = True
-        flow.svm.urgent = seq_add(flow.pvm.urgent, flow.offset)
+    urgent_copy(flow)
     flow.svm.refused = flow.pvm.refused
     if flow.pvm.acked:
         if not flow.svm.acked or seq_lt(flow.svm.ack, flow.pvm.ack):

@@ -21,7 +21,8 @@ class Protected:
 
     @property
     def later(self) -> list[str]:
-        """The reasons of all checkpoints but the first, which every start needs."""
+        """The reasons of all checkpoints but the first, which every start needs; waits for one under way."""
+        self.vmm.settle()
         return [checkpoint.reason for checkpoint in self.vmm.checkpoints[1:]]
 
 

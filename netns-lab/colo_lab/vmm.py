@@ -112,6 +112,18 @@ class Vmm:
         if self.error:
             raise LabError(f"the lab's VMM failed: {self.error}") from self.error
 
+    def settle(self, seconds: float = 10) -> None:
+        """Return when no checkpoint is wanted or under way. Raises LabError."""
+        deadline = time.monotonic() + seconds
+        with self._proxy.connect() as control:
+            while True:
+                with self._busy:
+                    if control.execute("query-status")["state"] not in ("requested", "stopped"):
+                        return
+                if time.monotonic() > deadline:
+                    raise LabError(f"a checkpoint is wanted, and not made within {seconds:g} s")
+                time.sleep(0.01)
+
     def fail_over(self) -> None:
         """The PVM loses power and the SVM takes over, over a control connection of its own."""
         with self._busy, self._proxy.connect() as control:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -90,4 +91,28 @@ def test_udp(pair: Protected, family: int, size: int) -> None:
             question = bytes([number]) * size
             sock.send(question)
             assert sock.recv(65536) == question
+    assert pair.later == []
+
+
+def test_the_svm_waits_to_be_heard(pair: Protected) -> None:
+    """It says in two segments, one after the other is acknowledged, what the PVM says in one (T13)."""
+    topology, address = pair.lab.topology, (pair.lab.topology.nics[0].vm4, 8080)
+    topology.svm.sysctl({"ipv4/tcp_early_retrans": 0})  # else it does not wait long (RFC 8985, 7.3)
+    with ExitStack() as stack:
+        listeners = []
+        for vm in (topology.pvm, topology.svm):
+            listeners.append(stack.enter_context(vm.socket(socket.AF_INET, socket.SOCK_STREAM)))
+            listeners[-1].bind(address)
+            listeners[-1].listen()
+        client = stack.enter_context(topology.client.socket(socket.AF_INET, socket.SOCK_STREAM))
+        client.settimeout(20)
+        client.connect(address)
+        pvm, svm = (stack.enter_context(listener.accept()[0]) for listener in listeners)
+        svm.sendall(b"a" * 300)
+        svm.sendall(b"b" * 300)  # waits for the acknowledgement (RFC 9293, 3.7.4)
+        pvm.sendall(b"a" * 300 + b"b" * 300)
+        said = b""
+        while len(said) < 600:
+            said += client.recv(65536)
+    assert said == b"a" * 300 + b"b" * 300
     assert pair.later == []

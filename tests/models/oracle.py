@@ -6,10 +6,11 @@ guests is the business of other tests. It keeps everything it might need in dict
 and looks at all of it each time. Memory bounds and policies are not modelled.
 """
 
+import sys
 from collections.abc import Callable
 
 from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
-from models.packets import ACK, RST, SYN, URG, Packet, parse, slice_of, with_tcp, with_timestamp
+from models.packets import RST, Packet, parse, with_tcp, with_timestamp
 from models.report import name, protocol
 from models.tcp import Connection, Held, Waiting, copy_with
 from models.tcp_flows import TcpFlow, TcpJudge
@@ -56,7 +57,7 @@ class Oracle(TcpJudge):
         self.pieces = {"p": Reassembly(), "s": Reassembly()}
         self.svm_stopped = self.pvm_stopped = False
         self.loaded = False  # the SVM's state was replaced, and the commit is still to come
-        self.later: list[tuple[str, bytes, int]] = []  # what was said in the new epoch, and when
+        self.later: list[tuple[str, bytes, int, int]] = []  # what was said in the new epoch, and when
         self.lone_syns: list[Packet] = []  # SYNs of the SVM with no counterpart yet
 
     # ------------------------------------------------------------------ events
@@ -68,17 +69,19 @@ class Oracle(TcpJudge):
     def primary(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
         """A frame the PVM sent."""
         self.now = max(self.now, now)
-        if self.mode is Mode.FAILED_OVER:
-            return
+        if self.mode is not Mode.FAILED_OVER:
+            self._said(frame, int.from_bytes(vnet[4:6], sys.byteorder) if vnet and vnet[1] else 0)
+
+    def _said(self, frame: bytes, gso: int) -> None:
         if self.pvm_stopped:
-            self.later.append(("p", frame, self.now))
+            self.later.append(("p", frame, self.now, gso))
             return
         self.number += 1
         packet = parse(frame)
         if self.mode is Mode.PASS or packet.kind == "house":
             self._emit(frame)
         elif packet.kind == "tcp":
-            self._primary_tcp(packet, frame)
+            self._primary_tcp(packet, frame, gso=gso)
         elif packet.kind == "fragment":
             self._primary_fragment(packet, frame)
         else:
@@ -92,7 +95,7 @@ class Oracle(TcpJudge):
         if self.mode is Mode.FAILED_OVER:
             self._emit(self._followed(packet))
         elif self.svm_stopped:
-            self.later.append(("s", frame, self.now))
+            self.later.append(("s", frame, self.now, 0))
         elif self.mode is not Mode.COMPARE or packet.kind == "house":
             return
         elif packet.kind == "tcp":
@@ -115,6 +118,8 @@ class Oracle(TcpJudge):
             for queue in list(self.datagrams.values()):
                 self._tick_datagrams(queue)
             self._tick_fragments()
+            for flow in list(self.tcp.values()):
+                self._tick_pieces(flow)
         return self.deadline()
 
     @property
@@ -130,12 +135,14 @@ class Oracle(TcpJudge):
     def deadline(self) -> int:
         """When something may be due next: what waits, its timeout later (or its reordering time)."""
         waits = [held.time for held in self.held] + [parts[0][2] for parts in self.pieces["p"].parts.values()]
+        pieces = []
         for flow in self.tcp.values():
             for connection in flow.connections:
                 waits += [*set(connection.s.when.values()), connection.s.reset_time]
+                pieces += [connection.grown] if connection.watched else []
         entries = [entry.time for queue in self.datagrams.values() for entry in queue.unmatched]
         due = [time + self.timeout for time in waits + entries]
-        due += [time + self.reorder for time in entries + [held.time for held in self.held]]
+        due += [time + self.reorder for time in entries + pieces]
         return min((time for time in due if time > self.now), default=FAR)
 
     def finish(self, now: int) -> None:
@@ -332,9 +339,12 @@ class Oracle(TcpJudge):
             queue.expected.clear()
         self.mode, self.svm_stopped, self.pvm_stopped, self.loaded = Mode.COMPARE, False, False, False
         later, self.later = self.later, []
-        for who, frame, since in later:
+        for who, frame, since, gso in later:
             self.since = since
-            (self.primary if who == "p" else self.secondary)(frame, self.now)
+            if who == "p":
+                self._said(frame, gso)
+            else:
+                self.secondary(frame, self.now)
         self.since = None
 
     def abort(self, now: int) -> None:
@@ -344,13 +354,14 @@ class Oracle(TcpJudge):
         for flow in self.tcp.values() if self.loaded else ():
             flow.secondary_port = None  # the SVM has the PVM's numbers from here on
             for connection in flow.connections:
-                connection.s.base, connection.s.timestamp = connection.p.base, connection.p.timestamp
+                p, s = connection.p, connection.s
+                s.base, s.syn, s.timestamp = p.base, p.syn, p.timestamp
         self.loaded = False
         self.mode, self.svm_stopped, self.pvm_stopped = Mode.HOLD, False, False
         self._forget_secondary()
-        for who, frame, _ in later:
+        for who, frame, _, gso in later:
             if who == "p":
-                self.primary(frame, self.now)
+                self._said(frame, gso)
 
     hold = abort
 
@@ -363,9 +374,9 @@ class Oracle(TcpJudge):
         self._forget_secondary()
         self.tcp.clear()  # what passes is not followed: flows are caught in mid-stream later
         self.datagrams.clear()
-        for who, frame, _ in later:
+        for who, frame, _, gso in later:
             if who == "p":
-                self.primary(frame, self.now)
+                self._said(frame, gso)
 
     def failover(self, now: int) -> None:
         """The SVM is the service: the PVM's held output is dropped, the SVM's leaves, aligned."""
@@ -394,32 +405,14 @@ class Oracle(TcpJudge):
             self._emit(frame)
         later, self.later = self.later, []
         self.mode = Mode.FAILED_OVER
-        for who, frame, _ in later:
+        for who, frame, _, _ in later:
             if who == "s":
                 self.secondary(frame, self.now)
 
     def _agreed_parts(self) -> None:
-        """T13: what both guests have said of a held segment leaves as a segment of its own."""
+        """At a failover: what both guests have said of what is held."""
         for held in sorted(self.held, key=lambda each: each.number):
-            connection, segment = held.connection, held.segment
-            if held.kind != "data" or held.as_it_came or connection is None or segment is None:
-                continue
-            if segment.flags & (SYN | URG) or not segment.flags & ACK or connection.s.ack is None:
-                continue
-            first = connection.place(connection.p, segment)
-            if first is None or connection.low is None or first < connection.low:
-                continue
-            begin = first
-            if connection.pieced is not None and first < connection.pieced <= connection.matched:
-                begin = connection.pieced
-            end = min(first + len(segment.payload), connection.matched)
-            if begin >= end:
-                continue
-            connection.pieced = end
-            ack, window = connection.clamp(segment)
-            frame = slice_of(segment, begin - first, end - first)
-            self._emit(copy_with(Held(0, frame, 0, None, segment=parse(frame)), ack, window))
-            connection.tell(segment, ack, window)
+            self._leave_part(held)
 
     def _followed(self, packet: Packet) -> bytes:
         """A frame of the SVM after the failover."""

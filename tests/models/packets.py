@@ -261,8 +261,11 @@ def with_options(packet: bytes) -> bytes:
     )
 
 
-def partial(frame: bytes) -> tuple[bytes, bytes | None]:
-    """The frame as a guest with checksum offload sends it, and a virtio-net header (virtio 1.2, 5.1.6.2)"""
+def partial(frame: bytes, gso: int = 0) -> tuple[bytes, bytes | None]:
+    """The frame as a guest with checksum offload sends it, and a virtio-net header (virtio 1.2, 5.1.6.2).
+
+    With `gso` it is a TCP super-frame of segments of that size.
+    """
     packet = parse(frame)
     offset = {"tcp": 16, "udp": 6}.get(packet.kind)
     if offset is None:
@@ -271,7 +274,9 @@ def partial(frame: bytes) -> tuple[bytes, bytes | None]:
     covered = packet.source + packet.target + struct.pack("!II", length, packet.protocol)
     at = packet.l4 + offset
     frame = frame[:at] + struct.pack("!H", ~checksum(covered) & 0xFFFF) + frame[at + 2 :]
-    return frame, struct.pack("<BBHHHH", 1, 0, 0, 0, packet.l4, offset)
+    kind = (1 if len(packet.source) == 4 else 4) if gso else 0
+    headers = packet.end - len(packet.payload) if gso else 0
+    return frame, struct.pack("<BBHHHH", 1, kind, headers, gso, packet.l4, offset)
 
 
 def finished(frame: bytes, vnet: bytes | None) -> bytes:

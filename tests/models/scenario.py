@@ -42,6 +42,7 @@ class Scenario:
     vlans: int = 0
     steps: int = 60
     observe: bool = False
+    stuck: bool = False
 
 
 def drawn(seed: int) -> Scenario:
@@ -56,7 +57,7 @@ def drawn(seed: int) -> Scenario:
         failover=choose((False, False, False, True)),
         datagrams=choose((False, False, True)),
         fragments=choose((False, True)),
-        offload=choose((False, False, True)),
+        offload=choose((False, True)),
         early=choose((False, False, False, True)),
         extensions=choose((False, True)),
         disorder=choose((False, True)),
@@ -67,6 +68,7 @@ def drawn(seed: int) -> Scenario:
         vlans=choose((0, 1, 2)),
         steps=choose(range(4, 121)),
         observe=choose((False, False, False, True)),
+        stuck=choose((False, True)),
     )
 
 

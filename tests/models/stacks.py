@@ -23,6 +23,7 @@ from models.packets import (
     ethernet,
     fragments,
     ip,
+    parse,
     partial,
     tcp,
     udp,
@@ -78,7 +79,8 @@ class Simulation:
         self.scale = self.random.choice((None, 0, 2, 7))
         self.stamps = self.random.random() < 0.5
         self.differs_at = self.random.randint(1, max(self.length, 1))
-        self.urgent = [301] if scenario.urgent and self.length > 400 else []
+        marks = self.random.choice(((301,), (3, 301), (40, 41, 390)))
+        self.urgent = marks if scenario.urgent and self.length > 400 else ()
         self.vlans = tuple(self.random.randint(1, 4000) for _ in range(scenario.vlans))
         flows = 2 if scenario.datagrams else 0
         self.datagrams = [[self._datagram() for _ in range(12)] for _ in range(flows)]
@@ -113,6 +115,8 @@ class Simulation:
         """The whole conversation."""
         for _ in range(self.of.steps):
             self._pass()
+            if self.of.stuck and self.of.connections and self.random.random() < 0.08:
+                self._stuck(self.random.randrange(self.of.connections))
             chosen = self.random.random()
             if chosen < 0.42:
                 self._step(self.p, "primary")
@@ -165,6 +169,22 @@ class Simulation:
         if self.of.connections:
             at = self.random.randrange(self.of.connections)
             self.client_sent[at] += self.random.choice((1, 100, 1400))
+
+    def _stuck(self, number: int) -> None:
+        """The SVM says less than the PVM, and that again: it waits to be acknowledged (RFC 9293, 3.7.4)."""
+        pvm, svm = self.p.lines[number], self.s.lines[number]
+        if not (pvm.opened and svm.opened) or pvm.closed or svm.closed or pvm.incarnation != svm.incarnation:
+            return
+        begin, size = svm.sent, self.random.choice((2, 100, 1460, 3000, 9000))
+        for _ in range(self.random.randint(1, 2)):
+            self._send_data(self.p, number, pvm, min(pvm.sent, begin), size)
+        self._send_data(self.s, number, svm, begin, self.random.randint(1, size))
+        for _ in range(self.random.randint(1, 3)):
+            self._deliver(self.p, "primary", everything=True)
+            self._deliver(self.s, "secondary", everything=True)
+            self.now += self.random.choice((2_000_003, 30_000_001, 220_000_009))
+            self._event("tick")
+            self._send_data(self.s, number, svm, begin, svm.sent - begin)
 
     def _checkpoint(self) -> bool:
         """All that a VMM may do; True if it ended in a failover."""
@@ -250,8 +270,11 @@ class Simulation:
             if self.of.disorder:
                 self.random.shuffle(pieces)
             guest.queue += [(self._ether(piece), None) for piece in pieces]
-        elif self.of.offload and self.random.random() < 0.5:
-            guest.queue.append(partial(self._ether(packet, padded=False)))
+        elif self.of.offload and self.random.random() < 0.7:
+            frame = self._ether(packet, padded=False)
+            size, whole = self.random.choice((1, 3, 100, 536, 1000)), parse(frame)
+            segments = whole.kind == "tcp" and len(whole.payload) > size and not whole.flags & (SYN | RST)
+            guest.queue.append(partial(frame, size if segments else 0))
         else:
             guest.queue.append((self._ether(packet), None))
 

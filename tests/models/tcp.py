@@ -61,6 +61,7 @@ class Held:
     ack: int | None = None
     duplicate: bool = False
     again: bool = False  # a RST where the PVM had reset before
+    gso: int = 0  # the size of a super-frame's segments
     frames: list[bytes] = field(default_factory=list)  # the fragments, where it came in some
 
     @property
@@ -94,6 +95,8 @@ class Connection:
         self.blocked = self.reported = False  # a divergence was found: nothing more leaves
         self.floor = FAR_BACK  # where the last commit found the PVM
         self.pieced: int | None = None  # up to where agreed parts of held segments have left (T13)
+        self.grown = 0  # when the agreed range last grew, or the PVM said a segment that begins in it
+        self.watched = False  # and it is to be looked at `reorder` later
         self.start = 1  # the position that stream offsets count from
         self.acks: list[tuple[int, int]] = []  # (order of arrival, acknowledgement) of the PVM's segments
         self.last: tuple[int, int] | None = None  # acknowledgement and window of the PVM's previous segment
@@ -196,7 +199,7 @@ class Connection:
             if self.midstream:
                 self.start = position
         if segment.flags & URG:
-            side.urgent.add(position + bool(segment.flags & SYN) + segment.urgent)
+            side.urgent.add(position + segment.urgent)
         found = self._store(side, position, segment, now)
         return found or self._reset_conflict() or self._urgent_conflict()
 
@@ -247,15 +250,10 @@ class Connection:
         return None
 
     def _urgent_conflict(self) -> tuple[str, int] | None:
-        """T3: one side's urgent pointer, passed by the other without one."""
-        for one, other in ((self.p, self.s), (self.s, self.p)):
-            reach = self.matched
-            alone = sorted(one.urgent - other.urgent)
-            while alone and reach in other.said:
-                reach += 1
-            for at in alone:
-                if self.low is not None and reach > at >= max(self.floor, self.low):
-                    return ("control", at)
+        """T3: one side's urgent pointer, passed by both, that the other has not announced."""
+        for at in sorted(self.p.urgent ^ self.s.urgent):
+            if self.low is not None and self.matched > at >= max(self.floor, self.low):
+                return ("control", at)
         return None
 
     # -------------------------------------------------------------- judging
@@ -347,7 +345,7 @@ class Connection:
         """T11: has the SVM announced the same urgent position, or received it with a commit?"""
         if held.segment is None or held.position is None:
             return False
-        at = held.position + bool(held.segment.flags & SYN) + held.segment.urgent
+        at = held.position + held.segment.urgent
         return at in self.s.urgent or at < self.floor
 
     def tell(self, segment: Packet, ack: int | None, window: int) -> None:

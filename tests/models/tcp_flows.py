@@ -3,10 +3,12 @@
 `Oracle` in oracle.py inherits `TcpJudge`; the rules for one connection are in tcp.py.
 """
 
-from models.packets import ACK, RST, SYN, Packet, parse, with_tcp
+from models.packets import ACK, RST, SYN, URG, Packet, parse, slice_of, with_tcp
 from models.tcp import Connection, Held, Waiting, copy_with
 
 from colo_proxy.words import Mode
+
+STUCK = 100_000_000  # ns: a guest repeats what nobody acknowledges no sooner
 
 
 class TcpFlow:
@@ -42,6 +44,7 @@ class TcpJudge:
     number: int
     heard: int
     timeout: int
+    reorder: int
     observe: bool
     behind_holes: bool
     svm_stopped: bool
@@ -51,17 +54,19 @@ class TcpJudge:
     waiting: list[Waiting]
     lone_syns: list[Packet]
 
-    def _primary_tcp(self, segment: Packet, frame: bytes, frames: list[bytes] | None = None) -> None:
+    def _primary_tcp(
+        self, segment: Packet, frame: bytes, frames: list[bytes] | None = None, gso: int = 0
+    ) -> None:
         flow = self._flow(segment.flow(True))
         connection = flow.incarnation("p", segment)
         ack = connection.ack_of(segment)
-        again = connection.p.reset
+        again, matched = connection.p.reset, connection.matched
         if segment.flags & SYN and not segment.flags & ACK:
             self._pair(segment)
         found = connection.hear(connection.p, segment, self.came)
         held = Held(self.number, frame, self.came, flow, "data", segment, connection)
         held.position, held.frames = connection.place(connection.p, segment), frames or []
-        held.ack = ack
+        held.ack, held.gso = ack, gso
         if segment.flags & RST:
             held.kind, held.again = "rst", again
         elif not segment.length:
@@ -89,12 +94,16 @@ class TcpJudge:
         elif connection.blocked:
             return
         else:
+            news = connection.matched > matched or self._lowest(connection) is held
             self._let_go(flow)
+            if news:
+                self._watch(connection)
 
     def _secondary_tcp(self, segment: Packet, frames: list[bytes]) -> None:
         segment = self._mapped(segment)
         flow = self._flow(segment.flow(True))
         connection = flow.incarnation("s", segment)
+        matched = connection.matched
         found = connection.hear(connection.s, segment, self.came)
         position = connection.place(connection.s, segment)
         if segment.flags & RST or (position is not None and segment.length):
@@ -107,6 +116,70 @@ class TcpJudge:
             self._diverge(flow, connection, found[0], self._offset(connection, found[1]))
             return
         self._let_go(flow)
+        if connection.matched > matched:
+            self._watch(connection)
+        elif position is not None and segment.length and not segment.flags & RST:
+            self._said_again(connection, position, position + segment.length)
+
+    # ------------------------------------------------------------------ T13: pieces
+
+    def _lowest(self, connection: Connection) -> Held | None:
+        """The lowest of the PVM's segments that are not agreed altogether."""
+        waiting = [
+            held
+            for held in self.held
+            if held.connection is connection and held.kind == "data" and connection.lacks(held)
+        ]
+        placed = [(held.position, held.number, held) for held in waiting if held.position is not None]
+        return min(placed)[2] if placed else None
+
+    def _watch(self, connection: Connection) -> None:
+        """Something new is agreed, or waits: of the lowest segment, is it a part?"""
+        lowest = self._lowest(connection) if connection.s.base is not None else None
+        if lowest is not None and lowest.position is not None and lowest.position < connection.matched:
+            connection.grown, connection.watched = self.now, True
+
+    def _tick_pieces(self, flow: TcpFlow) -> None:
+        for connection in flow.connections:
+            if connection.watched and self.now - connection.grown >= self.reorder:
+                connection.watched = False
+                lowest = self._lowest(connection)
+                if lowest is not None and lowest.gso and not connection.blocked:
+                    self._leave_part(lowest, lowest.gso)
+
+    def _said_again(self, connection: Connection, first: int, end: int) -> None:
+        """The SVM repeats what is agreed: if the PVM's lowest segment has some of it, that leaves."""
+        lowest = self._lowest(connection)
+        if lowest is None or lowest.position is None or lowest.position >= end or connection.low is None:
+            return
+        if connection.low <= first and end <= connection.matched and self.now - connection.grown >= STUCK:
+            connection.pieced = connection.pieced and min(connection.pieced, first)
+            self._leave_part(lowest)
+
+    def _leave_part(self, held: Held, size: int = 1) -> None:
+        """What both guests have said of a held segment leaves, in multiples of `size`, as one of its own."""
+        connection, segment = held.connection, held.segment
+        if held.kind != "data" or held.as_it_came or connection is None or segment is None:
+            return
+        if segment.flags & (SYN | URG) or not segment.flags & ACK or connection.s.ack is None:
+            return
+        first = connection.place(connection.p, segment)
+        if first is None or connection.low is None or first < connection.low:
+            return
+        begin = first
+        if connection.pieced is not None and first < connection.pieced <= connection.matched:
+            begin = connection.pieced
+        end = min(first + len(segment.payload), connection.matched)
+        end -= (end - begin) % size
+        if begin >= end:
+            return
+        connection.pieced = end
+        ack, window = connection.clamp(segment)
+        frame = slice_of(segment, begin - first, end - first)
+        self._emit(copy_with(Held(0, frame, 0, None, segment=parse(frame)), ack, window))
+        connection.tell(segment, ack, window)
+
+    # ------------------------------------------------------------------ release
 
     def _let_go(self, flow: TcpFlow) -> None:
         """Release what may leave now, in the order in which the PVM sent it."""

@@ -28,7 +28,7 @@ def tell(comparator: Any, event: Event) -> None:
     """One event, after the time up to it."""
     comparator.tick(event.now)
     if event.frame is not None and isinstance(comparator, Oracle):
-        getattr(comparator, event.kind)(finished(event.frame, event.vnet), event.now)
+        getattr(comparator, event.kind)(finished(event.frame, event.vnet), event.now, event.vnet)
     elif event.frame is not None:
         getattr(comparator, event.kind)(event.frame, event.now, event.vnet)
     elif event.kind != "tick":
@@ -77,8 +77,6 @@ def brief(frame: bytes) -> str:
 
 def disagreement(events: list[Event], options: dict[str, Any]) -> str | None:
     """The first event after which core and oracle differ, told to a person."""
-    # Observing, the core tells of what the SVM says too much segment by segment, and of a FIN again at the
-    # end: an expected failure in tests/transcripts/test_known_differences.py, and left out here.
     core, oracle = make("core", **options), make("oracle", **options)
     for number, event in enumerate(events):
         pass_time(core, oracle, event.now)

@@ -158,6 +158,16 @@ CASES = {
         """,
         {},
     ),
+    "urgent below the first byte seen": (
+        "T11: in mid-stream the SVM counts as having announced what lies below the first byte seen",
+        """
+        S U. 1:101 ack 1 urg 3
+        S . 101:201 ack 1
+        P . 101:301 ack 1
+        P U. 51:101 ack 1 urg 10
+        """,
+        {"s_isn": 1_000_000},
+    ),
 }
 
 

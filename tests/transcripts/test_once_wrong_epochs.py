@@ -396,6 +396,27 @@ CASES = {
         """,
         {"observe": True},
     ),
+    "a SYN of an SVM that is no more": (
+        "3.1: what the PVM says has no place, for a SYN of the SVM's before its state was replaced",
+        """
+        S S 0 mss 1460
+        svm_stop
+        pvm_stop
+        svm_loaded
+        abort
+        svm_stop
+        P . 501 ack 1
+        pvm_stop
+        svm_loaded
+        commit
+        > . 501 ack 1
+        S isn 90000
+        S S 0 mss 1460
+        P . 501 ack 1 win 0
+        > . 501 ack 1 win 0
+        """,
+        {},
+    ),
 }
 
 

@@ -60,6 +60,22 @@ def test_urgent_data_passed_without_a_pointer(play):
     """)
 
 
+def test_an_urgent_pointer_that_only_the_svm_has(play):
+    play(f"""{HANDSHAKE}
+        S U. 1:11 ack 1 urg 5
+        P . 1:101 ack 1
+        ! control 5
+    """)
+
+
+def test_another_urgent_pointer(play):
+    play(f"""{HANDSHAKE}
+        P U. 1:101 ack 1 urg 50
+        S U. 1:101 ack 1 urg 60
+        ! control 50
+    """)
+
+
 def test_a_fin_inside_what_is_agreed(play):
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1

@@ -110,3 +110,50 @@ def test_a_flow_that_is_looked_at_soon_tears_no_list_of_waiting_syns() -> None:
     assert [seq for seq, _, _ in out(comparator)] == [1000, 1000, 1001]
     comparator.secondary(segment(9000, flags="S", ack=0, sport=82), 8 * MS)  # its half of the second
     assert [seq for seq, _, _ in out(comparator)] == [5000]
+
+
+def test_what_the_svm_said_before_the_super_frame_came_leaves_too() -> None:
+    comparator = opened()
+    comparator.secondary(segment(7001, DATA[:2500]), 1 * MS)
+    comparator.primary(segment(1001, DATA[:5000]), 2 * MS, SUPER)
+    assert comparator.tick(3 * MS) <= 7 * MS
+    comparator.tick(7 * MS)
+    [(seq, data, vnet)] = out(comparator)
+    assert (seq, data, vnet) == (1001, DATA[:2000], SUPER)
+
+
+def test_a_super_frame_said_again_in_another_cut_leaves_its_agreed_part() -> None:
+    comparator = opened()
+    comparator.primary(segment(1001, DATA[:1000]), 1 * MS)
+    comparator.secondary(segment(7001, DATA[:2500]), 1 * MS)
+    comparator.primary(segment(2001, DATA[1000:3000]), 1 * MS)
+    assert [seq for seq, _, _ in out(comparator)] == [1001]
+    comparator.tick(8 * MS)
+    assert out(comparator) == []
+    comparator.primary(segment(1001, DATA[:5000]), 9 * MS, SUPER)
+    comparator.tick(14 * MS)
+    [(seq, data, vnet)] = out(comparator)
+    assert (seq, data, vnet) == (1001, DATA[:2000], SUPER)
+
+
+def test_the_svm_says_again_what_waits_with_a_plain_segment() -> None:
+    """Nagle's algorithm (RFC 896): the SVM says the rest when the first part has been acknowledged."""
+    comparator = opened()
+    comparator.primary(segment(1001, DATA[:1400], flags="PA"), 1 * MS)
+    comparator.secondary(segment(7001, DATA[:1000], flags="PA"), 2 * MS)
+    comparator.tick(200 * MS)
+    assert out(comparator) == []
+    comparator.secondary(segment(7001, DATA[:1000], flags="PA"), 202 * MS)
+    assert [(seq, data) for seq, data, _ in out(comparator)] == [(1001, DATA[:1000])]
+    comparator.secondary(segment(7001, DATA[:1000], flags="PA"), 602 * MS)  # what left was lost
+    assert [(seq, data) for seq, data, _ in out(comparator)] == [(1001, DATA[:1000])]
+    comparator.secondary(segment(8001, DATA[1000:1400], flags="PA"), 610 * MS)
+    assert [(seq, data) for seq, data, _ in out(comparator)] == [(1001, DATA[:1400])]
+
+
+def test_a_blocked_flow_lets_no_piece_go() -> None:
+    comparator = opened()
+    comparator.primary(segment(1001, DATA[:1400]), 1 * MS)
+    comparator.secondary(segment(7001, DATA[:1000] + b"\xff" * 400), 2 * MS)
+    comparator.secondary(segment(7001, DATA[:1000]), 202 * MS)
+    assert not any(isinstance(item, Frame) for item in comparator.take())

@@ -1,0 +1,19 @@
+"""T13 of docs/comparison.md: the agreed part of a held segment may have to leave first.
+
+The SVM says the rest only when what it has said is acknowledged, where its congestion window is smaller than
+the PVM's (RFC 5681) or a small segment is under way (Nagle's algorithm, RFC 9293, 3.7.4). Clients cannot
+acknowledge what the PVM's whole segment holds back. So a super-frame's agreed segments leave when nothing new
+has been agreed for `reorder`, and any segment's agreed part when the SVM says again what waits: it repeats
+what nobody acknowledges no sooner than STUCK (Linux: after 200 ms).
+"""
+
+from colo_proxy.datapath.core cimport Core
+from colo_proxy.datapath.flow cimport Flow
+from colo_proxy.datapath.pool cimport Node
+
+# Something new is agreed, or waits: look again `reorder` from now (`watched`, entry.pyx).
+cdef void piece_watch(Core *core, Flow *flow) noexcept nogil
+# The SVM has said nothing new: is it part of what is held?
+cdef void piece_again(Core *core, Flow *flow, const Node *node) noexcept nogil
+# The agreed part of a held segment leaves as a segment of its own; a super-frame's, whole segments only.
+cdef void piece_leave(Core *core, Flow *flow, Node *node, bint whole_segments) noexcept nogil
