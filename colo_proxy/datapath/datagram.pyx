@@ -77,6 +77,11 @@ cdef bint equal(const Node *a, const Node *b) noexcept nogil:
         if memcmp(x, y, 4) != 0 or memcmp(x + 6, y + 6, 4) != 0:
             return False
         at = 12
+    elif p.version == 6:
+        # The flow label (the last 20 bits of 4 bytes): Linux draws one for each connected UDP socket (RFC 6437).
+        if x[0] != y[0] or (x[1] ^ y[1]) & 0xf0:
+            return False
+        at = 4
     if (p.partial or q.partial) and ordinary(a):
         skip = checksum_at(p)
         if skip != checksum_at(q) + p.l3 - q.l3:
@@ -154,6 +159,9 @@ cdef uint64_t digest(const Node *node) noexcept nogil:
             at += 2
         elif skip and at == skip:
             at += 2
+        elif p.version == 6 and at == p.l3 + 1:
+            sum = (sum ^ (node.data[at] & 0xf0)) * 1099511628211ULL
+            at += 3
         else:
             sum = (sum ^ node.data[at]) * 1099511628211ULL
             at += 1

@@ -38,7 +38,7 @@ from colo_proxy.datapath.prefix cimport (
 )
 from colo_proxy.datapath.release cimport release, release_one
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max
-from colo_proxy.datapath.urgent cimport urgent_alone, urgent_copy, urgent_note
+from colo_proxy.datapath.urgent cimport urgent_alone, urgent_copy, urgent_move, urgent_note
 from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, get32
 from colo_proxy.datapath.words cimport R_CONTROL
 
@@ -111,6 +111,8 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
             side.tsval = get32(node.data + node.packet.timestamps)
         side.open = True
         learn_offset(flow)
+        if svm:
+            urgent_move(side, flow.offset)  # what an observed commit has put there (C8)
     if not node.packet.flags & RST:  # which says nothing of where a stream is
         if not side.open or 0 < seq_diff(end, side.end) <= FAR:
             side.open = True

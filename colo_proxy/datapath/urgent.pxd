@@ -5,6 +5,8 @@ A segment with URG names one, relative to its own number, and so does each that 
 may have named others since. What names one that has been forgotten waits for a commit.
 """
 
+from libc.stdint cimport uint32_t
+
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow, Side
 from colo_proxy.datapath.pool cimport Node
@@ -17,3 +19,5 @@ cdef bint urgent_announced(const Flow *flow, const Node *node) noexcept nogil
 cdef void urgent_alone(Core *core, Flow *flow, Node *node) noexcept nogil
 # What the PVM has named counts as named by the SVM (C8).
 cdef void urgent_copy(Flow *flow) noexcept nogil
+# The side's numbers are known from now on, and its marks were in others.
+cdef void urgent_move(Side *side, uint32_t by) noexcept nogil

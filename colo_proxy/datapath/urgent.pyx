@@ -1,5 +1,7 @@
 # See urgent.pxd.
 
+from libc.stdint cimport uint32_t
+
 from colo_proxy.datapath.core cimport Core, diverge
 from colo_proxy.datapath.flow cimport F_ANCHORED, MARKS, Flow, Side
 from colo_proxy.datapath.pool cimport N_SVM, N_UNPLACED, Node
@@ -69,3 +71,9 @@ cdef void urgent_copy(Flow *flow) noexcept nogil:
     cdef int index
     for index in range(flow.pvm.marked):
         mark(&flow.svm, seq_add(flow.pvm.marks[index], flow.offset))
+
+
+cdef void urgent_move(Side *side, uint32_t by) noexcept nogil:
+    cdef int index
+    for index in range(side.marked):
+        side.marks[index] = seq_add(side.marks[index], by)

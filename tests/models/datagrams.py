@@ -54,11 +54,13 @@ class DatagramFlow:
 
 
 def equal_form(packet: Packet | None) -> bytes:
-    """What must be equal (D2): all above layer 2 without padding, IPv4 ID and header checksum blanked."""
+    """What must be equal (D2): all above layer 2 without padding, what guests choose freely blanked."""
     assert packet is not None
     data = packet.frame[packet.l3 : packet.end]
     if packet.kind != "ether" and data[0] >> 4 == 4:
         return data[:4] + b"\0\0" + data[6:10] + b"\0\0" + data[12:]
+    if packet.kind != "ether" and data[0] >> 4 == 6:
+        return data[:1] + bytes([data[1] & 0xF0]) + b"\0\0" + data[4:]
     return data
 
 

@@ -220,10 +220,10 @@ def ethernet(
 def ip(
     source: str, target: str, protocol: int, data: bytes, *, ident: int = 0, ttl: int = 64, fragment: int = 0
 ) -> bytes:
-    """An IPv4 or IPv6 datagram. `fragment` is IPv4's flags-and-offset word."""
+    """An IP datagram. `ident` is IPv4's ID and IPv6's flow label, `fragment` IPv4's flags-and-offset word."""
     src, dst = ip_address(source).packed, ip_address(target).packed
     if len(src) == 16:
-        return struct.pack("!IHBB", 6 << 28, len(data), protocol, ttl) + src + dst + data
+        return struct.pack("!IHBB", 6 << 28 | ident, len(data), protocol, ttl) + src + dst + data
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(data), ident, fragment, ttl, protocol, 0) + src + dst
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + data
 

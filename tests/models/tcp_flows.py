@@ -153,7 +153,8 @@ class TcpJudge:
         if lowest is None or lowest.position is None or lowest.position >= end or connection.low is None:
             return
         if connection.low <= first and end <= connection.matched and self.now - connection.grown >= STUCK:
-            connection.pieced = connection.pieced and min(connection.pieced, first)
+            if connection.pieced is not None:
+                connection.pieced = min(connection.pieced, first)
             self._leave_part(lowest)
 
     def _leave_part(self, held: Held, size: int = 1) -> None:

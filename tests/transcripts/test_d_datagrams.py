@@ -46,6 +46,22 @@ def test_d2_the_ipv4_id_is_free(play):
     """)
 
 
+def test_d2_the_ipv6_flow_label_is_free(play):
+    """Linux draws one at random for each connected UDP socket."""
+    play("""
+        P udp "one" v6 id 7
+        S udp "one" v6 id 900
+        > udp "one"
+        S gre "tunnel" v6 id 70000
+        P gre "tunnel" v6 id 8
+        > gre "tunnel"
+        P udp "two" v6 ttl 64
+        S udp "two" v6 ttl 63
+        +5ms tick
+        ! payload 3
+    """)
+
+
 def test_d2_other_ethertypes(play):
     play("""
         P ether "frame"

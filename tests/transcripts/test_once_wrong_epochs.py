@@ -396,6 +396,22 @@ CASES = {
         """,
         {"observe": True},
     ),
+    "urgent before the SVM's numbers are known": (
+        "C8: what the PVM announced counts for the SVM at another position when its SYN comes",
+        """
+        P S 0 mss 1460
+        P U. 1:11 ack 1 urg 60
+        +3s tick
+        ! missing-secondary 0
+        > S 0
+        > U. 1:11 ack 1
+        S S 0 mss 1460
+        S . 1:21 ack 1
+        P U. 11:21 ack 1 urg 50
+        > U. 11:21 ack 1
+        """,
+        {"observe": True},
+    ),
     "a SYN of an SVM that is no more": (
         "3.1: what the PVM says has no place, for a SYN of the SVM's before its state was replaced",
         """
