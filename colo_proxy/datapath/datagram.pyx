@@ -78,7 +78,7 @@ cdef bint equal(const Node *a, const Node *b) noexcept nogil:
             return False
         at = 12
     elif p.version == 6:
-        # The flow label (the last 20 bits of 4 bytes): Linux draws one for each connected UDP socket (RFC 6437).
+        # The flow label (20 bits): Linux draws one for each connected UDP socket (RFC 6437).
         if x[0] != y[0] or (x[1] ^ y[1]) & 0xf0:
             return False
         at = 4
