@@ -207,7 +207,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         return
     last = flow.pvm.last
     unordered = (last != NULL and seq_lt(start_of_new(node), end_of(last))) or node.packet.flags & URG or \
-        node.flags & N_WHOLE or flow.below
+        node.flags & (N_WHOLE | N_UNPLACED) or flow.below
     if unordered:
         flow.flags |= F_DISORDERED
     hold(core, flow, node)

@@ -158,6 +158,16 @@ CASES = {
         """,
         {},
     ),
+    "left over from the connection before": (
+        "T9: a segment that has no place holds up the SYN behind it",
+        """
+        S S. 0 ack 1 mss 1460
+        P P. 3294967296:3294967297 ack 77
+        P S. 0 ack 1 mss 1460
+        > S. 0 ack 1
+        """,
+        {},
+    ),
     "urgent below the first byte seen": (
         "T11: in mid-stream the SVM counts as having announced what lies below the first byte seen",
         """
