@@ -5,6 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from colo_proxy.datapath.core cimport Core, Counts, Diverged, Out, Settings
+from colo_proxy.datapath.due cimport core_tick
 from colo_proxy.datapath.entry cimport (
     W_ABORT,
     W_COMMIT,
@@ -27,7 +28,6 @@ from colo_proxy.datapath.entry cimport (
     core_primary,
     core_secondary,
     core_sent,
-    core_tick,
     core_uplink,
     core_word,
 )

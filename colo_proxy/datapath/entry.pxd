@@ -48,8 +48,6 @@ cdef bint core_crowded(const Core *core) noexcept nogil
 cdef void core_expect(const Core *core, const uint8_t *base, uint32_t size, Guess *guess) noexcept nogil
 cdef void core_fetch(const Core *core, Guess *guess) noexcept nogil
 cdef void core_try(Core *core, const Guess *guess) noexcept nogil
-# Returns when the next tick is needed, ns; a far future where nothing waits.
-cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil
 cdef void core_word(Core *core, Word word, int64_t now) noexcept nogil
 # The frames to send, in order; core_sent gives back their nodes and empties the list.
 cdef Out *core_outs(Core *core, uint32_t *count) noexcept nogil

@@ -4,7 +4,7 @@
 #     judge.pyx                        policy, fragments, flow; then stream.pyx or datagram.pyx
 #     finish_frame                     what has to stay is copied; an observed divergence is followed at once
 
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -16,18 +16,14 @@ from colo_proxy.datapath.core cimport (
     Diverged,
     Out,
     Settings,
-    diverge,
     drop,
     emit,
     emit_to,
-    flow_of,
     forget_diverged,
     keep_for_next_epoch,
     settle,
     timeout_of,
-    unhold,
 )
-from colo_proxy.datapath.datagram cimport datagram_mismatch
 from colo_proxy.datapath.epoch cimport (
     epoch_clear,
     epoch_commit,
@@ -42,25 +38,20 @@ from colo_proxy.datapath.epoch cimport (
 )
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
-    F_ANCHORED,
     F_BLOCKED,
-    F_FORGET,
     Flow,
     Guess,
-    list_leave,
     table_close,
     table_fetch_bucket,
     table_fetch_flow,
     table_open,
     table_try,
 )
-from colo_proxy.datapath.flows cimport flow_for_uplink, sweep
-from colo_proxy.datapath.fragment cimport fragments_expire, fragments_free, fragments_new, fragments_oldest
+from colo_proxy.datapath.flows cimport flow_for_uplink
+from colo_proxy.datapath.fragment cimport fragments_free, fragments_new
 from colo_proxy.datapath.identity cimport identity_forget, identity_learn
 from colo_proxy.datapath.judge cimport (
-    announce,
     announce_anew,
-    hold_incomplete,
     judge_primary,
     judge_secondary,
     offset_of_flow,
@@ -68,25 +59,10 @@ from colo_proxy.datapath.judge cimport (
 )
 from colo_proxy.datapath.key cimport Key, key_hash, key_of, key_protocol, key_text
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
-from colo_proxy.datapath.piece cimport piece_leave
-from colo_proxy.datapath.pool cimport (
-    N_GONE,
-    N_HELD,
-    N_PURE,
-    N_RX,
-    N_SENT,
-    N_SVM,
-    Node,
-    Pool,
-    pool_give,
-)
-from colo_proxy.datapath.prefix cimport end_of
+from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
-from colo_proxy.datapath.seq cimport seq_le, seq_lt
-from colo_proxy.datapath.stream cimport stream_missing
-from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_IP, K_TCP, K_UDP, MAX_FRAME, RST, VNET, Packet, parse
+from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_IP, K_TCP, K_UDP, MAX_FRAME, VNET, Packet, parse
 from colo_proxy.datapath.words cimport (
-    D_FRAGMENT,
     D_OLD_EPOCH,
     D_OVERSIZED,
     D_TRUNCATED,
@@ -95,8 +71,6 @@ from colo_proxy.datapath.words cimport (
     M_FAILED_OVER,
     M_PASS,
     PRIMARY,
-    R_MISSING_PRIMARY,
-    R_MISSING_SECONDARY,
     SECONDARY,
     UPLINK,
     PortId,
@@ -105,9 +79,6 @@ from colo_proxy.datapath.words cimport (
 cdef enum:
     ETHERNET = 14  # the shortest frame that says anything
     CROWD = 1024  # flows; some 600 KB
-
-cdef int64_t SWEEP_EVERY = 100000000  # ns
-
 
 cdef Core *core_new(Pool *pool, const Settings *settings) except NULL:
     cdef Core *core = <Core *>calloc(1, sizeof(Core))
@@ -283,113 +254,6 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
         key_of(&key, &node.packet, base, False)
         record_uplink(core, node, &key, NULL)
     return True
-
-
-cdef void missing(Core *core, Node *node) noexcept nogil:
-    """A node has waited for the timeout: M1, M2, D4."""
-    cdef Flow *flow = flow_of(node)
-    cdef int64_t offset
-    if flow.flags & F_BLOCKED:
-        return
-    if flow.key.kind == K_TCP:
-        if node.flags & N_SVM and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
-                seq_le(end_of(node), flow.low):
-            unhold(core, node)  # from before this flow was first seen
-            drop(core, node, D_OLD_EPOCH)
-            return
-        if node.flags & N_PURE and not node.packet.flags & RST and flow.svm.acked and \
-                seq_le(node.packet.ack, flow.svm.ack) and seq_lt(flow.told_ack, flow.told_edge):
-            unhold(core, node)  # a window update, while clients have a window: nobody waits for it
-            pool_give(core.pool, node)
-            return
-        if node.flags & N_SVM and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
-                seq_le(end_of(node), flow.pvm.end):
-            return  # the PVM got further: what it said here is lost on the way, and comes again
-        offset = stream_missing(flow, node)
-    else:
-        offset = <int64_t>flow.matched_bytes
-    if node.flags & N_SVM:
-        flow.flags |= F_FORGET
-        diverge(core, flow, R_MISSING_PRIMARY, offset, NULL, node)
-    else:
-        # Should the SVM just be slow, the next wait is longer.
-        core.lag = max(core.lag, core.now - node.time)
-        diverge(core, flow, R_MISSING_SECONDARY, offset, node, NULL)
-
-
-cdef inline int64_t after(int64_t time, int64_t timeout) noexcept nogil:
-    return time + timeout if time < INT64_MAX - timeout else INT64_MAX
-
-
-cdef void expire_fragments(Core *core, int64_t before) noexcept nogil:
-    """F3: fragments that stayed incomplete; the PVM's wait for a commit from now on."""
-    cdef Node *node = fragments_expire(core.svm_fragments, before)
-    cdef Node *behind
-    while node != NULL:
-        behind = node.chain
-        node.chain = NULL
-        drop(core, node, D_FRAGMENT)
-        node = behind if behind != NULL else fragments_expire(core.svm_fragments, before)
-    node = fragments_expire(core.pvm_fragments, before)
-    while node != NULL:
-        hold_incomplete(core, node)
-        node = fragments_expire(core.pvm_fragments, before)
-
-
-cdef int64_t look_at_watched(Core *core) noexcept nogil:
-    """Flows for which the reordering window is over: D3 and T13. Returns when the next one's is, ns."""
-    cdef int64_t soonest = INT64_MAX
-    cdef int64_t due
-    cdef Flow *flow = core.watched.first
-    cdef Flow *behind
-    while flow != NULL:
-        behind = flow.list_next
-        due = flow.watched_since + core.settings.reorder
-        if flow.pvm.first == NULL or (flow.key.kind != K_TCP and flow.svm.first == NULL):
-            list_leave(flow)  # nothing waits any more
-        elif due > core.now:
-            soonest = min(soonest, due)
-        elif flow.key.kind == K_TCP:
-            list_leave(flow)
-            piece_leave(core, flow, flow.pvm.low, True)
-        else:
-            datagram_mismatch(core, flow)
-        flow = behind
-    return soonest
-
-
-cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
-    cdef int64_t timeout = timeout_of(core)
-    cdef int64_t soonest
-    cdef Node *node
-    core.now = max(core.now, now)
-    core.counts.timeout = timeout
-    core.counts.flows = core.table.count
-    soonest = core.now + SWEEP_EVERY if core.table.count else INT64_MAX
-    sweep(core)
-    soonest = min(soonest, announce(core))
-    if core.mode != M_COMPARE or core.svm_stopped:
-        return soonest
-    expire_fragments(core, core.now - timeout)
-    soonest = min(soonest, after(fragments_oldest(core.pvm_fragments), timeout))
-    soonest = min(soonest, after(fragments_oldest(core.svm_fragments), timeout))
-    while core.due_held != NULL and core.now - core.due_held.time >= timeout:
-        node = core.due_held
-        core.due_held = node.next
-        missing(core, node)
-        follow_observed(core)
-    while core.due_pending != NULL and core.now - core.due_pending.time >= timeout:
-        node = core.due_pending
-        core.due_pending = node.next
-        missing(core, node)
-        follow_observed(core)
-    soonest = min(soonest, look_at_watched(core))
-    follow_observed(core)
-    if core.due_held != NULL:
-        soonest = min(soonest, core.due_held.time + timeout)
-    if core.due_pending != NULL:
-        soonest = min(soonest, core.due_pending.time + timeout)
-    return soonest
 
 
 cdef void core_word(Core *core, Word word, int64_t now) noexcept nogil:

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from colo_proxy.datapath.carry cimport hear_listener, send, send_outs, take_batch
-from colo_proxy.datapath.entry cimport core_tick
+from colo_proxy.datapath.due cimport core_tick
 from colo_proxy.datapath.kernel cimport (
     EPOLL_CTL_ADD,
     EPOLLIN,

@@ -14,6 +14,7 @@ from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcpy, memmove, memset
 
 from colo_proxy.datapath.core cimport Core, Diverged, Out, Settings, forget_diverged
+from colo_proxy.datapath.due cimport core_tick
 from colo_proxy.datapath.entry cimport (
     W_ABORT,
     W_COMMIT,
@@ -35,7 +36,6 @@ from colo_proxy.datapath.entry cimport (
     core_primary,
     core_secondary,
     core_sent,
-    core_tick,
     core_uplink,
     core_word,
 )

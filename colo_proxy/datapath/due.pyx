@@ -1,0 +1,133 @@
+# See due.pxd.
+
+from libc.stdint cimport INT64_MAX, int64_t
+
+from colo_proxy.datapath.core cimport Core, diverge, drop, flow_of, timeout_of, unhold
+from colo_proxy.datapath.datagram cimport datagram_mismatch
+from colo_proxy.datapath.epoch cimport follow_observed
+from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FORGET, Flow, list_leave
+from colo_proxy.datapath.flows cimport sweep
+from colo_proxy.datapath.fragment cimport fragments_expire, fragments_oldest
+from colo_proxy.datapath.judge cimport announce, hold_incomplete
+from colo_proxy.datapath.piece cimport piece_leave
+from colo_proxy.datapath.pool cimport N_PURE, N_SVM, Node, pool_give
+from colo_proxy.datapath.prefix cimport end_of
+from colo_proxy.datapath.seq cimport seq_le, seq_lt
+from colo_proxy.datapath.stream cimport stream_missing
+from colo_proxy.datapath.wire cimport K_TCP, RST
+from colo_proxy.datapath.words cimport (
+    D_FRAGMENT,
+    D_OLD_EPOCH,
+    M_COMPARE,
+    R_MISSING_PRIMARY,
+    R_MISSING_SECONDARY,
+)
+
+cdef int64_t SWEEP_EVERY = 100_000_000  # ns
+
+
+cdef void missing(Core *core, Node *node) noexcept nogil:
+    """A node has waited for the timeout: M1, M2, D4."""
+    cdef Flow *flow = flow_of(node)
+    cdef int64_t offset
+    if flow.flags & F_BLOCKED:
+        return
+    if flow.key.kind == K_TCP:
+        if node.flags & N_SVM and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
+                seq_le(end_of(node), flow.low):
+            unhold(core, node)  # from before this flow was first seen
+            drop(core, node, D_OLD_EPOCH)
+            return
+        if node.flags & N_PURE and not node.packet.flags & RST and flow.svm.acked and \
+                seq_le(node.packet.ack, flow.svm.ack) and seq_lt(flow.told_ack, flow.told_edge):
+            unhold(core, node)  # a window update, while clients have a window: nobody waits for it
+            pool_give(core.pool, node)
+            return
+        if node.flags & N_SVM and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
+                seq_le(end_of(node), flow.pvm.end):
+            return  # the PVM got further: what it said here is lost on the way, and comes again
+        offset = stream_missing(flow, node)
+    else:
+        offset = <int64_t>flow.matched_bytes
+    if node.flags & N_SVM:
+        flow.flags |= F_FORGET
+        diverge(core, flow, R_MISSING_PRIMARY, offset, NULL, node)
+    else:
+        # Should the SVM just be slow, the next wait is longer.
+        core.lag = max(core.lag, core.now - node.time)
+        diverge(core, flow, R_MISSING_SECONDARY, offset, node, NULL)
+
+
+cdef inline int64_t after(int64_t time, int64_t timeout) noexcept nogil:
+    return time + timeout if time < INT64_MAX - timeout else INT64_MAX
+
+
+cdef void expire_fragments(Core *core, int64_t before) noexcept nogil:
+    """F3: fragments that stayed incomplete; the PVM's wait for a commit from now on."""
+    cdef Node *node = fragments_expire(core.svm_fragments, before)
+    cdef Node *behind
+    while node != NULL:
+        behind = node.chain
+        node.chain = NULL
+        drop(core, node, D_FRAGMENT)
+        node = behind if behind != NULL else fragments_expire(core.svm_fragments, before)
+    node = fragments_expire(core.pvm_fragments, before)
+    while node != NULL:
+        hold_incomplete(core, node)
+        node = fragments_expire(core.pvm_fragments, before)
+
+
+cdef int64_t look_at_watched(Core *core) noexcept nogil:
+    """Flows for which the reordering window is over: D3 and T13. Returns when the next one's is, ns."""
+    cdef int64_t soonest = INT64_MAX
+    cdef int64_t due
+    cdef Flow *flow = core.watched.first
+    cdef Flow *behind
+    while flow != NULL:
+        behind = flow.list_next
+        due = flow.watched_since + core.settings.reorder
+        if flow.pvm.first == NULL or (flow.key.kind != K_TCP and flow.svm.first == NULL):
+            list_leave(flow)  # nothing waits any more
+        elif due > core.now:
+            soonest = min(soonest, due)
+        elif flow.key.kind == K_TCP:
+            list_leave(flow)
+            piece_leave(core, flow, flow.pvm.low, True)
+        else:
+            datagram_mismatch(core, flow)
+        flow = behind
+    return soonest
+
+
+cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
+    cdef int64_t timeout = timeout_of(core)
+    cdef int64_t soonest
+    cdef Node *node
+    core.now = max(core.now, now)
+    core.counts.timeout = timeout
+    core.counts.flows = core.table.count
+    soonest = core.now + SWEEP_EVERY if core.table.count else INT64_MAX
+    sweep(core)
+    soonest = min(soonest, announce(core))
+    if core.mode != M_COMPARE or core.svm_stopped:
+        return soonest
+    expire_fragments(core, core.now - timeout)
+    soonest = min(soonest, after(fragments_oldest(core.pvm_fragments), timeout))
+    soonest = min(soonest, after(fragments_oldest(core.svm_fragments), timeout))
+    while core.due_held != NULL and core.now - core.due_held.time >= timeout:
+        node = core.due_held
+        core.due_held = node.next
+        missing(core, node)
+        follow_observed(core)
+    while core.due_pending != NULL and core.now - core.due_pending.time >= timeout:
+        node = core.due_pending
+        core.due_pending = node.next
+        missing(core, node)
+        follow_observed(core)
+    soonest = min(soonest, look_at_watched(core))
+    follow_observed(core)
+    if core.due_held != NULL:
+        soonest = min(soonest, core.due_held.time + timeout)
+    if core.due_pending != NULL:
+        soonest = min(soonest, core.due_pending.time + timeout)
+    return soonest
