@@ -194,7 +194,7 @@ cdef void stream_follow(Flow *flow, Node *node) noexcept nogil:
 
 cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Node *last
-    cdef bint more, lowest, unordered
+    cdef bint more, unordered
     stream_note(core, flow, node)
     if node.flags & N_PURE:
         hold(core, flow, node)
@@ -222,7 +222,6 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     if not sort_in(core, flow, node):
         return
     reset_against(core, flow, node)
-    lowest = flow.pvm.low == node
     more = advance(core, flow)
     compare_ahead(core, flow, node)
     if flow.below:
@@ -232,7 +231,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         release(core, flow)
     else:
         release_one(core, flow, node)
-    if more or lowest:
+    if more or flow.pvm.low == node:
         piece_watch(core, flow)
 
 
