@@ -134,8 +134,8 @@ class Compare(_Section):
 
     timeout_ms: Annotated[int, Field(ge=0, le=3_600_000), BeforeValidator(_timeout)] = AUTO
     """output that the other guest has not made after so long is a divergence. A number fixes it. `"auto"`:
-    3000 at first, then 200 ms (what Linux waits before it repeats a segment) and four times the largest lag
-    of the SVM seen in the last 10 to 20 s, at most 3000"""
+    3000 at first, then 220 ms (Linux repeats a segment after 200 ms and some ticks) and four times the
+    largest lag of the SVM seen in the last 10 to 20 s, at most 3000"""
     reorder_ms: Annotated[int, Field(ge=0, le=10_000)] = 5
     """how long datagrams of a flow may come in different orders; less than `timeout_ms`"""
     max_held_bytes: Annotated[int, Field(ge=MIB, le=1 << 40)] = 64 * MIB

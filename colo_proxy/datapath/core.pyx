@@ -29,7 +29,7 @@ from colo_proxy.datapath.words cimport D_FLOWS, D_MEMORY, UPLINK, DropId, PortId
 
 cdef int64_t MILLISECOND = 1000000
 # The learned timeout (`timeout_ms = "auto"`): its bounds, and for how long a peak of the lag is remembered.
-cdef int64_t REPEATED = 200 * MILLISECOND
+cdef int64_t REPEATED = 220 * MILLISECOND
 cdef int64_t LONGEST = 3000 * MILLISECOND
 cdef int64_t WINDOW = 10000 * MILLISECOND
 cdef uint64_t ENOUGH = 64  # holds that make a window worth learning from
@@ -47,7 +47,7 @@ cdef Side *side_of(Node *node) noexcept nogil:
 cdef int64_t timeout_of(const Core *core) noexcept nogil:
     """How long a missing counterpart is waited for: fixed, or learned from the peak lag of 10 to 20 s.
 
-    Never less than what Linux waits before it repeats a segment (TCP_RTO_MIN, 200 ms): what the SVM or a
+    Never less than Linux takes to repeat a segment (TCP_RTO_MIN, 200 ms, and some ticks): what the SVM or a
     copy for it lost comes again after that time, and is no divergence.
     """
     if core.settings.timeout:
