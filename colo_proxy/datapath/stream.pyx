@@ -303,8 +303,10 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Seq edge = svm.edge
     cdef uint32_t raw = svm.raw
     cdef bint bound = node.packet.flags & (SYN | FIN) != 0
+    cdef bint urgent = node.packet.flags & URG != 0
     cdef bint kept = False
     cdef bint grown = False
+    cdef Node *shown = NULL  # in a report; what is all agreed is gone by then
     cdef Seq start, end
     note(flow, node)
     node.flow = flow
@@ -319,16 +321,17 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
                 start = start_of(node)
                 end = end_of(node)
                 more = grown = advance(core, flow)
-                if seq_lt(flow.matched, end):  # else it is all agreed, and gone
+                if seq_lt(flow.matched, end):
+                    shown = node
                     compare_ahead(core, flow, node)
                 if flow.below:
                     match_below(core, flow, start, end)
                     more = True
         if bound and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
             pure_resets_against(core, flow)
-    urgent_alone(core, flow, node if kept else NULL)
-    if more or not known or not seq_eq(ack, svm.ack) or not seq_eq(edge, svm.edge) or \
-            node.packet.flags & URG or raw != svm.raw:
+    urgent_alone(core, flow, shown)
+    if more or urgent or not known or raw != svm.raw or not seq_eq(ack, svm.ack) or \
+            not seq_eq(edge, svm.edge):
         release(core, flow)
     if grown:
         piece_watch(core, flow)
