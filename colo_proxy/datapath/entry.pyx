@@ -61,7 +61,17 @@ from colo_proxy.datapath.key cimport Key, key_hash, key_of, key_protocol, key_te
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
 from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
-from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, K_IP, K_TCP, K_UDP, MAX_FRAME, VNET, Packet, parse
+from colo_proxy.datapath.wire cimport (
+    K_HOUSEKEEPING,
+    K_IP,
+    K_TCP,
+    K_UDP,
+    MAX_FRAME,
+    VNET,
+    Packet,
+    parse,
+    parse_first,
+)
 from colo_proxy.datapath.words cimport (
     D_OLD_EPOCH,
     D_OVERSIZED,
@@ -238,7 +248,7 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
         return False
     if node.packet.kind == K_HOUSEKEEPING:
         neighbours_learn(core.neighbours, &node.packet, base)
-    elif node.packet.kind == K_TCP:
+    elif parse_first(&node.packet, base):
         key_of(&key, &node.packet, base, False)
         flow = flow_for_uplink(core, &key)
         record_uplink(core, node, &key, flow)

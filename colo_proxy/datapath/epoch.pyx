@@ -87,7 +87,7 @@ cdef void emit_held(Core *core) noexcept nogil:
 
 
 cdef void emit_chain(Core *core, Node *node) noexcept nogil:
-    """Fragments of datagrams that are not complete yet leave too."""
+    """The PVM's fragments of datagrams that are not complete yet leave too."""
     cdef Node *behind
     while node != NULL:
         behind = node.chain
@@ -249,6 +249,7 @@ cdef void forget_unanswered(Core *core) noexcept nogil:
 
 cdef void epoch_failover(Core *core) noexcept nogil:
     cdef Node *node
+    cdef Node *behind
     cdef Flow *flow
     while core.held.first != NULL:
         node = core.held.first
@@ -276,7 +277,12 @@ cdef void epoch_failover(Core *core) noexcept nogil:
     else:
         forget_unanswered(core)
     leave_stop(core, M_FAILED_OVER)
-    emit_chain(core, fragments_take(core.svm_fragments))
+    node = fragments_take(core.svm_fragments)
+    while node != NULL:
+        behind = node.chain
+        node.chain = NULL
+        pass_secondary(core, node)
+        node = behind
     feed_limbo(core, False, True)
 
 

@@ -21,7 +21,7 @@ from colo_proxy.datapath.policy cimport P_BYPASS, P_DEFAULT, P_DROP, policy_matc
 from colo_proxy.datapath.pool cimport N_RX, Node, chain_cost, pool_give, pool_take
 from colo_proxy.datapath.rewriter cimport undo_rewriter
 from colo_proxy.datapath.stream cimport stream_follow, stream_note, stream_primary, stream_secondary
-from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP
+from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP, parse_first
 from colo_proxy.datapath.words cimport (
     D_FLOWS,
     D_FRAGMENT,
@@ -199,7 +199,7 @@ cdef int64_t announce(Core *core) noexcept nogil:
 cdef void pass_secondary(Core *core, Node *node) noexcept nogil:
     cdef Key key
     cdef Flow *flow = NULL
-    if node.packet.kind == K_TCP:
+    if parse_first(&node.packet, node.data):
         key_of(&key, &node.packet, node.data, True)
         flow = flow_for_svm(core, &key, node)
         if flow != NULL:
@@ -208,9 +208,12 @@ cdef void pass_secondary(Core *core, Node *node) noexcept nogil:
 
 
 cdef void emit_aligned(Core *core, const Flow *flow, Node *node) noexcept nogil:
+    cdef Node *piece = node.chain if node.chain != NULL else node
     cdef Offset offset
-    if node.packet.kind == K_TCP and flow != NULL:
-        align_from_svm(&node.packet, node.data, offset_of_flow(flow, &offset))
+    while piece != NULL and flow != NULL:
+        if parse_first(&piece.packet, piece.data):
+            align_from_svm(&piece.packet, piece.data, offset_of_flow(flow, &offset))
+        piece = piece.chain
     emit(core, node)
 
 

@@ -11,7 +11,7 @@ from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow
 from colo_proxy.datapath.pool cimport Node
 
-# Something new is agreed, or waits: look again `reorder` from now (`watched`, entry.pyx).
+# Something new is agreed, or waits: look again `reorder` from now (`watched`, due.pyx).
 cdef void piece_watch(Core *core, Flow *flow) noexcept nogil
 # The SVM has said nothing new: is it part of what is held?
 cdef void piece_again(Core *core, Flow *flow, const Node *node) noexcept nogil

@@ -161,6 +161,12 @@ cdef void parse_fragment(Packet *p, uint32_t at, uint32_t id, uint32_t offset, b
     p.frag_more = more
 
 
+cdef bint parse_first(Packet *p, const uint8_t *base) noexcept nogil:
+    if p.kind == K_FRAGMENT and p.frag_offset == 0 and p.proto == IP_TCP:
+        parse_tcp(p, base)
+    return p.kind == K_TCP
+
+
 cdef void parse_layer4(Packet *p, const uint8_t *base, uint32_t at) noexcept nogil:
     cdef uint32_t room = p.end - at
     cdef uint8_t kind

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 
 from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
-from models.packets import RST, Packet, parse, with_tcp, with_timestamp
+from models.packets import RST, Packet, leading, parse, with_tcp, with_timestamp
 from models.report import name, protocol
 from models.tcp import Connection, Held, Waiting, copy_with
 from models.tcp_flows import TcpFlow, TcpJudge
@@ -397,14 +397,15 @@ class Oracle(TcpJudge):
                 else:
                     known = low is not None and low <= each.position <= matched - each.segment.length
                 if not known:
-                    frames = each.frames or [self._aligned(each.segment, each.connection)]
-                    kept += [(each.number, frame) for frame in frames]
+                    kept += [(each.number, frame) for frame in self._kept_by_the_svm(each)]
             for queue in self.datagrams.values():
                 kept += [(entry.number, frame) for entry in queue.unmatched for frame in entry.frames]
-        for _, frame in sorted(kept, key=lambda entry: entry[0]) + self.pieces["s"].remove_all():
+        for _, frame in sorted(kept, key=lambda entry: entry[0]):
             self._emit(frame)
-        later, self.later = self.later, []
         self.mode = Mode.FAILED_OVER
+        for _, frame in self.pieces["s"].remove_all():
+            self._emit(self._followed(parse(frame)))
+        later, self.later = self.later, []
         for who, frame, _, _ in later:
             if who == "s":
                 self.secondary(frame, self.now)
@@ -414,8 +415,23 @@ class Oracle(TcpJudge):
         for held in sorted(self.held, key=lambda each: each.number):
             self._leave_part(held)
 
+    def _kept_by_the_svm(self, each: Waiting) -> list[bytes]:
+        """A segment that waited for the PVM's, or its fragments: of those the first is aligned."""
+        if not each.frames:
+            return [self._aligned(each.segment, each.connection)]
+        frames = []
+        for frame in each.frames:
+            first = leading(parse(frame))
+            if first.kind == "tcp":
+                mapped = parse(with_tcp(frame, sport=each.segment.sport))
+                frames.append(self._aligned(leading(mapped), each.connection))
+            else:
+                frames.append(frame)
+        return frames
+
     def _followed(self, packet: Packet) -> bytes:
         """A frame of the SVM after the failover."""
+        packet = leading(packet)
         if packet.kind != "tcp":
             return packet.frame
         mapped = self._mapped(packet)

@@ -7,7 +7,7 @@ frame belong to, and where are its parts?
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
@@ -82,6 +82,15 @@ def parse(frame: bytes) -> Packet:
     elif ethertype in (0x0806, 0x88CC):  # ARP, LLDP
         packet.kind = "house"
     return packet
+
+
+def leading(packet: Packet) -> Packet:
+    """A fragment that begins a TCP segment, with its whole header, as that segment; others as they are."""
+    if packet.kind != "fragment" or packet.protocol != 6 or packet.fragment_offset:
+        return packet
+    segment = replace(packet)
+    _transport(segment)
+    return segment if segment.kind == "tcp" else packet
 
 
 def _ipv4(packet: Packet) -> None:
@@ -336,7 +345,7 @@ def udp(source: tuple[str, int], target: tuple[str, int], payload: bytes, **ip_f
 
 def with_tcp(frame: bytes, **fields: int) -> bytes:
     """A copy with other seq, ack, window, sport or flags (and `cut`: no payload), checksums made anew."""
-    packet = parse(frame)
+    packet = leading(parse(frame))
     head = bytearray(frame[: packet.end])
     at = packet.l4
     for name, value in fields.items():
@@ -380,7 +389,7 @@ def slice_of(packet: Packet, begin: int, end: int) -> bytes:
 
 def with_timestamp(frame: bytes, add: int) -> bytes:
     """A copy whose TSval is `add` larger."""
-    packet = parse(frame)
+    packet = leading(parse(frame))
     if 8 not in packet.options or len(packet.options[8]) != 8:
         return frame
     head = bytearray(frame[: packet.end])
@@ -392,6 +401,12 @@ def with_timestamp(frame: bytes, add: int) -> bytes:
 
 
 def _summed(packet: Packet, head: bytearray) -> bytes:
+    if packet.more:  # the sum covers what is not here, too: only what has changed is known (RFC 1624)
+        was, now = packet.frame[packet.l4 : packet.l4 + 60], bytes(head[packet.l4 : packet.l4 + 60])
+        change = checksum(was[:16] + was[18:]) - checksum(now[:16] + now[18:])
+        total = 0xFFFF - int.from_bytes(was[16:18]) + change % 0xFFFF
+        struct.pack_into("!H", head, packet.l4 + 16, 0xFFFF - (total % 0xFFFF or 0xFFFF))
+        return bytes(head)
     struct.pack_into("!H", head, packet.l4 + 16, 0)
     data = bytes(head[packet.l4 :])
     cover = packet.source + packet.target + struct.pack("!II", len(data), 6)

@@ -3,7 +3,7 @@
 `Oracle` in oracle.py inherits `TcpJudge`; the rules for one connection are in tcp.py.
 """
 
-from models.packets import ACK, RST, SYN, URG, Packet, parse, slice_of, with_tcp
+from models.packets import ACK, RST, SYN, URG, Packet, leading, parse, slice_of, with_tcp
 from models.tcp import Connection, Held, Waiting, copy_with
 
 from colo_proxy.words import Mode
@@ -343,7 +343,11 @@ class TcpJudge:
                 segment.dport,
             ):
                 if flow.secondary_port == segment.sport:
-                    return parse(with_tcp(segment.frame, sport=lport)) if lport != segment.sport else segment
+                    return (
+                        leading(parse(with_tcp(segment.frame, sport=lport)))
+                        if lport != segment.sport
+                        else segment
+                    )
         if not segment.flags & SYN or segment.flags & ACK or self.mode is Mode.FAILED_OVER:
             return segment
         wanted = None
