@@ -26,7 +26,8 @@ build: .venv/.built  ## set up the virtual environment and compile the data path
 	@echo "setting up .venv (once, about a minute)"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip 'setuptools>=77' 'Cython>=3.2,<3.4' wheel
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[dev]'
+	@PYTHONWARNINGS='ignore:Editable installation' \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[dev]'
 	@touch $@
 
 .venv/.built: .venv/.ready setup.py $(SOURCES)

@@ -18,13 +18,13 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from colo_proxy import config
 from colo_proxy.checkpoint import diagram
 from colo_proxy.cli.main import parser
 from colo_proxy.cli.parsers import CommandParser, walk
+from colo_proxy.config import sections
 
 DOCS = Path(__file__).parent
-# What the file's own name gives; see config._Reader.proxy_defaults.
+# What the file's own name gives: config.reader does it.
 _FROM_THE_FILE = {"name": "the file's name without `.toml`", "control": "`/run/colo-proxy/NAME.sock`"}
 
 
@@ -42,7 +42,7 @@ def updated(page: str) -> str:
 # ---- configuration
 
 
-def section(model: type[config._Section]) -> str:
+def section(model: type[sections.Section]) -> str:
     """The table of a section's keys."""
     lines = ["| key | default | values | meaning |", "| --- | --- | --- | --- |"]
     meanings = dict(attribute_docstrings(model))
@@ -68,7 +68,7 @@ def _default(key: str, field: Any) -> str:
         return _FROM_THE_FILE.get(key, "none, required")
     if default is None:
         return "none"
-    if key == "timeout_ms" and default == config.AUTO:
+    if key == "timeout_ms" and default == sections.AUTO:
         return '`"auto"`'
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
@@ -144,12 +144,12 @@ def _help(action: argparse.Action) -> str:
     return (action.help or "").replace("%%", "%")
 
 
-SECTIONS: dict[str, type[config._Section]] = {
-    "proxy": config.Proxy,
-    "nic": config.Nic,
-    "compare": config.Compare,
-    "checkpoint": config.Checkpoint,
-    "log": config.Log,
+SECTIONS: dict[str, type[sections.Section]] = {
+    "proxy": sections.Proxy,
+    "nic": sections.Nic,
+    "compare": sections.Compare,
+    "checkpoint": sections.Checkpoint,
+    "log": sections.Log,
 }
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(section, model) for name, model in SECTIONS.items()},

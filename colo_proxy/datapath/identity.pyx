@@ -67,7 +67,7 @@ cdef inline uint32_t length_of(const Claim *claim) noexcept nogil:
 
 
 cdef Claim *find(Identity *identity, const Claim *claim) noexcept nogil:
-    cdef uint32_t index
+    cdef int index
     cdef Claim *known
     for index in range(CLAIMS):
         known = &identity.claims[index]

@@ -178,7 +178,8 @@ cdef void announce_anew(Core *core) noexcept nogil:
 cdef int64_t announce(Core *core) noexcept nogil:
     """Tell the neighbours who the VM is, if it is time to. Returns when it will be, ns."""
     cdef Node *node
-    cdef uint32_t index, size
+    cdef uint32_t size
+    cdef int index
     if core.identity.rounds == 0:
         return INT64_MAX
     if core.now >= core.identity.due:

@@ -61,8 +61,8 @@ cdef tuple exchanges_of(const Diverged *diverged):
 cdef object flow_object(const FlowRecord *record, int nic):
     return FlowInfo(
         nic=nic,
-        flow=record.flow.decode(),
-        protocol=record.protocol.decode(),
+        flow=(<const char *>record.flow).decode(),
+        protocol=(<const char *>record.protocol).decode(),
         held_frames=record.held_frames,
         held_bytes=record.held_bytes,
         matched_bytes=record.matched_bytes,

@@ -116,7 +116,8 @@ cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp
     """
     cdef Plug *plug = &loop.nics[number].plugs[which]
     cdef Frame *frames = loop.batch.frames
-    cdef uint32_t at, _
+    cdef uint32_t at
+    cdef int _
     cdef int error = 0
     cdef bint timed = is_timed(&loop.nics[number], which)
     cdef bint late = timed and stamp != 0 and plug.port.newest > stamp
@@ -170,7 +171,7 @@ cdef void report(Loop *loop, uint32_t number) noexcept nogil:
             event.kind = E_DIVERGED
         elif nic.exhausted:
             event.kind = E_EXHAUSTED
-            for which in range(DROPS):
+            for which in range(<int>DROPS):
                 if nic.exhausted & (<uint32_t>1 << which):
                     event.code = which
             nic.exhausted &= ~(<uint32_t>1 << event.code)

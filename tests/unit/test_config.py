@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from colo_proxy import config
+from colo_proxy.config import sections
+from colo_proxy.config.tomllines import key_lines, line_of
 from colo_proxy.endpoints import Packet, Split, Tap, Tcp, Unix, parts
 from colo_proxy.errors import ConfigError
-from colo_proxy.tomllines import key_lines, line_of
 
 FILE = Path("/etc/colo-proxy/web1.toml")
 
@@ -59,7 +60,7 @@ def test_the_example_of_the_design():
             uplink=Tap("colo0", "br0"), primary=Packet("pvm0"), secondary=Packet("svm0")
         ),
     )
-    assert read.compare.timeout_ms == config.AUTO
+    assert read.compare.timeout_ms == sections.AUTO
     assert read.checkpoint.primary == Unix("/run/vm/web1-pvm.qmp")
     assert len(read.policies) == 1
 
@@ -121,6 +122,12 @@ def test_a_smaller_total_lowers_the_default_bound_of_a_flow():
         ("[compare]\ntimeout_ms = 1.5\n", 2, "[compare] timeout_ms", "whole number, not 1.5"),
         ("[compare]\ntimeout_ms = true\n", 2, "[compare] timeout_ms", "whole number, not true"),
         ("[compare]\ntimeout_ms = 5\n", 1, "[compare] reorder_ms", "5 is not less than timeout_ms"),
+        (
+            "[compare]\nmax_held_bytes = 4194304\ntimeout_ms = 5\n",
+            1,
+            "[compare] reorder_ms",
+            "5 is not less than timeout_ms",
+        ),
         ("[compare]\nreorder_ms = '5'\n", 2, "[compare] reorder_ms", "whole number, not '5'"),
         ("[compare]\nmax_held_bytes = 1\n", 2, "[compare] max_held_bytes", "at least 1048576"),
         ("[compare]\nmax_flow_bytes = 99999999\n", 2, "[compare] max_flow_bytes", "more than max_held_bytes"),

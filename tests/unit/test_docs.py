@@ -18,6 +18,7 @@ from colo_proxy.checkpoint import diagram
 from colo_proxy.checkpoint.commands import Alarm, Began, FailedOver, Finished, RequestCheckpoint, StateChanged
 from colo_proxy.checkpoint.machine import LABELS, TRANSITIONS, Machine
 from colo_proxy.cli.main import COMMANDS
+from colo_proxy.config import sections
 from colo_proxy.control.commands import Commands
 from colo_proxy.control.protocol import CommandError
 from colo_proxy.datapath.messages import PortFault
@@ -120,7 +121,7 @@ def test_configuration_policies_and_vmms() -> None:
         config.policy_rule({"match": {"other": 1}, "action": "bypass"})
     told = str(error.value).partition("there are ")[2]
     assert re.findall(r"\w+", told.replace(" and ", ", ")) == keys
-    vmms = get_args(config.Checkpoint.model_fields["vmm"].annotation)
+    vmms = get_args(sections.Checkpoint.model_fields["vmm"].annotation)
     assert {name.strip('"') for name in rows(page, "| `vmm` | today |")} == set(vmms)
 
 
@@ -157,7 +158,7 @@ def commands() -> Commands:
         policies=(),
         nics=(nic,),
         proxy=SimpleNamespace(name="web1"),
-        compare=config.Compare(),
+        compare=sections.Compare(),
         checkpoint=SimpleNamespace(vmm="control"),
     )
     return Commands(settings, coordinator, totals, lambda: None)  # type: ignore[arg-type]

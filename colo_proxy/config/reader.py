@@ -1,0 +1,240 @@
+"""Reads a configuration file: TOML in, a checked `Config` out, every problem named with its line.
+
+Each section is checked by itself, so that one report shows all that is wrong.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from colo_proxy import endpoints
+from colo_proxy.config import tomllines
+from colo_proxy.config.problems import explain, meant, shown
+from colo_proxy.config.sections import (
+    AUTO,
+    PORTS,
+    Checkpoint,
+    Compare,
+    Config,
+    Log,
+    Nic,
+    Proxy,
+    Section,
+    policy_rule,
+)
+from colo_proxy.datapath.policy import PolicyRule
+from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix
+from colo_proxy.errors import ConfigError
+
+# The socket endpoints that each VMM adapter needs; it takes no others.
+_VMM_ENDPOINTS: Mapping[str, tuple[str, ...]] = {
+    "qmp": ("primary", "secondary"),
+    "xen": ("notify_dev",),
+    "control": (),
+    "none": (),
+}
+_SECTIONS = ("proxy", "nic", "compare", "checkpoint", "log", "policy")
+
+
+def load(path: str | Path) -> Config:
+    """Read and check a configuration file. Raises ConfigError with a line for each problem."""
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}; give a configuration file that can be read"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: byte {error.start} is not UTF-8; TOML files are UTF-8"]) from None
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Config:
+    """Check the text of a configuration; `path` is for messages and the default name. Raises ConfigError."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        where = re.search(r"\(at line (\d+), column (\d+)\)", message)
+        line = where[1] if where else str(len(text.splitlines()) or 1)
+        column = f" (column {where[2]})" if where else ""
+        what = message.partition(" (at ")[0]
+        raise ConfigError([f"{path}:{line}: not valid TOML: {what}{column}; correct the line"]) from None
+    except RecursionError:
+        raise ConfigError(
+            [f"{path}:1: arrays or tables are nested too deep; no setting needs that"]
+        ) from None
+    return _Reader(text, path, document).read()
+
+
+_Model = TypeVar("_Model", bound=Section)
+
+
+class _Reader:
+    """Reads one document and collects its problems, each with the line it stands on."""
+
+    def __init__(self, text: str, path: Path, document: dict[str, Any]) -> None:
+        self.path = path
+        self.document = document
+        self.lines = tomllines.key_lines(text)
+        self.problems: list[tuple[int, str]] = []
+
+    def read(self) -> Config:
+        for key in self.document:
+            if key not in _SECTIONS:
+                self.add((key,), f"unknown section{meant(key, _SECTIONS)}")
+        proxy = self.section("proxy", Proxy, self.proxy_defaults())
+        nics = self.nics()
+        compare = self.section("compare", Compare)
+        checkpoint = self.section("checkpoint", Checkpoint)
+        log = self.section("log", Log)
+        policies = list(self.policies())
+        if compare:
+            compare = self.check_compare(compare)
+        if checkpoint:
+            self.check_vmm(checkpoint)
+        if self.problems:
+            raise ConfigError([text for _, text in sorted(self.problems, key=lambda problem: problem[0])])
+        assert proxy  # noqa: S101 - a section is None only where it has a problem
+        assert compare  # noqa: S101
+        assert checkpoint  # noqa: S101
+        assert log  # noqa: S101
+        return Config(self.path, proxy, tuple(nics), compare, checkpoint, log, tuple(policies))
+
+    def add(self, where: tomllines.Path, what: str) -> None:
+        """Note a problem at a key: `FILE:LINE: [section] key: what is wrong; what to do`."""
+        line = tomllines.line_of(self.lines, where)
+        section = f"[[{where[0]}]]" if where[0] in ("nic", "policy") else f"[{where[0]}]"
+        key = ".".join(str(part) for part in where[1:] if not isinstance(part, int))
+        self.problems.append((line, f"{self.path}:{line}: {section}{' ' + key if key else ''}: {what}"))
+
+    def proxy_defaults(self) -> dict[str, str]:
+        """The name and socket that the file's own name gives."""
+        given = self.document.get("proxy")
+        name = given.get("name") if isinstance(given, dict) else None
+        if not isinstance(name, str):
+            name = self.path.stem
+        return {"name": name, "control": f"/run/colo-proxy/{name}.sock"}
+
+    def section(
+        self, name: str, model: type[_Model], defaults: Mapping[str, object] | None = None
+    ) -> _Model | None:
+        return self.validate((name,), self.document.get(name, {}), model, defaults or {})
+
+    def validate(
+        self, where: tomllines.Path, table: object, model: type[_Model], defaults: Mapping[str, object]
+    ) -> _Model | None:
+        if not isinstance(table, dict):
+            self.add(where, f"must be a table, not {shown(table)}; write [{where[0]}] above its keys")
+            return None
+        try:
+            return model.model_validate({**defaults, **table})
+        except ValidationError as error:
+            for problem in error.errors(include_url=False):
+                self.add((*where, *problem["loc"][:1]), explain(problem, tuple(model.model_fields)))
+            return None
+
+    def tables(self, name: str) -> Iterator[tuple[int, object]]:
+        tables = self.document.get(name, [])
+        if not isinstance(tables, list):
+            self.add((name,), f"must be an array of tables; write [[{name}]] above the keys of each")
+            return
+        yield from enumerate(tables)
+
+    def nics(self) -> list[Nic]:
+        nics = []
+        used: dict[object, str] = {}
+        for index, table in self.tables("nic"):
+            nic = self.validate(("nic", index), table, Nic, {})
+            if nic is None:
+                continue
+            nics.append(nic)
+            self.check_headers(index, nic)
+            for port in PORTS:
+                endpoint = getattr(nic, port)
+                for part in endpoints.parts(endpoint):
+                    self.check_used(used, part, index, port)
+        for index, nic in enumerate(nics):
+            for port in PORTS:
+                endpoint = getattr(nic, port)
+                if isinstance(endpoint, Tap) and endpoint.bridge in used:
+                    self.add(
+                        ("nic", index, port),
+                        f"the bridge {endpoint.bridge!r} is the {used[endpoint.bridge]}; use another bridge",
+                    )
+        if not self.document.get("nic"):
+            self.add(("nic",), "no network interface; add a [[nic]] with uplink, primary and secondary")
+        return nics
+
+    def check_used(self, used: dict[object, str], endpoint: Endpoint, index: int, port: str) -> None:
+        what = f"{port} of nic {index}"
+        identity = endpoint.name if isinstance(endpoint, Tap | Packet) else endpoint
+        if identity in used:
+            kind = "an interface" if isinstance(endpoint, Tap | Packet) else "a socket"
+            text = f"{str(endpoint)!r} is the {used[identity]} already; give each port {kind} of its own"
+            self.add(("nic", index, port), text)
+        used.setdefault(identity, what)
+
+    def check_headers(self, index: int, nic: Nic) -> None:
+        endpoints = nic.endpoints
+        if not any(isinstance(endpoint, Unix | Tcp | Split) for endpoint in endpoints):
+            if nic.vnet_hdr:
+                self.add(("nic", index, "vnet_hdr"), "has no meaning without a unix: or tcp: port; remove it")
+        elif not nic.vnet_hdr and any(isinstance(endpoint, Packet) for endpoint in endpoints):
+            self.add(
+                ("nic", index, "vnet_hdr"),
+                "a packet: port has virtio-net headers, which the sockets must carry; set vnet_hdr = true, "
+                "and vnet_hdr_support=on in QEMU",
+            )
+
+    def policies(self) -> Iterator[PolicyRule]:
+        for index, table in self.tables("policy"):
+            try:
+                yield policy_rule(table)
+            except ValueError as error:
+                key = re.match(r"(match|action)\b", str(error))
+                self.add(("policy", index, *key.groups()) if key else ("policy", index), str(error))
+
+    def check_compare(self, compare: Compare) -> Compare:
+        """Check keys against each other; only `max_held_bytes` given, it lowers `max_flow_bytes`, too."""
+        if compare.timeout_ms != AUTO and compare.reorder_ms >= compare.timeout_ms:
+            self.add(
+                ("compare", "reorder_ms"),
+                f"{compare.reorder_ms} is not less than timeout_ms, {compare.timeout_ms}; lower it",
+            )
+        if compare.max_flow_bytes <= compare.max_held_bytes:
+            return compare
+        if "max_flow_bytes" in compare.model_fields_set:
+            self.add(
+                ("compare", "max_flow_bytes"),
+                f"{compare.max_flow_bytes} is more than max_held_bytes, {compare.max_held_bytes}; "
+                "lower it or raise the other",
+            )
+        return compare.model_copy(update={"max_flow_bytes": compare.max_held_bytes})
+
+    def check_vmm(self, checkpoint: Checkpoint) -> None:
+        needed = _VMM_ENDPOINTS[checkpoint.vmm]
+        for key in ("primary", "secondary", "notify_dev"):
+            given = getattr(checkpoint, key) is not None
+            if key in needed and not given:
+                self.add(
+                    ("checkpoint", key), f'missing; vmm = "{checkpoint.vmm}" needs a unix: or tcp: socket'
+                )
+            if given and key not in needed:
+                self.add(("checkpoint", key), f'has no meaning with vmm = "{checkpoint.vmm}"; remove it')
+        if given_same(checkpoint.primary, checkpoint.secondary):
+            self.add(("checkpoint", "secondary"), "is the socket of the primary; give the secondary's own")
+        if 0 < checkpoint.period_ms < checkpoint.min_interval_ms:
+            self.add(
+                ("checkpoint", "period_ms"),
+                f"{checkpoint.period_ms} is less than min_interval_ms, {checkpoint.min_interval_ms}; "
+                "raise it, or 0 turns the idle checkpoint off",
+            )
+
+
+def given_same(one: Unix | Tcp | None, other: Unix | Tcp | None) -> bool:
+    """Both are given, and equal."""
+    return one is not None and one == other

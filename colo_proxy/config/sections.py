@@ -1,0 +1,205 @@
+"""What a configuration may say: a model for each section, and `Config`, all of them together.
+
+A model checks what can be seen in its own table; what takes two of them is in `reader`. Nothing here looks
+at the host: that is `colo_proxy.host.check`.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+
+from colo_proxy import endpoints
+from colo_proxy.config.problems import meant, shown
+from colo_proxy.datapath.policy import PolicyRule
+from colo_proxy.endpoints import Endpoint, Split, Tcp, Unix
+
+MIB = 1 << 20
+AUTO = 0  # timeout_ms: learn it from the SVM's usual lag
+
+
+def _endpoint(value: object) -> Endpoint:
+    if not isinstance(value, str):
+        raise ValueError(f"must be an endpoint in quotes, not {shown(value)}")
+    return endpoints.parse(value)
+
+
+def _port(value: object) -> Endpoint:
+    """An endpoint, or a table of two sockets."""
+    if not isinstance(value, dict):
+        return _endpoint(value)
+    if set(value) != {"in", "out"}:
+        raise ValueError('a port of two sockets is { in = "…", out = "…" }, and nothing else')
+    return Split(_stream_endpoint(value["in"]), _stream_endpoint(value["out"]))
+
+
+def _stream_endpoint(value: object) -> Unix | Tcp:
+    endpoint = _endpoint(value)
+    if not isinstance(endpoint, Unix | Tcp):
+        raise ValueError(f"{str(endpoint)!r} is no socket; write unix:PATH or tcp:HOST:PORT")
+    return endpoint
+
+
+def _timeout(value: object) -> object:
+    if isinstance(value, str):
+        if value == "auto":
+            return AUTO
+        raise ValueError(f'must be a number of milliseconds or "auto", not {shown(value)}')
+    if value == AUTO and not isinstance(value, bool):
+        raise ValueError('must be at least 1; write "auto" to have it learned')
+    return value
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
+        raise ValueError(f"{shown(value)} is no name; use up to 64 letters, digits, '-', '_' and '.'")
+    return value
+
+
+def _socket(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be a path in quotes, not {shown(value)}")
+    return endpoints.socket_path(value)
+
+
+def _address(value: object) -> tuple[str, int] | None:
+    if not isinstance(value, str):
+        raise ValueError(f'must be "HOST:PORT", or "" for off, not {shown(value)}')
+    return endpoints.split_host_port(value) if value else None
+
+
+def _directory(value: object) -> str:
+    if not isinstance(value, str) or (value and not value.startswith("/")) or "\0" in value:
+        raise ValueError(f'must be an absolute path, or "" for off, not {shown(value)}')
+    return value
+
+
+AnyEndpoint = Annotated[Endpoint, PlainValidator(_port)]
+StreamEndpoint = Annotated[Unix | Tcp, PlainValidator(_stream_endpoint)]
+Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
+
+
+class Section(BaseModel):
+    """The text below each key is its row in docs/configuration.md: `make reference`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Proxy(Section):
+    """`[proxy]`: who we are and where we can be reached. `name` is the file's where it is not given."""
+
+    name: Annotated[str, PlainValidator(_name)]
+    """up to 64 letters, digits, `-`, `_`, `.`; said in the greeting, in `status`, in `colo_proxy_info`"""
+    control: Annotated[str, PlainValidator(_socket)]
+    """path of the control socket (mode 0660). Its directory must exist"""
+    metrics: Annotated[tuple[str, int] | None, PlainValidator(_address)] = ("127.0.0.1", 9308)
+    """where Prometheus reads `/metrics`; `""` turns it off"""
+    reports: Annotated[str, PlainValidator(_directory)] = ""
+    """an absolute directory for reports of divergences, `""` for none; `colo-proxy explain` and Wireshark
+    read them"""
+    max_reports: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """how many reports are kept; the oldest go first"""
+
+
+PORTS = ("uplink", "primary", "secondary")
+
+
+class Nic(Section):
+    """`[[nic]]`: one network interface of the VM, as three ports."""
+
+    uplink: AnyEndpoint
+    """where clients are"""
+    primary: AnyEndpoint
+    """the PVM's interface"""
+    secondary: AnyEndpoint
+    """the SVM's interface"""
+    vnet_hdr: bool = False
+    """whether ports on sockets carry virtio-net headers, as QEMU's `vnet_hdr_support` says; needed beside
+    `packet:` ports"""
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, Endpoint, Endpoint]:
+        """Of the ports, in the order of `Port`."""
+        return self.uplink, self.primary, self.secondary
+
+
+class Compare(Section):
+    """`[compare]`: times in milliseconds, bounds in bytes. `timeout_ms` 0 (AUTO) is learned."""
+
+    timeout_ms: Annotated[int, Field(ge=0, le=3_600_000), BeforeValidator(_timeout)] = AUTO
+    """output that the other guest has not made after so long is a divergence. A number fixes it. `"auto"`:
+    3000 at first, then 220 ms (Linux repeats a segment after 200 ms and some ticks) and four times the
+    largest lag of the SVM seen in the last 10 to 20 s, at most 3000"""
+    reorder_ms: Annotated[int, Field(ge=0, le=10_000)] = 5
+    """how long datagrams of a flow may come in different orders; less than `timeout_ms`"""
+    max_held_bytes: Annotated[int, Field(ge=MIB, le=1 << 40)] = 64 * MIB
+    """bound on the memory that holds frames, all flows and NICs. At it frames are dropped, counted as
+    `memory`, and a checkpoint is asked for"""
+    max_flow_bytes: Annotated[int, Field(ge=128 * 1024, le=1 << 40)] = 16 * MIB
+    """the same for each side of one flow; lowered to `max_held_bytes` where that is less"""
+    max_flows: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    """bound on flows. At it the longest idle flow with nothing to lose makes room, or else output of new
+    flows is dropped, counted as `flows`, and a checkpoint is asked for"""
+
+
+class Checkpoint(Section):
+    """`[checkpoint]`: the VMM, how it is reached, and when it is asked."""
+
+    vmm: Literal["qmp", "control", "xen", "none"] = "control"
+    """who makes checkpoints, see below"""
+    primary: StreamEndpoint | None = None
+    """`unix:` or `tcp:` QMP socket of the PVM; with `vmm = "qmp"` only, where it is required"""
+    secondary: StreamEndpoint | None = None
+    """likewise of the SVM"""
+    notify_dev: StreamEndpoint | None = None
+    """`unix:` or `tcp:` socket that Xen's libxl connects to; with `vmm = "xen"` only, where it is required"""
+    min_interval_ms: Milliseconds = 50
+    """no checkpoint is requested sooner after the end of the last one"""
+    period_ms: Milliseconds = 20_000
+    """a checkpoint is requested this long after the last commit even if nothing differs; 0 turns it off, else
+    not less than `min_interval_ms`"""
+    max_hold_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 10_000
+    """output that has waited so long for a checkpoint raises the alarm: event, log line, metric. It is never
+    released for that"""
+    repeat_ms: Annotated[int, Field(ge=10, le=86_400_000)] = 1000
+    """how often a request is repeated while the VMM does not begin"""
+
+
+class Log(Section):
+    """`[log]`: what is said on standard error, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """the least that is said"""
+    format: Literal["text", "json"] = "text"
+    """`"text"` for people; `"json"`: an object a line with `time` (seconds since 1970), `level`, `logger`,
+    `message` and, for a fault of the proxy's own, `trace`"""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration in which all that can be checked without the host has been."""
+
+    path: Path
+    proxy: Proxy
+    nics: tuple[Nic, ...]
+    compare: Compare
+    checkpoint: Checkpoint
+    log: Log
+    policies: tuple[PolicyRule, ...] = field(default=())
+
+
+def policy_rule(table: object) -> PolicyRule:
+    """One rule from its table: `match` (missing: every flow), `action`. Raises ValueError naming the key."""
+    if not isinstance(table, dict):
+        raise ValueError(f"must be a table with match and action, not {shown(table)}")
+    for key in table:
+        if key not in ("match", "action"):
+            raise ValueError(f"{key}: unknown key{meant(key, ('match', 'action'))}")
+    match = table.get("match", {})
+    if not isinstance(match, dict):
+        raise ValueError(f"match: must be a table, not {shown(match)}")
+    if "action" not in table:
+        raise ValueError("action: missing; add compare, bypass or drop")
+    return PolicyRule(match, table["action"])
