@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
@@ -159,19 +160,37 @@ def _failover(lab: Lab, proxy: Proxy, vmm: Vmm, content: Content) -> None:
 
 def _closing(proxy: Proxy, vmm: Vmm) -> None:
     status = proxy.status()
-    table = Table("counted", "", title="In all", title_justify="left", title_style="bold")
-    for key in ("state", "epoch", "flows", "checkpoints", "divergences", "held_frames", "held_bytes"):
-        table.add_row(key.replace("_", " "), str(status.get(key)))
-    for index, checkpoint in enumerate(vmm.checkpoints, 1):
-        table.add_row(
-            f"checkpoint {index}: {checkpoint.reason}",
-            f"{checkpoint.total_ms:.1f} ms, {checkpoint.connections} connections carried",
-        )
     with proxy.connect() as control:
-        for key, value in _flat(control.execute("query-stats")):
-            if "buckets" in key or "diverging" in key:
-                continue  # for machines
-            table.add_row(key, value)
+        [nic] = control.execute("query-stats")["nics"]
+    ports = Table("port", box=None)
+    for heading in ("frames in", "bytes in", "frames out", "bytes out"):
+        ports.add_column(heading, justify="right")
+    for role, port in nic["ports"].items():
+        counts = (
+            f"{port['received']:,}",
+            decimal(port["received_bytes"]),
+            f"{port['sent']:,}",
+            decimal(port["sent_bytes"]),
+        )
+        ports.add_row(role, *counts)
+    table = Table("counted", "", box=None)
+    table.add_row("state", status["state"])
+    for key in ("epoch", "flows"):
+        table.add_row(key, str(status[key]))
+    table.add_row("released", f"{nic['released_frames']:,} frames, {decimal(nic['released_bytes'])}")
+    table.add_row("held now", f"{status['held_frames']} frames")
+    for reason, protocols in nic["divergences"].items():
+        for protocol, count in protocols.items():
+            if count:
+                table.add_row("divergences", f"{count}: {reason}, {protocol}")
+    for reason, count in nic["dropped_frames"].items():
+        if count:
+            table.add_row("dropped", f"{count:,} frames: {reason}")
+    for index, made in enumerate(vmm.checkpoints, 1):
+        carried = f"connections carried: {made.connections}"
+        table.add_row(f"checkpoint {index}", f"{made.reason}: {made.total_ms:.1f} ms, {carried}")
+    _title("In all")
+    _console.print(ports)
     _console.print()
     _console.print(table)
 
@@ -194,18 +213,6 @@ def _bar(what: str, size: int) -> Iterator[Callable[[int], None]]:
         task = progress.add_task("", total=size)
         yield lambda count: progress.update(task, completed=count)
         progress.update(task, completed=size)
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """The numbers of a nested answer that are not zero, as rows."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name} {key}".strip().replace("_", " "))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _flat(inner, f"{name} {index}".strip())
-    elif isinstance(value, int | float) and value:
-        yield name, f"{value:,}"
 
 
 def _about_the_byte(checkpoints: list[Checkpoint]) -> Checkpoint | None:
