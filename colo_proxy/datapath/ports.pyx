@@ -44,15 +44,8 @@ from colo_proxy.datapath.ports_packet cimport (
     packet_scratch_new,
     packet_send,
 )
-from colo_proxy.datapath.ports_stream cimport (
-    stream_attach,
-    stream_free,
-    stream_new,
-    stream_receive,
-    stream_send,
-    stream_crowded,
-    stream_waits,
-)
+from colo_proxy.datapath.ports_stream cimport stream_attach, stream_free, stream_new, stream_receive
+from colo_proxy.datapath.ports_stream_out cimport stream_crowded, stream_send, stream_waits
 from colo_proxy.datapath.ports_tap cimport tap_receive, tap_send
 from colo_proxy.datapath.wire cimport MAX_FRAME, VNET
 from colo_proxy.datapath.words cimport D_OVERSIZED, D_SEND, D_TRUNCATED, DROPS

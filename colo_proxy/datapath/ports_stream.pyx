@@ -5,47 +5,18 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove, memset
 
-from colo_proxy.datapath.kernel cimport (
-    MSG_DONTWAIT,
-    MSG_NOSIGNAL,
-    SHUT_RDWR,
-    iovec,
-    msghdr,
-    recv,
-    recvmsg,
-    send,
-    sendmsg,
-    shutdown,
-)
+from colo_proxy.datapath.kernel cimport MSG_DONTWAIT, SHUT_RDWR, iovec, msghdr, recv, recvmsg, shutdown
 from colo_proxy.datapath.pool cimport is_long, pool_lend, pool_return
-from colo_proxy.datapath.ports cimport (
-    BATCH,
-    Batch,
-    Frame,
-    Port,
-    count_sent,
-    drop_unsent,
-    is_full,
-    next_slot,
-    take_frame,
-    wait_for_room,
-)
-from colo_proxy.datapath.wire cimport MAX_FRAME, VNET, get32, put32
-from colo_proxy.datapath.words cimport D_OLD_EPOCH, D_OVERSIZED, D_SEND, D_TRUNCATED
+from colo_proxy.datapath.ports cimport BATCH, Batch, Port, is_full, next_slot, take_frame
+from colo_proxy.datapath.ports_stream_out cimport GATHER, OUT, forget_waiting
+from colo_proxy.datapath.wire cimport MAX_FRAME, VNET, get32
+from colo_proxy.datapath.words cimport D_OLD_EPOCH, D_OVERSIZED, D_TRUNCATED
 
 cdef enum:
-    LENGTH = 4
-    # QEMU's headers have 10, 12 (mergeable buffers) or 20 bytes (hash report); all begin with the same 10.
-    MAX_VNET = 64
     INTO = 524288  # bytes received and not yet taken
     TOGETHER = 170000  # bytes of long frames that are judged together: they should not leave the cache
     LEAST = 131072  # room for a system call to fill, more than the longest frame on the wire
     ROOM = 64  # in front of them, for the header of a frame that is judged where it was received
-    COPIED = 512  # a frame up to this length is cheaper to copy, in and out, than to point at
-    GATHER = 65536  # bytes of short frames and prefixes that go with one system call
-    SENDS = 256  # frames that do
-    OUT = 8388608  # what waits for a slow peer: two batches of super-frames; untouched pages cost nothing
-    PREFIX = 2 * LENGTH + MAX_VNET
 
 
 cdef Stream *stream_new(bint vnet) noexcept nogil:
@@ -83,19 +54,14 @@ cdef void stream_attach(Port *port) noexcept nogil:
     stream.told = False
     stream.stale = False
     if not port.keep:
-        while stream_waits(stream):
-            port.dropped[<int>D_SEND] += 1
-            forget_first(stream)
+        forget_waiting(port)
 
 
 cdef int give_up(Port *port, int error) noexcept nogil:
-    """End the connection, so that the peer notices too; the descriptor's owner closes it."""
     shutdown(port.fd, SHUT_RDWR)
     port.fd = -1
     return error
 
-
-# Reading.
 
 cdef void stream_stop(Stream *stream) noexcept nogil:
     stream.stale = stream.home != NULL or stream.into_end > stream.into_first
@@ -273,169 +239,4 @@ cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
     if stream.into_first == stream.into_end:
         stream.into_first = ROOM
         stream.into_end = ROOM
-    return 0
-
-
-# Writing.
-
-cdef bint stream_waits(const Stream *stream) noexcept nogil:
-    return stream.out_end > stream.out_first
-
-
-cdef bint stream_crowded(const Stream *stream) noexcept nogil:
-    return stream.out_end - stream.out_first > OUT // 2
-
-
-cdef inline uint32_t prefix_size(const Stream *stream) noexcept nogil:
-    return 2 * LENGTH + stream.vnet_size if stream.vnet else LENGTH
-
-
-cdef uint32_t write_prefix(const Stream *stream, uint8_t *into, const Frame *frame) noexcept nogil:
-    """Write what goes in front of the Ethernet header; return its length."""
-    cdef uint32_t size = frame.size - VNET
-    if not stream.vnet:
-        put32(into, size)
-        return prefix_size(stream)
-    put32(into, size + stream.vnet_size)
-    put32(into + LENGTH, stream.vnet_size)
-    memcpy(into + 2 * LENGTH, frame.base, VNET)
-    memset(into + 2 * LENGTH + VNET, 0, stream.vnet_size - VNET)
-    return prefix_size(stream)
-
-
-cdef int stream_send(Port *port, Frame *frames, uint32_t count) noexcept nogil:
-    cdef Stream *stream = port.stream
-    cdef int64_t deadline = 0
-    cdef uint32_t done = 0
-    cdef int error = 0
-    if port.fd >= 0:
-        error = flush_out(port, &deadline)
-        while not error and not stream_waits(stream) and done < count:
-            error = send_some(port, frames, &done, count, &deadline)
-        if error:
-            give_up(port, error)
-    if port.fd >= 0 or port.keep:
-        while done < count and wait_in_out(port, &frames[done], 0):
-            done += 1
-    drop_unsent(port, frames + done, count - done, 0)
-    return error
-
-
-cdef int send_some(Port *port, Frame *frames, uint32_t *done, uint32_t count,
-                   int64_t *deadline) noexcept nogil:
-    """Send as many as one system call takes from frames[done]. What is left of one waits in `out`, goes next.
-
-    Prefixes and short frames are gathered, so that a run of short frames is one part.
-    """
-    cdef iovec[2 * SENDS + 1] parts
-    cdef msghdr message
-    cdef Stream *stream = port.stream
-    cdef Frame *frame
-    cdef uint8_t *from_ = stream.gather  # the part that grows
-    cdef uint8_t *to = stream.gather
-    cdef uint32_t chunk = 0
-    cdef uint32_t used = 0
-    cdef uint32_t _
-    cdef size_t wire
-    cdef ssize_t sent
-    while done[0] + chunk < count and chunk < SENDS and to - stream.gather + PREFIX + COPIED <= GATHER:
-        frame = &frames[done[0] + chunk]
-        chunk += 1
-        to += write_prefix(stream, to, frame)
-        if frame.size - VNET <= COPIED:
-            memcpy(to, frame.base + VNET, frame.size - VNET)
-            to += frame.size - VNET
-            continue
-        parts[used].iov_base = from_
-        parts[used].iov_len = to - from_
-        parts[used + 1].iov_base = frame.base + VNET
-        parts[used + 1].iov_len = frame.size - VNET
-        used += 2
-        from_ = to
-    if to > from_:
-        parts[used].iov_base = from_
-        parts[used].iov_len = to - from_
-        used += 1
-    memset(&message, 0, sizeof(message))
-    message.msg_iov = parts
-    message.msg_iovlen = used
-    sent = sendmsg(port.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
-    if sent < 0:
-        if c.errno == c.EINTR:
-            return 0
-        if not is_full(c.errno):
-            return c.errno
-        if not wait_for_room(port, c.errno, deadline):
-            wait_in_out(port, &frames[done[0]], 0)  # `out` is empty: there is room
-            done[0] += 1
-        return 0
-    for _ in range(chunk):
-        wire = prefix_size(stream) + frames[done[0]].size - VNET
-        if <size_t>sent < wire:
-            break
-        sent -= <ssize_t>wire
-        count_sent(port, &frames[done[0]])
-        done[0] += 1
-    else:
-        return 0
-    if sent > 0:
-        port.stalled = False
-        wait_in_out(port, &frames[done[0]], <uint32_t>sent)
-        done[0] += 1
-    return flush_out(port, deadline)
-
-
-cdef bint wait_in_out(Port *port, const Frame *frame, uint32_t sent) noexcept nogil:
-    """Put a frame behind what waits, `sent` bytes of it being on their way; false: there is no room."""
-    cdef Stream *stream = port.stream
-    cdef uint32_t size = frame.size + PREFIX
-    cdef uint32_t head
-    if OUT - stream.out_end < size and stream.out_first:
-        memmove(stream.out, stream.out + stream.out_first, stream.out_end - stream.out_first)
-        stream.out_end -= stream.out_first
-        stream.out_first = 0
-    if OUT - stream.out_end < size:
-        return False
-    if not stream_waits(stream):
-        stream.out_sent = sent
-    head = write_prefix(stream, stream.out + stream.out_end, frame)
-    memcpy(stream.out + stream.out_end + head, frame.base + VNET, frame.size - VNET)
-    stream.out_end += head + frame.size - VNET
-    return True
-
-
-cdef void forget_first(Stream *stream) noexcept nogil:
-    stream.out_first += LENGTH + (LENGTH if stream.vnet else 0) + get32(stream.out + stream.out_first)
-    stream.out_sent = 0
-    if stream.out_first == stream.out_end:
-        stream.out_first = 0
-        stream.out_end = 0
-
-
-cdef int flush_out(Port *port, int64_t *deadline) noexcept nogil:
-    """Send what waits, as far as the socket takes it and patience lasts."""
-    cdef Stream *stream = port.stream
-    cdef ssize_t sent
-    cdef uint32_t left, head
-    while stream_waits(stream):
-        sent = send(port.fd, stream.out + stream.out_first + stream.out_sent,
-                    stream.out_end - stream.out_first - stream.out_sent, MSG_DONTWAIT | MSG_NOSIGNAL)
-        if sent < 0:
-            if c.errno == c.EINTR or (is_full(c.errno) and wait_for_room(port, c.errno, deadline)):
-                continue
-            return 0 if is_full(c.errno) else c.errno
-        stream.out_sent += <uint32_t>sent
-        port.stalled = False
-        while stream_waits(stream):
-            head = LENGTH + (LENGTH if stream.vnet else 0)
-            left = head + get32(stream.out + stream.out_first)
-            if stream.out_sent < left:
-                break
-            sent = stream.out_sent - left
-            port.sent += 1
-            port.sent_bytes += left - head
-            if stream.vnet:
-                port.sent_bytes -= get32(stream.out + stream.out_first + LENGTH)
-            forget_first(stream)
-            stream.out_sent = <uint32_t>sent
     return 0
