@@ -58,7 +58,7 @@ class Pair:
 @pytest.fixture
 async def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
     """Protected, with one checkpoint."""
-    monkeypatch.setattr(qmp, "REPLY_S", 0.2)
+    monkeypatch.setattr(qmp, "REPLY_S", 1)  # less is no sign of a hang on a busy machine
     monkeypatch.setattr(qmp, "POLL_S", 0.1)
     monkeypatch.setattr(qmp, "BACKOFF_S", (0.02, 0.1))
     primary = await FakeQemu(tmp_path / "pvm.qmp", "primary").listen()
