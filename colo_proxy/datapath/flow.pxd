@@ -57,11 +57,11 @@ cdef struct Side:
     uint8_t wscale  # 255: not known
     uint8_t marked  # how many of `marks` are set
     uint16_t window  # raw, of the latest segment
-    uint16_t raw  # the largest that came with the furthest acknowledgement
+    uint16_t raw  # of the latest that was not behind the furthest acknowledgement
     Seq end  # one past the furthest position said
     Seq ack  # the furthest acknowledgement made
     Seq last_ack  # the latest
-    Seq edge  # the furthest right edge offered
+    Seq edge  # the right edge that it offered
     uint32_t longest  # sequence numbers of any node on the sorted list
     Node *first  # what waits, in order of arrival (data, datagrams)
     Node *last

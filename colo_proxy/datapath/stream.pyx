@@ -94,8 +94,6 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
     cdef bint svm = (node.flags & N_SVM) != 0
     cdef Side *side = &flow.svm if svm else &flow.pvm
     cdef Seq end = seq_add(node.packet.seq, node.packet.length)
-    cdef Seq edge
-    cdef uint32_t scale
     if not node.packet.flags & (SYN | RST) and unplaced(flow, svm):
         node.flags |= N_UNPLACED
         return
@@ -127,25 +125,26 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
         elif node.packet.flags & SYN and not side.answered:
             side.answered = True
             side.irs = node.packet.ack
-        scale = 0 if node.packet.flags & SYN or side.wscale == 255 else side.wscale
-        edge = seq_add(node.packet.ack, <uint32_t>node.packet.window << scale)
-        if side.acked:
-            if not svm and not node.packet.length and not node.packet.flags & RST and \
-                    seq_eq(side.last_ack, node.packet.ack) and side.window == node.packet.window:
-                node.flags |= N_DUPLICATE
-            if seq_lt(side.ack, node.packet.ack):
-                side.ack = node.packet.ack
-                side.raw = node.packet.window
-            elif seq_eq(side.ack, node.packet.ack):
-                side.raw = max(side.raw, node.packet.window)
-            side.edge = seq_max(side.edge, edge)
-        else:
-            side.acked = True
-            side.ack = node.packet.ack
-            side.raw = node.packet.window
-            side.edge = edge
+        if side.acked and not svm and not node.packet.length and not node.packet.flags & RST and \
+                seq_eq(side.last_ack, node.packet.ack) and side.window == node.packet.window:
+            node.flags |= N_DUPLICATE
+        if not side.acked or seq_le(side.ack, node.packet.ack):
+            offer(side, node)
         side.last_ack = node.packet.ack
         side.window = node.packet.window
+
+
+cdef void offer(Side *side, const Node *node) noexcept nogil:
+    """Take in an acknowledgement that is not behind another, and the window that came with it (T5)."""
+    cdef uint32_t scale = 0 if node.packet.flags & SYN or side.wscale == 255 else side.wscale
+    if not node.packet.flags & RST:
+        side.raw = node.packet.window
+        side.edge = seq_add(node.packet.ack, <uint32_t>node.packet.window << scale)
+    elif not side.acked:  # a reset offers nothing
+        side.raw = 0
+        side.edge = node.packet.ack
+    side.acked = True
+    side.ack = node.packet.ack
 
 
 cdef void learn_offset(Flow *flow) noexcept nogil:
@@ -392,13 +391,10 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     flow.svm.reset = flow.pvm.reset
     urgent_copy(flow)
     flow.svm.refused = flow.pvm.refused
-    if flow.pvm.acked:
-        if not flow.svm.acked or seq_lt(flow.svm.ack, flow.pvm.ack):
-            flow.svm.raw = flow.pvm.raw
-        elif seq_eq(flow.svm.ack, flow.pvm.ack):
-            flow.svm.raw = max(flow.svm.raw, flow.pvm.raw)
-        flow.svm.ack = seq_max(flow.svm.ack, flow.pvm.ack) if flow.svm.acked else flow.pvm.ack
-        flow.svm.edge = seq_max(flow.svm.edge, flow.pvm.edge) if flow.svm.acked else flow.pvm.edge
+    if flow.pvm.acked and (not flow.svm.acked or seq_le(flow.svm.ack, flow.pvm.ack)):
+        flow.svm.raw = flow.pvm.raw
+        flow.svm.edge = flow.pvm.edge
+        flow.svm.ack = flow.pvm.ack
         flow.svm.acked = True
 
 

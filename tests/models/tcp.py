@@ -30,8 +30,8 @@ class Side:
     when: dict[int, int] = field(default_factory=dict)
     end: int | None = None  # one past the last position shown
     ack: int | None = None  # the highest acknowledgement made
-    edge: int | None = None  # the furthest right edge of the window offered
-    raw: int = 0  # the window that came with the highest acknowledgement, as it stood in the header
+    edge: int | None = None  # the right edge of the window offered
+    raw: int = 0  # the window of the latest segment with the highest acknowledgement, as in the header
     urgent: set[int] = field(default_factory=set)
     irs: int | None = None  # what the SYN acknowledged
     refused: int | None = None  # what the latest RST acknowledged, as it stood in the header
@@ -174,11 +174,12 @@ class Connection:
             side.raw = segment.window
         if ack is not None:
             scale = 0 if segment.flags & SYN else side.scale or 0
-            if side.ack is None or ack > side.ack:
-                side.ack, side.raw = ack, segment.window
-            elif ack == side.ack:
-                side.raw = max(side.raw, segment.window)
-            side.edge = further(side.edge, ack + (segment.window << scale))
+            if side.ack is None or ack >= side.ack:
+                if not segment.flags & RST:  # which offers nothing
+                    side.raw, side.edge = segment.window, ack + (segment.window << scale)
+                elif side.ack is None:
+                    side.raw, side.edge = 0, ack
+                side.ack = ack
             if segment.flags & RST:
                 side.refused = segment.ack
             elif segment.flags & SYN and side.irs is None:
@@ -382,8 +383,7 @@ class Connection:
                 del side.said[at], side.when[at]
         if observe:
             if p.ack is not None and (s.ack is None or p.ack >= s.ack):
-                s.ack, s.raw = p.ack, p.raw if p.ack != s.ack else max(p.raw, s.raw)
-            s.edge = further(s.edge, p.edge)
+                s.ack, s.raw, s.edge = p.ack, p.raw, p.edge
             s.urgent |= p.urgent
             s.reset = p.reset
         else:

@@ -322,12 +322,13 @@ CASES = {
         P . 1:101 ack 5000 win 30000
         P F. 201:301 ack 5100 win 0
         S . 1:101 ack 4000 win 500
-        > . 1:101 ack 4000 win 6001
+        > . 1:101 ack 4000 win 500
         {CHECKPOINT}
         commit
         > F. 201:301 ack 5100 win 0
         P . 302 ack 5100 win 30000
-        > . 302 ack 5100 win 29900
+        S . 302 ack 5100 win 30000
+        > . 302 ack 5100 win 30000
         """,
         {},
     ),

@@ -39,7 +39,7 @@ def test_the_window_of_a_syn_is_not_scaled(play):
         > S. 0 ack 1 win 50000
         P . 1:101 ack 1 win 1000
         S . 1:101 ack 1 win 100
-        > . 1:101 ack 1 win 390
+        > . 1:101 ack 1 win 100
     """)
 
 
@@ -52,3 +52,41 @@ def test_mid_stream_the_scale_is_unknown(play):
     """,
         s_isn=1_000_000,
     )
+
+
+def test_a_large_window_of_the_syn_is_no_licence(play):
+    play("""
+        P S. 0 ack 1 mss 1460 win 65000
+        S S. 0 ack 1 mss 1460 win 65000
+        > S. 0 ack 1 win 65000
+        P . 1:101 ack 1 win 5000
+        S . 1:101 ack 1 win 1000
+        > . 1:101 ack 1 win 1000
+    """)
+
+
+def test_a_window_that_shrank_opens_again(play):
+    """Nobody should take a window back (RFC 9293, 3.8.6), but a client must hear of it, and of its end."""
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1 win 5000
+        S . 1:101 ack 1 win 5000
+        > . 1:101 ack 1 win 5000
+        S . 101 ack 1 win 300
+        P . 101:201 ack 1 win 5000
+        S . 101:201 ack 1 win 300
+        > . 101:201 ack 1 win 300
+        P . 201 ack 1 win 6000
+        S . 201 ack 1 win 6000
+        > . 201 ack 1 win 6000
+    """)
+
+
+def test_an_older_acknowledgement_does_not_shrink_it(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 501 win 5000
+        S . 1:101 ack 501 win 5000
+        > . 1:101 ack 501 win 5000
+        P . 101:201 ack 501 win 5000
+        S . 101:201 ack 301 win 100
+        > . 101:201 ack 501 win 5000
+    """)
