@@ -13,6 +13,8 @@ from colo_proxy.datapath.pool cimport Node
 
 cdef void datagram_primary(Core *core, Flow *flow, Node *node) noexcept nogil
 cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil
+# Counts a datagram of the PVM that is about to leave, for `stream_offset`.
+cdef void datagram_leaves(Flow *flow, const Node *pvm) noexcept nogil
 # Both sides wait at the end of the captures, or the reordering window is over (D3).
 cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil
 # As if the SVM had received what the PVM said: its own copies may still come (C8).

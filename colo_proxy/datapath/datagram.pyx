@@ -15,7 +15,7 @@ from colo_proxy.datapath.core cimport (
 )
 from colo_proxy.datapath.flow cimport F_BLOCKED, LATE, Flow, list_add, list_leave
 from colo_proxy.datapath.pool cimport N_RX, Node
-from colo_proxy.datapath.wire cimport K_OTHER, K_UDP, Packet, get16, get32, sums_at
+from colo_proxy.datapath.wire cimport K_FRAGMENT, K_OTHER, K_UDP, Packet, get16, get32, sums_at
 from colo_proxy.datapath.words cimport D_OLD_EPOCH, R_PAYLOAD
 
 cdef enum:
@@ -113,8 +113,13 @@ cdef void watch_both(Core *core, Flow *flow) noexcept nogil:
     list_add(&core.watched, flow)
 
 
+cdef void datagram_leaves(Flow *flow, const Node *pvm) noexcept nogil:
+    if pvm.packet.kind != K_FRAGMENT:  # of a datagram that never became one
+        flow.left_bytes += pvm.packet.end - content(&pvm.packet)
+
+
 cdef void matched(Core *core, Flow *flow, Node *pvm) noexcept nogil:
-    flow.matched_bytes += pvm.packet.end - content(&pvm.packet)
+    datagram_leaves(flow, pvm)
     if not pvm.flags & N_RX:
         learn_lag(core, core.now - pvm.time)
     emit(core, pvm)
@@ -195,7 +200,7 @@ cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil:
         index += 1
     if index == shorter and a.packet.end - from_a == b.packet.end - from_b:
         index = 0  # the difference is in a header
-    diverge(core, flow, R_PAYLOAD, <int64_t>(flow.matched_bytes + index), a, b)
+    diverge(core, flow, R_PAYLOAD, <int64_t>(flow.left_bytes + index), a, b)
     watch_both(core, flow)
 
 

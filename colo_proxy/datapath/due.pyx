@@ -48,7 +48,7 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
             return  # the PVM got further: what it said here is lost on the way, and comes again
         offset = stream_missing(flow, node)
     else:
-        offset = <int64_t>flow.matched_bytes
+        offset = <int64_t>flow.left_bytes
     if node.flags & N_SVM:
         flow.flags |= F_FORGET
         diverge(core, flow, R_MISSING_PRIMARY, offset, NULL, node)

@@ -14,7 +14,7 @@ from colo_proxy.datapath.core cimport (
     touch,
     unhold,
 )
-from colo_proxy.datapath.datagram cimport datagram_commit, datagram_expect, datagram_mismatch
+from colo_proxy.datapath.datagram cimport datagram_commit, datagram_expect, datagram_leaves, datagram_mismatch
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
     F_ANCHORED,
@@ -83,6 +83,8 @@ cdef void emit_held(Core *core) noexcept nogil:
             continue
         if flow.key.kind == K_TCP:
             note_told(flow, node)
+        else:
+            datagram_leaves(flow, node)
         emit(core, node)
 
 
@@ -392,10 +394,15 @@ cdef void epoch_finish(Core *core) noexcept nogil:
             finish_stream(core, flow)
         elif flow.pvm.first != NULL and flow.svm.first != NULL:
             datagram_mismatch(core, flow)
+            # Data that differ are a proof, not an absence: followed as everywhere (C8).
+            while core.settings.observe and flow.pvm.first != NULL:
+                node = flow.pvm.first
+                unhold(core, node)
+                emit(core, node)
         elif flow.pvm.first != NULL:
-            diverge(core, flow, R_MISSING_SECONDARY, <int64_t>flow.matched_bytes, flow.pvm.first, NULL)
+            diverge(core, flow, R_MISSING_SECONDARY, <int64_t>flow.left_bytes, flow.pvm.first, NULL)
         elif flow.svm.first != NULL:
-            diverge(core, flow, R_MISSING_PRIMARY, <int64_t>flow.matched_bytes, NULL, flow.svm.first)
+            diverge(core, flow, R_MISSING_PRIMARY, <int64_t>flow.left_bytes, NULL, flow.svm.first)
         flow = flow.idle_next
 
 

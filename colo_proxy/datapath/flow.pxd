@@ -114,7 +114,7 @@ cdef struct Flow:
     uint16_t svm_port
     uint32_t divergences
     # datagrams
-    uint64_t matched_bytes
+    uint64_t left_bytes  # of payload, to clients
     # Digests of PVM datagrams that left while observing; the SVM's copies may come late, until then (C8).
     uint32_t late_count
     uint64_t[LATE] late

@@ -80,7 +80,7 @@ cdef void hold_incomplete(Core *core, Node *node) noexcept nogil:
             hold(core, flow, node)
         node = behind
     if flow != NULL:
-        diverge(core, flow, R_MISSING_SECONDARY, <int64_t>flow.matched_bytes, first, NULL)
+        diverge(core, flow, R_MISSING_SECONDARY, <int64_t>flow.left_bytes, first, NULL)
 
 
 cdef bint fits(const Core *core, const Side *side, const Node *node) noexcept nogil:

@@ -24,7 +24,7 @@ class DatagramFlow:
     expected: list[tuple[bytes, int]] = field(
         default_factory=list
     )  # copies of what left without them, since when
-    matched: int = 0  # payload bytes matched so far
+    left: int = 0  # payload bytes that have left so far
     blocked: bool = False
     reported: bool = False
 

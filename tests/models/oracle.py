@@ -146,7 +146,7 @@ class Oracle(TcpJudge):
         return min((time for time in due if time > self.now), default=FAR)
 
     def finish(self, now: int) -> None:
-        """The captures end: what has no counterpart is a divergence, and nothing leaves for it."""
+        """The captures end: what has no counterpart is a divergence, and does not leave for it."""
         self.now = max(self.now, now)
         for flow in self.tcp.values():
             self._finish_tcp(flow)
@@ -156,10 +156,13 @@ class Oracle(TcpJudge):
             if queue.blocked or queue.reported:
                 continue
             if mine and queue.unmatched:
-                offset = queue.matched + describe_difference(mine[0].segment, queue.unmatched[0].packet)
+                offset = queue.left + describe_difference(mine[0].segment, queue.unmatched[0].packet)
                 self._report(queue, queue, "payload", offset)
+                for held in mine if self.observe else ():  # C8, for this flow alone
+                    self.held.remove(held)
+                    self._emit_held(held)
             elif mine or queue.unmatched:
-                self._report(queue, queue, "missing-secondary" if mine else "missing-primary", queue.matched)
+                self._report(queue, queue, "missing-secondary" if mine else "missing-primary", queue.left)
 
     def take(self) -> list[Frame | Divergence]:
         """What came out since the last take, in order."""
@@ -173,7 +176,7 @@ class Oracle(TcpJudge):
         if self.mode is Mode.COMPARE and not queue.blocked and queue.take(packet):
             for frame in frames:
                 self._emit(frame)
-            queue.matched += len(payload_of(packet))
+            queue.left += len(payload_of(packet))
             return
         kind = "datagram" if len(frames) == 1 else "fragments"
         held = Held(self.number, b"", since, queue, kind, packet)
@@ -186,7 +189,7 @@ class Oracle(TcpJudge):
             if held.flow is queue and not queue.blocked and equal_form(held.segment) == equal_form(packet):
                 self.held.remove(held)
                 self._emit_held(held)
-                queue.matched += len(payload_of(packet))
+                queue.left += len(payload_of(packet))
                 return
         if queue.expected_late(packet, self.now - self.timeout):
             return
@@ -198,12 +201,12 @@ class Oracle(TcpJudge):
             return
         if mine and queue.unmatched:
             if self.now - max(mine[0].time, queue.unmatched[0].time) >= self.reorder:
-                offset = queue.matched + describe_difference(mine[0].segment, queue.unmatched[0].packet)
+                offset = queue.left + describe_difference(mine[0].segment, queue.unmatched[0].packet)
                 self._diverge(queue, queue, "payload", offset)
         elif mine and self.now - mine[0].time >= self.timeout:
-            self._diverge(queue, queue, "missing-secondary", queue.matched)
+            self._diverge(queue, queue, "missing-secondary", queue.left)
         elif queue.unmatched and self.now - queue.unmatched[0].time >= self.timeout:
-            self._diverge(queue, queue, "missing-primary", queue.matched)
+            self._diverge(queue, queue, "missing-primary", queue.left)
 
     def _primary_fragment(self, packet: Packet, frame: bytes) -> None:
         whole = self.pieces["p"].add(packet, frame, self.came, self.number)
@@ -229,7 +232,7 @@ class Oracle(TcpJudge):
             held = Held(self.number, b"", since, queue, "fragments")
             held.frames = self.pieces["p"].remove(key)
             self.held.append(held)
-            tell(queue, queue, "missing-secondary", queue.matched)
+            tell(queue, queue, "missing-secondary", queue.left)
 
     # ------------------------------------------------------------------ divergences
 
@@ -282,6 +285,7 @@ class Oracle(TcpJudge):
             else:
                 self._emit_held(held)
                 if isinstance(held.flow, DatagramFlow) and held.segment is not None:
+                    held.flow.left += len(payload_of(held.segment))
                     del held.flow.unmatched[:1]
                     if self.now - held.time < self.timeout:
                         held.flow.expect(held.segment, self.now)

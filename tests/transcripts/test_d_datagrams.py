@@ -142,8 +142,30 @@ def test_d4_at_the_end(play):
         S#2 udp "lone"
         finish
         ! payload 0
+        > udp "one"
         ! missing-secondary 0
         ! missing-primary 0
+    """,
+        observe=True,
+    )
+
+
+def test_d3_the_offset_counts_what_left_by_a_commit_too(play):
+    play(
+        """
+        P udp "same"
+        S udp "same"
+        > udp "same"
+        P udp "one"
+        S udp "two"
+        +6ms tick
+        ! payload 4
+        > udp "one"
+        P udp "three"
+        S udp "threw"
+        +6ms tick
+        ! payload 11
+        > udp "three"
     """,
         observe=True,
     )

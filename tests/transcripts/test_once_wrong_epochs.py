@@ -232,12 +232,12 @@ CASES = {
         +1s P gre "three"
         +1s P gre "four"
         +2s tick
-        ! missing-secondary 0
+        ! missing-secondary 6
         > gre "three"
         > gre "four"
         +1s S gre "two"
         +3s tick
-        ! missing-primary 0
+        ! missing-primary 15
         """,
         {"observe": True},
     ),
@@ -379,7 +379,7 @@ CASES = {
         > udp "one"
         S gre "data" ttl 9
         +3s tick
-        ! missing-primary 0
+        ! missing-primary 4
         """,
         {"observe": True},
     ),

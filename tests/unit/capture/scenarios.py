@@ -346,7 +346,7 @@ SCENARIOS = {
         P udp "abc"
         S udp "abd"
         ! payload 2
-        held 1""",
+        > udp "abc" """,
     "a datagram that differs and time to tell": """
         P udp "abc"
         S udp "abd"
@@ -359,7 +359,7 @@ SCENARIOS = {
         P icmp "00000001ping"
         S icmp "00000002ping"
         ! payload 7
-        held 1""",
+        > icmp "00000001ping" """,
     "GRE that differs in the IP ID alone": """
         P gre "carried" id 1
         S gre "carried" id 2
@@ -377,7 +377,8 @@ SCENARIOS = {
         S frag 9 0 + "\x00\x01\x00\x02\x00\x10\x00\x00"
         S frag 9 8 "dataDATA"
         ! payload 4
-        held 1""",
+        > frag 7 0 + "\x00\x01\x00\x02\x00\x10\x00\x00"
+        > frag 7 8 "datadata" """,
     "a lost fragment": """
         P frag 7 0 + "\x00\x01\x00\x02\x00\x10\x00\x00"
         S udp "x"
@@ -396,6 +397,6 @@ SCENARIOS = {
         P ether "that"
         S ether "this"
         ! payload 6
-        held 1""",
+        > ether b'that' """,
     "nothing at all": "",
 }
