@@ -22,6 +22,7 @@ from colo_proxy.datapath.pool cimport (
     pool_give,
     pool_keep,
     pool_room,
+    weigh,
 )
 from colo_proxy.datapath.recorder cimport DROPPED, LEFT, record_fate, record_flow, recorded
 from colo_proxy.datapath.wire cimport K_IP, K_TCP, K_UDP, VNET
@@ -98,8 +99,7 @@ cdef void hold(Core *core, Flow *flow, Node *node) noexcept nogil:
         if core.due_held == NULL:
             core.due_held = node
         if not node.flags & N_OWED:
-            core.counts.held_frames += 1
-            core.counts.held_bytes += node.size - VNET
+            weigh(node, &core.counts.held_frames, &core.counts.held_bytes)
     node.prev = every.last
     node.next = NULL
     if every.last != NULL:
@@ -133,6 +133,8 @@ cdef void unhold(Core *core, Node *node) noexcept nogil:
     cdef Flow *flow = flow_of(node)
     cdef Side *side = side_of(node)
     cdef List *every = &core.pending if node.flags & N_SVM else &core.held
+    cdef uint64_t frames = 0
+    cdef uint64_t bytes = 0
     if node == core.due_held:
         core.due_held = node.next
     if node == core.due_pending:
@@ -145,8 +147,9 @@ cdef void unhold(Core *core, Node *node) noexcept nogil:
     if node.flags & N_SORTED:
         replace_sorted(side, node, NULL)
     if not node.flags & (N_SVM | N_OWED):
-        core.counts.held_frames -= 1
-        core.counts.held_bytes -= node.size - VNET
+        weigh(node, &frames, &bytes)
+        core.counts.held_frames -= frames
+        core.counts.held_bytes -= bytes
     if not node.flags & N_RX:
         side.bytes -= chain_cost(node)
     flow.waiting -= 1

@@ -82,6 +82,11 @@ cdef bint equal(const Node *a, const Node *b) noexcept nogil:
         if x[0] != y[0] or (x[1] ^ y[1]) & 0xf0:
             return False
         at = 4
+        if p.frag_data != 0:  # an atomic fragment (RFC 6946): each guest draws an identification
+            skip = p.frag_data - p.l3 - 4
+            if q.frag_data != q.l3 + skip + 4 or memcmp(x + at, y + at, skip - at) != 0:
+                return False
+            at = skip + 4
     if (p.partial or q.partial) and ordinary(a):
         skip = checksum_at(p)
         if skip != checksum_at(q) + p.l3 - q.l3:
@@ -167,6 +172,8 @@ cdef uint64_t digest(const Node *node) noexcept nogil:
         elif p.version == 6 and at == p.l3 + 1:
             sum = (sum ^ (node.data[at] & 0xf0)) * 1099511628211ULL
             at += 3
+        elif p.version == 6 and at + 4 == p.frag_data:
+            at += 4
         else:
             sum = (sum ^ node.data[at]) * 1099511628211ULL
             at += 1

@@ -59,7 +59,7 @@ from colo_proxy.datapath.judge cimport (
 )
 from colo_proxy.datapath.key cimport Key, key_hash, key_of, key_protocol, key_text
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
-from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give
+from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give, weigh
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
 from colo_proxy.datapath.wire cimport (
     K_HOUSEKEEPING,
@@ -343,6 +343,5 @@ cdef uint64_t core_flows(Core *core, FlowRecord *into, uint64_t room) noexcept n
 
 cdef void count_held(const Node *node, FlowRecord *record) noexcept nogil:
     while node != NULL:
-        record.held_frames += 1
-        record.held_bytes += node.size - VNET
+        weigh(node, &record.held_frames, &record.held_bytes)
         node = node.flow_next

@@ -394,16 +394,25 @@ cdef void epoch_finish(Core *core) noexcept nogil:
             finish_stream(core, flow)
         elif flow.pvm.first != NULL and flow.svm.first != NULL:
             datagram_mismatch(core, flow)
-            # Data that differ are a proof, not an absence: followed as everywhere (C8).
-            while core.settings.observe and flow.pvm.first != NULL:
-                node = flow.pvm.first
-                unhold(core, node)
-                emit(core, node)
+            flow.flags |= F_GATHERED
         elif flow.pvm.first != NULL:
             diverge(core, flow, R_MISSING_SECONDARY, <int64_t>flow.left_bytes, flow.pvm.first, NULL)
         elif flow.svm.first != NULL:
             diverge(core, flow, R_MISSING_PRIMARY, <int64_t>flow.left_bytes, NULL, flow.svm.first)
         flow = flow.idle_next
+    follow_mismatches(core)
+
+
+cdef void follow_mismatches(Core *core) noexcept nogil:
+    """Datagrams that differ are a proof, not an absence: followed as everywhere (C8), for their flows."""
+    cdef Node *node = core.held.first
+    cdef Node *behind
+    while node != NULL and core.settings.observe:
+        behind = node.next
+        if flow_of(node).flags & F_GATHERED:
+            unhold(core, node)
+            emit(core, node)
+        node = behind
 
 
 cdef void epoch_clear(Core *core) noexcept nogil:

@@ -5,8 +5,9 @@ and each entry holds its fragments' nodes in order of arrival, linked by `chain`
 
     free        nothing
     gathering   fragments are kept; when they cover the datagram it is built, and the entry is free
-    bad         fragments overlapped or contradicted each other (F2): none are kept, and more of the
-                same datagram are refused (as RFC 5722 asks) until the entry expires
+    bad         fragments overlapped or contradicted each other (F2): they never become a datagram, nor do
+                more of the same (as RFC 5722 asks). They are kept, MOST at most, until the entry expires:
+                that a guest said something must not be forgotten
 
 A fragment that says again what one has said joins the chain and leaves with it. Each entry sorts what it has
 by position; since nothing may overlap, the datagram is complete when the lengths add up.
@@ -20,14 +21,14 @@ from colo_proxy.datapath.pool cimport Node, Pool
 
 cdef enum:
     ENTRIES = 256
-    MOST = 64  # fragments of one datagram (F2)
+    MOST = 128  # fragments of one datagram (F2): the longest takes 119 where the MTU is 576
     MOST_BYTES = 65535
 
 cdef enum FragmentStatus:
     FRAGMENT_KEPT = 0  # the table has the node
     FRAGMENT_DONE = 1  # `out`: the datagram, a new node whose `chain` is what it came as
-    FRAGMENT_BAD = 2  # `out`: the node, and what was kept of the same datagram, to be dropped
-    FRAGMENT_FULL = 3  # no entry is free, or the pool is at its bound; `out` as with FRAGMENT_BAD
+    FRAGMENT_BAD = 2  # more of one datagram than are kept; `out`: the node, to be dropped
+    FRAGMENT_FULL = 3  # no entry is free, or the pool is at its bound; `out`: what is to be dropped
 
 cdef struct Range:
     uint32_t begin

@@ -173,13 +173,14 @@ cdef uint32_t named_at(const uint8_t *base, uint32_t l3, uint32_t end) noexcept 
     return at
 
 
-cdef Node *spoil(Entry *entry, Node *node) noexcept nogil:
-    """The datagram can never be judged equal: hand out what was kept of it, and the node."""
-    join(entry, node)
-    node = entry.first
+cdef FragmentStatus spoil(Entry *entry, Node *node, Node **out) noexcept nogil:
+    """The datagram can never be judged equal."""
     entry.state = E_BAD
-    entry.first = entry.last = NULL
-    return node
+    if entry.nodes == MOST:
+        return FRAGMENT_BAD
+    join(entry, node)
+    out[0] = NULL
+    return FRAGMENT_KEPT
 
 
 cdef FragmentStatus fragments_add(Fragments *table, Pool *pool, Node *node, Node **out) noexcept nogil:
@@ -192,20 +193,16 @@ cdef FragmentStatus fragments_add(Fragments *table, Pool *pool, Node *node, Node
     entry = find(table, &name, node.time)
     if entry == NULL:
         return FRAGMENT_FULL
-    if entry.state == E_BAD:
-        return FRAGMENT_BAD
-    if not place(entry, node):
-        out[0] = spoil(entry, node)
-        return FRAGMENT_BAD
+    if entry.state == E_BAD or not place(entry, node):
+        return spoil(entry, node, out)
+    if entry.total == entry.bytes and \
+            headers(entry.range[0].node) - entry.range[0].node.packet.l3 + entry.total > MOST_BYTES:
+        return spoil(entry, node, out)
     join(entry, node)
     if entry.total == 0 or entry.bytes < entry.total:
         out[0] = NULL
         return FRAGMENT_KEPT
     out[0] = entry.first
-    if headers(entry.range[0].node) - entry.range[0].node.packet.l3 + entry.total > MOST_BYTES:
-        entry.state = E_BAD
-        entry.first = entry.last = NULL
-        return FRAGMENT_BAD
     whole = build(entry, pool, node)
     close(table, entry)
     if whole == NULL:
@@ -218,7 +215,7 @@ cdef FragmentStatus fragments_add(Fragments *table, Pool *pool, Node *node, Node
 cdef Node *fragments_expire(Fragments *table, int64_t before) noexcept nogil:
     cdef int index
     cdef Entry *entry
-    cdef Node *chain
+    cdef Node *chain = NULL
     if table.used == 0:
         return NULL
     for index in range(ENTRIES):
@@ -226,9 +223,8 @@ cdef Node *fragments_expire(Fragments *table, int64_t before) noexcept nogil:
         if table.tags[index] != 0 and entry.since <= before:
             chain = entry.first
             close(table, entry)
-            if chain != NULL:
-                return chain
-    return NULL
+            break
+    return chain
 
 
 cdef Node *fragments_take(Fragments *table) noexcept nogil:

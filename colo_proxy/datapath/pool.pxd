@@ -71,3 +71,5 @@ cdef bint is_long(uint32_t size) noexcept nogil
 cdef void pool_give(Pool *pool, Node *node) noexcept nogil
 cdef uint32_t node_cost(const Node *node) noexcept nogil
 cdef uint64_t chain_cost(const Node *node) noexcept nogil
+# Adds what would leave: the frame, or the fragments that it came in.
+cdef void weigh(const Node *node, uint64_t *frames, uint64_t *bytes) noexcept nogil

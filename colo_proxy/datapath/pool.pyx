@@ -164,3 +164,12 @@ cdef void pool_give(Pool *pool, Node *node) noexcept nogil:
         node.next = pool.free[node.klass]
         pool.free[node.klass] = node
         node = behind
+
+
+cdef void weigh(const Node *node, uint64_t *frames, uint64_t *bytes) noexcept nogil:
+    if node.chain != NULL:
+        node = node.chain
+    while node != NULL:
+        frames[0] += 1
+        bytes[0] += node.size - VNET
+        node = node.chain

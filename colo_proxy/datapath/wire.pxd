@@ -91,7 +91,7 @@ cdef struct Packet:
     uint32_t frag_id
     uint32_t frag_offset  # in bytes
     uint8_t frag_more
-    uint32_t frag_data  # where the fragment's data begins (after the IPv6 fragment header)
+    uint32_t frag_data  # where the fragment's data begins (after the IPv6 fragment header); 0: no such header
     # a virtio-net header that says the layer-4 checksum is still partial
     uint8_t partial
 

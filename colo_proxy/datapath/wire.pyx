@@ -130,6 +130,7 @@ cdef void parse_ipv6(Packet *p, const uint8_t *base) noexcept nogil:
                 p.end = end
                 parse_fragment(p, at + 8, get32(base + at + 4), fragment & 0xfff8, fragment & 1)
                 return
+            p.frag_data = at + 8
         proto = base[at]
         at += header
     p.version = 6

@@ -16,8 +16,7 @@ cdef void check(Story *story) noexcept nogil:
         if node.prev != before:
             fail(story, "the list of held frames is torn")
         if not node.flags & N_OWED:
-            frames += 1
-            bytes += node.size - VNET
+            weigh(node, &frames, &bytes)
         before = node
         node = node.next
     if core.held.last != before:

@@ -42,7 +42,7 @@ from colo_proxy.datapath.entry cimport (
 )
 from colo_proxy.datapath.flow cimport F_ALIAS, Flow, FlowList, Side
 from colo_proxy.datapath.policy cimport P_BYPASS, P_COMPARE, P_DROP, Policies, Rule
-from colo_proxy.datapath.pool cimport N_OWED, Node, Pool, node_cost, pool_free, pool_new
+from colo_proxy.datapath.pool cimport N_OWED, Node, Pool, node_cost, pool_free, pool_new, weigh
 from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, MAX_FRAME, VNET, Packet, get16, parse, put16, put32
 from colo_proxy.datapath.words cimport M_FAILED_OVER, M_HOLD, M_PASS, PRIMARY, SECONDARY, UPLINK
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from models.packets import Packet, checksum, parse
 
+MOST = 128  # fragments of one datagram (F2)
+
 
 @dataclass
 class Entry:
@@ -60,7 +62,10 @@ def equal_form(packet: Packet | None) -> bytes:
     if packet.kind != "ether" and data[0] >> 4 == 4:
         return data[:4] + b"\0\0" + data[6:10] + b"\0\0" + data[12:]
     if packet.kind != "ether" and data[0] >> 4 == 6:
-        return data[:1] + bytes([data[1] & 0xF0]) + b"\0\0" + data[4:]
+        data = data[:1] + bytes([data[1] & 0xF0]) + b"\0\0" + data[4:]
+        if packet.atomic:
+            at = packet.atomic - packet.l3
+            return data[: at + 4] + bytes(4) + data[at + 8 :]
     return data
 
 
@@ -100,10 +105,8 @@ class Reassembly:
         """Add a fragment; the datagram when that was the last one missing."""
         key = (*packet.flow(True), packet.fragment_id)
         parts = self.parts.setdefault(key, [])
-        if any(_same_piece(packet, part) for part, _, _, _ in parts):
-            parts.append((packet, frame, now, number))  # an exact duplicate: leaves with the others
-            return None
-        parts.append((packet, frame, now, number))
+        if len(parts) <= MOST:  # one more, dropped in the end, tells that there were too many
+            parts.append((packet, frame, now, number))
         data = _joined([part for part, _, _, _ in parts])
         if data is None:
             return None
@@ -117,11 +120,11 @@ class Reassembly:
 
     def remove(self, key: tuple[object, ...]) -> list[bytes]:
         """Take out the fragments of one datagram."""
-        return [frame for _, frame, _, _ in self.parts.pop(key)]
+        return [frame for _, frame, _, _ in self.parts.pop(key)[:MOST]]
 
     def remove_all(self) -> list[tuple[int, bytes]]:
         """Take out everything, with the order of arrival."""
-        found = [(number, frame) for parts in self.parts.values() for _, frame, _, number in parts]
+        found = [(number, frame) for parts in self.parts.values() for _, frame, _, number in parts[:MOST]]
         self.parts.clear()
         return found
 
@@ -133,23 +136,17 @@ class Reassembly:
 
 def _joined(parts: list[Packet]) -> bytes | None:
     """The data of the fragments if they are complete and neither overlap nor contradict (F2)."""
-    ordered = sorted(parts, key=lambda part: part.fragment_offset)
-    if len(parts) > 64 or all(part.more for part in parts) or ordered[-1].more:
+    said = sorted({(part.fragment_offset, not part.more, part.frame[part.l4 : part.end]) for part in parts})
+    if len(parts) > MOST or [last for _, last, _ in said] != [False] * (len(said) - 1) + [True]:
         return None
     data = b""
-    for at, part in enumerate(ordered):
-        if at and _same_piece(part, ordered[at - 1]):
-            continue
-        if part.fragment_offset != len(data):
+    for offset, last, piece in said:
+        if offset != len(data) or not piece or (len(piece) % 8 and not last):
             return None
-        data += part.frame[part.l4 : part.end]
-    return data if len(data) <= 65535 else None
-
-
-def _same_piece(one: Packet, other: Packet) -> bool:
-    """An exact duplicate of a fragment."""
-    a, b = ((p.fragment_offset, p.more, p.frame[p.l4 : p.end]) for p in (one, other))
-    return a == b
+        data += piece
+    first = next(part for part in parts if part.fragment_offset == 0)
+    header = first.l4 - first.l3 - (8 if len(first.source) == 16 else 0)
+    return data if header + len(data) <= 65535 else None
 
 
 def _rebuilt(first: Packet, data: bytes) -> Packet:

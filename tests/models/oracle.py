@@ -151,6 +151,7 @@ class Oracle(TcpJudge):
         for flow in self.tcp.values():
             self._finish_tcp(flow)
         self._incomplete(self.now, self._report)
+        followed: list[Held] = []
         for queue in self.datagrams.values():
             mine = [held for held in self.held if held.flow is queue]
             if queue.blocked or queue.reported:
@@ -158,11 +159,12 @@ class Oracle(TcpJudge):
             if mine and queue.unmatched:
                 offset = queue.left + describe_difference(mine[0].segment, queue.unmatched[0].packet)
                 self._report(queue, queue, "payload", offset)
-                for held in mine if self.observe else ():  # C8, for this flow alone
-                    self.held.remove(held)
-                    self._emit_held(held)
+                followed += mine if self.observe else []  # C8, for this flow alone
             elif mine or queue.unmatched:
                 self._report(queue, queue, "missing-secondary" if mine else "missing-primary", queue.left)
+        for held in sorted(followed, key=lambda each: each.number):
+            self.held.remove(held)
+            self._emit_held(held)
 
     def take(self) -> list[Frame | Divergence]:
         """What came out since the last take, in order."""

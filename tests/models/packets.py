@@ -47,6 +47,7 @@ class Packet:
     fragment_offset: int = 0
     more: bool = False
     named: int = 0  # where the header before says what follows
+    atomic: int = 0  # where the fragment header of a whole packet is (RFC 6946)
 
     @property
     def length(self) -> int:
@@ -133,6 +134,7 @@ def _ipv6(packet: Packet) -> None:
                 packet.named = packet.l3 + named
                 return
             size = 8
+            packet.atomic = packet.l3 + at
         else:
             size = 8 + 8 * data[at + 1]
         if at + size > end:

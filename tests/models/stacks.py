@@ -264,11 +264,15 @@ class Simulation:
     def _hand_over(self, guest: Guest, packet: bytes, cut: float) -> None:
         """A datagram goes to the wire: whole, in fragments, or with its checksum left to others."""
         if self.of.fragments and len(packet) > 60 and self.random.random() < cut:
-            least = len(packet) // 480 + 1  # not more than 64 of one datagram (F2)
+            least = len(packet) // 960 + 1  # not more than 128 of one datagram (F2)
             most = least + (20 if cut > 0.1 else 100)
             pieces = fragments(packet, guest.ident, lambda: 8 * self.random.randint(least, most))
             if self.of.disorder:
                 self.random.shuffle(pieces)
+                if self.random.random() < 0.1:  # said again, or otherwise (F2)
+                    again = self.random.choice(pieces)
+                    change = bytes([again[-1] ^ self.random.randint(0, 1)])
+                    pieces.insert(self.random.randint(0, len(pieces)), again[:-1] + change)
             guest.queue += [(self._ether(piece), None) for piece in pieces]
         elif self.of.offload and self.random.random() < 0.7:
             frame = self._ether(packet, padded=False)

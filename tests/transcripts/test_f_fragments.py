@@ -39,11 +39,31 @@ def test_f1_cut_otherwise(play):
 
 def test_f2_an_overlap_is_never_equal(play):
     play(f"""
-        S frag 99 0 + {A}
-        S frag 99 8 {B}
         P frag 7 0 + {A}
         P frag 7 0 + {B}
         P frag 7 8 {B}
+        +9ms S frag 99 0 + {A}
+        S frag 99 8 {B}
+        +2995ms tick
+        ! missing-secondary 0
+        svm_stop
+        pvm_stop
+        commit
+        > frag 7 0 + {A}
+        > frag 7 0 + {B}
+        > frag 7 8 {B}
+    """)
+
+
+def test_f2_an_overlap_of_the_svm_is_dropped(play):
+    play(f"""
+        P frag 7 0 + {A}
+        P frag 7 8 {B}
+        S frag 99 0 + {A}
+        S frag 99 0 + {B}
+        S frag 99 8 {B}
+        +3s tick
+        ! missing-secondary 0
     """)
 
 

@@ -124,3 +124,59 @@ def test_ipv6_fragments(tmp_path, capsys):
     assert (status, found["released_frames"], found["held_frames"]) == (0, 3, 0)
     status, found = compared(tmp_path, capsys, pvm, [*opened[1], six(6, segment(77001, b"d" * 63 + b"D"))])
     assert (status, found["divergences"][0]["stream_offset"]) == (1, 63)
+
+
+def test_ipv6_atomic_fragments(tmp_path, capsys):
+    """Whole packets (RFC 6946), each with an identification that its guest has drawn."""
+
+    def atomic(ident: int, data: bytes, at: int = 0) -> bytes:
+        return six(44, bytes([47, 0]) + at.to_bytes(2) + ident.to_bytes(4) + data)
+
+    status, found = compared(
+        tmp_path,
+        capsys,
+        [atomic(7, b"carried"), atomic(8, b"again")],
+        [atomic(99, b"carried"), atomic(0, b"AGAIN")],
+    )
+    assert (status, found["released_frames"], found["held_frames"]) == (1, 2, 0)
+    assert [(each["reason"], each["stream_offset"]) for each in found["divergences"]] == [("payload", 7)]
+
+
+def test_each_fragment_that_waits_is_counted(tmp_path, capsys):
+    data = bytes([0, 53, 0, 9, 0, 40, 0, 0]) + b"d" * 32
+    pieces = [
+        ethernet(
+            ip("192.0.2.2", "192.0.2.1", 17, data[at : at + 8], ident=7, fragment=at // 8 | more), 0x0800
+        )
+        for at, more in ((0, 0x2000), (8, 0x2000), (16, 0x2000), (24, 0x2000), (32, 0))
+    ]
+    assert compared(tmp_path, capsys, pieces, [])[1]["held_frames"] == 5
+    assert compared(tmp_path, capsys, pieces[:3], [])[1]["held_frames"] == 3
+    assert compared(tmp_path, capsys, pieces, pieces)[1]["held_frames"] == 0
+
+
+def test_a_datagram_in_120_fragments(tmp_path, capsys):
+    """65,000 bytes where the MTU is 576."""
+    data = bytes([0, 53, 0, 9, 0xFD, 0xF0, 0, 0]) + bytes(65000)
+
+    def cut(ident: int) -> list[bytes]:
+        return [
+            ethernet(
+                ip(
+                    "192.0.2.2",
+                    "192.0.2.1",
+                    17,
+                    data[at : at + 552],
+                    ident=ident,
+                    fragment=at // 8 | (0x2000 if at + 552 < len(data) else 0),
+                ),
+                0x0800,
+            )
+            for at in range(0, len(data), 552)
+        ]
+
+    status, found = compared(tmp_path, capsys, cut(7), cut(9))
+    assert (status, found["released_frames"], found["held_frames"]) == (0, 118, 0)
+    data = data[:-1] + b"!"
+    status, found = compared(tmp_path, capsys, cut(7), [])
+    assert (status, found["released_frames"], found["held_frames"]) == (1, 0, 118)
