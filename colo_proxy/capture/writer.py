@@ -38,6 +38,23 @@ def whole_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
                 Path(temporary).unlink()
 
 
+@contextmanager
+def output(path: Path) -> Iterator[BinaryIO]:
+    """What a person named to write to: a whole file, behind links, too; a device or a pipe as it is.
+
+    Raises UserError if it cannot be written.
+    """
+    if path.is_file() or not path.exists():
+        with whole_file(path.resolve()) as file:
+            yield file
+        return
+    try:
+        with path.open("wb") as file:
+            yield file
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
 class PcapWriter:
     """A pcap of Ethernet frames with nanoseconds."""
 

@@ -106,18 +106,18 @@ def _summary(result: "Result") -> Iterator[str]:
 
 @contextmanager
 def _released(arguments: argparse.Namespace) -> Iterator[Callable[[int, bytes], None] | None]:
-    """Where released frames go: a file that is there only when it is whole."""
+    """Where released frames go."""
     if arguments.released is None:
         yield None
         return
-    from colo_proxy.capture.writer import PcapWriter, whole_file  # noqa: PLC0415
+    from colo_proxy.capture.writer import PcapWriter, output  # noqa: PLC0415
     from colo_proxy.errors import UserError  # noqa: PLC0415
 
     out = Path(arguments.released)
     for capture in (arguments.primary, arguments.secondary):
         if out.exists() and Path(capture).exists() and out.samefile(capture):
             raise UserError(f"{out}: is one of the captures; give --released another name")
-    with whole_file(out) as file:
+    with output(out) as file:
         yield PcapWriter(file).write
 
 

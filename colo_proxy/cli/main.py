@@ -6,8 +6,10 @@ needs; what is slow to import (pydantic, scapy, pyroute2) waits until `run`: pro
 """
 
 import argparse
+import errno
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -66,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     arguments = parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
     except UserError as error:
         for line in error.lines:
             print(f"colo-proxy: {line}", file=sys.stderr)
@@ -74,9 +77,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader has gone (`colo-proxy events | head`); Python would complain at its final flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        # The reader has gone (`colo-proxy events | head`): the status says only that, as a shell would.
+        _abandon_output()
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
+            raise
+        _abandon_output()
+        print(f"colo-proxy: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return UserError.exit_status
+    return status
+
+
+def _abandon_output() -> None:
+    """Python would complain of what it could not write, at its final flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """`colo-proxy compare` as a user runs it."""
 
+import io
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +104,55 @@ def test_released_is_what_a_client_would_have_received(pair, tmp_path):
     assert [data for _, data in got] == [pvm[1][1], pvm[4][1]]
     assert [int(when * SECOND) for when, _ in got] == [START + 1_300_000, START + 4_300_000]
     assert {path.name for path in tmp_path.iterdir()} == {"pvm.pcap", "svm.pcap", "client.pcap"}
+
+
+def test_released_into_a_pipe(pair, tmp_path):
+    """What is no file stays what it is: a name that is a pipe, or a device, is never replaced."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
+    said = pair(http(1000, ANSWER), http(5, ANSWER, start=START + 300_000))
+    assert compare(*said, "--released", tmp_path / "pipe").returncode == 0
+    got, _ = reader.communicate(timeout=20)
+    assert len(list(dpkt.pcap.Reader(io.BytesIO(got)))) == 2
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_released_behind_a_link(pair, tmp_path):
+    (tmp_path / "client.pcap").write_text("before")
+    (tmp_path / "link").symlink_to("client.pcap")
+    said = pair(http(1000, ANSWER), http(5, ANSWER, start=START + 300_000))
+    assert compare(*said, "--released", tmp_path / "link").returncode == 0
+    assert (tmp_path / "link").is_symlink()
+    assert len(list(dpkt.pcap.Reader((tmp_path / "client.pcap").open("rb")))) == 2
+
+
+def test_released_into_a_folder(pair, tmp_path):
+    said = pair(http(1000, ANSWER), http(5, ANSWER))
+    done = compare(*said, "--released", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"colo-proxy: {tmp_path}: cannot be written: Is a directory\n"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_output_that_cannot_be_written_is_no_verdict(pair, form):
+    """Exit status 1 would say that the captures differ."""
+    command = [*COMMAND, *map(str, pair(http(1000, ANSWER), http(5, ANSWER))), *form]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "colo-proxy: the output cannot be written: No space left on device\n",
+    )
+
+
+def test_a_reader_that_has_gone(pair):
+    command = [*COMMAND, *map(str, pair(http(1000, ANSWER), http(5, ANSWER)))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.close()
+    assert process.wait(20) == 128 + signal.SIGPIPE
+    assert process.stderr
+    assert process.stderr.read() == b""
 
 
 def test_an_error_half_way_leaves_no_released_file(pair, tmp_path):
