@@ -23,8 +23,8 @@ cdef struct Offset:
 cdef void align_to_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil
 # A TCP segment of the SVM, for clients: sequence number, TSval, source port.
 cdef void align_from_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil
-# Whether the frame is an ICMP or ICMPv6 error from outside that quotes a TCP segment of the VM; `key` becomes
-# the flow of the quoted segment, as the PVM has it.
-cdef bint quoted_tcp(Key *key, const Packet *p, const uint8_t *base) noexcept nogil
-# Such an error, for the SVM: quoted sequence number, TSval and source port. Nothing for other frames.
-cdef void align_quoted(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil
+# Whether the frame is an ICMP or ICMPv6 error that quotes a TCP segment: from outside one of the VM, from the
+# VM (`from_vm`) one of a client. `key` becomes the flow of the quoted segment, with the port that it names.
+cdef bint quoted_tcp(Key *key, const Packet *p, const uint8_t *base, bint from_vm) noexcept nogil
+# Such an error, for the SVM or from it: the quote comes to be as the other side of the aligner has it.
+cdef void align_quoted(Packet *p, uint8_t *base, const Offset *offset, bint from_vm) noexcept nogil

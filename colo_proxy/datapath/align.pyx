@@ -73,7 +73,8 @@ cdef struct Quote:
     uint32_t tcp
 
 
-cdef bint find_quote(Quote *quote, const Packet *p, const uint8_t *base) noexcept nogil:
+cdef bint find_quote(Quote *quote, const Packet *p, const uint8_t *base, bint from_vm) noexcept nogil:
+    """A VM quotes what came to it, and gets quoted what came from it: one address of the two is the same."""
     cdef uint32_t at = p.l4 + 8
     cdef uint32_t header
     cdef uint8_t kind
@@ -88,9 +89,9 @@ cdef bint find_quote(Quote *quote, const Packet *p, const uint8_t *base) noexcep
         if kind not in (3, 4, 5, 11, 12) or at + 20 > p.end or base[at] >> 4 != 4:
             return False
         header = (base[at] & 15) * 4
-        # Later fragments have no TCP header. Only its own packets are quoted to the VM.
+        # Later fragments have no TCP header.
         if header < 20 or base[at + 9] != IP_TCP or get16(base + at + 6) & 0x1fff or \
-                memcmp(base + at + 12, base + p.l3 + 16, 4) != 0:
+                memcmp(base + at + (16 if from_vm else 12), base + p.l3 + (12 if from_vm else 16), 4) != 0:
             return False
         quote.tcp = at + header
         return quote.tcp + 8 <= p.end
@@ -98,7 +99,7 @@ cdef bint find_quote(Quote *quote, const Packet *p, const uint8_t *base) noexcep
         return False
     # Unreachable, packet too big, time exceeded, parameter problem.
     if not 1 <= kind <= 4 or at + 40 > p.end or base[at] >> 4 != 6 or \
-            memcmp(base + at + 8, base + p.l3 + 24, 16) != 0:
+            memcmp(base + at + (24 if from_vm else 8), base + p.l3 + (8 if from_vm else 24), 16) != 0:
         return False
     proto = base[at + 6]
     at += 40
@@ -113,9 +114,12 @@ cdef bint find_quote(Quote *quote, const Packet *p, const uint8_t *base) noexcep
     return proto == IP_TCP and at + 8 <= p.end
 
 
-cdef bint quoted_tcp(Key *key, const Packet *p, const uint8_t *base) noexcept nogil:
+cdef bint quoted_tcp(Key *key, const Packet *p, const uint8_t *base, bint from_vm) noexcept nogil:
     cdef Quote quote
-    if not find_quote(&quote, p, base):
+    cdef const uint8_t *source
+    cdef const uint8_t *target
+    cdef uint32_t size = 4 if p.version == 4 else 16
+    if not find_quote(&quote, p, base, from_vm):
         return False
     memset(key, 0, sizeof(Key))
     key.vlan = p.vlan
@@ -123,28 +127,34 @@ cdef bint quoted_tcp(Key *key, const Packet *p, const uint8_t *base) noexcept no
     key.version = p.version
     key.proto = IP_TCP
     key.kind = K_TCP
-    key.local_port = get16(base + quote.tcp)
-    key.remote_port = get16(base + quote.tcp + 2)
-    if p.version == 4:
-        memcpy(key.local, base + quote.l3 + 12, 4)
-        memcpy(key.remote, base + quote.l3 + 16, 4)
-    else:
-        memcpy(key.local, base + quote.l3 + 8, 16)
-        memcpy(key.remote, base + quote.l3 + 24, 16)
+    source = base + quote.l3 + (12 if p.version == 4 else 8)
+    target = source + size
+    key.local_port = get16(base + quote.tcp + (2 if from_vm else 0))
+    key.remote_port = get16(base + quote.tcp + (0 if from_vm else 2))
+    memcpy(key.local, target if from_vm else source, size)
+    memcpy(key.remote, source if from_vm else target, size)
     return True
 
 
-cdef void align_quoted(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil:
+cdef void align_quoted(Packet *p, uint8_t *base, const Offset *offset, bint from_vm) noexcept nogil:
+    """To the SVM the quote is a segment of the SVM, aligned the other way round; from it, one of a client."""
     cdef Quote quote
+    cdef Offset back
     cdef Packet inner  # just as much of it as rewriting needs
     cdef uint32_t room
     cdef uint32_t header = 20
     cdef uint16_t old
-    if not find_quote(&quote, p, base):
+    if not find_quote(&quote, p, base, from_vm):
         return
+    back.seq = -offset.seq
+    back.ts = -offset.ts
+    back.svm_port = offset.pvm_port
+    back.pvm_port = offset.svm_port
     memset(&inner, 0, sizeof(Packet))
+    inner.kind = K_TCP
     inner.l4 = quote.tcp
     room = p.end - quote.tcp
+    inner.flags = base[quote.tcp + 13] if room >= 14 else 0
     inner.partial = room < 18  # its checksum was cut off
     if room >= 20:
         header = (base[quote.tcp + 12] >> 4) * 4
@@ -154,10 +164,10 @@ cdef void align_quoted(Packet *p, uint8_t *base, const Offset *offset) noexcept 
     room = min(room, 60)
     # The quote begins at an even distance from the ICMP header, so its sum is part of the outer one.
     old = ~checksum(base + quote.tcp, room, 0)
-    move_port(&inner, base, quote.tcp, offset.pvm_port, offset.svm_port)
-    move32(&inner, base, quote.tcp + 4, offset.seq)
-    if inner.timestamps:
-        move32(&inner, base, inner.timestamps, offset.ts)
+    if from_vm:
+        align_to_svm(&inner, base, &back)
+    else:
+        align_from_svm(&inner, base, &back)
     if not p.partial:
         checksum_fix(base + p.l4 + 2, old, ~checksum(base + quote.tcp, room, 0))
 
@@ -165,7 +175,8 @@ cdef void align_quoted(Packet *p, uint8_t *base, const Offset *offset) noexcept 
 cdef enum Way:
     TO_SVM = 0
     FROM_SVM = 1
-    QUOTED = 2
+    QUOTED_TO_SVM = 2
+    QUOTED_FROM_SVM = 3
 
 
 cdef bytes aligned(Way way, bytes frame, seq_offset, ts_offset, svm_port, pvm_port, bytes vnet):
@@ -184,7 +195,7 @@ cdef bytes aligned(Way way, bytes frame, seq_offset, ts_offset, svm_port, pvm_po
     elif way == FROM_SVM:
         align_from_svm(&p, base, &offset)
     else:
-        align_quoted(&p, base, &offset)
+        align_quoted(&p, base, &offset, way == QUOTED_FROM_SVM)
     rewritten = base[VNET:size]
     free(base)
     return rewritten
@@ -209,16 +220,22 @@ def from_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_
 def quoted_to_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_port: int = 0,
                   vnet: bytes | None = None) -> bytes:
     """An ICMP or ICMPv6 error that quotes the VM's TCP segment, for the SVM; arguments as of `to_svm`."""
-    return aligned(QUOTED, frame, seq, ts, svm_port, pvm_port, vnet)
+    return aligned(QUOTED_TO_SVM, frame, seq, ts, svm_port, pvm_port, vnet)
 
 
-def quoted_flow(frame: bytes) -> bytes | None:
+def quoted_from_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_port: int = 0,
+                    vnet: bytes | None = None) -> bytes:
+    """An ICMP or ICMPv6 error of the SVM that quotes a client's TCP segment; arguments as of `to_svm`."""
+    return aligned(QUOTED_FROM_SVM, frame, seq, ts, svm_port, pvm_port, vnet)
+
+
+def quoted_flow(frame: bytes, from_vm: bool = False) -> bytes | None:
     """The key (as `key.flow_key` gives it) of the flow that an ICMP error is about; None for other frames."""
     cdef Packet p
     cdef Key key
     cdef uint32_t size
     cdef uint8_t *base = exact_copy(frame, None, &size)
     parse(&p, base, size)
-    found = quoted_tcp(&key, &p, base)
+    found = quoted_tcp(&key, &p, base, from_vm)
     free(base)
     return (<uint8_t *>&key)[:sizeof(Key)] if found else None

@@ -2,60 +2,20 @@
 
 from libc.stdint cimport INT64_MAX, int64_t
 
-from colo_proxy.datapath.core cimport Core, diverge, drop, flow_of, timeout_of, unhold
+from colo_proxy.datapath.core cimport Core, drop, timeout_of
 from colo_proxy.datapath.datagram cimport datagram_mismatch
 from colo_proxy.datapath.epoch cimport follow_observed
-from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FORGET, Flow, list_leave
+from colo_proxy.datapath.flow cimport Flow, list_leave
 from colo_proxy.datapath.flows cimport sweep
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_oldest
 from colo_proxy.datapath.judge cimport announce, hold_incomplete
+from colo_proxy.datapath.missing cimport missing
 from colo_proxy.datapath.piece cimport piece_leave
-from colo_proxy.datapath.pool cimport N_PURE, N_SVM, Node, pool_give
-from colo_proxy.datapath.prefix cimport end_of
-from colo_proxy.datapath.seq cimport seq_le, seq_lt
-from colo_proxy.datapath.stream cimport stream_missing
-from colo_proxy.datapath.wire cimport K_TCP, RST
-from colo_proxy.datapath.words cimport (
-    D_FRAGMENT,
-    D_OLD_EPOCH,
-    M_COMPARE,
-    R_MISSING_PRIMARY,
-    R_MISSING_SECONDARY,
-)
+from colo_proxy.datapath.pool cimport Node
+from colo_proxy.datapath.wire cimport K_TCP
+from colo_proxy.datapath.words cimport D_FRAGMENT, M_COMPARE
 
 cdef int64_t SWEEP_EVERY = 100_000_000  # ns
-
-
-cdef void missing(Core *core, Node *node) noexcept nogil:
-    """A node has waited for the timeout: M1, M2, D4."""
-    cdef Flow *flow = flow_of(node)
-    cdef int64_t offset
-    if flow.flags & F_BLOCKED:
-        return
-    if flow.key.kind == K_TCP:
-        if node.flags & N_SVM and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
-                seq_le(end_of(node), flow.low):
-            unhold(core, node)  # from before this flow was first seen
-            drop(core, node, D_OLD_EPOCH)
-            return
-        if node.flags & N_PURE and not node.packet.flags & RST and flow.svm.acked and \
-                seq_le(node.packet.ack, flow.svm.ack) and seq_lt(flow.told_ack, flow.told_edge):
-            unhold(core, node)  # a window update, while clients have a window: nobody waits for it
-            pool_give(core.pool, node)
-            return
-        if node.flags & N_SVM and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
-                seq_le(end_of(node), flow.pvm.end):
-            return  # the PVM got further: what it said here is lost on the way, and comes again
-        offset = stream_missing(flow, node)
-    else:
-        offset = <int64_t>flow.left_bytes
-    if node.flags & N_SVM:
-        flow.flags |= F_FORGET
-        diverge(core, flow, R_MISSING_PRIMARY, offset, NULL, node)
-    else:
-        # Should the SVM just be slow, the next wait is longer.
-        core.lag = max(core.lag, core.now - node.time)
-        diverge(core, flow, R_MISSING_SECONDARY, offset, node, NULL)
 
 
 cdef inline int64_t after(int64_t time, int64_t timeout) noexcept nogil:

@@ -28,7 +28,6 @@ from colo_proxy.datapath.epoch cimport (
     epoch_clear,
     epoch_commit,
     epoch_failover,
-    epoch_finish,
     epoch_hold,
     epoch_pvm_stop,
     epoch_svm_loaded,
@@ -59,6 +58,7 @@ from colo_proxy.datapath.judge cimport (
 )
 from colo_proxy.datapath.key cimport Key, key_hash, key_of, key_protocol, key_text
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
+from colo_proxy.datapath.missing cimport missing_at_end
 from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give, weigh
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
 from colo_proxy.datapath.wire cimport (
@@ -255,11 +255,11 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
         # From its stop on the SVM has no numbers of its own any more (C2).
         if flow != NULL and not core.svm_stopped:
             align_to_svm(&node.packet, base, offset_of_flow(flow, &offset))
-    elif quoted_tcp(&key, &node.packet, base):
+    elif quoted_tcp(&key, &node.packet, base, False):
         flow = flow_for_uplink(core, &key)
         record_uplink(core, node, &key, flow)
         if flow != NULL and not core.svm_stopped:
-            align_quoted(&node.packet, base, offset_of_flow(flow, &offset))
+            align_quoted(&node.packet, base, offset_of_flow(flow, &offset), False)
     elif node.packet.kind == K_UDP or node.packet.kind == K_IP:
         key_of(&key, &node.packet, base, False)
         record_uplink(core, node, &key, NULL)
@@ -284,7 +284,7 @@ cdef void core_word(Core *core, Word word, int64_t now) noexcept nogil:
         announce_anew(core)
         epoch_failover(core)
     elif word == W_FINISH:
-        epoch_finish(core)
+        missing_at_end(core)
 
 
 cdef Out *core_outs(Core *core, uint32_t *count) noexcept nogil:

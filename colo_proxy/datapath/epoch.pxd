@@ -21,8 +21,6 @@ cdef void epoch_drop_stragglers(Core *core, int64_t before) noexcept nogil
 cdef void epoch_pvm_stop(Core *core) noexcept nogil
 cdef void epoch_commit(Core *core) noexcept nogil
 cdef void epoch_failover(Core *core) noexcept nogil
-# The captures end: what has no counterpart is reported (M3, D4).
-cdef void epoch_finish(Core *core) noexcept nogil
 # While observing: go on after a divergence as if a checkpoint had been made (C8).
 cdef void follow_observed(Core *core) noexcept nogil
 # Forget everything that is held, for the end of the core itself.

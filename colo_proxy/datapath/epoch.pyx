@@ -5,7 +5,6 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 from colo_proxy.datapath.core cimport (
     Core,
     discard,
-    diverge,
     drop,
     emit,
     flow_of,
@@ -14,11 +13,10 @@ from colo_proxy.datapath.core cimport (
     touch,
     unhold,
 )
-from colo_proxy.datapath.datagram cimport datagram_commit, datagram_expect, datagram_leaves, datagram_mismatch
+from colo_proxy.datapath.datagram cimport datagram_commit, datagram_expect, datagram_leaves
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
     F_ANCHORED,
-    F_BLOCKED,
     F_FORGET,
     F_GATHERED,
     F_TOUCHED,
@@ -26,20 +24,19 @@ from colo_proxy.datapath.flow cimport (
     list_leave,
 )
 from colo_proxy.datapath.flows cimport awaits_pair, flow_lose_alias, flow_remove
-from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
+from colo_proxy.datapath.fragment cimport fragments_take
 from colo_proxy.datapath.judge cimport (
     emit_aligned,
-    hold_incomplete,
     judge_primary,
     judge_secondary,
     pass_secondary,
 )
 from colo_proxy.datapath.piece cimport piece_leave
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
-from colo_proxy.datapath.prefix cimport advance, agreed, end_of, position_of
+from colo_proxy.datapath.prefix cimport advance, agreed, position_of
 from colo_proxy.datapath.release cimport note_told
 from colo_proxy.datapath.seq cimport seq_le
-from colo_proxy.datapath.stream cimport stream_adopt, stream_commit, stream_missing
+from colo_proxy.datapath.stream cimport stream_adopt, stream_commit
 from colo_proxy.datapath.wire cimport K_FRAGMENT, K_TCP, RST
 from colo_proxy.datapath.words cimport (
     D_OLD_EPOCH,
@@ -48,8 +45,6 @@ from colo_proxy.datapath.words cimport (
     M_FAILED_OVER,
     M_HOLD,
     M_PASS,
-    R_MISSING_PRIMARY,
-    R_MISSING_SECONDARY,
 )
 
 
@@ -350,69 +345,6 @@ cdef void follow_observed(Core *core) noexcept nogil:
                 unhold(core, node)
                 drop(core, node, D_OLD_EPOCH)
             datagram_commit(core, flow, False)
-
-
-# The end of the captures, and of the core.
-
-cdef void finish_stream(Core *core, Flow *flow) noexcept nogil:
-    cdef Node *node = flow.pvm.first
-    cdef Node *missing = NULL
-    while node != NULL:
-        if not agreed(flow, node):
-            if missing == NULL or stream_missing(flow, node) < stream_missing(flow, missing):
-                missing = node
-        node = node.flow_next
-    node = flow.pvm.pure_first
-    while node != NULL and missing == NULL:
-        if node.packet.flags & RST:
-            missing = node
-        node = node.flow_next
-    if missing != NULL:
-        diverge(core, flow, R_MISSING_SECONDARY, stream_missing(flow, missing), missing, NULL)
-        return
-    node = flow.svm.low if flow.svm.low != NULL else flow.svm.pure_first
-    while node != NULL and not node.flags & N_PURE and flow.flags & F_ANCHORED and \
-            seq_le(end_of(node), flow.pvm.end):
-        node = node.sort_next
-    if node == NULL:
-        node = flow.svm.pure_first
-    if node != NULL:
-        diverge(core, flow, R_MISSING_PRIMARY, stream_missing(flow, node), NULL, node)
-
-
-cdef void epoch_finish(Core *core) noexcept nogil:
-    cdef Flow *flow
-    cdef Node *node = fragments_expire(core.pvm_fragments, INT64_MAX)
-    while node != NULL:
-        hold_incomplete(core, node)
-        node = fragments_expire(core.pvm_fragments, INT64_MAX)
-    flow = core.table.idle_first
-    while flow != NULL:
-        if flow.flags & F_BLOCKED or not flow.waiting:
-            pass
-        elif flow.key.kind == K_TCP:
-            finish_stream(core, flow)
-        elif flow.pvm.first != NULL and flow.svm.first != NULL:
-            datagram_mismatch(core, flow)
-            flow.flags |= F_GATHERED
-        elif flow.pvm.first != NULL:
-            diverge(core, flow, R_MISSING_SECONDARY, <int64_t>flow.left_bytes, flow.pvm.first, NULL)
-        elif flow.svm.first != NULL:
-            diverge(core, flow, R_MISSING_PRIMARY, <int64_t>flow.left_bytes, NULL, flow.svm.first)
-        flow = flow.idle_next
-    follow_mismatches(core)
-
-
-cdef void follow_mismatches(Core *core) noexcept nogil:
-    """Datagrams that differ are a proof, not an absence: followed as everywhere (C8), for their flows."""
-    cdef Node *node = core.held.first
-    cdef Node *behind
-    while node != NULL and core.settings.observe:
-        behind = node.next
-        if flow_of(node).flags & F_GATHERED:
-            unhold(core, node)
-            emit(core, node)
-        node = behind
 
 
 cdef void epoch_clear(Core *core) noexcept nogil:

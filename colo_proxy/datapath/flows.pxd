@@ -11,6 +11,8 @@ cdef Flow *flow_for_pvm(Core *core, const Key *key, Node *node) noexcept nogil
 cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil
 # The incarnation that clients know of; NULL: none. Clients' frames make no flows, so cannot flood it.
 cdef Flow *flow_for_uplink(Core *core, const Key *key) noexcept nogil
+# The same of a segment that the SVM quotes, which names the SVM's port.
+cdef Flow *flow_for_quote(Core *core, const Key *key) noexcept nogil
 cdef void flow_remove(Core *core, Flow *flow) noexcept nogil
 # Whether the flow's SYN waits for the other guest's.
 cdef bint awaits_pair(const Core *core, const Flow *flow) noexcept nogil

@@ -104,6 +104,11 @@ cdef Flow *flow_for_uplink(Core *core, const Key *key) noexcept nogil:
     return known
 
 
+cdef Flow *flow_for_quote(Core *core, const Key *key) noexcept nogil:
+    cdef Flow *alias = table_find(&core.table, key, True)
+    return flow_for_uplink(core, key if alias == NULL else &alias.target.key)
+
+
 # Guest-initiated connections: each guest picks a source port of its own, so their SYNs are paired by what
 # both must agree on, in order.
 

@@ -2,11 +2,11 @@
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
-from colo_proxy.datapath.align cimport Offset, align_from_svm
+from colo_proxy.datapath.align cimport Offset, align_from_svm, align_quoted, quoted_tcp
 from colo_proxy.datapath.core cimport Core, belongs, discard, diverge, drop, emit, emit_to, hold, pooled
 from colo_proxy.datapath.datagram cimport datagram_primary, datagram_secondary
 from colo_proxy.datapath.flow cimport Flow, Side
-from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_svm
+from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_quote, flow_for_svm
 from colo_proxy.datapath.fragment cimport (
     FRAGMENT_DONE,
     FRAGMENT_FULL,
@@ -153,6 +153,7 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
             undo_rewriter(flow, node)
         stream_secondary(core, flow, node)
     else:
+        align_quote(core, node)
         datagram_secondary(core, flow, node)
 
 
@@ -205,6 +206,8 @@ cdef void pass_secondary(Core *core, Node *node) noexcept nogil:
         flow = flow_for_svm(core, &key, node)
         if flow != NULL:
             stream_follow(flow, node)
+    else:
+        align_quote(core, node)
     emit_aligned(core, flow, node)
 
 
@@ -216,6 +219,17 @@ cdef void emit_aligned(Core *core, const Flow *flow, Node *node) noexcept nogil:
             align_from_svm(&piece.packet, piece.data, offset_of_flow(flow, &offset))
         piece = piece.chain
     emit(core, node)
+
+
+cdef void align_quote(Core *core, Node *node) noexcept nogil:
+    """An ICMP error of the SVM quotes a client's segment as the SVM got it."""
+    cdef Key key
+    cdef Flow *flow
+    cdef Offset offset
+    if quoted_tcp(&key, &node.packet, node.data, True):
+        flow = flow_for_quote(core, &key)
+        if flow != NULL:
+            align_quoted(&node.packet, node.data, offset_of_flow(flow, &offset), True)
 
 
 cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil:

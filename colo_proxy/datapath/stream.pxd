@@ -29,5 +29,3 @@ cdef void stream_adopt(Flow *flow) noexcept nogil
 cdef void stream_pair(Core *core, Flow *pvm, Flow *svm) noexcept nogil
 # Nothing more is expected of the connection.
 cdef bint stream_closed(const Flow *flow) noexcept nogil
-# The stream offset that a timeout on this node names (M1, M2).
-cdef int64_t stream_missing(const Flow *flow, const Node *node) noexcept nogil

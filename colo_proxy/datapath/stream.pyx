@@ -37,7 +37,7 @@ from colo_proxy.datapath.prefix cimport (
     start_of,
 )
 from colo_proxy.datapath.release cimport release, release_one
-from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max
+from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt
 from colo_proxy.datapath.urgent cimport urgent_alone, urgent_copy, urgent_move, urgent_note
 from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, get32
 from colo_proxy.datapath.words cimport R_CONTROL
@@ -419,13 +419,3 @@ cdef bint stream_closed(const Flow *flow) noexcept nogil:
     if flow.pvm.reset and flow.svm.reset:
         return True
     return flow.pvm.fin and flow.svm.fin and seq_eq(flow.matched, flow.pvm.end)
-
-
-cdef int64_t stream_missing(const Flow *flow, const Node *node) noexcept nogil:
-    # Of the SVM's, what the PVM never got to.
-    cdef Seq least = flow.pvm.end if node.flags & N_SVM else flow.matched
-    if not node.flags & (N_SVM | N_PURE | N_UNPLACED) and seq_lt(start_of(node), flow.low):
-        return 0  # from before the first byte seen
-    if node.flags & (N_PURE | N_UNPLACED):
-        return offset_of(flow, flow.matched)
-    return offset_of(flow, seq_max(start_of(node), least))

@@ -267,15 +267,20 @@ class Connection:
             return position in self.p.said and self.p.said[position] == self.s.said.get(position)
         return position < self.matched
 
-    def first_open(self, held: Held) -> int:
-        """The first position of a held segment that is not agreed, `matched` if there is none."""
-        if held.kind == "data" and held.segment is not None and held.position is not None:
+    def missing(self, waiting: list[Held]) -> tuple[str, int]:
+        """M1: these segments of the PVM wait. For whom, and for which position first?"""
+        mine = []
+        for held in waiting:
+            if held.segment is None or held.position is None:
+                return "missing-secondary", self.matched
             if self.low is not None and held.position < self.low:
-                return held.position
-            for at, _ in self.values(held.segment, held.position):
-                if not self.agreed(at):
-                    return at
-        return self.matched
+                return "missing-secondary", held.position
+            mine += [at for at, _ in self.values(held.segment, held.position) if not self.agreed(at)]
+        alone = [at for at in mine if at not in self.s.said]
+        lone = [at for at in self.s.said if at >= self.matched and at not in self.p.said]
+        if lone and not alone:
+            return "missing-primary", min(lone)
+        return "missing-secondary", min(alone or mine)
 
     def lacks(self, held: Held) -> bool:
         """Has a held frame something that the SVM has not said? (Acknowledgements do not count.)"""

@@ -125,11 +125,7 @@ class TcpJudge:
 
     def _lowest(self, connection: Connection) -> Held | None:
         """The lowest of the PVM's segments that are not agreed altogether."""
-        waiting = [
-            held
-            for held in self.held
-            if held.connection is connection and held.kind == "data" and connection.lacks(held)
-        ]
+        waiting = self._waiting(connection)
         placed = [(held.position, held.number, held) for held in waiting if held.position is not None]
         return min(placed)[2] if placed else None
 
@@ -237,12 +233,10 @@ class TcpJudge:
             if committed and not connection.closed():
                 self.held.remove(held)  # a window update that nobody waits for
             else:
-                self._diverge(
-                    flow,
-                    connection,
-                    "missing-secondary",
-                    self._offset(connection, connection.first_open(held)),
-                )
+                reason, at = "missing-secondary", connection.matched
+                if held.kind == "data" and connection.lacks(held):
+                    reason, at = connection.missing(self._waiting(connection))
+                self._diverge(flow, connection, reason, self._offset(connection, at))
         for connection in flow.connections:
             self._forget_early(connection)
             beyond = [(connection.s.when[at], at) for at in self._beyond(connection)]
@@ -255,6 +249,14 @@ class TcpJudge:
                     self.lone_syns = [s for s in self.lone_syns if s.flow(True) != flow.key]
                     connection.s.said.clear()
                     connection.s.when.clear()
+
+    def _waiting(self, connection: Connection) -> list[Held]:
+        """The PVM's segments that are not agreed."""
+        return [
+            held
+            for held in self.held
+            if held.connection is connection and held.kind == "data" and connection.lacks(held)
+        ]
 
     def _forget_early(self, connection: Connection) -> None:
         """M2: what the SVM said before a flow was first seen."""
@@ -290,11 +292,15 @@ class TcpJudge:
 
     def _finish_tcp(self, flow: TcpFlow) -> None:
         for connection in flow.connections:
-            missing = [h for h in self.held if h.connection is connection and connection.lacks(h)]
-            if missing and not connection.reported:
-                data = [held for held in missing if held.kind == "data"]
-                at = min(connection.first_open(held) for held in data or missing)
-                self._report(flow, connection, "missing-secondary", self._offset(connection, at))
+            waiting = self._waiting(connection)
+            if waiting and not connection.reported:
+                reason, at = connection.missing(waiting)
+                self._report(flow, connection, reason, self._offset(connection, at))
+            resets = [held for held in self.held if held.connection is connection and held.kind == "rst"]
+            if resets and not connection.reported:
+                self._report(
+                    flow, connection, "missing-secondary", self._offset(connection, connection.matched)
+                )
             beyond = self._beyond(connection)
             reset = connection.s.reset and not connection.p.reset
             if (beyond or reset) and not connection.reported:

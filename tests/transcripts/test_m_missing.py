@@ -35,6 +35,47 @@ def test_m1_counts_from_each_segment(play):
     """)
 
 
+def test_m1_a_gap_in_what_the_pvm_said(play):
+    """Nothing of the SVM's is missing: what is held waits for the PVM itself."""
+    play(f"""{HANDSHAKE}
+        S . 1:301 ack 1
+        P . 1:101 ack 1
+        > . 1:101 ack 1
+        +1s P . 201:301 ack 1
+        +2s tick
+        +1s tick
+        ! missing-primary 100
+    """)
+
+
+def test_m1_gaps_in_both(play):
+    play(f"""{HANDSHAKE}
+        P . 101:201 ack 1
+        S . 1:151 ack 1
+        +3s tick
+        ! missing-secondary 150
+    """)
+
+
+def test_m1_the_same_gap_in_both(play):
+    play(f"""{HANDSHAKE}
+        P . 101:201 ack 1
+        S . 101:201 ack 1
+        +3s tick
+        ! missing-secondary 100
+    """)
+
+
+def test_m1_is_of_the_flow(play):
+    """The segment that has waited longest is not the one that comes first in the stream."""
+    play(f"""{HANDSHAKE}
+        P . 101:201 ack 1
+        +1s P . 1:101 ack 1
+        +2s tick
+        ! missing-secondary 0
+    """)
+
+
 def test_m2_the_pvm_says_nothing(play):
     play(f"""{HANDSHAKE}
         S . 1:101 ack 1

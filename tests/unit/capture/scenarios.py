@@ -322,6 +322,16 @@ SCENARIOS = {
     "missing output of the PVM": f"""{OPEN}
         S . 1:101 ack 1
         ! missing-primary 0""",
+    "a gap in the output of the PVM": f"""{OPEN}
+        P . 101:201 ack 1
+        S . 1:201 ack 1
+        ! missing-primary 0
+        held 1""",
+    "a gap in the output of the SVM": f"""{OPEN}
+        P . 1:201 ack 1
+        S . 101:201 ack 1
+        ! missing-secondary 0
+        held 1""",
     "a connection of the PVM alone": """
         P S. 0 ack 1 mss 1460
         S#1 S. 0 ack 1 mss 1460

@@ -5,7 +5,7 @@ from typing import Any
 
 import dpkt
 import pytest
-from models.packets import ACK, SYN, ethernet, ip, tcp
+from models.packets import ACK, SYN, checksum, ethernet, ip, tcp
 from transcripts.play import Play
 
 from colo_proxy.cli.main import main
@@ -124,6 +124,21 @@ def test_ipv6_fragments(tmp_path, capsys):
     assert (status, found["released_frames"], found["held_frames"]) == (0, 3, 0)
     status, found = compared(tmp_path, capsys, pvm, [*opened[1], six(6, segment(77001, b"d" * 63 + b"D"))])
     assert (status, found["divergences"][0]["stream_offset"]) == (1, 63)
+
+
+def test_an_icmp_error_that_quotes_a_client(tmp_path, capsys):
+    """Each guest quotes the segment with its own number acknowledged; the SVM's is aligned."""
+
+    def said(isn: int) -> list[bytes]:
+        ends = ("192.0.2.2", 80), ("192.0.2.1", 40000)
+        client = tcp(*ends[::-1], seq=500, ack=isn + 1, flags=ACK, payload=b"what the guest rejects")
+        opened = tcp(*ends, seq=isn, ack=500, flags=SYN | ACK)
+        error = bytes([3, 3]) + bytes(6) + client
+        error = error[:2] + checksum(error).to_bytes(2) + error[4:]
+        return [ethernet(opened, 0x0800), ethernet(ip("192.0.2.2", "192.0.2.1", 1, error), 0x0800)]
+
+    status, found = compared(tmp_path, capsys, said(1000), said(77000))
+    assert (status, found["released_frames"], found["held_frames"]) == (0, 2, 0)
 
 
 def test_ipv6_atomic_fragments(tmp_path, capsys):

@@ -17,8 +17,9 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Packet, Raw
 
-from colo_proxy.datapath.align import from_svm, quoted_flow, quoted_to_svm, to_svm
+from colo_proxy.datapath.align import from_svm, quoted_flow, quoted_from_svm, quoted_to_svm, to_svm
 from colo_proxy.datapath.key import flow_key
+from colo_proxy.datapath.wire import dissect
 
 M32 = 1 << 32
 PORTS = {"svm_port": 50001, "pvm_port": 50000}
@@ -180,6 +181,35 @@ def test_quoted_in_icmpv6(icmp: Packet, length: int, seq: int, ts: int, extended
     assert int.from_bytes(quoted[4:8], "big") == (10 + seq) % M32
 
 
+@given(st.booleans(), st.integers(8, 80), st.integers(0, 2), numbers | edges, numbers | edges)
+@settings(max_examples=300, deadline=None)
+def test_quoted_by_the_svm(six: bool, length: int, nops: int, seq: int, ts: int) -> None:
+    """It quotes a client's segment as it came, aligned: what goes out quotes what the client had said."""
+    header = ip6(to_vm=True) if six else ip4(to_vm=True)
+    sent = bytes(link(to_vm=True) / header / segment(nops, sport=80, dport=50000) / (b"data" * 3))
+
+    def quoting(frame: bytes) -> bytes:
+        error = ip6() / ERRORS6[0] if six else ip4() / ERRORS4[0]
+        return bytes(link() / error / Raw(frame[14:][: (40 if six else 20) + length]))
+
+    left = quoted_from_svm(quoting(to_svm(sent, seq=seq, ts=ts, **PORTS)), seq=seq, ts=ts, **PORTS)
+    assert left == with_right_checksum(left)
+    if length >= dissect(sent)["payload"] - dissect(sent)["l4"]:
+        assert left == quoting(sent)
+    elif length >= 16:  # the flags tell that there is an acknowledgement; what was cut off stays
+        assert left[:-length][-8:] == quoting(sent)[:-length][-8:]
+        assert left[-length:][:16] == quoting(sent)[-length:][:16]
+    ours = link() / (ip6() if six else ip4()) / segment(sport=50000, dport=80)
+    assert quoted_flow(left, from_vm=True) == flow_key(bytes(ours))
+
+
+def test_the_vm_quotes_what_came_to_it() -> None:
+    """What quotes another's segment is no word about a connection of the VM."""
+    frame = bytes(link() / ip4() / ERRORS4[0] / Raw(bytes(IP(src="192.0.2.1", dst="192.0.2.9") / segment())))
+    assert quoted_flow(frame, from_vm=True) is None
+    assert quoted_from_svm(frame, seq=5, ts=7, **PORTS) == frame
+
+
 def test_scapy_reads_the_quote_as_we_wrote_it() -> None:
     frame = error4(ICMP(type=3, code=4, nexthopmtu=1400), bytes(ip4() / segment() / b"data"))
     moved = Ether(quoted_to_svm(frame, seq=1000, ts=1, **PORTS))
@@ -231,4 +261,6 @@ def test_spoiled_and_cut_errors_are_survived(frame: bytes, data: st.DataObject) 
         spoiled[data.draw(st.integers(14, len(frame) - 1))] = data.draw(st.integers(0, 255))
     cut = bytes(spoiled[: data.draw(st.integers(0, len(frame)))])
     assert len(quoted_to_svm(cut, seq=5, ts=7, **PORTS)) == len(cut)
+    assert len(quoted_from_svm(cut, seq=5, ts=7, **PORTS)) == len(cut)
     quoted_flow(cut)
+    quoted_flow(cut, from_vm=True)

@@ -1,0 +1,11 @@
+"""What one guest has said and the other has not: when it has waited for the timeout, and where the captures
+end (docs/comparison.md, M1 to M3, D4, F3).
+"""
+
+from colo_proxy.datapath.core cimport Core
+from colo_proxy.datapath.pool cimport Node
+
+# A held node of either side has waited for the timeout.
+cdef void missing(Core *core, Node *node) noexcept nogil
+# The captures end: all that still waits.
+cdef void missing_at_end(Core *core) noexcept nogil

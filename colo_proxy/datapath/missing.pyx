@@ -1,0 +1,164 @@
+# See missing.pxd.
+
+from libc.stdint cimport INT64_MAX, int64_t
+
+from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, flow_of, unhold
+from colo_proxy.datapath.datagram cimport datagram_mismatch
+from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, Flow
+from colo_proxy.datapath.fragment cimport fragments_expire
+from colo_proxy.datapath.judge cimport hold_incomplete
+from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, N_UNPLACED, Node
+from colo_proxy.datapath.prefix cimport agreed, end_of, offset_of, start_of
+from colo_proxy.datapath.seq cimport Seq, seq_le, seq_lt, seq_max
+from colo_proxy.datapath.wire cimport K_TCP, RST
+from colo_proxy.datapath.words cimport D_OLD_EPOCH, R_MISSING_PRIMARY, R_MISSING_SECONDARY
+
+
+cdef void missing(Core *core, Node *node) noexcept nogil:
+    cdef Flow *flow = flow_of(node)
+    if flow.flags & F_BLOCKED:
+        return
+    if flow.key.kind == K_TCP and not still_missing(core, flow, node):
+        return
+    if node.flags & N_SVM:
+        flow.flags |= F_FORGET
+        diverge(core, flow, R_MISSING_PRIMARY, place(flow, node), NULL, node)
+        return
+    # Should the SVM just be slow, the next wait is longer.
+    core.lag = max(core.lag, core.now - node.time)
+    if flow.key.kind == K_TCP and not node.flags & (N_PURE | N_OWED) and not agreed(flow, node):
+        stream_waits(core, flow)
+    else:
+        diverge(core, flow, R_MISSING_SECONDARY, place(flow, node), node, NULL)
+
+
+cdef bint still_missing(Core *core, Flow *flow, Node *node) noexcept nogil:
+    """False where nobody waits for what a node of a stream says; it may be gone then."""
+    if node.flags & N_PURE:
+        if not node.packet.flags & RST and flow.svm.acked and \
+                seq_le(node.packet.ack, flow.svm.ack) and seq_lt(flow.told_ack, flow.told_edge):
+            unhold(core, node)  # a window update, while clients have a window
+            discard(core, node)
+            return False
+    elif node.flags & N_SVM and flow.flags & F_ANCHORED:
+        if seq_le(end_of(node), flow.low):
+            unhold(core, node)  # from before this flow was first seen
+            drop(core, node, D_OLD_EPOCH)
+            return False
+        if seq_le(end_of(node), flow.pvm.end):
+            return False  # the PVM got further: what it said here is lost on the way, and comes again
+    return True
+
+
+cdef int64_t place(const Flow *flow, const Node *node) noexcept nogil:
+    """The stream offset of what is missing, as a node that waits shows it."""
+    # Of the SVM's, what the PVM never got to.
+    cdef Seq least = flow.pvm.end if node.flags & N_SVM else flow.matched
+    if flow.key.kind != K_TCP:
+        return <int64_t>flow.left_bytes
+    if not node.flags & (N_SVM | N_PURE | N_UNPLACED) and seq_lt(start_of(node), flow.low):
+        return 0  # from before the first byte seen
+    if node.flags & (N_PURE | N_UNPLACED):
+        return offset_of(flow, flow.matched)
+    return offset_of(flow, seq_max(start_of(node), least))
+
+
+cdef Node *lowest_waiting(const Flow *flow) noexcept nogil:
+    """The PVM's segment that is not agreed, and says the lowest position."""
+    cdef Node *node = flow.pvm.first
+    cdef Node *lowest = NULL
+    while node != NULL:
+        if not agreed(flow, node) and (lowest == NULL or place(flow, node) < place(flow, lowest)):
+            lowest = node
+        node = node.flow_next
+    return lowest
+
+
+cdef Node *first_alone(const Flow *flow, Node *said, Node *other, Seq *at) noexcept nogil:
+    """The first position beyond the agreed range that one list has and the other has not, and its node."""
+    at[0] = flow.matched
+    while said != NULL:
+        at[0] = seq_max(at[0], start_of(said))
+        while seq_lt(at[0], end_of(said)):
+            while other != NULL and seq_le(end_of(other), at[0]):
+                other = other.sort_next
+            if other == NULL or seq_lt(at[0], start_of(other)):
+                return said
+            at[0] = end_of(other)
+        said = said.sort_next
+    return NULL
+
+
+cdef bint stream_waits(Core *core, Flow *flow) noexcept nogil:
+    """M1: whose is it to say what the PVM's segments wait for? False if they wait for nothing."""
+    cdef Node *lowest = lowest_waiting(flow)
+    cdef Node *alone = NULL
+    cdef Seq at
+    if lowest == NULL:
+        return False
+    if lowest.flags & N_UNPLACED or seq_lt(start_of(lowest), flow.low):
+        diverge(core, flow, R_MISSING_SECONDARY, place(flow, lowest), lowest, NULL)
+        return True
+    alone = first_alone(flow, flow.pvm.low, flow.svm.low, &at)
+    if alone != NULL:
+        diverge(core, flow, R_MISSING_SECONDARY, offset_of(flow, at), alone, NULL)
+        return True
+    alone = first_alone(flow, flow.svm.low, flow.pvm.low, &at)
+    if alone != NULL:
+        diverge(core, flow, R_MISSING_PRIMARY, offset_of(flow, at), NULL, alone)
+    else:  # both have lost the same
+        diverge(core, flow, R_MISSING_SECONDARY, place(flow, lowest), lowest, NULL)
+    return True
+
+
+cdef void stream_at_end(Core *core, Flow *flow) noexcept nogil:
+    cdef Node *node = flow.pvm.pure_first
+    if stream_waits(core, flow):
+        return
+    while node != NULL:
+        if node.packet.flags & RST:
+            diverge(core, flow, R_MISSING_SECONDARY, place(flow, node), node, NULL)
+            return
+        node = node.flow_next
+    node = flow.svm.low
+    while node != NULL and flow.flags & F_ANCHORED and seq_le(end_of(node), flow.pvm.end):
+        node = node.sort_next
+    if node == NULL:
+        node = flow.svm.pure_first
+    if node != NULL:
+        diverge(core, flow, R_MISSING_PRIMARY, place(flow, node), NULL, node)
+
+
+cdef void missing_at_end(Core *core) noexcept nogil:
+    cdef Flow *flow
+    cdef Node *node = fragments_expire(core.pvm_fragments, INT64_MAX)
+    while node != NULL:
+        hold_incomplete(core, node)
+        node = fragments_expire(core.pvm_fragments, INT64_MAX)
+    flow = core.table.idle_first
+    while flow != NULL:
+        if flow.flags & F_BLOCKED or not flow.waiting:
+            pass
+        elif flow.key.kind == K_TCP:
+            stream_at_end(core, flow)
+        elif flow.pvm.first != NULL and flow.svm.first != NULL:
+            datagram_mismatch(core, flow)
+            flow.flags |= F_GATHERED
+        elif flow.pvm.first != NULL:
+            diverge(core, flow, R_MISSING_SECONDARY, place(flow, flow.pvm.first), flow.pvm.first, NULL)
+        elif flow.svm.first != NULL:
+            diverge(core, flow, R_MISSING_PRIMARY, place(flow, flow.svm.first), NULL, flow.svm.first)
+        flow = flow.idle_next
+    follow_mismatches(core)
+
+
+cdef void follow_mismatches(Core *core) noexcept nogil:
+    """Datagrams that differ are a proof, not an absence: followed as everywhere (C8), for their flows."""
+    cdef Node *node = core.held.first
+    cdef Node *behind
+    while node != NULL and core.settings.observe:
+        behind = node.next
+        if flow_of(node).flags & F_GATHERED:
+            unhold(core, node)
+            emit(core, node)
+        node = behind
