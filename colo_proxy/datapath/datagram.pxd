@@ -1,8 +1,8 @@
 """Judging everything that is no TCP: datagram against datagram, per flow (docs/comparison.md, section 4).
 
 Each side's unmatched datagrams wait in order of arrival. A new one looks for its equal on the other's list.
-While both sides wait, the flow is watched; when the reordering window is over, it is a divergence
-(`datagram_mismatch`).
+While both sides wait, or the PVM's oldest has been overtaken, the flow is watched; when the reordering window
+is over, it is a divergence (due.pyx).
 """
 
 from libc.stdint cimport int64_t
@@ -13,9 +13,11 @@ from colo_proxy.datapath.pool cimport Node
 
 cdef void datagram_primary(Core *core, Flow *flow, Node *node) noexcept nogil
 cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil
-# Counts a datagram of the PVM that is about to leave, for `stream_offset`.
-cdef void datagram_leaves(Flow *flow, const Node *pvm) noexcept nogil
-# Both sides wait at the end of the captures, or the reordering window is over (D3).
+# Notes where a datagram begins in what its flow has said.
+cdef void datagram_note(Flow *flow, Node *node) noexcept nogil
+# Since when both sides have a datagram that waits, ns; INT64_MAX where one has none.
+cdef int64_t both_wait_since(const Flow *flow) noexcept nogil
+# Both sides wait, and what they say differs (D3).
 cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil
 # As if the SVM had received what the PVM said: its own copies may still come (C8).
 cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil

@@ -1,6 +1,6 @@
 # See datagram.pxd for the idea.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from colo_proxy.datapath.core cimport (
@@ -14,8 +14,8 @@ from colo_proxy.datapath.core cimport (
     unhold,
 )
 from colo_proxy.datapath.flow cimport F_BLOCKED, LATE, Flow, list_add, list_leave
-from colo_proxy.datapath.pool cimport N_RX, Node
-from colo_proxy.datapath.wire cimport K_FRAGMENT, K_OTHER, K_UDP, Packet, get16, get32, sums_at
+from colo_proxy.datapath.pool cimport N_OVERTAKEN, N_RX, N_SVM, Node
+from colo_proxy.datapath.wire cimport K_OTHER, K_UDP, Packet, get16, get32, sums_at
 from colo_proxy.datapath.words cimport D_OLD_EPOCH, R_PAYLOAD
 
 cdef enum:
@@ -109,22 +109,49 @@ cdef Node *find_equal(Node *first, const Node *node) noexcept nogil:
     return NULL
 
 
-cdef void watch_both(Core *core, Flow *flow) noexcept nogil:
-    """Have the flow looked at exactly while both sides wait (D3)."""
-    if flow.pvm.first == NULL or flow.svm.first == NULL or flow.flags & F_BLOCKED:
+cdef uint64_t end_of(const Node *node) noexcept nogil:
+    """Where a datagram ends in what its flow has said."""
+    return node.begins + node.packet.end - content(&node.packet)
+
+
+cdef void datagram_note(Flow *flow, Node *node) noexcept nogil:
+    if node.flags & N_SVM:  # behind what both have said, and what it has said that still waits
+        node.begins = <uint64_t>flow.position
+        if flow.svm.last != NULL:
+            node.begins = max(node.begins, end_of(flow.svm.last))
+    else:
+        node.begins = flow.said_bytes
+        flow.said_bytes = end_of(node)
+
+
+cdef int64_t both_wait_since(const Flow *flow) noexcept nogil:
+    if flow.pvm.first == NULL or flow.svm.first == NULL:
+        return INT64_MAX
+    return max(flow.pvm.first.time, flow.svm.first.time)
+
+
+cdef void watch(Core *core, Flow *flow) noexcept nogil:
+    """Have the flow looked at exactly while something waits for less than the timeout (D3, D4)."""
+    cdef int64_t since = both_wait_since(flow)
+    if flow.pvm.first != NULL and flow.pvm.first.flags & N_OVERTAKEN:
+        since = min(since, flow.pvm.first.overtaken)
+    if since == INT64_MAX or flow.flags & F_BLOCKED:
         list_leave(flow)
         return
-    flow.watched_since = max(flow.pvm.first.time, flow.svm.first.time)
+    flow.watched_since = since
     list_add(&core.watched, flow)
 
 
-cdef void datagram_leaves(Flow *flow, const Node *pvm) noexcept nogil:
-    if pvm.packet.kind != K_FRAGMENT:  # of a datagram that never became one
-        flow.left_bytes += pvm.packet.end - content(&pvm.packet)
+cdef void overtake(Core *core, Node *pvm) noexcept nogil:
+    """These the SVM has passed over; who is marked already, so are those before."""
+    while pvm != NULL and not pvm.flags & N_OVERTAKEN:
+        pvm.flags |= N_OVERTAKEN
+        pvm.overtaken = core.now
+        pvm = pvm.flow_prev
 
 
 cdef void matched(Core *core, Flow *flow, Node *pvm) noexcept nogil:
-    datagram_leaves(flow, pvm)
+    flow.position = max(flow.position, <int64_t>end_of(pvm))
     if not pvm.flags & N_RX:
         learn_lag(core, core.now - pvm.time)
     emit(core, pvm)
@@ -132,15 +159,17 @@ cdef void matched(Core *core, Flow *flow, Node *pvm) noexcept nogil:
 
 cdef void datagram_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Node *other = NULL
+    datagram_note(flow, node)
     if not flow.flags & F_BLOCKED:
         other = find_equal(flow.svm.first, node)
     if other == NULL:
         hold(core, flow, node)
     else:
+        overtake(core, flow.pvm.last)
         unhold(core, other)
         discard(core, other)
         matched(core, flow, node)
-    watch_both(core, flow)
+    watch(core, flow)
 
 
 cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -148,14 +177,16 @@ cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     if not flow.flags & F_BLOCKED:
         other = find_equal(flow.pvm.first, node)
     if other != NULL:
+        overtake(core, other.flow_prev)
         unhold(core, other)
         discard(core, node)
         matched(core, flow, other)
     elif flow.late_count and was_expected(core, flow, node):
         drop(core, node, D_OLD_EPOCH)
     else:
+        datagram_note(flow, node)
         hold(core, flow, node)
-    watch_both(core, flow)
+    watch(core, flow)
 
 
 cdef uint64_t digest(const Node *node) noexcept nogil:
@@ -196,24 +227,35 @@ cdef bint was_expected(const Core *core, Flow *flow, const Node *svm) noexcept n
     return False
 
 
-cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil:
-    cdef Node *a = flow.pvm.first
-    cdef Node *b = flow.svm.first
+cdef uint32_t first_difference(const Node *a, const Node *b) noexcept nogil:
+    """The index of the first byte that differs; that of a checksum, which sums up the others, last."""
     cdef uint32_t from_a = content(&a.packet)
     cdef uint32_t from_b = content(&b.packet)
     cdef uint32_t shorter = min(max(a.packet.end, from_a) - from_a, max(b.packet.end, from_b) - from_b)
-    cdef uint32_t index = 0
-    while index < shorter and a.data[from_a + index] == b.data[from_b + index]:
-        index += 1
-    if index == shorter and a.packet.end - from_a == b.packet.end - from_b:
-        index = 0  # the difference is in a header
-    diverge(core, flow, R_PAYLOAD, <int64_t>(flow.left_bytes + index), a, b)
-    watch_both(core, flow)
+    cdef uint32_t sum_at = checksum_at(&a.packet)
+    cdef uint32_t in_sum = 0
+    cdef uint32_t index
+    for index in range(shorter):
+        if a.data[from_a + index] != b.data[from_b + index]:
+            if sum_at == 0 or not 0 <= <int64_t>from_a + index - sum_at < 2:
+                return index
+            in_sum = in_sum or index
+    if a.packet.end - from_a != b.packet.end - from_b:
+        return shorter
+    return in_sum  # or 0: the difference is in a header
+
+
+cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil:
+    cdef Node *a = flow.pvm.first
+    cdef Node *b = flow.svm.first
+    diverge(core, flow, R_PAYLOAD, <int64_t>(a.begins + first_difference(a, b)), a, b)
+    watch(core, flow)
 
 
 cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     """The PVM's datagrams have left. Replaced, the SVM says nothing old; else its copies come late."""
     flow.flags &= ~<uint32_t>F_BLOCKED
+    flow.position = <int64_t>flow.said_bytes
     if replaced:
         flow.late_count = 0
-    watch_both(core, flow)
+    watch(core, flow)

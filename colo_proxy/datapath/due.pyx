@@ -3,7 +3,7 @@
 from libc.stdint cimport INT64_MAX, int64_t
 
 from colo_proxy.datapath.core cimport Core, drop, timeout_of
-from colo_proxy.datapath.datagram cimport datagram_mismatch
+from colo_proxy.datapath.datagram cimport both_wait_since, datagram_mismatch
 from colo_proxy.datapath.epoch cimport follow_observed
 from colo_proxy.datapath.flow cimport Flow, list_leave
 from colo_proxy.datapath.flows cimport sweep
@@ -38,7 +38,7 @@ cdef void expire_fragments(Core *core, int64_t before) noexcept nogil:
 
 
 cdef int64_t look_at_watched(Core *core) noexcept nogil:
-    """Flows for which the reordering window is over: D3 and T13. Returns when the next one's is, ns."""
+    """Flows for which the reordering window is over: D3, D4 and T13. Returns when the next one's is, ns."""
     cdef int64_t soonest = INT64_MAX
     cdef int64_t due
     cdef Flow *flow = core.watched.first
@@ -46,15 +46,18 @@ cdef int64_t look_at_watched(Core *core) noexcept nogil:
     while flow != NULL:
         behind = flow.list_next
         due = flow.watched_since + core.settings.reorder
-        if flow.pvm.first == NULL or (flow.key.kind != K_TCP and flow.svm.first == NULL):
+        if flow.pvm.first == NULL:
             list_leave(flow)  # nothing waits any more
         elif due > core.now:
             soonest = min(soonest, due)
         elif flow.key.kind == K_TCP:
             list_leave(flow)
             piece_leave(core, flow, flow.pvm.low, True)
-        else:
+        elif both_wait_since(flow) <= core.now - core.settings.reorder:
             datagram_mismatch(core, flow)
+        else:
+            list_leave(flow)
+            missing(core, flow.pvm.first)  # overtaken (D4)
         flow = behind
     return soonest
 

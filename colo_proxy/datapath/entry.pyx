@@ -331,7 +331,7 @@ cdef uint64_t core_flows(Core *core, FlowRecord *into, uint64_t room) noexcept n
             key_protocol(&flow.key, record.protocol, sizeof(record.protocol))
             count_held(flow.pvm.first, record)
             count_held(flow.pvm.pure_first, record)
-            record.matched_bytes = max(flow.position, 0) if flow.key.kind == K_TCP else flow.left_bytes
+            record.matched_bytes = max(flow.position, 0)
             record.divergences = flow.divergences
             record.offset = flow.offset
             record.blocked = (flow.flags & F_BLOCKED) != 0

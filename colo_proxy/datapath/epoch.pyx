@@ -13,7 +13,7 @@ from colo_proxy.datapath.core cimport (
     touch,
     unhold,
 )
-from colo_proxy.datapath.datagram cimport datagram_commit, datagram_expect, datagram_leaves
+from colo_proxy.datapath.datagram cimport datagram_commit, datagram_expect
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
     F_ANCHORED,
@@ -78,8 +78,6 @@ cdef void emit_held(Core *core) noexcept nogil:
             continue
         if flow.key.kind == K_TCP:
             note_told(flow, node)
-        else:
-            datagram_leaves(flow, node)
         emit(core, node)
 
 

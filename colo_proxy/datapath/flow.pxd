@@ -88,7 +88,7 @@ cdef struct Flow:
     int64_t used  # last, to a tenth of a second
     Flow *newer  # the next incarnation
     Node *owed
-    int64_t position  # stream offset of matched: bytes since the first after the SYN
+    int64_t position  # how far both have said the same: a stream's offset of `matched`, bytes of datagrams
     Seq low
     Seq matched
     Seq told_ack
@@ -114,7 +114,7 @@ cdef struct Flow:
     uint16_t svm_port
     uint32_t divergences
     # datagrams
-    uint64_t left_bytes  # of payload, to clients
+    uint64_t said_bytes  # of payload, by the PVM
     # Digests of PVM datagrams that left while observing; the SVM's copies may come late, until then (C8).
     uint32_t late_count
     uint64_t[LATE] late

@@ -4,7 +4,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
 from colo_proxy.datapath.align cimport Offset, align_from_svm, align_quoted, quoted_tcp
 from colo_proxy.datapath.core cimport Core, belongs, discard, diverge, drop, emit, emit_to, hold, pooled
-from colo_proxy.datapath.datagram cimport datagram_primary, datagram_secondary
+from colo_proxy.datapath.datagram cimport datagram_note, datagram_primary, datagram_secondary
 from colo_proxy.datapath.flow cimport Flow, Side
 from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_quote, flow_for_svm
 from colo_proxy.datapath.fragment cimport (
@@ -80,7 +80,7 @@ cdef void hold_incomplete(Core *core, Node *node) noexcept nogil:
             hold(core, flow, node)
         node = behind
     if flow != NULL:
-        diverge(core, flow, R_MISSING_SECONDARY, <int64_t>flow.left_bytes, first, NULL)
+        diverge(core, flow, R_MISSING_SECONDARY, <int64_t>flow.said_bytes, first, NULL)
 
 
 cdef bint fits(const Core *core, const Side *side, const Node *node) noexcept nogil:
@@ -117,6 +117,8 @@ cdef void judge_primary(Core *core, Node *node) noexcept nogil:
     elif core.mode == M_HOLD or core.svm_stopped:
         if node.packet.kind == K_TCP:
             stream_note(core, flow, node)
+        else:
+            datagram_note(flow, node)
         hold(core, flow, node)
     elif node.packet.kind == K_TCP:
         stream_primary(core, flow, node)

@@ -55,7 +55,7 @@ cdef int64_t place(const Flow *flow, const Node *node) noexcept nogil:
     # Of the SVM's, what the PVM never got to.
     cdef Seq least = flow.pvm.end if node.flags & N_SVM else flow.matched
     if flow.key.kind != K_TCP:
-        return <int64_t>flow.left_bytes
+        return <int64_t>node.begins
     if not node.flags & (N_SVM | N_PURE | N_UNPLACED) and seq_lt(start_of(node), flow.low):
         return 0  # from before the first byte seen
     if node.flags & (N_PURE | N_UNPLACED):

@@ -23,6 +23,7 @@ cdef enum NodeFlag:
     N_OWED = 32  # the acknowledgement left over from a segment that has gone (T6)
     N_PURE = 64  # a pure acknowledgement or a reset: on the flow's list of those
     N_AGAIN = 128  # a reset of what the PVM had reset before
+    N_OVERTAKEN = 256  # a datagram of the PVM: the SVM has said a later one of its flow (D4)
     N_COVERED = 512  # below the agreed range, and the SVM has said the same (3.1)
     N_WHOLE = 2048  # reassembled; `chain` is what leaves
     N_DUPLICATE = 4096  # a true duplicate acknowledgement of the PVM (T7)
@@ -40,6 +41,8 @@ cdef struct Node:
     void *flow
     int64_t time  # arrival, ns
     uint64_t order  # arrival number
+    uint64_t begins  # of a datagram: the bytes said before it (D3)
+    int64_t overtaken  # of a PVM's datagram: since when, ns
     uint32_t klass
     uint32_t flags
     uint32_t size  # bytes in data, the virtio-net header included

@@ -15,6 +15,12 @@ class Entry:
     frames: list[bytes]
     time: int
     number: int
+    begins: int  # the bytes that its flow had said before it
+
+    @property
+    def ends(self) -> int:
+        """The bytes that its flow had said when it had been said."""
+        return self.begins + len(payload_of(self.packet))
 
 
 @dataclass
@@ -26,7 +32,8 @@ class DatagramFlow:
     expected: list[tuple[bytes, int]] = field(
         default_factory=list
     )  # copies of what left without them, since when
-    left: int = 0  # payload bytes that have left so far
+    said: int = 0  # payload bytes of the PVM
+    agreed: int = 0  # where the furthest datagram ends that both have said
     blocked: bool = False
     reported: bool = False
 
@@ -40,7 +47,8 @@ class DatagramFlow:
 
     def keep(self, packet: Packet, frames: list[bytes], now: int, number: int) -> None:
         """Keep a datagram of the SVM until the PVM says the same."""
-        self.unmatched.append(Entry(packet, frames, now, number))
+        begins = max([self.agreed, *(entry.ends for entry in self.unmatched[-1:])])
+        self.unmatched.append(Entry(packet, frames, now, number, begins))
 
     def expect(self, packet: Packet, now: int) -> None:
         """This left without its counterpart, which may come late; only the last eight are remembered."""
@@ -81,10 +89,12 @@ def describe_difference(one: Packet | None, other: Packet | None) -> int:
     assert one is not None
     assert other is not None
     a, b = payload_of(one), payload_of(other)
-    for at, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return at
-    return min(len(a), len(b)) if len(a) != len(b) else 0
+    differ = [at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y]
+    if len(a) != len(b):
+        differ.append(min(len(a), len(b)))
+    # A checksum sums up the other bytes, and tells only where none of them differs.
+    telling = [at for at in differ if not (one.protocol in (1, 58) and at in (2, 3))]
+    return min(telling or differ or [0])
 
 
 @dataclass

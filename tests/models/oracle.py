@@ -142,7 +142,8 @@ class Oracle(TcpJudge):
                 pieces += [connection.grown] if connection.watched else []
         entries = [entry.time for queue in self.datagrams.values() for entry in queue.unmatched]
         due = [time + self.timeout for time in waits + entries]
-        due += [time + self.reorder for time in entries + pieces]
+        overtaken = [held.overtaken for held in self.held if held.overtaken is not None]
+        due += [time + self.reorder for time in entries + pieces + overtaken]
         return min((time for time in due if time > self.now), default=FAR)
 
     def finish(self, now: int) -> None:
@@ -157,11 +158,12 @@ class Oracle(TcpJudge):
             if queue.blocked or queue.reported:
                 continue
             if mine and queue.unmatched:
-                offset = queue.left + describe_difference(mine[0].segment, queue.unmatched[0].packet)
+                offset = mine[0].begins + describe_difference(mine[0].segment, queue.unmatched[0].packet)
                 self._report(queue, queue, "payload", offset)
                 followed += mine if self.observe else []  # C8, for this flow alone
             elif mine or queue.unmatched:
-                self._report(queue, queue, "missing-secondary" if mine else "missing-primary", queue.left)
+                reason = "missing-secondary" if mine else "missing-primary"
+                self._report(queue, queue, reason, mine[0].begins if mine else queue.unmatched[0].begins)
         for held in sorted(followed, key=lambda each: each.number):
             self.held.remove(held)
             self._emit_held(held)
@@ -175,13 +177,16 @@ class Oracle(TcpJudge):
 
     def _primary_datagram(self, packet: Packet, frames: list[bytes], since: int) -> None:
         queue = self.datagrams.setdefault(packet.flow(True), DatagramFlow(packet.flow(True)))
+        begins = queue.said
+        queue.said += len(payload_of(packet))
         if self.mode is Mode.COMPARE and not queue.blocked and queue.take(packet):
             for frame in frames:
                 self._emit(frame)
-            queue.left += len(payload_of(packet))
+            queue.agreed = max(queue.agreed, queue.said)
+            self._overtake(queue, self.number)
             return
         kind = "datagram" if len(frames) == 1 else "fragments"
-        held = Held(self.number, b"", since, queue, kind, packet)
+        held = Held(self.number, b"", since, queue, kind, packet, begins=begins)
         held.frames = frames
         self.held.append(held)
 
@@ -191,24 +196,38 @@ class Oracle(TcpJudge):
             if held.flow is queue and not queue.blocked and equal_form(held.segment) == equal_form(packet):
                 self.held.remove(held)
                 self._emit_held(held)
-                queue.left += len(payload_of(packet))
+                queue.agreed = max(queue.agreed, held.begins + len(payload_of(packet)))
+                self._overtake(queue, held.number)
                 return
         if queue.expected_late(packet, self.now - self.timeout):
             return
         queue.keep(packet, frames, self.came, self.heard)
 
+    def _overtake(self, queue: DatagramFlow, number: int) -> None:
+        """The SVM has said what the PVM said as this number: what came before is late from now on."""
+        for held in self.held:
+            if held.flow is queue and held.number < number and held.overtaken is None:
+                held.overtaken = self.now
+
     def _tick_datagrams(self, queue: DatagramFlow) -> None:
         mine = [held for held in self.held if held.flow is queue]
         if queue.reported:
             return
-        if mine and queue.unmatched:
-            if self.now - max(mine[0].time, queue.unmatched[0].time) >= self.reorder:
-                offset = queue.left + describe_difference(mine[0].segment, queue.unmatched[0].packet)
-                self._diverge(queue, queue, "payload", offset)
+        overtaken = mine[0].overtaken if mine else None
+        if mine and queue.unmatched and self._late(max(mine[0].time, queue.unmatched[0].time)):
+            offset = mine[0].begins + describe_difference(mine[0].segment, queue.unmatched[0].packet)
+            self._diverge(queue, queue, "payload", offset)
+        elif mine and overtaken is not None and self._late(overtaken):
+            self._diverge(queue, queue, "missing-secondary", mine[0].begins)
+        elif mine and queue.unmatched:
+            return
         elif mine and self.now - mine[0].time >= self.timeout:
-            self._diverge(queue, queue, "missing-secondary", queue.left)
+            self._diverge(queue, queue, "missing-secondary", mine[0].begins)
         elif queue.unmatched and self.now - queue.unmatched[0].time >= self.timeout:
-            self._diverge(queue, queue, "missing-primary", queue.left)
+            self._diverge(queue, queue, "missing-primary", queue.unmatched[0].begins)
+
+    def _late(self, since: int) -> bool:
+        return self.now - since >= self.reorder
 
     def _primary_fragment(self, packet: Packet, frame: bytes) -> None:
         whole = self.pieces["p"].add(packet, frame, self.came, self.number)
@@ -234,7 +253,7 @@ class Oracle(TcpJudge):
             held = Held(self.number, b"", since, queue, "fragments")
             held.frames = self.pieces["p"].remove(key)
             self.held.append(held)
-            tell(queue, queue, "missing-secondary", queue.left)
+            tell(queue, queue, "missing-secondary", queue.said)
 
     # ------------------------------------------------------------------ divergences
 
@@ -253,6 +272,7 @@ class Oracle(TcpJudge):
                     connection.commit(observe=True)
         for queue in self.datagrams.values():
             queue.blocked = queue.reported = False
+            queue.agreed = queue.said
         if isinstance(flow, DatagramFlow):
             flow.unmatched = [e for e in flow.unmatched if self.now - e.time < self.timeout]
 
@@ -287,7 +307,6 @@ class Oracle(TcpJudge):
             else:
                 self._emit_held(held)
                 if isinstance(held.flow, DatagramFlow) and held.segment is not None:
-                    held.flow.left += len(payload_of(held.segment))
                     del held.flow.unmatched[:1]
                     if self.now - held.time < self.timeout:
                         held.flow.expect(held.segment, self.now)
@@ -342,6 +361,7 @@ class Oracle(TcpJudge):
             flow.secondary_port = None
         for queue in self.datagrams.values():
             queue.blocked = queue.reported = False
+            queue.agreed = queue.said
             queue.expected.clear()
         self.mode, self.svm_stopped, self.pvm_stopped, self.loaded = Mode.COMPARE, False, False, False
         later, self.later = self.later, []

@@ -63,6 +63,8 @@ class Held:
     again: bool = False  # a RST where the PVM had reset before
     gso: int = 0  # the size of a super-frame's segments
     frames: list[bytes] = field(default_factory=list)  # the fragments, where it came in some
+    begins: int = 0  # of a datagram: the bytes that its flow had said before it
+    overtaken: int | None = None  # when the SVM said a later datagram of the flow
 
     @property
     def as_it_came(self) -> bool:

@@ -117,6 +117,88 @@ def test_d3_a_longer_one(play):
     """)
 
 
+def test_d3_icmp_tells_the_byte_and_not_the_checksum(play):
+    """A checksum differs wherever a byte does."""
+    play("""
+        P icmp "tcXYdata"
+        S icmp "tcAAdaTa"
+        +6ms tick
+        ! payload 6
+        commit
+        > icmp "tcXYdata"
+        P icmp "tcXYdata"
+        S icmp "tcAAdata"
+        +6ms tick
+        ! payload 10
+    """)
+
+
+def test_d3_the_offset_counts_what_was_said_before_and_nothing_behind(play):
+    play("""
+        P udp "one"
+        S udp "one"
+        > udp "one"
+        P udp "tree"
+        P udp "four"
+        S udp "free"
+        S udp "four"
+        > udp "four"
+        +6ms tick
+        ! payload 3
+    """)
+
+
+def test_d4_what_has_been_overtaken_waits_no_longer_than_the_window(play):
+    """The SVM has said what comes after it: it is late, or it was lost."""
+    play("""
+        P udp "one"
+        P udp "two"
+        P udp "three"
+        S udp "one"
+        > udp "one"
+        S udp "three"
+        > udp "three"
+        +4ms tick
+        +1ms tick
+        ! missing-secondary 3
+    """)
+    play("""
+        P udp "a"
+        S udp "b"
+        P udp "b"
+        > udp "b"
+        +5ms tick
+        ! missing-secondary 0
+    """)
+
+
+def test_d4_the_pvms_may_come_late(play):
+    """They wait for nobody."""
+    play("""
+        S udp "one"
+        S udp "two"
+        P udp "two"
+        > udp "two"
+        +2s tick
+        P udp "one"
+        > udp "one"
+    """)
+
+
+def test_d4_the_svms_place_is_that_in_what_both_have_said(play):
+    play("""
+        S udp "one"
+        P udp "one"
+        > udp "one"
+        S udp "extra"
+        S udp "two"
+        P udp "two"
+        > udp "two"
+        +3s tick
+        ! missing-primary 3
+    """)
+
+
 def test_d4_missing(play):
     play("""
         P udp "one"
