@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from colo_proxy.datapath.core cimport Core, Counts, Diverged, Out, Settings
+from colo_proxy.datapath.core cimport DIVERGED, Core, Counts, Diverged, Out, Settings
 from colo_proxy.datapath.due cimport core_tick
 from colo_proxy.datapath.entry cimport (
     W_ABORT,
@@ -137,7 +137,11 @@ cdef class Comparator:
         self.word(W_FAILOVER, now)
 
     def finish(self, now):
-        self.word(W_FINISH, now)
+        cdef bint more = True
+        while more:
+            core_word(self.core, W_FINISH, now)
+            more = self.core.diverged_count == DIVERGED
+            self.collect()
 
     def take(self):
         ready = self.ready

@@ -25,6 +25,7 @@ cdef enum FlowFlag:
     F_ANCHORED = 4  # low and matched are set
     F_TOLD = 8  # told_ack and told_edge are set
     F_DISORDERED = 16  # the PVM's held segments are not in order of sequence numbers
+    F_CONTRADICTED = 32  # the PVM has said two things about one position (T2)
     F_OWN_OFFSET = 128  # offset was learned
     F_FORGET = 1024  # what the SVM has said is to be forgotten at the observed commit
     F_GATHERED = 512  # its waiting PVM frames have been gone through by an observed commit
@@ -109,6 +110,7 @@ cdef struct Flow:
     Flow *target  # of an alias
     Flow *alias
     int64_t watched_since
+    uint64_t told_order  # of the segment that told the edge
     Seq floor  # where the last commit found the PVM: all below is in the SVM's state
     uint32_t ts_offset
     uint16_t svm_port

@@ -141,10 +141,11 @@ cdef bint awaits_pair(const Core *core, const Flow *flow) noexcept nogil:
 
 
 cdef void name_alias(Core *core, Flow *flow, const Key *key) noexcept nogil:
-    cdef Flow *alias
+    cdef Flow *alias = table_find(&core.table, key, True)
     if key_equal(&flow.key, key):
+        if alias != NULL:
+            flow_lose_alias(core, alias.target)  # the port has its own meaning again
         return
-    alias = table_find(&core.table, key, True)
     if alias != NULL:
         alias.target.alias = NULL  # the SVM uses the port again
     else:

@@ -7,5 +7,6 @@ from colo_proxy.datapath.pool cimport Node
 
 # A held node of either side has waited for the timeout.
 cdef void missing(Core *core, Node *node) noexcept nogil
-# The captures end: all that still waits.
+# The captures end: all that still waits. Where as many divergences as there is room for wait to be taken
+# afterwards, more may be missing: take them, and call it again.
 cdef void missing_at_end(Core *core) noexcept nogil

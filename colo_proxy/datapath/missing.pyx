@@ -2,13 +2,14 @@
 
 from libc.stdint cimport INT64_MAX, int64_t
 
-from colo_proxy.datapath.core cimport Core, discard, diverge, drop, emit, flow_of, unhold
+from colo_proxy.datapath.core cimport DIVERGED, Core, discard, diverge, drop, emit, flow_of, unhold
 from colo_proxy.datapath.datagram cimport datagram_mismatch
 from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, Flow
 from colo_proxy.datapath.fragment cimport fragments_expire
 from colo_proxy.datapath.judge cimport hold_incomplete
-from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, N_UNPLACED, Node
+from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SORTED, N_SVM, N_UNPLACED, Node
 from colo_proxy.datapath.prefix cimport agreed, end_of, offset_of, start_of
+from colo_proxy.datapath.release cimport out_of_date
 from colo_proxy.datapath.seq cimport Seq, seq_le, seq_lt, seq_max
 from colo_proxy.datapath.wire cimport K_TCP, RST
 from colo_proxy.datapath.words cimport D_OLD_EPOCH, R_MISSING_PRIMARY, R_MISSING_SECONDARY
@@ -35,8 +36,8 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
 cdef bint still_missing(Core *core, Flow *flow, Node *node) noexcept nogil:
     """False where nobody waits for what a node of a stream says; it may be gone then."""
     if node.flags & N_PURE:
-        if not node.packet.flags & RST and flow.svm.acked and \
-                seq_le(node.packet.ack, flow.svm.ack) and seq_lt(flow.told_ack, flow.told_edge):
+        if not node.packet.flags & RST and flow.svm.acked and seq_le(node.packet.ack, flow.svm.ack) and \
+                (seq_lt(flow.told_ack, flow.told_edge) or out_of_date(flow, node)):
             unhold(core, node)  # a window update, while clients have a window
             discard(core, node)
             return False
@@ -96,7 +97,8 @@ cdef bint stream_waits(Core *core, Flow *flow) noexcept nogil:
     cdef Seq at
     if lowest == NULL:
         return False
-    if lowest.flags & N_UNPLACED or seq_lt(start_of(lowest), flow.low):
+    # What was held unjudged (M_HOLD) is on no sorted list.
+    if lowest.flags & N_UNPLACED or not lowest.flags & N_SORTED or seq_lt(start_of(lowest), flow.low):
         diverge(core, flow, R_MISSING_SECONDARY, place(flow, lowest), lowest, NULL)
         return True
     alone = first_alone(flow, flow.pvm.low, flow.svm.low, &at)
@@ -131,12 +133,14 @@ cdef void stream_at_end(Core *core, Flow *flow) noexcept nogil:
 
 cdef void missing_at_end(Core *core) noexcept nogil:
     cdef Flow *flow
-    cdef Node *node = fragments_expire(core.pvm_fragments, INT64_MAX)
-    while node != NULL:
-        hold_incomplete(core, node)
+    cdef Node *node
+    while core.diverged_count < DIVERGED:
         node = fragments_expire(core.pvm_fragments, INT64_MAX)
+        if node == NULL:
+            break
+        hold_incomplete(core, node)
     flow = core.table.idle_first
-    while flow != NULL:
+    while flow != NULL and core.diverged_count < DIVERGED:
         if flow.flags & F_BLOCKED or not flow.waiting:
             pass
         elif flow.key.kind == K_TCP:
@@ -149,7 +153,8 @@ cdef void missing_at_end(Core *core) noexcept nogil:
         elif flow.svm.first != NULL:
             diverge(core, flow, R_MISSING_PRIMARY, place(flow, flow.svm.first), NULL, flow.svm.first)
         flow = flow.idle_next
-    follow_mismatches(core)
+    if core.diverged_count < DIVERGED:
+        follow_mismatches(core)
 
 
 cdef void follow_mismatches(Core *core) noexcept nogil:

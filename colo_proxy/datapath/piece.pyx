@@ -57,6 +57,7 @@ cdef void piece_leave(Core *core, Flow *flow, Node *node, bint whole_segments) n
         return
     flow.pieced = seq_add(begin, count)
     clamp = clamp_of(flow, piece)
+    clamp.order = node.order
     apply(piece, &clamp)
     tell(flow, &clamp)
     emit(core, piece)

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, side_of, unhold
-from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FINISHED, Flow, Side
+from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_CONTRADICTED, F_FINISHED, Flow, Side
 from colo_proxy.datapath.pool cimport N_COVERED, N_SORTED, N_SVM, N_UNPLACED, Node
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport FIN, MAX_FRAME, SYN
@@ -189,6 +189,8 @@ cdef bint contradicts(Core *core, Flow *flow, Node *new, Node *old) noexcept nog
     found = compare(new, old, at, until, kinds)
     if found.n == until.n:
         return False
+    if not new.flags & N_SVM:
+        flow.flags |= F_CONTRADICTED
     diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found),
             NULL if new.flags & N_SVM else new, new if new.flags & N_SVM else NULL)
     return True
@@ -218,7 +220,7 @@ cdef bint advance(Core *core, Flow *flow) noexcept nogil:
     cdef Seq until, found
     cdef Node *pvm
     cdef Node *svm
-    while True:
+    while not flow.flags & F_CONTRADICTED:  # nobody knows which of the two the SVM has said
         pvm = covering(core, flow, flow.pvm.low)
         svm = covering(core, flow, flow.svm.low)
         if pvm == NULL or svm == NULL:

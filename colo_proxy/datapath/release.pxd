@@ -1,11 +1,11 @@
 """Letting go of what the PVM said on a TCP connection: rules T1 and T4 to T9 of docs/comparison.md.
 
 Bytes leave when they are agreed. What a released segment acknowledges and offers is *clamped* to what the SVM
-has acknowledged and offered too. `told_ack` and `told_edge` are what clients have been told so far, so that
+has acknowledged and offered too. `told_ack` and `told_edge` are what clients have been told, so that
 clamping never makes a duplicate acknowledgement that the PVM did not send.
 """
 
-from libc.stdint cimport uint16_t
+from libc.stdint cimport uint16_t, uint64_t
 
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow
@@ -17,9 +17,12 @@ cdef struct Clamp:
     Seq ack
     uint16_t window
     Seq edge
+    uint64_t order  # arrival number of the segment that says it
 
 # Let go of all that may leave now, in the order the PVM said it.
 cdef void release(Core *core, Flow *flow) noexcept nogil
+# Whether clients have heard of a later window than that of this acknowledgement.
+cdef bint out_of_date(const Flow *flow, const Node *node) noexcept nogil
 # Judge one node that is on the lists; true if it has left.
 cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil
 # A frame that leaves as it is, uncompared or committed: remember what clients have been told by it.

@@ -50,6 +50,7 @@ cdef Clamp clamp_of(const Flow *flow, const Node *node) noexcept nogil:
     cdef int32_t room
     clamp.ack = seq_min(node.packet.ack, flow.svm.ack)
     clamp.window = node.packet.window
+    clamp.order = node.order
     if node.packet.flags & RST:
         pass  # a reset offers nothing
     elif flow.pvm.wscale == 255:
@@ -64,13 +65,17 @@ cdef Clamp clamp_of(const Flow *flow, const Node *node) noexcept nogil:
 
 
 cdef void tell(Flow *flow, const Clamp *clamp) noexcept nogil:
-    if flow.flags & F_TOLD:
-        flow.told_ack = seq_max(flow.told_ack, clamp.ack)
-        flow.told_edge = seq_max(flow.told_edge, clamp.edge)
-    else:
-        flow.flags |= F_TOLD
-        flow.told_ack = clamp.ack
+    """As clients take it: the window is that of the latest segment, and may shrink (RFC 9293, 3.10.7.4)."""
+    cdef bint known = flow.flags & F_TOLD != 0
+    if not known or flow.told_order <= clamp.order or seq_lt(flow.told_ack, clamp.ack):
         flow.told_edge = clamp.edge
+        flow.told_order = clamp.order
+    flow.told_ack = seq_max(flow.told_ack, clamp.ack) if known else clamp.ack
+    flow.flags |= F_TOLD
+
+
+cdef bint out_of_date(const Flow *flow, const Node *node) noexcept nogil:
+    return flow.flags & F_TOLD and node.order < flow.told_order and seq_le(node.packet.ack, flow.told_ack)
 
 
 cdef void note_told(Flow *flow, const Node *node) noexcept nogil:
@@ -78,6 +83,7 @@ cdef void note_told(Flow *flow, const Node *node) noexcept nogil:
     if node.packet.flags & ACK:
         clamp.ack = node.packet.ack
         clamp.window = node.packet.window
+        clamp.order = node.order
         clamp.edge = seq_add(node.packet.ack, <uint32_t>node.packet.window << scale_of(flow, node))
         tell(flow, &clamp)
 
@@ -158,6 +164,13 @@ cdef void tell_part(Core *core, Flow *flow, const Node *node, const Clamp *clamp
     emit(core, copy)
 
 
+cdef bint may_refuse(const Flow *flow, const Node *node) noexcept nogil:
+    """Whether a reset may be the answer to a SYN: before anything is agreed, or when the connection is over."""
+    if node.flags & N_AGAIN or (not flow.pvm.syn and seq_eq(flow.low, flow.matched)):
+        return True
+    return flow.pvm.fin and flow.svm.fin and seq_eq(flow.matched, flow.pvm.end)
+
+
 cdef bint reset_agreed(const Flow *flow, const Node *node) noexcept nogil:
     """T8. Its text, which nobody sends (RFC 9293, 3.5.3), is not compared."""
     if not flow.svm.reset or node.packet.payload != node.packet.end:
@@ -165,8 +178,7 @@ cdef bint reset_agreed(const Flow *flow, const Node *node) noexcept nogil:
     if not node.packet.flags & ACK:
         return True
     # A refused SYN is no part of the stream: its number may lie anywhere.
-    if (node.flags & N_AGAIN or (not flow.pvm.syn and seq_eq(flow.low, flow.matched))) and \
-            not seq_eq(flow.svm.refused, node.packet.ack):
+    if may_refuse(flow, node) and not seq_eq(flow.svm.refused, node.packet.ack):
         return False
     return flow.svm.acked and not unchangeable(flow, node)
 
@@ -189,8 +201,8 @@ cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
         return False
     clamp = clamp_of(flow, node)
     if seq_le(node.packet.ack, flow.svm.ack):
-        news = not flow.flags & F_TOLD
-        news = news or seq_lt(flow.told_ack, clamp.ack) or seq_lt(flow.told_edge, clamp.edge)
+        news = not flow.flags & F_TOLD or seq_lt(flow.told_ack, clamp.ack)
+        news = news or (seq_lt(flow.told_edge, clamp.edge) and not out_of_date(flow, node))
         if clamp.change and not news and not node.flags & N_DUPLICATE:
             return False  # a window update that would look like a duplicate acknowledgement
         let_go(core, flow, node)

@@ -7,6 +7,7 @@ from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold
 from colo_proxy.datapath.flow cimport (
     F_ANCHORED,
     F_BLOCKED,
+    F_CONTRADICTED,
     F_DISORDERED,
     F_FINISHED,
     F_OWN_OFFSET,
@@ -371,7 +372,7 @@ cdef void stream_adopt(Flow *flow) noexcept nogil:
 
 cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     cdef Seq end = flow.pvm.end
-    flow.flags &= ~<uint32_t>F_BLOCKED
+    flow.flags &= ~<uint32_t>(F_BLOCKED | F_CONTRADICTED)
     if flow.flags & F_ANCHORED:
         if seq_lt(flow.matched, end):
             move_range(flow, end)

@@ -303,7 +303,7 @@ class Oracle(TcpJudge):
                     self._emit(copy_with(held, ack, segment.window))
                 else:
                     continue
-                connection.tell(segment, ack, segment.window)
+                connection.tell(segment, ack, segment.window, held.part_of or held.number)
             else:
                 self._emit_held(held)
                 if isinstance(held.flow, DatagramFlow) and held.segment is not None:

@@ -59,6 +59,7 @@ class Held:
     connection: "Connection | None" = None
     position: int | None = None
     ack: int | None = None
+    part_of: int | None = None  # owed: the number of the segment that has left
     duplicate: bool = False
     again: bool = False  # a RST where the PVM had reset before
     gso: int = 0  # the size of a super-frame's segments
@@ -95,6 +96,7 @@ class Connection:
         self.matched = 0
         self.fin: int | None = None  # where the agreed range has the FIN
         self.blocked = self.reported = False  # a divergence was found: nothing more leaves
+        self.contradicted = False  # the PVM has said two things about one position
         self.floor = FAR_BACK  # where the last commit found the PVM
         self.pieced: int | None = None  # up to where agreed parts of held segments have left (T13)
         self.grown = 0  # when the agreed range last grew, or the PVM said a segment that begins in it
@@ -104,6 +106,7 @@ class Connection:
         self.last: tuple[int, int] | None = None  # acknowledgement and window of the PVM's previous segment
         self.told: int | None = None  # the highest acknowledgement that clients have been told
         self.told_edge: int | None = None
+        self.told_by = 0  # the number of the segment that told the edge
 
     # -------------------------------------------------------------- places
 
@@ -219,6 +222,8 @@ class Connection:
                     conflicts.append(("control", at))
                 continue
             for known in (side.said.get(at), other.said.get(at) if self.behind_holes else None):
+                if side is self.p and value != side.said.get(at, value):
+                    self.contradicted = True
                 if known is not None and known != value:
                     conflicts.append((difference(known, value), at))
             side.said.setdefault(at, value)
@@ -232,7 +237,7 @@ class Connection:
         return None
 
     def _advance(self) -> None:
-        if self.low is None:
+        if self.low is None or self.contradicted:
             return
         while self.matched in self.p.said and self.p.said[self.matched] == self.s.said.get(self.matched):
             self.fin = self.matched if self.p.said[self.matched] == "FIN" else None
@@ -304,10 +309,12 @@ class Connection:
         edge = min(near(segment.ack, ack) + (segment.window << scale), further(self.s.edge, ack) or ack)
         return ack, min((edge - ack) >> scale, 65535)
 
-    def news(self, segment: Packet, ack: int, window: int) -> bool:
+    def news(self, ack: int, window: int, number: int) -> bool:
         """Would this acknowledgement and window tell clients anything that they do not know?"""
         edge = ack + (window << (self.p.scale or 0))
-        return self.told is None or ack > self.told or self.told_edge is None or edge > self.told_edge
+        if self.told is None or ack > self.told or self.told_edge is None:
+            return True
+        return edge > self.told_edge and not self.out_of_date(number, ack)
 
     def may_leave(self, held: Held) -> bool:
         """The heart: may this frame (clamped) leave now?"""
@@ -322,7 +329,8 @@ class Connection:
             return False
         if held.kind == "rst":
             unlike = ack is not None and self.s.refused != segment.ack
-            refusal = held.again or (self.p.syn is None and self.low in {None, self.matched})
+            finished = self.p.finished and self.s.finished and self.matched == self.p.end
+            refusal = held.again or finished or (self.p.syn is None and self.low in {None, self.matched})
             return self.s.reset and not segment.payload and not (refusal and unlike)
         if segment.flags & URG and held.kind != "owed" and not self.announced(held):
             return False
@@ -337,7 +345,7 @@ class Connection:
         assert clamped is not None
         if held.kind == "owed":
             return True
-        return window == segment.window or held.duplicate or self.news(segment, clamped, window)
+        return window == segment.window or held.duplicate or self.news(clamped, window, held.number)
 
     def closed(self) -> bool:
         """Do clients know of no window at all?"""
@@ -356,12 +364,18 @@ class Connection:
         at = held.position + held.segment.urgent
         return at in self.s.urgent or at < self.floor
 
-    def tell(self, segment: Packet, ack: int | None, window: int) -> None:
-        """A frame left: remember what clients have been told."""
+    def out_of_date(self, number: int, ack: int) -> bool:
+        """Have clients heard of a later window than the one that this segment of the PVM tells?"""
+        return self.told is not None and number < self.told_by and ack <= self.told
+
+    def tell(self, segment: Packet, ack: int | None, window: int, number: int) -> None:
+        """A frame left, or a part of the PVM's with this number: remember what clients have been told."""
         if ack is None:
             return
         scale = 0 if segment.flags & SYN else self.p.scale or 0
-        self.told_edge = further(self.told_edge, ack + (window << scale))
+        # As clients take it (RFC 9293, 3.10.7.4): the window is that of the latest segment, and may shrink.
+        if self.told is None or number >= self.told_by or ack > self.told:
+            self.told_edge, self.told_by = ack + (window << scale), number
         self.told = further(self.told, ack)
 
     # -------------------------------------------------------------- epochs
@@ -377,6 +391,7 @@ class Connection:
     def commit(self, observe: bool = False) -> None:
         """The SVM has become the PVM; or (observe) the PVM's bytes count as agreed and the SVM goes on."""
         p, s = self.p, self.s
+        self.contradicted = False
         if p.base is not None:
             self.low = FAR_BACK
             self.matched = self.floor = max(self.matched, self.matched if p.end is None else p.end)

@@ -36,6 +36,14 @@ class TcpFlow:
         return self.connections[self.current[who]]
 
 
+    def left_behind(self, segment: Packet) -> bool:
+        """The SVM opens another connection from a port that it had for this one, and the PVM not."""
+        side = self.connections[self.current["s"]].s
+        again = side.syn is None or side.base == segment.seq
+        opens = segment.flags & (SYN | ACK | RST) == SYN
+        return opens and not again and self.key[4] != segment.sport
+
+
 class TcpJudge:
     """What the oracle does with TCP segments. State that all protocols share is declared in `Oracle`."""
 
@@ -174,7 +182,7 @@ class TcpJudge:
         ack, window = connection.clamp(segment)
         frame = slice_of(segment, begin - first, end - first)
         self._emit(copy_with(Held(0, frame, 0, None, segment=parse(frame)), ack, window))
-        connection.tell(segment, ack, window)
+        connection.tell(segment, ack, window, held.number)
 
     # ------------------------------------------------------------------ release
 
@@ -208,7 +216,7 @@ class TcpJudge:
             seq, window = (segment.seq + segment.length) % 2**32, segment.window >> scale
             frame = with_tcp(held.frame, cut=1, flags=ACK, seq=seq, urgent=0, window=window)
             owed = Held(self.number, frame, self.now, held.flow, "owed", parse(frame), connection)
-            owed.ack, owed.position = ack, held.position
+            owed.ack, owed.position, owed.part_of = ack, held.position, held.number
             self.held.append(owed)
 
     def _clamped(self, held: Held) -> None:
@@ -219,7 +227,7 @@ class TcpJudge:
             self._emit_held(held)
         else:
             self._emit(copy_with(held, ack, window))
-        held.connection.tell(held.segment, ack, window)
+        held.connection.tell(held.segment, ack, window, held.part_of or held.number)
 
     def _tick_tcp(self, flow: TcpFlow) -> None:
         for held in list(self.held):
@@ -230,7 +238,8 @@ class TcpJudge:
                 continue
             ack = connection.s.ack
             committed = held.kind == "ack" and ack is not None and held.ack is not None and ack >= held.ack
-            if committed and not connection.closed():
+            stale = held.ack is not None and connection.out_of_date(held.number, held.ack)
+            if committed and (stale or not connection.closed()):
                 self.held.remove(held)  # a window update that nobody waits for
             else:
                 reason, at = "missing-secondary", connection.matched
@@ -348,7 +357,9 @@ class TcpJudge:
                 segment.target,
                 segment.dport,
             ):
-                if flow.secondary_port == segment.sport:
+                if flow.secondary_port == segment.sport and flow.left_behind(segment):
+                    flow.secondary_port = None
+                elif flow.secondary_port == segment.sport:
                     return (
                         leading(parse(with_tcp(segment.frame, sport=lport)))
                         if lport != segment.sport

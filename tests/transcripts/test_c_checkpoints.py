@@ -1,6 +1,6 @@
 """C1 to C8: divergence, checkpoint, failover. `svm_stop` gives the SVM the PVM's numbers."""
 
-from transcripts.common import CHECKPOINT, HANDSHAKE
+from transcripts.common import CHECKPOINT, HANDSHAKE, TWO_FROM_OTHER_PORTS
 
 DIVERGED = f"""{HANDSHAKE}
     P . 1:101 ack 200
@@ -275,6 +275,60 @@ def test_guests_that_open_connections_are_paired_in_order(play):
         P#7 . 1:101 ack 1 sport 3001
         S#7 . 1:101 ack 1 sport 4001
         >#7 . 1:101 ack 1 sport 3001
+    """)
+
+
+def test_c4_the_svms_ports_are_the_pvms_from_then_on(play):
+    """What it says from 5001 is no more of the connection that it had from there."""
+    committed = f"""{TWO_FROM_OTHER_PORTS}
+        {CHECKPOINT}
+        svm_loaded
+        commit
+    """
+    play(f"""{committed}
+        P . 1:101 ack 1 sport 5001
+        S . 1:101 ack 1 sport 5001
+        > . 1:101 ack 1 sport 5001
+    """)
+    play(f"""{committed}
+        P . 1 ack 5001 sport 5000
+        S . 1 ack 9001 sport 5001
+    """)
+    play(f"""{committed}
+        P R 1 sport 5000
+        S R 1 sport 5001
+    """)
+
+
+def test_a_port_of_the_svm_gets_its_own_meaning_again(play):
+    play("""
+        P S 0 mss 1460 sport 5000
+        S S 0 mss 1460 sport 5001
+        > S 0 sport 5000
+        P R 1 sport 5000
+        S R 1 sport 5001
+        > R 1 sport 5000
+        P isn 2000000
+        S isn 8000000
+        P S 0 mss 1460 sport 5001
+        S S 0 mss 1460 sport 5001
+        > S 0 sport 5001
+        P . 1:101 ack 1 sport 5001
+        S . 1:101 ack 1 sport 5001
+        > . 1:101 ack 1 sport 5001
+        +4s tick
+    """)
+
+
+def test_c7_nothing_leaves_of_a_pvm_that_contradicts_itself(play):
+    """What leaves is the SVM's."""
+    play(f"""{HANDSHAKE}
+        P . 51:151 ack 1 flip 60
+        P . 1:101 ack 1
+        ! payload 59
+        S . 1:101 ack 9
+        failover
+        > . 1:101 ack 9
     """)
 
 

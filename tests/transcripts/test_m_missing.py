@@ -127,3 +127,23 @@ def test_m3_at_the_end_of_the_captures(play):
     """,
         observe=True,
     )
+
+
+def test_m3_what_was_held_unjudged_counts(play):
+    play(f"""{HANDSHAKE}
+        P . 11:21 ack 1
+        svm_stop
+        abort
+        P . 1:7 ack 1
+        finish
+        ! missing-secondary 0
+    """)
+
+
+def test_m3_every_flow_is_told_of(play):
+    many = range(100)
+    play(
+        "\n".join(f'P#{flow} udp "x"' for flow in many)
+        + "\nfinish"
+        + "\n! missing-secondary 0" * len(many)
+    )

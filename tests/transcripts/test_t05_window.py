@@ -81,6 +81,35 @@ def test_a_window_that_shrank_opens_again(play):
     """)
 
 
+def test_a_window_that_shrank_opens_again_by_less(play):
+    """The latest segment tells clients their window, and not the furthest edge that they ever had."""
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1 win 5000
+        S . 1:101 ack 1 win 5000
+        > . 1:101 ack 1 win 5000
+        S . 101 ack 1 win 0
+        P . 101:201 ack 1 win 5000
+        S . 101:201 ack 1 win 0
+        > . 101:201 ack 1 win 0
+        S . 201 ack 1 win 4000
+        P . 201 ack 1 win 6000
+        > . 201 ack 1 win 4000
+    """)
+
+
+def test_an_older_segment_does_not_shrink_it(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 501 win 100
+        P . 101 ack 501 win 5000
+        S . 1 ack 501 win 5000
+        > . 101 ack 501 win 5000
+        S . 1:101 ack 501 win 5000
+        > . 1:101 ack 501 win 100
+        P . 101 ack 501 win 6000
+        +3s tick
+    """)
+
+
 def test_an_older_acknowledgement_does_not_shrink_it(play):
     play(f"""{HANDSHAKE}
         P . 1:101 ack 501 win 5000

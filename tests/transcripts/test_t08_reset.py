@@ -131,3 +131,14 @@ def test_a_reset_with_syn_opens_nothing(play):
         s_isn=1000,
         p_isn=1000,
     )
+
+
+def test_the_end_of_one_connection_refuses_no_syn_for_the_next(play):
+    """The SVM resets the connection that was over, and the PVM a SYN that came after it."""
+    play(f"""{HANDSHAKE}
+        P F. 1 ack 2000
+        S F. 1 ack 2000
+        > F. 1 ack 2000
+        S R 2
+        P R. 0 ack 5
+    """)
