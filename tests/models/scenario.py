@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-OPENINGS = ("client", "vm", "vm-other-port", "simultaneous", "midstream")
+OPENINGS = ("client", "vm", "vm-other-port", "vm-crossing-ports", "simultaneous", "midstream")
 DIFFERENCES = ("", "", "", "flip", "tail", "extra", "syn-options", "rst-for-fin")
 
 

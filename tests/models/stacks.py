@@ -33,6 +33,7 @@ from models.scenario import Event, Scenario
 
 VM = {False: "192.0.2.2", True: "2001:db8::2"}
 CLIENT = {False: "192.0.2.1", True: "2001:db8::1"}
+VM_OPENS = ("vm", "vm-other-port", "vm-crossing-ports")
 
 
 @dataclass
@@ -85,7 +86,9 @@ class Simulation:
         flows = 2 if scenario.datagrams else 0
         self.datagrams = [[self._datagram() for _ in range(12)] for _ in range(flows)]
         lines = [Line(self._isn(), 1000, 80, 40000 + i) for i in range(scenario.connections)]
-        if scenario.opening in ("vm", "vm-other-port"):
+        if scenario.opening == "vm-crossing-ports":  # to one destination; the SVM is one port ahead
+            lines = [Line(self._isn(), 1000, 33000 + i, 443) for i in range(scenario.connections)]
+        elif scenario.opening in VM_OPENS:
             lines = [Line(self._isn(), 1000, 33000 + i, 443 + i) for i in range(scenario.connections)]
         styles = ["tiny", "mss", "mixed", "super"] if scenario.bulk else ["mss", "mixed", "mixed"]
         if self.length <= 500:
@@ -98,6 +101,8 @@ class Simulation:
                 line.isn, line.clock = self._isn(), 900_000
             if scenario.opening == "vm-other-port":
                 line.sport += 1000
+            elif scenario.opening == "vm-crossing-ports":
+                line.sport += 1
         if scenario.opening == "midstream":
             for line in (*self.p.lines, *self.s.lines):
                 line.opened = line.answered = True
@@ -286,7 +291,7 @@ class Simulation:
         if not line.opened:
             self._open(guest, number, line)
             return
-        if self.of.opening in ("vm", "vm-other-port", "simultaneous") and not line.answered:
+        if self.of.opening in (*VM_OPENS, "simultaneous") and not line.answered:
             line.answered = True
             if self.of.opening == "simultaneous":
                 self._send(guest, number, line, 0, b"", SYN | ACK)
@@ -316,7 +321,7 @@ class Simulation:
         elif (
             line.closed
             and self.of.reuse
-            and self.of.opening != "vm-other-port"
+            and self.of.opening not in ("vm-other-port", "vm-crossing-ports")
             and line.incarnation < 3
             and not self.of.disorder
         ):
@@ -325,8 +330,11 @@ class Simulation:
             guest.lines[number] = fresh
 
     def _open(self, guest: Guest, number: int, line: Line) -> None:
+        before = [each.lines[number - 1] for each in (self.p, self.s)] if number else []
+        if self.of.opening == "vm-crossing-ports" and not all(each.opened for each in before):
+            return  # which belongs to which is told by their order alone
         self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
-        flags = SYN if self.of.opening in ("vm", "vm-other-port", "simultaneous") else SYN | ACK
+        flags = SYN if self.of.opening in (*VM_OPENS, "simultaneous") else SYN | ACK
         size = min(self.random.choice((0, 1, 5)), self._end(line) - 1) if self.of.early else 0
         self._send(guest, number, line, 0, self._bytes(line, 1, size), flags)
         line.sent += size
