@@ -34,7 +34,7 @@ from colo_proxy.datapath.judge cimport (
 from colo_proxy.datapath.piece cimport piece_leave
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
 from colo_proxy.datapath.prefix cimport advance, agreed, position_of
-from colo_proxy.datapath.release cimport note_told
+from colo_proxy.datapath.release cimport note_told, still_owed
 from colo_proxy.datapath.seq cimport seq_le
 from colo_proxy.datapath.stream cimport stream_adopt, stream_commit
 from colo_proxy.datapath.wire cimport K_FRAGMENT, K_TCP, RST
@@ -73,7 +73,7 @@ cdef void emit_held(Core *core) noexcept nogil:
         node = core.held.first
         flow = flow_of(node)
         unhold(core, node)
-        if node.flags & N_OWED and seq_le(node.packet.ack, flow.told_ack):
+        if node.flags & N_OWED and not still_owed(flow, node):
             discard(core, node)
             continue
         if flow.key.kind == K_TCP:

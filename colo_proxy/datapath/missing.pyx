@@ -7,9 +7,9 @@ from colo_proxy.datapath.datagram cimport datagram_mismatch
 from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, Flow
 from colo_proxy.datapath.fragment cimport fragments_expire
 from colo_proxy.datapath.judge cimport hold_incomplete
-from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SORTED, N_SVM, N_UNPLACED, Node
+from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SORTED, N_SVM, N_UNPLACED, Node, pool_give
 from colo_proxy.datapath.prefix cimport agreed, end_of, offset_of, start_of
-from colo_proxy.datapath.release cimport out_of_date
+from colo_proxy.datapath.release cimport out_of_date, still_owed
 from colo_proxy.datapath.seq cimport Seq, seq_le, seq_lt, seq_max
 from colo_proxy.datapath.wire cimport K_TCP, RST
 from colo_proxy.datapath.words cimport D_OLD_EPOCH, R_MISSING_PRIMARY, R_MISSING_SECONDARY
@@ -41,6 +41,11 @@ cdef bint still_missing(Core *core, Flow *flow, Node *node) noexcept nogil:
             unhold(core, node)  # a window update, while clients have a window
             discard(core, node)
             return False
+    elif node.flags & N_OWED:
+        if not still_owed(flow, node):
+            unhold(core, node)
+            pool_give(core.pool, node)
+            return False
     elif node.flags & N_SVM and flow.flags & F_ANCHORED:
         if seq_le(end_of(node), flow.low):
             unhold(core, node)  # from before this flow was first seen
@@ -57,9 +62,9 @@ cdef int64_t place(const Flow *flow, const Node *node) noexcept nogil:
     cdef Seq least = flow.pvm.end if node.flags & N_SVM else flow.matched
     if flow.key.kind != K_TCP:
         return <int64_t>node.begins
-    if not node.flags & (N_SVM | N_PURE | N_UNPLACED) and seq_lt(start_of(node), flow.low):
+    if not node.flags & (N_SVM | N_PURE | N_OWED | N_UNPLACED) and seq_lt(start_of(node), flow.low):
         return 0  # from before the first byte seen
-    if node.flags & (N_PURE | N_UNPLACED):
+    if node.flags & (N_PURE | N_OWED | N_UNPLACED):
         return offset_of(flow, flow.matched)
     return offset_of(flow, seq_max(start_of(node), least))
 

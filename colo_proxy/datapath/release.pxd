@@ -23,6 +23,8 @@ cdef struct Clamp:
 cdef void release(Core *core, Flow *flow) noexcept nogil
 # Whether clients have heard of a later window than that of this acknowledgement.
 cdef bint out_of_date(const Flow *flow, const Node *node) noexcept nogil
+# Whether clients wait for what is owed of a segment that has left (T6).
+cdef bint still_owed(const Flow *flow, const Node *owed) noexcept nogil
 # Judge one node that is on the lists; true if it has left.
 cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil
 # A frame that leaves as it is, uncompared or committed: remember what clients have been told by it.

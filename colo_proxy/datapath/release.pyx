@@ -118,10 +118,29 @@ cdef bint data_may_leave(Core *core, Flow *flow, const Node *node) noexcept nogi
     return not unchangeable(flow, node)
 
 
+cdef bint cramped(const Flow *flow) noexcept nogil:
+    """Whether clients know of less room than a segment takes: they may wait to be told of more (RFC 9293, 3.8.6)."""
+    return seq_diff(flow.told_edge, flow.told_ack) < max(1, <int32_t>(flow.pvm.syn_options >> 16))
+
+
+cdef bint tells_more(const Flow *flow, const Clamp *clamp) noexcept nogil:
+    """Whether a part of what the PVM says is worth a segment."""
+    if not flow.flags & F_TOLD or seq_lt(flow.told_ack, clamp.ack):
+        return True
+    return cramped(flow) and flow.told_order <= clamp.order and seq_lt(flow.told_edge, clamp.edge)
+
+
+cdef bint still_owed(const Flow *flow, const Node *owed) noexcept nogil:
+    if not flow.flags & F_TOLD or seq_lt(flow.told_ack, owed.packet.ack):
+        return True
+    return cramped(flow) and not out_of_date(flow, owed)
+
+
 cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """Take a node off the lists, clamp it and emit it; what it acknowledged beyond the SVM is owed."""
+    """Take a node off the lists, clamp it and emit it; what was clamped off and clients wait for is owed."""
     cdef Clamp clamp
     cdef Node *rest = NULL
+    cdef bint owes
     unhold(core, node)
     if not node.flags & (N_RX | N_OWED):
         learn_lag(core, core.now - node.time)
@@ -130,19 +149,24 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
         set16(&node.packet, node.data, node.packet.l4 + 14, flow.svm.raw)
     if node.packet.flags & ACK and not node.flags & N_SENT:
         clamp = clamp_of(flow, node)
-        if not node.flags & N_PURE and seq_lt(clamp.ack, node.packet.ack):
+        tell(flow, &clamp)
+        owes = not node.flags & N_PURE and seq_lt(flow.told_ack, node.packet.ack)
+        if clamp.window != node.packet.window and not node.packet.flags & SYN:
+            owes = owes or (cramped(flow) and flow.told_order <= node.order)
+        if owes:
             rest = bare(core, node, node.packet.ack, shift_of(flow))
             if rest != NULL:
                 rest.flow = flow
         if clamp.change:
             apply(node, &clamp)
-        tell(flow, &clamp)
     emit(core, node)
     if rest != NULL:
         if flow.owed != NULL:
             forget(core, flow.owed)
         rest.flags |= N_OWED
         hold(core, flow, rest)
+    elif flow.owed != NULL and not still_owed(flow, flow.owed):
+        forget(core, flow.owed)
 
 
 cdef void forget(Core *core, Node *node) noexcept nogil:
@@ -207,7 +231,7 @@ cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
             return False  # a window update that would look like a duplicate acknowledgement
         let_go(core, flow, node)
         return True
-    if not flow.flags & F_TOLD or seq_lt(flow.told_ack, clamp.ack):
+    if tells_more(flow, &clamp):
         tell_part(core, flow, node, &clamp)
     return False
 
@@ -246,19 +270,16 @@ cdef void release(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef void settle_debt(Core *core, Flow *flow) noexcept nogil:
-    """Send what is owed of a released segment's acknowledgement, unless a later segment carried it."""
+    """Send what is owed of a released segment's acknowledgement or window, unless a later segment carried it."""
     cdef Clamp clamp
     cdef Node *owed = flow.owed
     if owed == NULL or flow.flags & F_BLOCKED:
         return
-    if seq_le(owed.packet.ack, flow.told_ack):
+    if not still_owed(flow, owed):
         forget(core, owed)
         return
     clamp = clamp_of(flow, owed)
-    if seq_le(owed.packet.ack, flow.svm.ack):
-        unhold(core, owed)
-        apply(owed, &clamp)
-        tell(flow, &clamp)
-        emit(core, owed)
-    elif seq_lt(flow.told_ack, clamp.ack):
+    if tells_more(flow, &clamp):
         tell_part(core, flow, owed, &clamp)
+        if not clamp.change or not still_owed(flow, owed):
+            forget(core, owed)

@@ -299,7 +299,7 @@ class Oracle(TcpJudge):
                 ack = connection.ack_of(segment)
                 if held.kind != "owed":
                     self._emit_held(held)
-                elif connection.told is None or (ack is not None and ack > connection.told):
+                elif connection.still_owed(held):
                     self._emit(copy_with(held, ack, segment.window))
                 else:
                     continue

@@ -344,18 +344,43 @@ class Connection:
         clamped, window = self.clamp(segment)
         assert clamped is not None
         if held.kind == "owed":
-            return True
+            return False  # of which parts leave, until clients wait for no more
         return window == segment.window or held.duplicate or self.news(clamped, window, held.number)
 
     def closed(self) -> bool:
         """Do clients know of no window at all?"""
         return self.told is None or self.told_edge is None or self.told_edge <= self.told
 
-    def behind_with_news(self, ack: int | None) -> bool:
-        """T6: the SVM has not acknowledged as much, but more than clients have been told."""
-        if ack is None or self.s.ack is None or self.s.ack >= ack:
+    def cramped(self) -> bool:
+        """Do clients know of less room than a segment takes? They may wait to be told of more."""
+        mss = self.p.syn[1] if self.p.syn is not None else None
+        if self.told is None or self.told_edge is None:
             return False
-        return self.told is None or self.s.ack > self.told
+        return self.told_edge - self.told < max(1, mss if isinstance(mss, int) else 0)
+
+    def tells_more(self, held: Held) -> bool:
+        """T6: of what this says, has the SVM said more than clients have been told?"""
+        segment = held.segment
+        assert segment is not None
+        ack, window = self.clamp(segment)
+        if ack is None:
+            return False
+        if self.told is None or ack > self.told or self.told_edge is None:
+            return True
+        if (held.part_of or held.number) < self.told_by:
+            return False
+        return self.cramped() and ack + (window << (self.p.scale or 0)) > self.told_edge
+
+    def is_clamped(self, held: Held) -> bool:
+        """Has the SVM not said all that this says?"""
+        assert held.segment is not None
+        return self.clamp(held.segment) != (self.ack_of(held.segment), held.segment.window)
+
+    def still_owed(self, held: Held) -> bool:
+        """Do clients wait for what is owed of a segment that has left?"""
+        if self.told is None or held.ack is None or held.ack > self.told:
+            return True
+        return self.cramped() and not self.out_of_date(held.part_of or 0, held.ack)
 
     def announced(self, held: Held) -> bool:
         """T11: has the SVM announced the same urgent position, or received it with a commit?"""

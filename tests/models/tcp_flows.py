@@ -194,11 +194,18 @@ class TcpJudge:
                 continue  # a segment that has just left carried it
             if held.flow is not flow or connection is None or connection.blocked:
                 continue
-            if connection.may_leave(held):
+            if held.kind == "owed" and not connection.still_owed(held):
+                self.held.remove(held)
+            elif connection.may_leave(held):
                 self._release(held)
             elif held.kind in ("ack", "owed") and not held.as_it_came and held.position is not None:
-                if connection.behind_with_news(held.ack):
+                behind = held.ack is not None and connection.s.ack is not None and connection.s.ack < held.ack
+                if (behind or held.kind == "owed") and connection.tells_more(held):
                     self._clamped(held)
+                    if held.kind == "owed" and not (
+                        connection.still_owed(held) and connection.is_clamped(held)
+                    ):
+                        self.held.remove(held)
 
     def _release(self, held: Held) -> None:
         connection, segment = held.connection, held.segment
@@ -206,11 +213,13 @@ class TcpJudge:
         assert segment is not None
         self.held.remove(held)
         ack = connection.ack_of(segment)
-        if held.kind == "owed" and connection.told is not None and ack is not None and ack <= connection.told:
-            return  # clients have learned it meanwhile
         self._clamped(held)
-        clamped, _ = connection.clamp(segment)
-        if held.kind == "data" and ack is not None and clamped is not None and clamped < ack:
+        _, room = connection.clamp(segment)
+        told = connection.told
+        owes = held.kind == "data" and ack is not None and told is not None and told < ack
+        if ack is not None and room != segment.window and not segment.flags & SYN:
+            owes = owes or (connection.cramped() and connection.told_by <= held.number)
+        if owes:
             self.held = [h for h in self.held if h.kind != "owed" or h.connection is not connection]
             scale = (connection.p.scale or 0) if segment.flags & SYN else 0  # of a SYN it is not scaled
             seq, window = (segment.seq + segment.length) % 2**32, segment.window >> scale
@@ -239,8 +248,9 @@ class TcpJudge:
             ack = connection.s.ack
             committed = held.kind == "ack" and ack is not None and held.ack is not None and ack >= held.ack
             stale = held.ack is not None and connection.out_of_date(held.number, held.ack)
-            if committed and (stale or not connection.closed()):
-                self.held.remove(held)  # a window update that nobody waits for
+            granted = held.kind == "owed" and not connection.still_owed(held)
+            if granted or (committed and (stale or not connection.closed())):
+                self.held.remove(held)  # nobody waits for it
             else:
                 reason, at = "missing-secondary", connection.matched
                 if held.kind == "data" and connection.lacks(held):
@@ -330,6 +340,7 @@ class TcpJudge:
         there = (syn.vlans, syn.source, syn.target, syn.dport)
         flow = self._flow(syn.flow(True))
         if flow.secondary_port is not None or flow.connections[flow.current["p"]].s.base is not None:
+            self.lone_syns = [s for s in self.lone_syns if s.flow(True) != flow.key]  # it came first
             return
         alike = [s for s in self.lone_syns if (s.vlans, s.source, s.target, s.dport) == there]
         alike.sort(key=lambda s: s.sport != syn.sport)

@@ -92,8 +92,60 @@ def test_a_window_that_shrank_opens_again_by_less(play):
         S . 101:201 ack 1 win 0
         > . 101:201 ack 1 win 0
         S . 201 ack 1 win 4000
-        P . 201 ack 1 win 6000
         > . 201 ack 1 win 4000
+        P . 201 ack 1 win 6000
+        S . 201 ack 1 win 4500
+        > . 201 ack 1 win 4500
+    """)
+
+
+def test_a_client_without_room_is_told_when_the_svm_has_some(play):
+    """The PVM has said all it will: what was clamped off is owed (T6)."""
+    play(f"""{HANDSHAKE}
+        P . 1 ack 5001 win 5000
+        S . 1 ack 5001 win 0
+        > . 1 ack 5001 win 0
+        S . 1 ack 5001 win 1000
+        > . 1 ack 5001 win 1000
+        S . 1 ack 5001 win 3000
+        > . 1 ack 5001 win 3000
+        S . 1 ack 5001 win 5000
+        +4s tick
+    """)
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 5001 win 5000
+        S . 1:101 ack 5001 win 0
+        > . 1:101 ack 5001 win 0
+        P udp "more"
+        S udp "more"
+        > udp "more"
+        S . 101 ack 5001 win 6000
+        > . 101 ack 5001 win 5000
+        +4s tick
+    """)
+
+
+def test_a_client_that_never_gets_room_because_of_the_svm(play):
+    play(f"""{HANDSHAKE}
+        P . 1 ack 5001 win 5000
+        S . 1 ack 5001 win 0
+        > . 1 ack 5001 win 0
+        +3s tick
+        ! missing-secondary 0
+        svm_stop
+        pvm_stop
+        commit
+        > . 1 ack 5001 win 5000
+    """)
+
+
+def test_a_pvm_without_room_owes_nothing(play):
+    play(f"""{HANDSHAKE}
+        P . 1 ack 5001 win 0
+        S . 1 ack 5001 win 0
+        > . 1 ack 5001 win 0
+        S . 1 ack 5001 win 9000
+        +4s tick
     """)
 
 
