@@ -13,6 +13,7 @@ from colo_proxy.datapath.wire cimport (
     IP_TCP,
     K_IP,
     K_TCP,
+    MULTIPATH,
     VNET,
     checksum,
     checksum_fix,
@@ -67,6 +68,33 @@ cdef void align_from_svm(Packet *p, uint8_t *base, const Offset *offset) noexcep
 
 # ICMP errors (RFC 792, RFC 4443): 8 bytes of header, then the packet that caused it, cut anywhere. Of the TCP
 # header the first 8 bytes (ports, sequence number) are always there, or we look away.
+
+cdef void make_plain(Packet *p, uint8_t *base) noexcept nogil:
+    """Its data-level acknowledgements are in options, which nobody compares; without it both ends go on as
+    with any middlebox that knows it not (RFC 8684, 3.7).
+    """
+    cdef uint32_t at = p.l4 + 20
+    cdef uint32_t until
+    cdef uint8_t kind
+    while at + 1 < p.payload and base[at] != 0:  # the list, as `parse_options` walks it
+        kind = base[at]
+        if kind == 1:
+            at += 1
+            continue
+        until = at + base[at + 1]
+        if until < at + 2 or until > p.payload:
+            break
+        while kind == MULTIPATH and at < until:
+            if at + 1 < until:
+                set16(p, base, at, 0x0101)
+            else:
+                set16(p, base, at - 1, <uint16_t>(base[at - 1] << 8 | 1))
+            at += 2
+        at = until
+    p.others = 0
+    p.multipath = 0
+    parse_options(p, base)
+
 
 cdef struct Quote:
     uint32_t l3

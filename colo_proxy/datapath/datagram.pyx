@@ -1,6 +1,6 @@
 # See datagram.pxd for the idea.
 
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from colo_proxy.datapath.core cimport (
@@ -15,7 +15,7 @@ from colo_proxy.datapath.core cimport (
 )
 from colo_proxy.datapath.flow cimport F_BLOCKED, LATE, Flow, list_add, list_leave
 from colo_proxy.datapath.pool cimport N_OVERTAKEN, N_RX, N_SVM, Node
-from colo_proxy.datapath.wire cimport K_OTHER, K_UDP, Packet, get16, get32, sums_at
+from colo_proxy.datapath.wire cimport IP_ICMP, K_OTHER, K_UDP, Packet, checksum, get16, get32, sums_at
 from colo_proxy.datapath.words cimport D_OLD_EPOCH, R_PAYLOAD
 
 cdef enum:
@@ -45,6 +45,18 @@ cdef bint ordinary(const Node *node) noexcept nogil:
     cdef const Packet *p = &node.packet
     cdef uint32_t at = checksum_at(p)
     return not p.partial or (at != 0 and sums_at(node.data, p.l4, at - p.l4))
+
+
+cdef bint sums_up(const Node *node) noexcept nogil:
+    """Whether a whole layer-4 checksum is right (RFC 768, 792, 4443)."""
+    cdef const Packet *p = &node.packet
+    cdef uint32_t at = p.l3 + (12 if p.version == 4 else 8)
+    cdef uint32_t pseudo = 0
+    if p.kind == K_UDP and get16(node.data + checksum_at(p)) == 0:
+        return False  # there is none
+    if p.proto != IP_ICMP:
+        pseudo = p.proto + p.end - p.l4 + <uint16_t>~checksum(node.data + at, 8 if p.version == 4 else 32, 0)
+    return checksum(node.data + p.l4, p.end - p.l4, pseudo) == 0
 
 
 cdef uint64_t offload(const Node *node) noexcept nogil:
@@ -92,6 +104,8 @@ cdef bint equal(const Node *a, const Node *b) noexcept nogil:
         if skip != checksum_at(q) + p.l3 - q.l3:
             return False
         if skip:
+            if p.partial != q.partial and not sums_up(b if p.partial else a):
+                return False
             skip -= p.l3
             if memcmp(x + at, y + at, skip - at) != 0:
                 return False

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
-from colo_proxy.datapath.align cimport Offset, align_from_svm, align_quoted, quoted_tcp
+from colo_proxy.datapath.align cimport Offset, align_from_svm, align_quoted, make_plain, quoted_tcp
 from colo_proxy.datapath.core cimport Core, belongs, discard, diverge, drop, emit, emit_to, hold, pooled
 from colo_proxy.datapath.datagram cimport datagram_note, datagram_primary, datagram_secondary
 from colo_proxy.datapath.flow cimport Flow, Side
@@ -18,7 +18,7 @@ from colo_proxy.datapath.identity cimport CLAIMS, identity_write
 from colo_proxy.datapath.key cimport Key, key_of
 from colo_proxy.datapath.neighbour cimport NEIGHBOUR_FRAME, neighbours_answer
 from colo_proxy.datapath.policy cimport P_BYPASS, P_DEFAULT, P_DROP, policy_match
-from colo_proxy.datapath.pool cimport N_RX, Node, chain_cost, pool_give, pool_take
+from colo_proxy.datapath.pool cimport N_RX, N_WHOLE, Node, chain_cost, pool_give, pool_take
 from colo_proxy.datapath.rewriter cimport undo_rewriter
 from colo_proxy.datapath.stream cimport stream_follow, stream_note, stream_primary, stream_secondary
 from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP, parse_first
@@ -91,6 +91,13 @@ cdef bint fits(const Core *core, const Side *side, const Node *node) noexcept no
     return node.flags & N_RX or side.bytes + chain_cost(node.chain) < core.settings.max_flow_bytes
 
 
+cdef void plain_tcp(const Core *core, Node *node) noexcept nogil:
+    """A SYN offers no Multipath TCP to clients, unless it leaves as it came: what carries it is not compared."""
+    if node.packet.kind == K_TCP and node.packet.multipath and not node.packet.signature and \
+            not node.flags & N_WHOLE and not core.settings.passthrough:
+        make_plain(&node.packet, node.data)
+
+
 cdef void judge_primary(Core *core, Node *node) noexcept nogil:
     cdef Key key
     cdef Flow *flow
@@ -107,6 +114,7 @@ cdef void judge_primary(Core *core, Node *node) noexcept nogil:
     if action == P_BYPASS or (action == P_DEFAULT and node.packet.kind == K_HOUSEKEEPING):
         emit(core, node)
         return
+    plain_tcp(core, node)
     flow = flow_for_pvm(core, &key, node)
     if flow == NULL:
         drop(core, node, D_FLOWS)
@@ -143,6 +151,7 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
         answer_neighbour(core, node)
         discard(core, node)
         return
+    plain_tcp(core, node)
     flow = flow_for_svm(core, &key, node)
     if flow == NULL:
         drop(core, node, D_FLOWS)

@@ -26,6 +26,7 @@ cdef enum:
     MAX_FRAME = 69632  # QEMU's largest: 4,096 + 65,536 bytes
     NO_VLAN = 0xffff
     ETHERNET = 14  # bytes of an untagged Ethernet header
+    MULTIPATH = 30  # the kind of Multipath TCP's option (RFC 8684)
 
     FRAGMENT = 44  # the IPv6 fragment header
     EXTENSIONS = 16  # IPv6 extension headers walked; right hosts send a handful (RFC 8200, 4.1)
@@ -84,6 +85,7 @@ cdef struct Packet:
     uint8_t sack_permitted
     uint32_t others  # a digest of a SYN's options that are none of these, nor timestamps
     uint8_t signature  # of RFC 2385 or RFC 5925: covers header and payload, which must stay as they are
+    uint8_t multipath  # a SYN's: Multipath TCP is offered or accepted (RFC 8684)
     uint8_t sack_blocks  # how many whole ones
     uint32_t timestamps  # offset of the timestamps option's TSval, 0: absent
     uint32_t sack  # offset of the first SACK block

@@ -244,7 +244,9 @@ cdef void parse_options(Packet *p, const uint8_t *base) noexcept nogil:
             p.timestamps = at + 2
         elif kind in (19, 29):
             p.signature = 1
-        if opens and (kind > 5 and kind != 8):
+        elif kind == MULTIPATH and opens:
+            p.multipath = 1
+        if opens and kind > 5 and kind != 8 and kind != 34:  # Fast Open's cookie binds nobody (RFC 7413)
             for index in range(length):
                 p.others = (p.others ^ base[at + index]) * 16777619U + 1
         at += length

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 
 from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
-from models.packets import RST, Packet, leading, parse, with_tcp, with_timestamp
+from models.packets import RST, Packet, leading, parse, plain, with_tcp, with_timestamp
 from models.report import name, protocol
 from models.tcp import Connection, Held, Waiting, copy_with
 from models.tcp_flows import TcpFlow, TcpJudge
@@ -77,6 +77,8 @@ class Oracle(TcpJudge):
             self.later.append(("p", frame, self.now, gso))
             return
         self.number += 1
+        if self.mode is not Mode.PASS:
+            frame = plain(frame)
         packet = parse(frame)
         if self.mode is Mode.PASS or packet.kind == "house":
             self._emit(frame)
@@ -91,7 +93,7 @@ class Oracle(TcpJudge):
         """A frame the SVM sent."""
         self.now = max(self.now, now)
         self.heard += 1
-        packet = parse(frame)
+        packet = parse(frame if self.mode is Mode.FAILED_OVER else plain(frame))
         if self.mode is Mode.FAILED_OVER:
             self._emit(self._followed(packet))
         elif self.svm_stopped:
@@ -411,6 +413,8 @@ class Oracle(TcpJudge):
             self._agreed_parts()
         self.held.clear()
         for flow in self.tcp.values():
+            if self.loaded:
+                flow.secondary_port = None  # the SVM has the PVM's
             for connection in flow.connections:
                 if connection.s.base is None:  # what the PVM said was never paired, nor told to anybody
                     connection.p.base = None

@@ -402,6 +402,25 @@ def with_timestamp(frame: bytes, add: int) -> bytes:
     return _summed(packet, head) + frame[packet.end :]
 
 
+def plain(frame: bytes) -> bytes:
+    """A copy of a SYN with padding where it offers Multipath TCP; any other frame as it is."""
+    packet = parse(frame)
+    if packet.kind != "tcp" or not packet.flags & SYN or 30 not in packet.options:
+        return frame
+    if {19, 29} & {*packet.options}:
+        return frame  # signed
+    head = bytearray(frame[: packet.end])
+    at, end = packet.l4 + 20, packet.end - len(packet.payload)
+    while at + 1 < end and head[at]:
+        size = 1 if head[at] == 1 else head[at + 1]
+        if size == 0 or (size == 1 and head[at] != 1) or at + size > end:
+            break
+        if head[at] == 30:
+            head[at : at + size] = b"\x01" * size
+        at += size
+    return _summed(packet, head) + frame[packet.end :]
+
+
 def _summed(packet: Packet, head: bytearray) -> bytes:
     if packet.more:  # the sum covers what is not here, too: only what has changed is known (RFC 1624)
         was, now = packet.frame[packet.l4 : packet.l4 + 60], bytes(head[packet.l4 : packet.l4 + 60])

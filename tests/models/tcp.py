@@ -460,7 +460,7 @@ def syn_options(segment: Packet) -> tuple[object, ...]:
         min(scale[0], 14) if len(scale) == 1 else None,  # RFC 7323, section 2.3
         4 in segment.options,
         len(segment.options.get(8, b"")) == 8,
-        tuple(sorted(option for option in segment.options.items() if option[0] not in {2, 3, 4, 5, 8})),
+        tuple(sorted(option for option in segment.options.items() if option[0] not in {2, 3, 4, 5, 8, 34})),
     )
 
 

@@ -26,7 +26,7 @@ unless the line begins with +3s, +5ms, +7us.
     P frag 7 0 + "0123456701234567"   a fragment: ID, offset, + if more follow
     C . 1:1 ...                    a client's frame, seen from the client (its numbers count from its ISN)
     P isn 4000000                  from here the PVM numbers from another ISN
-    sport 50000, urg 5, v6, vlan 7, sack, ws 7, ts 5
+    sport 50000, urg 5, v6, vlan 7, sack, ws 7, ts 5, mptcp 99 (a key), cookie 99 (of Fast Open)
 """
 
 import re
@@ -230,6 +230,8 @@ def arguments(words: list[str]) -> dict[str, Any]:
             "ttl",
             "vlan",
             "inner",
+            "mptcp",
+            "cookie",
         ):
             found[word] = int(words[at + 1])
     return found
@@ -244,6 +246,10 @@ def options(words: list[str], said: dict[str, Any]) -> bytes:
         data += b"\x03\x03" + bytes([said["ws"]])
     if "sack" in words:
         data += b"\x04\x02"
+    if "mptcp" in said:
+        data += b"\x1e\x0c\x01\x81" + said["mptcp"].to_bytes(8)
+    if "cookie" in said:
+        data += b"\x22\x0a" + said["cookie"].to_bytes(8)
     if "ts" in said:
         data += b"\x08\x0a" + said["ts"].to_bytes(4) + bytes(4)
     return data

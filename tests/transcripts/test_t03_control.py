@@ -115,3 +115,31 @@ def test_a_syn_said_again_with_other_options(play):
         P S. 0 ack 1 mss 1400
         ! control 0
     """)
+
+
+def test_the_cookie_of_fast_open_binds_nobody(play):
+    """RFC 7413: who shows one that the server does not know opens the connection the ordinary way."""
+    play("""
+        P S. 0 ack 1 mss 1460 cookie 1234
+        S S. 0 ack 1 mss 1460 cookie 9876
+        > S. 0 ack 1
+    """)
+
+
+def test_multipath_tcp_becomes_plain_tcp(play):
+    """It acknowledges data in options, which nobody compares: clients are offered none."""
+    play("""
+        P S. 0 ack 1 mss 1460 mptcp 1234 sack
+        S S. 0 ack 1 mss 1460 mptcp 9876 sack
+        > S. 0 ack 1
+        P . 1:101 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+    """)
+    play("""
+        P S 0 mss 1460 mptcp 1234
+        P S 0 mss 1460 mptcp 1234
+        S S 0 mss 1460 mptcp 9876
+        > S 0
+        > S 0
+    """)

@@ -7,7 +7,7 @@ the header points, and cuts a super-frame by the frame's length, whatever the IP
 import struct
 
 import pytest
-from models.packets import ACK, RST, SYN, ethernet, ip, parse, tcp, udp
+from models.packets import ACK, RST, SYN, checksum, ethernet, ip, parse, tcp, udp
 
 from colo_proxy.datapath.comparator import Comparator
 from colo_proxy.words import Divergence, Frame, Port
@@ -42,6 +42,23 @@ def test_checksums_that_are_still_partial() -> None:
     assert left(segment(b"data"), segment(b"data"), vnet())
     assert left(datagram(b"data"), datagram(b"data"), vnet(offset=6), vnet(offset=6))
     assert left(datagram(b"data"), datagram(b"data"), vnet(offset=6))
+
+
+def test_a_checksum_that_is_wrong_is_not_what_a_partial_one_will_be() -> None:
+    """Or the client would get a datagram that it drops, and the SVM's would have reached it."""
+    right = datagram(b"data!")
+    six = ethernet(udp(("2001:db8::2", 80), ("2001:db8::1", 4), b"data!"), 0x86DD)
+    echo = b"\x00\x00\x00\x00\x00\x01\x00\x01data"
+    echo = echo[:2] + checksum(echo).to_bytes(2) + echo[4:]
+    ping = ethernet(ip(VM[0], CLIENT[0], 1, echo), 0x0800)
+    for frame, start, offset in ((right, 34, 6), (six, 54, 6), (ping, 34, 2)):
+        partly = vnet(start=start, offset=offset)
+        at = start + offset
+        assert left(frame, frame, None, partly)
+        assert left(frame, frame, partly, None)
+        wrong = frame[:at] + bytes([frame[at] ^ 1]) + frame[at + 1 :]
+        assert not left(wrong, frame, None, partly)
+        assert not left(frame, wrong, partly, None)
 
 
 @pytest.mark.parametrize(("start", "offset"), [(54, 0), (34, 20), (34, 4), (14, 16), (0, 0), (65535, 65535)])
@@ -124,10 +141,10 @@ def greeting(isn: int, option: bytes, *, ack: int = 1) -> bytes:
 
 
 def test_options_of_a_syn_that_we_know_nothing_of() -> None:
-    """Each guest's MPTCP key (RFC 8684, 3.1) is its own, and the client goes by it."""
-    seven, eight = (b"\x1e\x0c\x01\x01" + bytes(7) + bytes([last]) for last in (7, 8))
-    cookie, cookie_too = b"\x01\x01\x22\x02", b"\x22\x02\x01\x01"
-    for one, other, differ in ((seven, eight, True), (seven, b"", True), (cookie, cookie_too, False)):
+    """What each guest draws for itself may bind the client."""
+    seven, eight = (b"\x4d\x0c\x01\x01" + bytes(7) + bytes([last]) for last in (7, 8))
+    padded, padded_too = b"\x01\x01\x4d\x02", b"\x4d\x02\x01\x01"
+    for one, other, differ in ((seven, eight, True), (seven, b"", True), (padded, padded_too, False)):
         comparator = Comparator()
         comparator.primary(greeting(1000, one), 1)
         comparator.secondary(greeting(7000, other), 2)
