@@ -35,7 +35,6 @@ class TcpFlow:
                 self.connections.append(Connection(self.behind_holes))
         return self.connections[self.current[who]]
 
-
     def left_behind(self, segment: Packet) -> bool:
         """The SVM opens another connection from a port that it had for this one, and the PVM not."""
         side = self.connections[self.current["s"]].s

@@ -142,8 +142,4 @@ def test_m3_what_was_held_unjudged_counts(play):
 
 def test_m3_every_flow_is_told_of(play):
     many = range(100)
-    play(
-        "\n".join(f'P#{flow} udp "x"' for flow in many)
-        + "\nfinish"
-        + "\n! missing-secondary 0" * len(many)
-    )
+    play("\n".join(f'P#{flow} udp "x"' for flow in many) + "\nfinish" + "\n! missing-secondary 0" * len(many))
