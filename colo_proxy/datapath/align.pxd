@@ -23,7 +23,7 @@ cdef struct Offset:
 cdef void align_to_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil
 # A TCP segment of the SVM, for clients: sequence number, TSval, source port.
 cdef void align_from_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil
-# A SYN of either guest: what offers or accepts Multipath TCP becomes padding, so that the connection is a plain one.
+# A SYN of either guest: what offers or accepts Multipath TCP becomes padding, and the connection a plain one.
 cdef void make_plain(Packet *p, uint8_t *base) noexcept nogil
 # Whether the frame is an ICMP or ICMPv6 error that quotes a TCP segment: from outside one of the VM, from the
 # VM (`from_vm`) one of a client. `key` becomes the flow of the quoted segment, with the port that it names.

@@ -64,7 +64,6 @@ from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_fl
 from colo_proxy.datapath.wire cimport (
     K_HOUSEKEEPING,
     K_IP,
-    K_TCP,
     K_UDP,
     MAX_FRAME,
     VNET,

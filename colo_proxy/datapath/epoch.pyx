@@ -213,7 +213,7 @@ cdef void replaced_flows(Core *core) noexcept nogil:
             if awaits_pair(core, flow):
                 list_leave(flow)  # the SVM has this very SYN; the flow may make room now (B2)
             if flow.alias != NULL:
-                flow_lose_alias(core, flow)  # the SVM has the PVM's ports, also where its own had another meaning
+                flow_lose_alias(core, flow)  # the SVM has the PVM's ports now
             stream_commit(core, flow, True)
         else:
             datagram_commit(core, flow, True)

@@ -92,7 +92,7 @@ cdef bint fits(const Core *core, const Side *side, const Node *node) noexcept no
 
 
 cdef void plain_tcp(const Core *core, Node *node) noexcept nogil:
-    """A SYN offers no Multipath TCP to clients, unless it leaves as it came: what carries it is not compared."""
+    """A SYN offers no Multipath TCP, unless it leaves as it came: what carries it is not compared."""
     if node.packet.kind == K_TCP and node.packet.multipath and not node.packet.signature and \
             not node.flags & N_WHOLE and not core.settings.passthrough:
         make_plain(&node.packet, node.data)
