@@ -119,7 +119,7 @@ cdef bint data_may_leave(Core *core, Flow *flow, const Node *node) noexcept nogi
 
 
 cdef bint cramped(const Flow *flow) noexcept nogil:
-    """Whether clients know of less room than a segment takes: they may wait to be told of more (RFC 9293, 3.8.6)."""
+    """Whether clients know of less room than a segment takes, and wait for more (RFC 9293, 3.8.6)."""
     return seq_diff(flow.told_edge, flow.told_ack) < max(1, <int32_t>(flow.pvm.syn_options >> 16))
 
 
@@ -137,7 +137,7 @@ cdef bint still_owed(const Flow *flow, const Node *owed) noexcept nogil:
 
 
 cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """Take a node off the lists, clamp it and emit it; what was clamped off and clients wait for is owed."""
+    """Take a node off the lists, clamp it and emit it; what that takes off and clients wait for is owed."""
     cdef Clamp clamp
     cdef Node *rest = NULL
     cdef bint owes
@@ -270,7 +270,7 @@ cdef void release(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef void settle_debt(Core *core, Flow *flow) noexcept nogil:
-    """Send what is owed of a released segment's acknowledgement or window, unless a later segment carried it."""
+    """Send what is owed of a segment that has left, unless a later one carried it (T6)."""
     cdef Clamp clamp
     cdef Node *owed = flow.owed
     if owed == NULL or flow.flags & F_BLOCKED:
