@@ -189,7 +189,7 @@ cdef void tell_part(Core *core, Flow *flow, const Node *node, const Clamp *clamp
 
 
 cdef bint may_refuse(const Flow *flow, const Node *node) noexcept nogil:
-    """Whether a reset may be the answer to a SYN: before anything is agreed, or when the connection is over."""
+    """Whether a reset may be the answer to a SYN: before anything is agreed, or when all is over."""
     if node.flags & N_AGAIN or (not flow.pvm.syn and seq_eq(flow.low, flow.matched)):
         return True
     return flow.pvm.fin and flow.svm.fin and seq_eq(flow.matched, flow.pvm.end)
