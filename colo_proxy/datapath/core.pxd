@@ -23,6 +23,7 @@ from colo_proxy.datapath.recorder cimport Recorded, Recorder
 from colo_proxy.datapath.words cimport DropId, PortId, ReasonId
 
 cdef enum:
+    EARLY = 256  # clients' frames that wait for the SVM's SYN while observing
     DIVERGED = 64  # divergences that wait to be taken; each blocks a flow, so more are rare, and counted
 
 cdef struct Settings:
@@ -110,6 +111,9 @@ cdef struct Core:
     int64_t lag_since  # when this window began
     uint64_t lag_samples  # in this window
     Node rx  # the frame that is being judged
+    Node *early[EARLY]  # clients' frames that wait for the SVM's SYN, a ring (pace.pxd)
+    uint32_t early_first
+    uint32_t early_count
     Node *home  # the node of the pool that it was received into, or NULL; NULL after, if it has stayed there
     Out *outs
     uint32_t out_count

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from colo_proxy.datapath.flow cimport F_BLOCKED, F_TOUCHED, Flow, Side
+from colo_proxy.datapath.flow cimport F_BLOCKED, F_FORGET, F_TOUCHED, Flow, Side
 from colo_proxy.datapath.key cimport key_protocol, key_text
 from colo_proxy.datapath.pool cimport (
     N_GONE,
@@ -243,6 +243,9 @@ cdef bint settle(Core *core, Node *node) noexcept nogil:
     if side.bytes < core.settings.max_flow_bytes:
         stays = pooled(core, node)
     if stays == NULL:
+        if core.settings.passthrough:  # a checkpoint would have emptied the queues (B1)
+            flow_of(node).flags |= F_FORGET if node.flags & N_SVM else 0
+            touch(core, flow_of(node))
         unhold(core, node)
         drop(core, node, D_MEMORY)
         return False

@@ -5,9 +5,12 @@ from libc.stdint cimport uint8_t, uint32_t
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.pool cimport Node
 from colo_proxy.datapath.seq cimport Seq
+from colo_proxy.datapath.wire cimport Packet
 
 cdef uint32_t gso_size(const Node *node) noexcept nogil
 # A pure acknowledgement with a segment's headers, as the PVM would send it right after that segment.
 cdef Node *bare(Core *core, const Node *node, Seq ack, uint8_t scale) noexcept nogil
+# Makes the lengths and the checksums of a TCP segment right.
+cdef void seal(const Packet *p, uint8_t *base) noexcept nogil
 # `count` bytes of a segment's payload from `begin` on, as a segment of their own, without FIN and PSH.
 cdef Node *cut(Core *core, const Node *node, Seq begin, uint32_t count) noexcept nogil

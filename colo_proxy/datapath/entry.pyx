@@ -46,19 +46,19 @@ from colo_proxy.datapath.flow cimport (
     table_open,
     table_try,
 )
-from colo_proxy.datapath.flows cimport flow_for_uplink
+from colo_proxy.datapath.flows cimport flow_for_uplink, offset_of_flow
 from colo_proxy.datapath.fragment cimport fragments_free, fragments_new
 from colo_proxy.datapath.identity cimport identity_forget, identity_learn
 from colo_proxy.datapath.judge cimport (
     announce_anew,
     judge_primary,
     judge_secondary,
-    offset_of_flow,
     pass_secondary,
 )
 from colo_proxy.datapath.key cimport Key, key_hash, key_of, key_protocol, key_text
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
 from colo_proxy.datapath.missing cimport missing_at_end
+from colo_proxy.datapath.pace cimport pace_clamp, pace_clear, pace_waits
 from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give, weigh
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
 from colo_proxy.datapath.wire cimport (
@@ -121,6 +121,7 @@ cdef void core_free(Core *core) noexcept nogil:
         epoch_clear(core)
         core.pool.flows -= core.table.count
         table_close(&core.table)
+    pace_clear(core)
     while core_divergence(core, &left):
         forget_diverged(&left)
     fragments_free(core.pvm_fragments)
@@ -251,9 +252,13 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
         key_of(&key, &node.packet, base, False)
         flow = flow_for_uplink(core, &key)
         record_uplink(core, node, &key, flow)
+        if flow != NULL and core.settings.passthrough and pace_waits(core, flow, node):
+            return False
         # From its stop on the SVM has no numbers of its own any more (C2).
         if flow != NULL and not core.svm_stopped:
             align_to_svm(&node.packet, base, offset_of_flow(flow, &offset))
+            if core.settings.passthrough:
+                pace_clamp(flow, node)
     elif quoted_tcp(&key, &node.packet, base, False):
         flow = flow_for_uplink(core, &key)
         record_uplink(core, node, &key, flow)

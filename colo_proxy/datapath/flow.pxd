@@ -26,6 +26,7 @@ cdef enum FlowFlag:
     F_TOLD = 8  # told_ack and told_edge are set
     F_DISORDERED = 16  # the PVM's held segments are not in order of sequence numbers
     F_CONTRADICTED = 32  # the PVM has said two things about one position (T2)
+    F_HEARD = 64  # heard_ack is set (pace.pxd)
     F_OWN_OFFSET = 128  # offset was learned
     F_FORGET = 1024  # what the SVM has said is to be forgotten at the observed commit
     F_GATHERED = 512  # its waiting PVM frames have been gone through by an observed commit
@@ -114,6 +115,8 @@ cdef struct Flow:
     Seq floor  # where the last commit found the PVM: all below is in the SVM's state
     uint32_t ts_offset
     uint16_t svm_port
+    uint16_t heard_window  # raw, that of the clients' segment with heard_ack
+    Seq heard_ack  # the furthest that clients have acknowledged, while observing
     uint32_t divergences
     # datagrams
     uint64_t said_bytes  # of payload, by the PVM

@@ -1,6 +1,7 @@
 """Finding the flow of a frame, making flows, and letting them go within the bound (T10, B2, DESIGN section
 4)."""
 
+from colo_proxy.datapath.align cimport Offset
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow
 from colo_proxy.datapath.key cimport Key
@@ -13,6 +14,8 @@ cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil
 cdef Flow *flow_for_uplink(Core *core, const Key *key) noexcept nogil
 # The same of a segment that the SVM quotes, which names the SVM's port.
 cdef Flow *flow_for_quote(Core *core, const Key *key) noexcept nogil
+# A flow's numbers in the form that align.pyx takes.
+cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil
 cdef void flow_remove(Core *core, Flow *flow) noexcept nogil
 # Whether the flow's SYN waits for the other guest's.
 cdef bint awaits_pair(const Core *core, const Flow *flow) noexcept nogil

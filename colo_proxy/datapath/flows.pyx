@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
+from colo_proxy.datapath.align cimport Offset
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
@@ -98,10 +99,20 @@ cdef Flow *flow_for_uplink(Core *core, const Key *key) noexcept nogil:
     while flow != NULL:
         if core.mode == M_FAILED_OVER and flow.svm.open:
             known = flow
+        elif core.settings.passthrough and flow.pvm.open:
+            known = flow
         elif flow.flags & F_ANCHORED and not (flow.pvm.syn and seq_eq(flow.matched, flow.pvm.isn)):
             known = flow
         flow = flow.newer
     return known
+
+
+cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil:
+    into.seq = flow.offset
+    into.ts = flow.ts_offset
+    into.svm_port = flow.svm_port
+    into.pvm_port = flow.key.local_port
+    return into
 
 
 cdef Flow *flow_for_quote(Core *core, const Key *key) noexcept nogil:

@@ -2,7 +2,6 @@
 
 from libc.stdint cimport int64_t
 
-from colo_proxy.datapath.align cimport Offset
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow
 from colo_proxy.datapath.pool cimport Node
@@ -14,8 +13,6 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil
 cdef void pass_secondary(Core *core, Node *node) noexcept nogil
 # A frame of the output leaves with its flow's numbers; `flow` NULL: as it is.
 cdef void emit_aligned(Core *core, const Flow *flow, Node *node) noexcept nogil
-# A flow's numbers in the form that align.pyx takes.
-cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil
 # Fragments of the PVM, a chain, that are incomplete and will stay so.
 cdef void hold_incomplete(Core *core, Node *node) noexcept nogil
 # After a failover: tell the neighbours who the VM is, in rounds. Returns when the next one is due, ns.

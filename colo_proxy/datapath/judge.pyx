@@ -6,7 +6,7 @@ from colo_proxy.datapath.align cimport Offset, align_from_svm, align_quoted, mak
 from colo_proxy.datapath.core cimport Core, belongs, discard, diverge, drop, emit, emit_to, hold, pooled
 from colo_proxy.datapath.datagram cimport datagram_note, datagram_primary, datagram_secondary
 from colo_proxy.datapath.flow cimport Flow, Side
-from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_quote, flow_for_svm
+from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_quote, flow_for_svm, offset_of_flow
 from colo_proxy.datapath.fragment cimport (
     FRAGMENT_DONE,
     FRAGMENT_FULL,
@@ -17,6 +17,7 @@ from colo_proxy.datapath.fragment cimport (
 from colo_proxy.datapath.identity cimport CLAIMS, identity_write
 from colo_proxy.datapath.key cimport Key, key_of
 from colo_proxy.datapath.neighbour cimport NEIGHBOUR_FRAME, neighbours_answer
+from colo_proxy.datapath.pace cimport pace_answer
 from colo_proxy.datapath.policy cimport P_BYPASS, P_DEFAULT, P_DROP, policy_match
 from colo_proxy.datapath.pool cimport N_RX, N_WHOLE, Node, chain_cost, pool_give, pool_take
 from colo_proxy.datapath.rewriter cimport undo_rewriter
@@ -138,6 +139,7 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
     cdef Key key
     cdef Flow *flow
     cdef int action
+    cdef bint received
     if node.packet.kind == K_FRAGMENT:
         node = whole(core, core.svm_fragments, node)
         if node == NULL:
@@ -162,7 +164,10 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
     elif node.packet.kind == K_TCP:
         if core.settings.compare_only:
             undo_rewriter(flow, node)
+        received = node.flags & N_RX
         stream_secondary(core, flow, node)
+        if received and core.settings.passthrough:  # and so its bytes are still there
+            pace_answer(core, flow, node)
     else:
         align_quote(core, node)
         datagram_secondary(core, flow, node)
@@ -241,12 +246,3 @@ cdef void align_quote(Core *core, Node *node) noexcept nogil:
         flow = flow_for_quote(core, &key)
         if flow != NULL:
             align_quoted(&node.packet, node.data, offset_of_flow(flow, &offset), True)
-
-
-cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil:
-    """A flow's numbers in the form that align.pyx takes."""
-    into.seq = flow.offset
-    into.ts = flow.ts_offset
-    into.svm_port = flow.svm_port
-    into.pvm_port = flow.key.local_port
-    return into
