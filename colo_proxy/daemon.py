@@ -61,8 +61,12 @@ def run(config: Config) -> None:
             undo.callback(metrics.close)
         ports = undo.enter_context(open_ports(config.nics))
         sockets = undo.enter_context(open_sockets(config))
+        compare = config.compare.model_dump()
+        if observe and "max_flow_bytes" not in config.compare.model_fields_set:
+            # Nobody waits for the SVM, so one flow may have all there is to be ahead of it.
+            compare["max_flow_bytes"] = config.compare.max_held_bytes
         engine = Engine(
-            **config.compare.model_dump(),
+            **compare,
             observe=observe,
             passthrough=observe,
             mode=Mode.COMPARE if observe else Mode.HOLD,
