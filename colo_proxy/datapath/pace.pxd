@@ -1,7 +1,7 @@
 """While observing (C8), what clients say reaches the SVM at the SVM's own pace.
 
-The PVM's output leaves at once, so clients acknowledge what the SVM has not said yet. A kernel ignores such an
-acknowledgement, or resets a connection that it has not answered, and from then on the SVM is no replica to
+The PVM's output leaves at once, so clients acknowledge what the SVM has not said yet. A kernel ignores such
+an acknowledgement, or resets a connection that it has not answered, and from then on the SVM is no replica to
 observe. So, of what goes to the SVM:
 
     before its SYN   what acknowledges waits (`early`), and goes when the SVM has said its SYN

@@ -11,7 +11,7 @@ from colo_proxy.datapath.flows cimport offset_of_flow
 from colo_proxy.datapath.key cimport Key, key_equal, key_of
 from colo_proxy.datapath.pool cimport Node, pool_give, pool_take
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_le, seq_lt, seq_min
-from colo_proxy.datapath.wire cimport ACK, ETHERNET, RST, SYN, VNET, put16, put32, set32
+from colo_proxy.datapath.wire cimport ACK, RST, SYN, VNET, put16, put32, set32
 from colo_proxy.datapath.words cimport D_SEND, SECONDARY
 
 cdef int64_t GIVEN_UP = 3_000_000_000  # ns

@@ -1,4 +1,4 @@
-"""`vmm = "none"` beside real kernels: nothing waits for the SVM, and it is a replica to observe all the same."""
+"""`vmm = "none"` beside real kernels: nothing waits for the SVM, and it is a replica all the same."""
 
 from collections.abc import Iterator
 

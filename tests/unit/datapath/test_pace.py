@@ -1,4 +1,4 @@
-"""While observing, the SVM hears what clients say at its own pace: it is never told of what it has not said."""
+"""While observing, the SVM hears clients at its own pace: it is never told of what it has not said."""
 
 import pytest
 from frames import ip4, ip6, link, with_right_checksum
