@@ -58,7 +58,7 @@ from colo_proxy.datapath.judge cimport (
 from colo_proxy.datapath.key cimport Key, key_hash, key_of, key_protocol, key_text
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
 from colo_proxy.datapath.missing cimport missing_at_end
-from colo_proxy.datapath.pace cimport pace_clamp, pace_clear, pace_waits
+from colo_proxy.datapath.pace cimport pace_clamp, pace_waits
 from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give, weigh
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
 from colo_proxy.datapath.wire cimport (
@@ -121,7 +121,6 @@ cdef void core_free(Core *core) noexcept nogil:
         epoch_clear(core)
         core.pool.flows -= core.table.count
         table_close(&core.table)
-    pace_clear(core)
     while core_divergence(core, &left):
         forget_diverged(&left)
     fragments_free(core.pvm_fragments)

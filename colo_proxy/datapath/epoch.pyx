@@ -31,6 +31,7 @@ from colo_proxy.datapath.judge cimport (
     judge_secondary,
     pass_secondary,
 )
+from colo_proxy.datapath.pace cimport pace_clear
 from colo_proxy.datapath.piece cimport piece_leave
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
 from colo_proxy.datapath.prefix cimport advance, agreed, position_of
@@ -52,8 +53,9 @@ cdef int64_t WARMING = 100000000  # ns of lag expected of the SVM after a commit
 
 
 cdef void drop_pending(Core *core) noexcept nogil:
-    """Drop what the SVM said in an epoch that is over."""
+    """Drop what the SVM said in an epoch that is over, and what waited for it to say more."""
     cdef Node *node
+    pace_clear(core)
     while core.pending.first != NULL:
         node = core.pending.first
         if node.packet.flags & RST:
