@@ -28,7 +28,7 @@ from colo_proxy.checkpoint.machine import Machine, State
 from colo_proxy.checkpoint.qmp import Qmp
 from colo_proxy.checkpoint.xen import Xen
 from colo_proxy.config import Config
-from colo_proxy.control.commands import Commands
+from colo_proxy.control.commands import VMM_WORDS, Commands
 from colo_proxy.control.server import Server
 from colo_proxy.datapath.messages import PortFault
 from colo_proxy.endpoints import Split, Tcp, Unix, parts
@@ -135,7 +135,7 @@ async def serve(
     serving = f"{config.proxy.name}: control socket {config.proxy.control}"
     reloader = Reloader(config, commands.use_policies, coordinator, serving)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.start)
-    server = Server(listener, config.proxy.name, __version__, commands.execute)
+    server = Server(listener, config.proxy.name, __version__, commands.execute, VMM_WORDS)
     adapter = make_adapter(config, server, sockets.notify_dev)
     totals.connected = lambda: adapter.connected
     reporter = None
@@ -201,7 +201,7 @@ def make_adapter(config: Config, server: Server, notify_dev: socket.socket | Non
     checkpoint = config.checkpoint
     match checkpoint.vmm:
         case "control":
-            return Control(lambda: server.clients)
+            return Control(lambda: server.vmms)
         case "none":
             return Absent()
         case "qmp" if checkpoint.primary and checkpoint.secondary:

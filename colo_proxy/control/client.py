@@ -40,6 +40,7 @@ class Client:
 
     def close(self) -> None:
         """Hang up."""
+        self._file.close()  # it keeps the socket open
         self._socket.close()
 
     def execute(self, command: str, **arguments: object) -> Any:

@@ -23,6 +23,7 @@ from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.stats import Totals
 
 MAX_POLICIES = 1000
+VMM_WORDS = ("vmm-ready", "checkpoint-begin", "checkpoint-commit", "checkpoint-abort", "replica-lost")
 
 
 class Commands:
@@ -46,6 +47,7 @@ class Commands:
             "query-commands": (self._query_commands, {}),
             "set-policy": (self._set_policy, {"policies": list}),
             "checkpoint": (self._checkpoint, {}),
+            "vmm-ready": (self._vmm, {}),
             "checkpoint-begin": (self._begin, {}),
             "checkpoint-commit": (self._commit, {}),
             "checkpoint-abort": (self._abort, {}),

@@ -11,6 +11,7 @@ import pytest
 from fakes.datapath import FakeEngine
 from unit.proxy import running
 
+from colo_proxy.control.client import Client
 from colo_proxy.datapath.messages import PortFault
 from colo_proxy.endpoints import Unix
 from colo_proxy.errors import ControlError, HostError, UserError
@@ -130,6 +131,27 @@ async def test_the_words_of_the_vmm_are_for_vmm_control_only(tmp_path: Path):
             "assumed": 1,
         }
         assert proxy.engine.words == []
+
+
+async def test_only_who_speaks_as_the_vmm_is_the_vmm(tmp_path: Path):
+    async with running(tmp_path) as proxy:
+
+        async def connected() -> object:
+            return (await proxy.execute("query-status"))["vmm_connected"]
+
+        watching = await proxy.events("STATE_CHANGE")
+        assert await connected() == {"control": False}, "`events`, `top` and `status` are no VMM"
+        vmm = await asyncio.to_thread(Client, proxy.socket)
+        assert await asyncio.to_thread(vmm.execute, "vmm-ready") == {"epoch": 0}
+        assert await connected() == {"control": True}
+        vmm.close()
+        for _ in range(500):
+            if await connected() == {"control": False}:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            raise AssertionError("a VMM that has left is still connected")
+        watching.close()
 
 
 async def test_failover_and_replica_lost(tmp_path: Path):
