@@ -164,7 +164,7 @@ async def serve(
             try:
                 await server.start()
                 if metrics:
-                    metrics.start(config.proxy.name, totals)
+                    metrics.start(config.proxy.name, config.checkpoint.vmm, totals)
                 work = {"VMM adapter": adapter.run(coordinator)}
                 work |= {f"port {port.name}": port.run() for port in ports.values()}
                 if patience := service.watchdog_s():

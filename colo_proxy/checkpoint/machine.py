@@ -16,7 +16,7 @@ nanoseconds of one clock that never goes back.
 | SPOILT | stopped | as STOPPED, but a stop was told too late: this checkpoint can only be given up |
 | COMMITTING | stopped | the commit is on its way to the data path |
 | FAILED_OVER | failed-over | the SVM's output is the output |
-| OBSERVING | protected | `vmm = "none"`: the PVM's output passes, differences are counted |
+| OBSERVING | unprotected | `vmm = "none"`: the PVM's output passes, differences are counted |
 
 The promise rests on these rules. `COMMIT` is told only after both stops have been *applied*. A stop that
 came too late (a frame from after it had been judged already) spoils the checkpoint, for the PVM's new output
@@ -77,7 +77,7 @@ class State(Enum):
         if self in _CHECKPOINT:
             return "stopped"
         if self is State.OBSERVING:
-            return "protected"
+            return "unprotected"
         return self.name.lower().replace("_", "-")
 
 

@@ -61,8 +61,8 @@ def lines(status: dict[str, Any]) -> list[str]:
 
 
 def state_of(status: dict[str, Any]) -> str:
-    """The state in a person's word: an observer protects nobody."""
-    observing = status["vmm"] == "none" and status["state"] == "protected"
+    """The state in a person's word: with nobody to ask for checkpoints, it is meant to be unprotected."""
+    observing = status["vmm"] == "none" and status["state"] == "unprotected"
     return "observing" if observing else str(status["state"])
 
 

@@ -124,7 +124,7 @@ async def test_the_words_of_the_vmm_are_for_vmm_control_only(tmp_path: Path):
         await until(lambda: True)
         while (status := await proxy.execute("query-status"))["checkpoints"] == 0:
             await asyncio.sleep(0.01)
-        assert status["state"] == "protected"
+        assert status["state"] == "unprotected", "there is no replica"
         assert (await proxy.execute("query-stats"))["checkpoints"] == {
             "committed": 0,
             "aborted": 0,

@@ -335,7 +335,7 @@ def test_failover(event: Event, why: str):
 
 def test_observing_counts_each_divergence_as_a_checkpoint():
     play = Play(state=m.State.OBSERVING, period_ms=20_000)
-    assert play.machine.state.label == "protected"
+    assert play.machine.state.label == "unprotected"
     play.step(5, PAYLOAD, Finished("assumed", 1, "payload", 0)).step(
         6, PAYLOAD, Finished("assumed", 2, "payload", 0)
     )

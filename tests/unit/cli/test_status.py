@@ -82,7 +82,7 @@ def test_columns_line_up_for_several_nics_and_a_fault_stands_under_its_nic():
 def test_each_state_is_explained():
     for state in ("unprotected", "protected", "requested", "stopped", "failed-over"):
         assert lines({**STATUS, "state": state})[1].partition(": ")[2]
-    observing = lines({**STATUS, "vmm": "none", "vmm_connected": {}})
+    observing = lines({**STATUS, "state": "unprotected", "vmm": "none", "vmm_connected": {}})
     assert observing[1] == "state        observing: the PVM's output passes; divergences are counted"
     assert "VMM          none" in observing
 
