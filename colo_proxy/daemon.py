@@ -28,7 +28,7 @@ from colo_proxy.checkpoint.machine import Machine, State
 from colo_proxy.checkpoint.qmp import Qmp
 from colo_proxy.checkpoint.xen import Xen
 from colo_proxy.config import Config
-from colo_proxy.control.commands import VMM_WORDS, Commands
+from colo_proxy.control.commands import VMM_WORDS, Commands, warn_of
 from colo_proxy.control.server import Server
 from colo_proxy.datapath.messages import PortFault
 from colo_proxy.endpoints import Split, Tcp, Unix, parts
@@ -158,6 +158,7 @@ async def serve(
     coordinator.watchers += [totals.watch, _to_adapter(adapter), _to_ports(ports), _tell(server, reporter)]
 
     if config.policies:
+        warn_of(config.policies)
         engine.set_policies(config.policies)  # the first thing that its thread will do
     try:
         async with turning(coordinator, stop):

@@ -39,7 +39,9 @@ class ProxyCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """All metrics. Called by the registry, in the metrics' thread."""
         nics = self._totals.snapshot()
-        yield InfoMetricFamily("colo_proxy", "The proxy's name and version, and its kind of VMM", self._labels)
+        yield InfoMetricFamily(
+            "colo_proxy", "The proxy's name, its version and its kind of VMM", self._labels
+        )
         yield from _traffic(nics)
         yield from _held(nics)
         yield from self._checkpoints()

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from colo_proxy import endpoints
-from colo_proxy.config.problems import meant, shown
+from colo_proxy.config.problems import shown
 from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.endpoints import Endpoint, Split, Tcp, Unix
 
@@ -188,18 +188,3 @@ class Config:
     checkpoint: Checkpoint
     log: Log
     policies: tuple[PolicyRule, ...] = field(default=())
-
-
-def policy_rule(table: object) -> PolicyRule:
-    """One rule from its table: `match` (missing: every flow), `action`. Raises ValueError naming the key."""
-    if not isinstance(table, dict):
-        raise ValueError(f"must be a table with match and action, not {shown(table)}")
-    for key in table:
-        if key not in ("match", "action"):
-            raise ValueError(f"{key}: unknown key{meant(key, ('match', 'action'))}")
-    match = table.get("match", {})
-    if not isinstance(match, dict):
-        raise ValueError(f"match: must be a table, not {shown(match)}")
-    if "action" not in table:
-        raise ValueError("action: missing; add compare, bypass or drop")
-    return PolicyRule(match, table["action"])

@@ -25,7 +25,7 @@ Handler = Callable[[str, dict[str, Any]], Awaitable[object]]
 
 
 class Server:
-    """Serves one control socket until `close`. A client that says one of `vmm_words` is the VMM from then on."""
+    """Serves one control socket until `close`. A client that has said one of `vmm_words` is the VMM."""
 
     def __init__(
         self,

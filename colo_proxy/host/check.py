@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from colo_proxy.checkpoint.qemu_versions import Colo
-from colo_proxy.config import PORTS, Config, Nic
+from colo_proxy.config import PORTS, Config, Nic, unwise
 from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix, join_host_port, parts
 from colo_proxy.errors import HostError, UserError
 from colo_proxy.host import guard
@@ -58,6 +58,10 @@ def problems(config: Config) -> list[Problem]:
             found += _nic(f"[[nic]] {number}", nic, links)
     found += _sockets(config)
     found += _qemus(config)
+    found += [
+        Problem("warning", what, f"[[policy]] {number}", "give it a match, or remove it")
+        for number, what in unwise(config.policies)
+    ]
     found += _metrics(config.proxy.metrics)
     if config.proxy.reports:
         found += _reports(config.proxy.reports)

@@ -183,7 +183,17 @@ async def test_requests_repeat_and_the_alarm_comes_by_the_clock(tmp_path: Path):
         events.close()
 
 
-async def test_flows_and_policies(tmp_path: Path):
+EVERYTHING = "it matches every flow, and all leave without being compared: nothing is protected"
+
+
+async def test_who_bypasses_everything_is_warned_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with running(tmp_path, '[[policy]]\naction = "bypass"\n'):
+        assert f"policy 0: {EVERYTHING}" in caplog.text
+
+
+async def test_flows_and_policies(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     text = '[[policy]]\nmatch = { protocol = "udp", port = 123 }\naction = "bypass"\n'
     async with running(tmp_path, text) as proxy:
         [flow] = await proxy.execute("query-flows")
@@ -195,6 +205,10 @@ async def test_flows_and_policies(tmp_path: Path):
             [before[0], {"match": {}, "action": "eat"}],
             [before[0], 7],
             [{"match": {"x": 1}, "action": "drop"}],
+            [{"action": ["drop"]}],
+            [{"action": {"a": 1}}],
+            [{"action": None}, None],
+            [{"match": {"port": None, "protocol": True, "vlan": [1]}, "action": "drop"}],
         ):
             with pytest.raises(ControlError, match="none was changed"):
                 await proxy.execute("set-policy", policies=bad)
@@ -205,6 +219,9 @@ async def test_flows_and_policies(tmp_path: Path):
         await proxy.execute("set-policy", policies=new)
         assert await proxy.execute("query-policy") == new
         assert len(proxy.engine.rules) == 1
+        told = await proxy.execute("set-policy", policies=[*new, {"action": "bypass"}])
+        assert told == {"warnings": [f"policy 1: {EVERYTHING}"]}
+        assert f"policy 1: {EVERYTHING}" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,19 @@ async def test_policy(proxy: Running, tmp_path: Path):
     assert added.stdout.splitlines()[2] == "  2 compare  everything"
     removed = await cli("policy", "remove", "0", proxy.socket)
     assert removed.stdout.splitlines()[0] == "  0 drop     protocol=udp port=53"
+    files = {
+        "empty.toml": "",
+        "other.toml": "[log]\n",
+        "misspelt.toml": '[[polcy]]\naction = "drop"\n',
+        "table.toml": "policy = 3\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
     for wrong, what in (
+        (["set", str(tmp_path / "empty.toml")], "no [[policy]]; write policy = [] to have no rules"),
+        (["set", str(tmp_path / "other.toml")], "no [[policy]]; write policy = [] to have no rules"),
+        (["set", str(tmp_path / "misspelt.toml")], "[polcy]: unknown section; did you mean 'policy'?"),
+        (["set", str(tmp_path / "table.toml")], "must be an array of tables"),
         (["remove", "9"], "there is no rule 9"),
         (["add", "{{"], "is no rule"),
         (["add", '{action = "eat"}'], "none was changed"),
@@ -174,6 +186,12 @@ async def test_policy(proxy: Running, tmp_path: Path):
         assert what in done.stderr
         assert done.stderr.count("\n") == 1
     assert len(await proxy.execute("query-policy")) == 2
+    every = await cli("policy", "add", '{action = "bypass"}', proxy.socket, "--first")
+    assert every.stdout.splitlines()[0] == "  0 bypass   everything"
+    assert every.stderr.startswith("colo-proxy: warning: policy 0: it matches every flow")
+    (tmp_path / "none.toml").write_text("policy = []\n")
+    assert "no rules" in (await cli("policy", "set", str(tmp_path / "none.toml"), proxy.socket)).stdout
+    assert await proxy.execute("query-policy") == []
 
 
 @pytest.mark.parametrize("command", ["status", "flows", "events", "checkpoint", "failover"])
