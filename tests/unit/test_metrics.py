@@ -85,6 +85,7 @@ def test_over_http_on_the_one_address(totals: Totals):
     try:
         server.start("web1", "control", totals)
         text = urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics").read().decode()
+        assert "_created" not in text
         families = {family.name for family in text_string_to_metric_families(text)}
         assert {"colo_proxy_frames", "colo_proxy_hold_seconds", "colo_proxy_checkpoint_seconds"} <= families
         with pytest.raises(urllib.error.URLError):
