@@ -160,8 +160,11 @@ async def test_failover_and_replica_lost(tmp_path: Path):
         await proxy.execute("failover")
         assert await events.next() == {"event": "FAILOVER", "epoch": 0, "why": "operator"}
         assert proxy.engine.words == [(Word.FAILOVER, 0)]
-        with pytest.raises(ControlError, match="failed-over"):
+        over = "is not possible in state failed-over: the SVM is the service$"
+        with pytest.raises(ControlError, match=f"^failover: failover {over}"):
             await proxy.execute("failover")
+        with pytest.raises(ControlError, match=f"^checkpoint: a checkpoint {over}"):
+            await proxy.execute("checkpoint")
         events.close()
     async with running(tmp_path) as proxy:
         await proxy.execute("replica-lost")

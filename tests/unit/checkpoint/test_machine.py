@@ -258,7 +258,7 @@ def test_no_commit_before_both_stops_are_applied():
     play = started()
     play.machine.feed(SvmStopped(), 100 * MS)
     play.machine.feed(Applied(Word.SVM_STOP), 100 * MS)
-    with pytest.raises(m.IllegalWord, match="Committed is not possible in state stopped"):
+    with pytest.raises(m.IllegalWord, match="checkpoint-commit is not possible in state stopped"):
         play.machine.feed(Committed(), 101 * MS)
     play.machine.feed(PvmStopped(), 102 * MS)
     with pytest.raises(m.IllegalWord, match="not done the stops yet"):
