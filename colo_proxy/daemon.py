@@ -240,10 +240,11 @@ def _tell(
     server: Server, reporter: reporting.Reporter | None
 ) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
     """Tell the log and the clients, and have reports written."""
+    said = events.EventLog()
 
     def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
         report = reporter.report(what) if reporter and isinstance(what, Divergence) else None
-        events.log_event(what, report)
+        said.say(what, report)
         event = events.event_of(what, report)
         if event:
             server.broadcast(*event)

@@ -62,7 +62,9 @@ class ProxyCollector(Collector):
         yield state
         yield GaugeMetricFamily("colo_proxy_epoch", "The epoch: checkpoints committed so far", machine.epoch)
         yield GaugeMetricFamily(
-            "colo_proxy_alarm", "1 while output has been held longer than max_hold_ms", float(machine.alarm)
+            "colo_proxy_alarm",
+            "1 while a checkpoint has been awaited for longer than max_hold_ms",
+            float(machine.alarm),
         )
         connected = GaugeMetricFamily(
             "colo_proxy_vmm_connected", "1 while the VMM can be reached", labels=["side"]

@@ -44,7 +44,7 @@ def lines(status: dict[str, Any]) -> list[str]:
     state = state_of(status)
     facts = [("proxy", status["name"]), ("state", f"{state}: {MEANING[state]}")]
     if status["alarm"]:
-        facts.append(("ALARM", f"output has been held for {waiting}; the VMM does not answer"))
+        facts.append(("ALARM", f"a checkpoint has been awaited for {waiting}; output is held meanwhile"))
     if status["reason"]:
         facts.append(("wanted for", f"{status['reason']}, since {waiting}"))
     sides = ", ".join(f"{side} {'up' if up else 'DOWN'}" for side, up in status["vmm_connected"].items())

@@ -63,7 +63,7 @@ def test_requested_with_an_alarm_and_a_side_that_is_down():
         }
     )
     assert shown[1] == "state        requested: output is held until the VMM has made a checkpoint"
-    assert shown[2] == "ALARM        output has been held for 12.3 s; the VMM does not answer"
+    assert shown[2] == "ALARM        a checkpoint has been awaited for 12.3 s; output is held meanwhile"
     assert "wanted for   payload, since 12.3 s" in shown
     assert "VMM          qmp (primary up, secondary DOWN)" in shown
 
