@@ -105,8 +105,10 @@ async def _serve(
         for port, (name, listener) in listeners.items()
     }
 
+    said = events.EventLog()
+
     def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
-        events.log_event(what)
+        said.say(what)
         if isinstance(what, RequestCheckpoint):
             adapter.request(what)
         elif isinstance(what, PortFault):

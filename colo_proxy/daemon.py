@@ -28,7 +28,7 @@ from colo_proxy.checkpoint.machine import Machine, State
 from colo_proxy.checkpoint.qmp import Qmp
 from colo_proxy.checkpoint.xen import Xen
 from colo_proxy.config import Config
-from colo_proxy.control.commands import Commands
+from colo_proxy.control.commands import VMM_WORDS, Commands, warn_of
 from colo_proxy.control.server import Server
 from colo_proxy.datapath.messages import PortFault
 from colo_proxy.endpoints import Split, Tcp, Unix, parts
@@ -139,7 +139,7 @@ async def serve(
     serving = f"{config.proxy.name}: control socket {config.proxy.control}"
     reloader = Reloader(config, commands.use_policies, coordinator, serving)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.start)
-    server = Server(listener, config.proxy.name, __version__, commands.execute)
+    server = Server(listener, config.proxy.name, __version__, commands.execute, VMM_WORDS)
     adapter = make_adapter(config, server, sockets.notify_dev)
     totals.connected = lambda: adapter.connected
     reporter = None
@@ -162,13 +162,14 @@ async def serve(
     coordinator.watchers += [totals.watch, _to_adapter(adapter), _to_ports(ports), _tell(server, reporter)]
 
     if config.policies:
+        warn_of(config.policies)
         engine.set_policies(config.policies)  # the first thing that its thread will do
     try:
         async with turning(coordinator, stop):
             try:
                 await server.start()
                 if metrics:
-                    metrics.start(config.proxy.name, totals)
+                    metrics.start(config.proxy.name, config.checkpoint.vmm, totals)
                 work = {"VMM adapter": adapter.run(coordinator)}
                 work |= {f"port {port.name}": port.run() for port in ports.values()}
                 if patience := service.watchdog_s():
@@ -205,7 +206,7 @@ def make_adapter(config: Config, server: Server, notify_dev: socket.socket | Non
     checkpoint = config.checkpoint
     match checkpoint.vmm:
         case "control":
-            return Control(lambda: server.clients)
+            return Control(lambda: server.vmms)
         case "none":
             return Absent()
         case "qmp" if checkpoint.primary and checkpoint.secondary:
@@ -243,10 +244,11 @@ def _tell(
     server: Server, reporter: reporting.Reporter | None
 ) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
     """Tell the log and the clients, and have reports written."""
+    said = events.EventLog()
 
     def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
         report = reporter.report(what) if reporter and isinstance(what, Divergence) else None
-        events.log_event(what, report)
+        said.say(what, report)
         event = events.event_of(what, report)
         if event:
             server.broadcast(*event)

@@ -1,6 +1,8 @@
 """The events of the control socket, and their log lines, from what the coordinator's watchers are told."""
 
 import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from colo_proxy.checkpoint.commands import (
     Tell,
 )
 from colo_proxy.datapath.messages import PortFault
+from colo_proxy.logs import Seldom
 from colo_proxy.words import Divergence, Exhausted
 
 log = logging.getLogger(__name__)
@@ -87,38 +90,54 @@ def _from_data_path(
             return None
 
 
-def log_event(what: Command | Divergence | Exhausted | PortFault, report: Path | None = None) -> None:
-    """Say in the log what an operator would want to find there later."""
+class EventLog:
+    """Says in the log what an operator would want to find there later; with its event, for `[log] format`.
+
+    A request that is repeated while the VMM is away is said ever less often.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._requests = Seldom(clock)
+
+    def say(self, what: Command | Divergence | Exhausted | PortFault, report: Path | None = None) -> None:
+        """Say what a watcher of the coordinator has been told. `report`: where a divergence's is written."""
+        if isinstance(what, RequestCheckpoint) and not self._requests.due(what.attempt):
+            return
+        said = _sentence(what, report)
+        if said:
+            level, text = said
+            event = event_of(what, report)
+            log.log(level, "%s", text, extra={"event": event[0], "data": event[1]} if event else None)
+
+
+def _sentence(  # noqa: PLR0911
+    what: Command | Divergence | Exhausted | PortFault, report: Path | None
+) -> tuple[int, str] | None:
     match what:
         case Divergence():
-            log.info(
-                "divergence: %s at byte %d of %s%s",
-                what.reason.label,
-                what.stream_offset,
-                what.flow,
-                f"; report {report}" if report else "",
-            )
+            where = f"{what.reason.label} at byte {what.stream_offset} of {what.flow}"
+            return logging.INFO, f"divergence: {where}" + (f"; report {report}" if report else "")
+        case RequestCheckpoint(reason=reason, attempt=1):
+            return logging.INFO, f"checkpoint requested: {reason}"
         case RequestCheckpoint(reason=reason, attempt=attempt):
-            log.log(
-                logging.INFO if attempt == 1 else logging.WARNING,
-                "checkpoint requested: %s%s",
-                reason,
-                "" if attempt == 1 else f" (attempt {attempt}; the VMM has not reacted)",
-            )
+            why = f"(attempt {attempt}; the VMM has not reacted)"
+            return logging.WARNING, f"checkpoint requested: {reason} {why}"
         case Finished("aborted", epoch, reason):
-            log.warning("checkpoint aborted in epoch %d (%s); output stays held", epoch, reason)
+            return logging.WARNING, f"checkpoint aborted in epoch {epoch} ({reason}); output stays held"
         case Finished("committed", epoch, reason, duration_ns):
-            log.info("checkpoint committed: epoch %d (%s), %.1f ms", epoch, reason, duration_ns / 1e6)
+            took = f"{duration_ns / 1e6:.1f} ms"
+            return logging.INFO, f"checkpoint committed: epoch {epoch} ({reason}), {took}"
         case StateChanged(old, new, why):
             level = logging.WARNING if new in ("unprotected", "failed-over") else logging.INFO
-            log.log(level, "state %s -> %s: %s", old, new, why)
+            return level, f"state {old} -> {new}: {why}"
         case Alarm(True, held_ns):
-            log.error("output has been held for %.1f s; the VMM does not answer", held_ns / 1e9)
+            held = f"{held_ns / 1e9:.1f} s"
+            return logging.ERROR, f"a checkpoint has been awaited for {held}; output is held meanwhile"
         case Alarm(False, held_ns):
-            log.warning("output is no longer held, after %.1f s", held_ns / 1e9)
+            return logging.WARNING, f"no checkpoint is awaited any more, after {held_ns / 1e9:.1f} s"
         case Exhausted(nic, drop):
-            log.warning("nic %d is at its bound: %s", nic, drop.label)
+            return logging.WARNING, f"nic {nic} is at its bound: {drop.label}"
         case PortFault():
-            log.log(logging.WARNING if what.errno else logging.INFO, "nic %d %s", what.nic, what.text)
+            return logging.WARNING if what.errno else logging.INFO, f"nic {what.nic} {what.text}"
         case _:
-            pass
+            return None

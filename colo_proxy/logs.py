@@ -4,6 +4,12 @@ import json
 import logging
 import os
 import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+_ATTEMPTS = frozenset(1 << power for power in range(7))
+_MINUTE = 60.0  # s
 
 # sd-daemon(3): what a line may begin with, for the journal to know how bad it is. Levels of syslog(3).
 _PRIORITIES = (
@@ -14,6 +20,25 @@ _PRIORITIES = (
 )
 
 
+class Seldom:
+    """Which of many like lines, of attempts that count from 1, are said.
+
+    Attempts 1, 2, 4, 8, … up to 64, and beyond a minute after the last line.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said = 0.0
+
+    def due(self, attempt: int) -> bool:
+        """Whether this one is said."""
+        now = self._clock()
+        if attempt in _ATTEMPTS or now - self._said >= _MINUTE:
+            self._said = now
+            return True
+        return False
+
+
 class _Plain(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(message)s")
@@ -21,13 +46,16 @@ class _Plain(logging.Formatter):
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """One JSON object: time (seconds since 1970), level, logger, message, and the trace if any."""
-        entry = {
+        """One JSON object: time (seconds since 1970), level, logger, message; the event and trace if any."""
+        entry: dict[str, Any] = {
             "time": round(record.created, 6),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        for key in ("event", "data"):  # events.EventLog
+            if hasattr(record, key):
+                entry[key] = getattr(record, key)
         if record.exc_info:
             entry["trace"] = self.formatException(record.exc_info)
         return json.dumps(entry)

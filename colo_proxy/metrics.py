@@ -32,15 +32,15 @@ _PORTS = ("uplink", "primary", "secondary")
 class ProxyCollector(Collector):
     """Makes the metrics of docs/metrics.md from one snapshot of the counters at each scrape."""
 
-    def __init__(self, name: str, totals: Totals) -> None:
-        self._name = name
+    def __init__(self, name: str, vmm: str, totals: Totals) -> None:
+        self._labels = {"name": name, "version": __version__, "vmm": vmm}
         self._totals = totals
 
     def collect(self) -> Iterable[Metric]:
         """All metrics. Called by the registry, in the metrics' thread."""
         nics = self._totals.snapshot()
         yield InfoMetricFamily(
-            "colo_proxy", "The proxy's name and version", {"name": self._name, "version": __version__}
+            "colo_proxy", "The proxy's name, its version and its kind of VMM", self._labels
         )
         yield from _traffic(nics)
         yield from _held(nics)
@@ -62,7 +62,9 @@ class ProxyCollector(Collector):
         yield state
         yield GaugeMetricFamily("colo_proxy_epoch", "The epoch: checkpoints committed so far", machine.epoch)
         yield GaugeMetricFamily(
-            "colo_proxy_alarm", "1 while output has been held longer than max_hold_ms", float(machine.alarm)
+            "colo_proxy_alarm",
+            "1 while a checkpoint has been awaited for longer than max_hold_ms",
+            float(machine.alarm),
         )
         connected = GaugeMetricFamily(
             "colo_proxy_vmm_connected", "1 while the VMM can be reached", labels=["side"]
@@ -159,10 +161,10 @@ class MetricsServer:
         """The port that is listened on."""
         return int(self._server.server_address[1])
 
-    def start(self, name: str, totals: Totals) -> None:
+    def start(self, name: str, vmm: str, totals: Totals) -> None:
         """Answer scrapes from now on."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(ProxyCollector(name, totals))
+        registry.register(ProxyCollector(name, vmm, totals))
         self._server.RequestHandlerClass = _Handler.factory(registry)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()

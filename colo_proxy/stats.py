@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import Histogram
+from prometheus_client import Histogram, disable_created_metrics
 
 from colo_proxy.checkpoint.commands import Command, Finished
 from colo_proxy.checkpoint.machine import Machine
 from colo_proxy.datapath.messages import NicCounters, PortFault
 from colo_proxy.tally import Tally, service
 from colo_proxy.words import Divergence, Exhausted
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # series of when each was made; none asks
 
 RESULTS = ("committed", "aborted", "assumed")
 TOLD = 10  # flows and services that diverge most

@@ -75,8 +75,8 @@ ROWS: dict[str, Sequence[Panel]] = {
             words=list(STATES.items()),
         ),
         Panel(
-            "Output held too long",
-            "1 while output has waited for a checkpoint for longer than max_hold_ms.",
+            "Checkpoint awaited too long",
+            "1 while a checkpoint has been awaited for longer than max_hold_ms. Output is held meanwhile.",
             "short",
             [(of("colo_proxy_alarm"), "{{name}}")],
             width=6,

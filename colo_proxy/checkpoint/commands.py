@@ -61,7 +61,7 @@ class FailedOver:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Output has been held too long for a VMM that does not answer (`active`), or no longer is."""
+    """A checkpoint has been awaited for too long (`active`), output held meanwhile; or no longer is."""
 
     active: bool
     held_ns: int

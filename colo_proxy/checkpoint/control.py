@@ -31,12 +31,12 @@ class Absent:
 
 
 class Control(Absent):
-    """The VMM on our control socket: reachable while anybody is connected there."""
+    """The VMM on our control socket: there while a client is connected that has said one of a VMM's words."""
 
-    def __init__(self, clients: Callable[[], int]) -> None:
-        self._clients = clients
+    def __init__(self, vmms: Callable[[], int]) -> None:
+        self._vmms = vmms
 
     @property
     def connected(self) -> dict[str, bool]:
         """The one side `control`."""
-        return {"control": self._clients() > 0}
+        return {"control": self._vmms() > 0}

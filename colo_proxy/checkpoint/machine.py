@@ -16,7 +16,7 @@ nanoseconds of one clock that never goes back.
 | SPOILT | stopped | as STOPPED, but a stop was told too late: this checkpoint can only be given up |
 | COMMITTING | stopped | the commit is on its way to the data path |
 | FAILED_OVER | failed-over | the SVM's output is the output |
-| OBSERVING | protected | `vmm = "none"`: the PVM's output passes, differences are counted |
+| OBSERVING | unprotected | `vmm = "none"`: the PVM's output passes, differences are counted |
 
 The promise rests on these rules. `COMMIT` is told only after both stops have been *applied*. A stop that
 came too late (a frame from after it had been judged already) spoils the checkpoint, for the PVM's new output
@@ -77,7 +77,7 @@ class State(Enum):
         if self in _CHECKPOINT:
             return "stopped"
         if self is State.OBSERVING:
-            return "protected"
+            return "unprotected"
         return self.name.lower().replace("_", "-")
 
 
@@ -90,9 +90,7 @@ class IllegalWord(Exception):
     """An event that the state does not allow; nothing has changed."""
 
     def __init__(self, state: State, word: str, why: str = "") -> None:
-        super().__init__(
-            f"{word} is not possible in state {state.label} ({state.name})" + (f": {why}" if why else "")
-        )
+        super().__init__(f"{word} is not possible in state {state.label}" + (f": {why}" if why else ""))
         self.state = state
         self.word = word
 
@@ -229,7 +227,7 @@ class Machine:
         old = self.state
         new = TRANSITIONS[old].get(type(event))
         if new is None:
-            raise IllegalWord(old, _name(event))
+            raise IllegalWord(old, _name(event), _WHY_NOT.get(old, ""))
         if isinstance(event, Committed) and self._unapplied:
             raise IllegalWord(old, _name(event), "the data path has not done the stops yet")
         if isinstance(event, PrimaryLost | Failover) and not self._replica:
@@ -399,8 +397,26 @@ class Machine:
             commands.append(StateChanged(old.label, new.label, why))
 
 
+# An event in the words of who says it; what an adapter alone says, in its own.
+_NAMES: dict[type, str] = {
+    Wanted: "a checkpoint",
+    Failover: "failover",
+    SvmStopped: "checkpoint-begin",
+    PvmStopped: "the PVM's stop",
+    Committed: "checkpoint-commit",
+    Aborted: "checkpoint-abort",
+    ReplicaLost: "replica-lost",
+    PrimaryLost: "a failover",
+}
+_WHY_NOT = {
+    State.UNPROTECTED: "there is no replica",
+    State.OBSERVING: 'vmm = "none" only observes',
+    State.FAILED_OVER: "the SVM is the service",
+}
+
+
 def _name(event: Event) -> str:
-    return type(event).__name__
+    return _NAMES.get(type(event), type(event).__name__)
 
 
 def _why(event: Event) -> str:  # noqa: PLR0911

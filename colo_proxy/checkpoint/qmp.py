@@ -28,6 +28,7 @@ from colo_proxy.checkpoint.machine import IllegalWord
 from colo_proxy.checkpoint.qemu_versions import Colo, Verdict, judge
 from colo_proxy.endpoints import Tcp, Unix
 from colo_proxy.errors import HostError
+from colo_proxy.logs import Seldom
 
 log = logging.getLogger(__name__)
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # what matters of it is logged here, once
@@ -151,6 +152,8 @@ class Qmp:
         self._filters = filters
         self._follower = Follower()
         self._clients: dict[Side, QMPClient] = {}
+        self._unsent = 0  # orders since one was sent
+        self._seldom = Seldom()
         self._trouble: dict[Side, str] = {}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -344,10 +347,13 @@ class Qmp:
     async def _order(self, side: Side, command: str, **arguments: object) -> bool:
         client = self._clients.get(side)
         if client is None or client.runstate is not Runstate.RUNNING:
-            log.info("%s: %s not sent: no QMP session", side.value, command)
+            self._unsent += 1
+            if self._seldom.due(self._unsent):
+                log.info("%s: %s not sent: no QMP session", side.value, command)
             return False
         try:
             await _ask(client, command, **arguments)
+            self._unsent = 0
         except ExecuteError as error:
             log.error("%s: QEMU refused %s: %s", side.value, command, error)
             return False

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from colo_proxy.cli.parsers import CommandParser
+from colo_proxy.cli.status import state_of
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -13,7 +14,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         help="check a configuration and this host",
         description="Check a configuration and what it needs of this host: kernel, capabilities, interfaces, "
         "their offloads and queues, bridge, sockets, QEMU's version and COLO state. Each problem is a line "
-        "with its remedy; nothing is changed.",
+        "with its remedy; nothing is changed. Of a proxy that runs already, what it has taken is none.",
         examples=(
             ("colo-proxy check web1.toml", "the first thing to run: what is missing, each with its remedy"),
             (
@@ -29,9 +30,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the problems, errors first. Exit status 2 where there is an error, not for warnings."""
     from colo_proxy import config  # noqa: PLC0415
-    from colo_proxy.host.check import problems  # noqa: PLC0415
+    from colo_proxy.host.check import problems, running  # noqa: PLC0415
 
-    found = problems(config.load(arguments.config))
+    settings = config.load(arguments.config)
+    status = running(settings)
+    if status:
+        print(f"{arguments.config}: this proxy is running (state {state_of(status)})")
+    found = problems(settings, status)
     for problem in found:
         print(f"colo-proxy: {problem}", file=sys.stderr)
     if any(problem.level == "error" for problem in found):

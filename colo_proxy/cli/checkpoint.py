@@ -1,9 +1,11 @@
 """`colo-proxy checkpoint`: ask the VMM for a checkpoint now."""
 
 import argparse
+from typing import Any
 
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
+from colo_proxy.control.client import Client, NothingMore
 from colo_proxy.errors import ControlError
 
 
@@ -32,12 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         asked = client.execute("checkpoint")
         result = {"requested": True, "epoch": asked["epoch"]}
         if not arguments.no_wait:
-            for event in client.events(arguments.timeout):
-                if event["event"] == "CHECKPOINT_COMMIT" and event["data"]["epoch"] > asked["epoch"]:
-                    result = {"requested": True, **event["data"]}
-                    break
-                if event["event"] == "FAILOVER":
-                    raise ControlError("the SVM has taken over; there will be no checkpoint")
+            result |= _committed(client, asked["epoch"], arguments.timeout)
     if arguments.json:
         target.print_json(result)
     elif arguments.no_wait:
@@ -45,3 +42,19 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(f"checkpoint committed: epoch {result['epoch']}, {result['seconds'] * 1000:.1f} ms")
     return 0
+
+
+def _committed(client: Client, epoch: int, timeout: float) -> dict[str, Any]:
+    """Wait for the commit that ends this epoch; returns what its event says. Raises ControlError."""
+    try:
+        for event in client.events(timeout):
+            if event["event"] == "CHECKPOINT_COMMIT" and event["data"]["epoch"] > epoch:
+                return dict(event["data"])
+            if event["event"] == "FAILOVER":
+                raise ControlError("the SVM has taken over; there will be no checkpoint")
+    except NothingMore:
+        pass
+    with Client(client.path) as another:  # what has timed out is not read any more
+        begun = another.execute("query-status")["state"] == "stopped"
+    vmm = "the VMM is at it" if begun else "the VMM has not begun"
+    raise ControlError(f"no commit within {timeout:g} s: {vmm}; the request stands")

@@ -63,7 +63,10 @@ def _sentence(name: str, data: dict[str, Any]) -> str:  # noqa: PLR0911
         case "FAILOVER", {"epoch": epoch, "why": why}:
             return f"epoch {epoch:,}: {why}"
         case "ALARM", {"active": active, "held_ms": held}:
-            return f"output {'has been' if active else 'is no longer'} held, for {held / 1000:.1f} s"
+            said = (
+                "a checkpoint has been awaited for" if active else "no checkpoint is awaited any more, after"
+            )
+            return f"{said} {held / 1000:.1f} s" + ("; output is held meanwhile" if active else "")
         case "PORT_FAULT", {"nic": nic, "text": text}:
             return f"nic {nic} {text}"
         case _:

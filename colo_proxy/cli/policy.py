@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     replacing = commands.add_parser(
         "set",
         help="replace all rules by the [[policy]] sections of a file",
-        description="Replace all rules by the [[policy]] sections of a file, or none where one is wrong.",
+        description="Replace all rules by the [[policy]] sections of a file, or none where one is wrong. "
+        "A file that says policy = [] takes all rules away; one without any [[policy]] is refused.",
         examples=(("colo-proxy policy set rules.toml web1.toml", "the rules of rules.toml from now on"),),
     )
     replacing.add_argument(
@@ -90,17 +92,31 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _set(arguments: argparse.Namespace) -> int:
-    path = Path(arguments.file)
+    rules = _rules(Path(arguments.file))
+    with target.connect(arguments) as client:
+        return _replace(arguments, client, rules)
+
+
+def _rules(path: Path) -> list[Any]:
+    """The rules of a file. One that names none by mistake must not take away those in force."""
+    from colo_proxy.config.problems import meant, printable  # noqa: PLC0415
+    from colo_proxy.config.reader import SECTIONS  # noqa: PLC0415
+
     try:
-        rules = tomllib.loads(path.read_text()).get("policy", [])
+        document = tomllib.loads(path.read_text())
     except OSError as error:
         raise ControlError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise ControlError(f"{path}: not valid TOML: {error}") from None
+    for key in document:
+        if key not in SECTIONS:
+            raise ControlError(f"{path}: [{printable(key)}]: unknown section{meant(key, SECTIONS)}")
+    if "policy" not in document:
+        raise ControlError(f"{path}: there is no [[policy]]; write policy = [] to have no rules")
+    rules = document["policy"]
     if not isinstance(rules, list):
         raise ControlError(f"{path}: [[policy]] must be an array of tables")
-    with target.connect(arguments) as client:
-        return _replace(arguments, client, rules)
+    return rules
 
 
 def _add(arguments: argparse.Namespace) -> int:
@@ -120,7 +136,8 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 
 def _replace(arguments: argparse.Namespace, client: Client, rules: list[Any]) -> int:
-    client.execute("set-policy", policies=rules)
+    for warning in client.execute("set-policy", policies=rules)["warnings"]:
+        print(f"colo-proxy: warning: {warning}", file=sys.stderr)
     _show(arguments, client.execute("query-policy"))
     return 0
 

@@ -44,7 +44,7 @@ def lines(status: dict[str, Any]) -> list[str]:
     state = state_of(status)
     facts = [("proxy", status["name"]), ("state", f"{state}: {MEANING[state]}")]
     if status["alarm"]:
-        facts.append(("ALARM", f"output has been held for {waiting}; the VMM does not answer"))
+        facts.append(("ALARM", f"a checkpoint has been awaited for {waiting}; output is held meanwhile"))
     if status["reason"]:
         facts.append(("wanted for", f"{status['reason']}, since {waiting}"))
     sides = ", ".join(f"{side} {'up' if up else 'DOWN'}" for side, up in status["vmm_connected"].items())
@@ -61,8 +61,8 @@ def lines(status: dict[str, Any]) -> list[str]:
 
 
 def state_of(status: dict[str, Any]) -> str:
-    """The state in a person's word: an observer protects nobody."""
-    observing = status["vmm"] == "none" and status["state"] == "protected"
+    """The state in a person's word: with nobody to ask for checkpoints, it is meant to be unprotected."""
+    observing = status["vmm"] == "none" and status["state"] == "unprotected"
     return "observing" if observing else str(status["state"])
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import socket
 import stat
 import tomllib
 from pathlib import Path
@@ -10,6 +11,7 @@ from colo_proxy.control.client import Client
 from colo_proxy.errors import ControlError
 
 RUNTIME = Path("/run/colo-proxy")
+_SHOWN = 8  # names in a message
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, json_too: bool = True) -> None:
@@ -46,11 +48,28 @@ def socket_of(arguments: argparse.Namespace) -> str:
         return str(arguments.socket)
     if arguments.config:
         return _from_config(Path(arguments.config))
-    found = sorted(RUNTIME.glob("*.sock"))
+    found = sorted(path for path in RUNTIME.glob("*.sock") if not _dead(path))
     if len(found) == 1:
         return str(found[0])
-    what = "no control socket" if not found else f"{len(found)} control sockets"
-    raise ControlError(f"{what} in {RUNTIME}; name the proxy: its CONFIG.toml, or --socket PATH")
+    what = "no proxy runs" if not found else f"{len(found)} proxies run"
+    names = f" ({', '.join(printable(path.name) for path in found[:_SHOWN])}{', …' * (len(found) > _SHOWN)})"
+    raise ControlError(
+        f"{what} with a control socket in {RUNTIME}{names if found else ''}; "
+        "name the proxy: its CONFIG.toml, or --socket PATH"
+    )
+
+
+def _dead(path: Path) -> bool:
+    """Left by a proxy that was killed: nobody listens there."""
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.settimeout(1)
+        try:
+            trial.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except OSError:  # no permission, perhaps: the command will say so
+            return False
+    return False
 
 
 def _from_config(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Problems of a configuration, in words for a person."""
 
 import difflib
+from datetime import date, time
 
 from pydantic_core import ErrorDetails
 
@@ -35,10 +36,29 @@ def meant(word: str, known: tuple[str, ...]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
 
 
-def shown(value: object) -> str:
+def shown(value: object) -> str:  # noqa: PLR0911
     """A value as it might stand in the file, cut to what fits a line."""
-    kinds = {dict: "a table", list: "an array", bool: "true" if value else "false"}
-    if type(value) in kinds:
-        return kinds[type(value)]
-    text = repr(value)
+    match value:
+        case dict():
+            return "a table"
+        case list():
+            return "an array"
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return "null"  # on the control socket; TOML has none
+        case date() | time():  # a datetime is a date
+            return str(value)
+    try:
+        return _cut(repr(value))
+    except ValueError:  # sys.set_int_max_str_digits
+        return "a number of thousands of digits"
+
+
+def printable(text: str) -> str:
+    """A key as it stands in the file, in one line that no terminal obeys, cut to what fits it."""
+    return _cut("".join(letter if letter.isprintable() else "?" for letter in text))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from colo_proxy import endpoints
 from colo_proxy.config import tomllines
-from colo_proxy.config.problems import explain, meant, shown
+from colo_proxy.config.policies import PolicyError, policy_rule
+from colo_proxy.config.problems import explain, meant, printable, shown
 from colo_proxy.config.sections import (
     AUTO,
     PORTS,
@@ -24,7 +25,6 @@ from colo_proxy.config.sections import (
     Nic,
     Proxy,
     Section,
-    policy_rule,
 )
 from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix
@@ -37,7 +37,7 @@ _VMM_ENDPOINTS: Mapping[str, tuple[str, ...]] = {
     "control": (),
     "none": (),
 }
-_SECTIONS = ("proxy", "nic", "compare", "checkpoint", "log", "policy")
+SECTIONS = ("proxy", "nic", "compare", "checkpoint", "log", "policy")
 
 
 def load(path: str | Path) -> Config:
@@ -62,7 +62,10 @@ def parse(text: str, path: Path) -> Config:
         line = where[1] if where else str(len(text.splitlines()) or 1)
         column = f" (column {where[2]})" if where else ""
         what = message.partition(" (at ")[0]
+        what = printable(what)
         raise ConfigError([f"{path}:{line}: not valid TOML: {what}{column}; correct the line"]) from None
+    except ValueError:  # of int(): sys.set_int_max_str_digits
+        raise ConfigError([f"{path}:1: a number has thousands of digits; no setting needs that"]) from None
     except RecursionError:
         raise ConfigError(
             [f"{path}:1: arrays or tables are nested too deep; no setting needs that"]
@@ -84,8 +87,8 @@ class _Reader:
 
     def read(self) -> Config:
         for key in self.document:
-            if key not in _SECTIONS:
-                self.add((key,), f"unknown section{meant(key, _SECTIONS)}")
+            if key not in SECTIONS:
+                self.add((key,), f"unknown section{meant(key, SECTIONS)}")
         proxy = self.section("proxy", Proxy, self.proxy_defaults())
         nics = self.nics()
         compare = self.section("compare", Compare)
@@ -107,8 +110,9 @@ class _Reader:
     def add(self, where: tomllines.Path, what: str) -> None:
         """Note a problem at a key: `FILE:LINE: [section] key: what is wrong; what to do`."""
         line = tomllines.line_of(self.lines, where)
-        section = f"[[{where[0]}]]" if where[0] in ("nic", "policy") else f"[{where[0]}]"
-        key = ".".join(str(part) for part in where[1:] if not isinstance(part, int))
+        first = printable(str(where[0]))
+        section = f"[[{first}]]" if first in ("nic", "policy") else f"[{first}]"
+        key = printable(".".join(str(part) for part in where[1:] if not isinstance(part, int)))
         self.problems.append((line, f"{self.path}:{line}: {section}{' ' + key if key else ''}: {what}"))
 
     def proxy_defaults(self) -> dict[str, str]:
@@ -194,9 +198,10 @@ class _Reader:
         for index, table in self.tables("policy"):
             try:
                 yield policy_rule(table)
-            except ValueError as error:
-                key = re.match(r"(match|action)\b", str(error))
-                self.add(("policy", index, *key.groups()) if key else ("policy", index), str(error))
+            except PolicyError as error:
+                for key, what in error.faults:
+                    # Whatever stands before the first dot is ours; the rest may be anything.
+                    self.add(("policy", index, *key.split(".", 1)) if key else ("policy", index), what)
 
     def check_compare(self, compare: Compare) -> Compare:
         """Check keys against each other; only `max_held_bytes` given, it lowers `max_flow_bytes`, too."""

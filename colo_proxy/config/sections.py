@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from colo_proxy import endpoints
-from colo_proxy.config.problems import meant, shown
+from colo_proxy.config.problems import shown
 from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.endpoints import Endpoint, Split, Tcp, Unix
 
@@ -161,8 +161,8 @@ class Checkpoint(Section):
     """a checkpoint is requested this long after the last commit even if nothing differs; 0 turns it off, else
     not less than `min_interval_ms`"""
     max_hold_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 10_000
-    """output that has waited so long for a checkpoint raises the alarm: event, log line, metric. It is never
-    released for that"""
+    """a checkpoint that has been awaited for so long raises the alarm: event, log line, metric. Output is
+    held meanwhile, and never released for that"""
     repeat_ms: Annotated[int, Field(ge=10, le=86_400_000)] = 1000
     """how often a request is repeated while the VMM does not begin"""
 
@@ -174,7 +174,8 @@ class Log(Section):
     """the least that is said"""
     format: Literal["text", "json"] = "text"
     """`"text"` for people; `"json"`: an object a line with `time` (seconds since 1970), `level`, `logger`,
-    `message` and, for a fault of the proxy's own, `trace`"""
+    `message`, for an event `event` and `data` as on the [control socket](control.md#events), and for a fault
+    of the proxy's own `trace`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,18 +189,3 @@ class Config:
     checkpoint: Checkpoint
     log: Log
     policies: tuple[PolicyRule, ...] = field(default=())
-
-
-def policy_rule(table: object) -> PolicyRule:
-    """One rule from its table: `match` (missing: every flow), `action`. Raises ValueError naming the key."""
-    if not isinstance(table, dict):
-        raise ValueError(f"must be a table with match and action, not {shown(table)}")
-    for key in table:
-        if key not in ("match", "action"):
-            raise ValueError(f"{key}: unknown key{meant(key, ('match', 'action'))}")
-    match = table.get("match", {})
-    if not isinstance(match, dict):
-        raise ValueError(f"match: must be a table, not {shown(match)}")
-    if "action" not in table:
-        raise ValueError("action: missing; add compare, bypass or drop")
-    return PolicyRule(match, table["action"])

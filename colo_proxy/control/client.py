@@ -40,6 +40,7 @@ class Client:
 
     def close(self) -> None:
         """Hang up."""
+        self._file.close()  # it keeps the socket open
         self._socket.close()
 
     def execute(self, command: str, **arguments: object) -> Any:
@@ -70,7 +71,7 @@ class Client:
             try:
                 message = self._receive()
             except _NoAnswer:
-                raise ControlError(f"{self.path}: nothing more within {timeout:g} s") from None
+                raise NothingMore(f"{self.path}: nothing more within {timeout:g} s") from None
             if "event" in message:
                 yield message
 
@@ -85,7 +86,7 @@ class Client:
         except TimeoutError:
             raise _NoAnswer(f"{self.path}: the proxy does not answer; see its log") from None
         except OSError as error:
-            raise ControlError(f"{self.path}: {error.strerror}") from None
+            raise ControlError(f"{self.path}: {error.strerror or error}") from None
         if not line.endswith(b"\n"):
             raise ControlError(f"{self.path}: the proxy has closed the connection")
         try:
@@ -99,6 +100,10 @@ class Client:
 
 class _NoAnswer(ControlError):
     pass
+
+
+class NothingMore(ControlError):
+    """No event has come in the time that was given."""
 
 
 def _connect_problem(error: OSError) -> str:

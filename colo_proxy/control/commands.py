@@ -1,6 +1,7 @@
 """The commands of the control socket: what each takes, does and returns."""
 
 import dataclasses
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -16,13 +17,16 @@ from colo_proxy.checkpoint.events import (
     Wanted,
 )
 from colo_proxy.checkpoint.machine import IllegalWord
-from colo_proxy.config import Config, policy_rule
+from colo_proxy.config import Config, policy_rule, unwise
 from colo_proxy.control.protocol import CommandError
 from colo_proxy.datapath.messages import NicCounters
 from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.stats import Totals
 
+log = logging.getLogger(__name__)
+
 MAX_POLICIES = 1000
+VMM_WORDS = ("vmm-ready", "checkpoint-begin", "checkpoint-commit", "checkpoint-abort", "replica-lost")
 
 
 class Commands:
@@ -46,6 +50,7 @@ class Commands:
             "query-commands": (self._query_commands, {}),
             "set-policy": (self._set_policy, {"policies": list}),
             "checkpoint": (self._checkpoint, {}),
+            "vmm-ready": (self._vmm, {}),
             "checkpoint-begin": (self._begin, {}),
             "checkpoint-commit": (self._commit, {}),
             "checkpoint-abort": (self._abort, {}),
@@ -138,12 +143,13 @@ class Commands:
             except ValueError as error:
                 raise CommandError("BadArguments", f"policy {index}: {error}; none was changed") from None
         await self.use_policies(rules)
-        return {}
+        return {"warnings": [f"policy {number}: {what}" for number, what in unwise(rules)]}
 
     async def use_policies(self, rules: Sequence[PolicyRule]) -> None:
         """Let these rules decide from now on."""
         await self._coordinator.set_policies(rules)
         self._policies = tuple(rules)
+        warn_of(rules)
 
     async def _checkpoint(self) -> object:
         epoch = self._machine.epoch
@@ -183,6 +189,12 @@ class Commands:
 
     async def _nothing(self) -> object:
         return {}
+
+
+def warn_of(rules: Sequence[PolicyRule]) -> None:
+    """Say in the log which rules leave nothing to compare."""
+    for number, what in unwise(rules):
+        log.warning("policy %d: %s", number, what)
 
 
 _JSON = {list: "array", dict: "object", str: "string", int: "number"}

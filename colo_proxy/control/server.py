@@ -9,7 +9,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,23 @@ Handler = Callable[[str, dict[str, Any]], Awaitable[object]]
 
 
 class Server:
-    """Serves one control socket until `close`."""
+    """Serves one control socket until `close`. A client that has said one of `vmm_words` is the VMM."""
 
-    def __init__(self, listener: socket.socket, name: str, version: str, handler: Handler) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        name: str,
+        version: str,
+        handler: Handler,
+        vmm_words: Container[str] = (),
+    ) -> None:
         self._listener = listener
         self._path = Path(listener.getsockname())
         self._inode = self._path.stat().st_ino
         self._hello = protocol.greeting(version, name)
         self._handler = handler
+        self._vmm_words = vmm_words
+        self._vmms: set[asyncio.StreamWriter] = set()
         self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
 
@@ -62,6 +71,11 @@ class Server:
         """How many are connected."""
         return len(self._clients)
 
+    @property
+    def vmms(self) -> int:
+        """How many of them are the VMM."""
+        return len(self._vmms)
+
     def broadcast(self, name: str, data: dict[str, Any]) -> None:
         """Send an event to every client; one that has stopped reading is dropped."""
         seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
@@ -87,6 +101,8 @@ class Server:
             requests = protocol.RequestReader()
             while data := await reader.read(_READ):
                 for message in requests.feed(data):
+                    if isinstance(message, protocol.Request) and message.command in self._vmm_words:
+                        self._vmms.add(writer)
                     writer.write(await self._reply(message))
                     await writer.drain()
                 await asyncio.sleep(0)  # neither read nor drain need give others a turn
@@ -94,6 +110,7 @@ class Server:
             pass  # the client is gone, or the proxy is going
         finally:
             del self._clients[writer]
+            self._vmms.discard(writer)
             writer.close()
 
     async def _reply(self, message: protocol.Request | protocol.CommandError) -> bytes:

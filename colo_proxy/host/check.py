@@ -5,21 +5,24 @@ here.
 """
 
 import asyncio
+import contextlib
 import errno
+import ipaddress
 import os
 import platform
 import re
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from colo_proxy.checkpoint.qemu_versions import Colo
-from colo_proxy.config import PORTS, Config, Nic
+from colo_proxy.config import PORTS, Config, Nic, unwise
+from colo_proxy.control.client import Client
 from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix, join_host_port, parts
-from colo_proxy.errors import HostError, UserError
+from colo_proxy.errors import ControlError, HostError, UserError
 from colo_proxy.host import guard
 from colo_proxy.host.links import Link, Links
 from colo_proxy.host.ports import RECEIVE_BUFFER, SO_RCVBUFFORCE, TAP_QUEUE, TUN_DEVICE
@@ -32,6 +35,9 @@ OLDEST_KERNEL = (5, 12)  # tables with an owner (guard.py)
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}  # linux/capability.h
 _SHORT_QUEUE = 500  # frames; the kernel's default is 1000
 _PROC_NET = Path("/proc/sys/net")
+RUNTIME = Path("/run/colo-proxy")  # RuntimeDirectory= of the unit
+_ANSWER_S = 2.0  # a proxy answers in a millisecond
+_AUTOMATIC = ipaddress.ip_network("fe80::/10")  # the kernel gives it by itself to what is up; nobody uses it
 # Frames merged so that no virtio-net header can describe them; a packet socket gets EINVAL in their place.
 _MERGING = {"rx-lro": "lro", "rx-gro-list": "rx-gro-list"}
 
@@ -49,19 +55,46 @@ class Problem:
         return f"{self.level}: {self.where}: {self.what}; {self.remedy}"
 
 
-def problems(config: Config) -> list[Problem]:
-    """Everything that stands in the way, errors first. Blocks for some milliseconds."""
+def running(config: Config) -> dict[str, Any] | None:
+    """The answer to `query-status` of the proxy that runs with this configuration; None where none does."""
+    with contextlib.suppress(ControlError), Client(config.proxy.control, _ANSWER_S) as client:
+        if client.greeting.get("name") == config.proxy.name:
+            status: dict[str, Any] = client.execute("query-status")
+            return status
+    return None
+
+
+def problems(config: Config, status: dict[str, Any] | None = None) -> list[Problem]:
+    """Everything that stands in the way, errors first. Blocks for some milliseconds.
+
+    `status`: of this proxy, where it is running. What it has made or taken is then no problem.
+    """
+    owned = {nic[port] for nic in status["nics"] for port in PORTS} if status else set()
     endpoints = [endpoint for nic in config.nics for endpoint in nic.endpoints]
     found = [*_kernel(endpoints), *_privileges(endpoints), *_buffers()]
     with Links() as links:
         for number, nic in enumerate(config.nics):
-            found += _nic(f"[[nic]] {number}", nic, links)
-    found += _sockets(config)
-    found += _qemus(config)
-    found += _metrics(config.proxy.metrics)
+            found += _nic(f"[[nic]] {number}", nic, links, owned)
+    found += _sockets(config, owned, status)
+    found += _reached(status) if status else _qemus(config)
+    found += [
+        Problem("warning", what, f"[[policy]] {number}", "give it a match, or remove it")
+        for number, what in unwise(config.policies)
+    ]
+    if not status:
+        found += _metrics(config.proxy.metrics)
     if config.proxy.reports:
         found += _reports(config.proxy.reports)
     return sorted(dict.fromkeys(found), key=lambda problem: problem.level)
+
+
+def _reached(status: dict[str, Any]) -> Iterator[Problem]:
+    """Whom a running proxy does not reach: it alone can say, for a QMP socket serves one client."""
+    for side, up in status["vmm_connected"].items():
+        if not up:
+            yield Problem(
+                "warning", "the proxy that runs does not reach it", f"VMM {side}", "look at its log"
+            )
 
 
 def _qemus(config: Config) -> Iterator[Problem]:
@@ -151,13 +184,13 @@ def _buffers() -> Iterator[Problem]:
                 )
 
 
-def _nic(where: str, nic: Nic, links: Links) -> Iterator[Problem]:
+def _nic(where: str, nic: Nic, links: Links, owned: Set[str]) -> Iterator[Problem]:
     mtus: dict[str, int] = {}
     for port, endpoint in zip(PORTS, nic.endpoints, strict=True):
         key = f"{where} {port} {endpoint}"
         match endpoint:
             case Tap():
-                yield from _tap(key, endpoint, links)
+                yield from _tap(key, endpoint, links, owned=str(endpoint) in owned)
                 bridge = links.find(endpoint.bridge) if endpoint.bridge else None
                 mtus[port] = bridge.mtu if bridge else 1500
             case Packet():
@@ -167,7 +200,8 @@ def _nic(where: str, nic: Nic, links: Links) -> Iterator[Problem]:
                     yield Problem("error", "there is no such interface", key, remedy)
                 else:
                     mtus[port] = link.mtu
-                    yield from _packet(key, link, links, uplink=port == "uplink")
+                    ours = str(endpoint) in owned
+                    yield from _packet(key, link, links, uplink=port == "uplink", owned=ours)
             case Unix() | Tcp() | Split():
                 pass
     if len(set(mtus.values())) > 1:
@@ -176,8 +210,8 @@ def _nic(where: str, nic: Nic, links: Links) -> Iterator[Problem]:
         yield Problem("error", f"the MTUs differ: {shown}", where, remedy)
 
 
-def _tap(key: str, endpoint: Tap, links: Links) -> Iterator[Problem]:
-    if links.find(endpoint.name):
+def _tap(key: str, endpoint: Tap, links: Links, *, owned: bool) -> Iterator[Problem]:
+    if not owned and links.find(endpoint.name):
         remedy = "name the TAP otherwise, or end its owner (a running proxy makes it)"
         yield Problem("error", "an interface of that name exists already", key, remedy)
     if endpoint.bridge is None:
@@ -215,7 +249,7 @@ def _tap(key: str, endpoint: Tap, links: Links) -> Iterator[Problem]:
         yield Problem("warning", what, key, remedy)
 
 
-def _packet(key: str, link: Link, links: Links, *, uplink: bool) -> Iterator[Problem]:
+def _packet(key: str, link: Link, links: Links, *, uplink: bool, owned: bool) -> Iterator[Problem]:
     if not link.ethernet:
         yield Problem("error", "the interface carries no Ethernet frames", key, "use an Ethernet interface")
         return
@@ -224,10 +258,15 @@ def _packet(key: str, link: Link, links: Links, *, uplink: bool) -> Iterator[Pro
         what = "it is a port of a bridge, which would pass frames around the proxy"
         yield Problem("error", what, key, remedy)
     for address in links.addresses(link):
+        if ipaddress.ip_address(address) in _AUTOMATIC:
+            continue
         remedy = f"remove it (ip addr flush dev {link.name}) or move it to another interface"
         what = f"the host's address {address} is not reached through it while the proxy runs"
         yield Problem("warning", what, key, remedy)
-    if link.up and not link.carrier:
+    if not link.up:
+        remedy = f"ip link set {link.name} up" + ("" if owned else ", or let the proxy do so when it starts")
+        yield Problem("warning", "it is down", key, remedy)
+    elif not link.carrier:
         reason = "the cable is out or the other end down" if uplink else "its VM is not running"
         yield Problem("warning", "it has no carrier", key, f"nothing to do here, but {reason}")
     if 0 < link.queue < _SHORT_QUEUE:
@@ -236,6 +275,8 @@ def _packet(key: str, link: Link, links: Links, *, uplink: bool) -> Iterator[Pro
     for feature in sorted(links.features(link) & _MERGING.keys()):
         remedy = f"ethtool -K {link.name} {_MERGING[feature]} off"
         yield Problem("error", f"{feature} merges frames beyond repair; they would be lost", key, remedy)
+    if owned:
+        return
     try:
         guard.probe(link.name)
     except HostError as error:
@@ -245,16 +286,17 @@ def _packet(key: str, link: Link, links: Links, *, uplink: bool) -> Iterator[Pro
             yield Problem("error", what, key, remedy)
 
 
-def _sockets(config: Config) -> Iterator[Problem]:
+def _sockets(config: Config, owned: Set[str], status: dict[str, Any] | None) -> Iterator[Problem]:
     control = config.proxy.control
-    yield from _listening(Unix(control), f"[proxy] control {control}")
+    if not status:
+        yield from _listening(Unix(control), f"[proxy] control {control}")
     for number, nic in enumerate(config.nics):
         for port, endpoint in zip(PORTS, nic.endpoints, strict=True):
             for part in parts(endpoint):
-                if isinstance(part, Unix | Tcp):
+                if isinstance(part, Unix | Tcp) and str(endpoint) not in owned:
                     yield from _listening(part, f"[[nic]] {number} {port} {part}")
     notify_dev = config.checkpoint.notify_dev
-    if notify_dev:
+    if notify_dev and not (status and status["vmm"] == "xen"):
         yield from _listening(notify_dev, f"[checkpoint] notify_dev {notify_dev}")
     for key in ("primary", "secondary"):
         endpoint = getattr(config.checkpoint, key)
@@ -302,7 +344,10 @@ def _listens(path: Path) -> bool:
 
 
 def _directory(path: Path, where: str) -> Iterator[Problem]:
-    if not path.is_dir():
+    if not path.is_dir() and path == RUNTIME:
+        remedy = f"the service's unit makes it (RuntimeDirectory=); without the unit, mkdir -p {path}"
+        yield Problem("warning", f"there is no directory {path} yet", where, remedy)
+    elif not path.is_dir():
         yield Problem("error", f"there is no directory {path}", where, f"mkdir -p {path}")
     elif not os.access(path, os.W_OK | os.X_OK):
         remedy = "run as its owner, or give the proxy's user the right to write"

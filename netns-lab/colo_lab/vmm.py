@@ -145,6 +145,7 @@ class Vmm:
                     self._changed.notify_all()
 
     def _session(self) -> None:
+        self._control.execute("vmm-ready")
         status = self._control.execute("query-status")
         epoch = status["epoch"]
         if status["state"] == "requested":

@@ -68,6 +68,7 @@ WRONG = {
         "error",
         "port of a bridge",
     ),
+    "down": (lambda host: host.up("pvm0", "down"), {}, "warning", "it is down; ip link set pvm0 up"),
     "carrier": (lambda host: host.up("svm0x", "down"), {}, "warning", "no carrier"),
     "bridge gone": (lambda host: host.remove("br0"), {}, "error", "ip link add br0 type bridge"),
     "bridge down": (lambda host: host.up("br0", "down"), {}, "warning", "is down"),
@@ -92,6 +93,12 @@ WRONG = {
     "no bridge": (lambda host: None, {"uplink": "tap:colo0,bridge=up0"}, "error", "no bridge"),
     "tap exists": (lambda host: None, {"uplink": "tap:up0"}, "error", "exists already"),
     "loopback": (lambda host: None, {"uplink": "packet:lo"}, "error", "no Ethernet"),
+    "everything bypassed": (
+        lambda host: None,
+        {"proxy": 'metrics = ""\n[[policy]]\naction = "bypass"'},
+        "warning",
+        "[[policy]] 0: it matches every flow",
+    ),
     "no directory": (
         lambda host: None,
         {"proxy": 'reports = "/nowhere/at/all"\nmetrics = ""'},
@@ -138,6 +145,21 @@ def test_a_proxy_that_runs_already_is_found(host, tmp_path, running):
             text = " ".join(map(str, found(host, tmp_path)))
     assert ("a proxy is listening" in text) is running
     assert ("another colo-proxy" in text) is running
+
+
+def test_the_directory_that_the_unit_makes(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "RUNTIME", tmp_path / "run")
+    (problem,) = found(host, tmp_path / "run")
+    assert problem.level == "warning"
+    assert problem.remedy.endswith(f"RuntimeDirectory=); without the unit, mkdir -p {tmp_path}/run")
+
+
+def test_automatic_addresses_are_no_problem_and_others_are(host, tmp_path):
+    host.address("pvm0", "fe80::1", 64)
+    assert found(host, tmp_path) == []
+    host.address("pvm0", "2001:db8::1", 64)
+    (problem,) = found(host, tmp_path)
+    assert "the host's address 2001:db8::1 is not reached" in problem.what
 
 
 def test_a_file_in_the_control_sockets_place(host, tmp_path):

@@ -87,6 +87,39 @@ def started(host: Namespace, config: Path) -> Iterator[tuple["subprocess.Popen[b
         process.communicate()
 
 
+def test_check_while_it_runs(host: Namespace, tmp_path: Path):
+    config = configuration(tmp_path, metrics="127.0.0.1:9308")
+
+    def check() -> "subprocess.CompletedProcess[str]":
+        with host.inside():
+            return subprocess.run(
+                [*MAIN, "check", str(config)], capture_output=True, text=True, timeout=30, check=False
+            )
+
+    with started(host, config):
+        done = check()
+        assert done.returncode == 0, done.stderr
+        said, verdict = done.stdout.splitlines()
+        assert said == f"{config}: this proxy is running (state requested)"
+        assert verdict.endswith("the configuration is right, and this host can run it")
+        assert all("bridge" in line or "VMM control" in line for line in done.stderr.splitlines()), (
+            done.stderr
+        )
+        host.up("svm0", "down")
+        assert "packet:svm0: it is down; ip link set svm0 up\n" in check().stderr
+        # What this proxy does not own is judged as ever.
+        config.write_text(
+            config.read_text().replace("tap:colo0", "tap:svm0").replace("packet:svm0", "packet:lo")
+        )
+        done = check()
+        assert done.returncode == 2
+        assert "an interface of that name exists already" in done.stderr
+        config.write_text(config.read_text().replace("[proxy]", '[proxy]\nname = "other"'))
+        done = check()
+        assert "this proxy is running" not in done.stdout
+        assert "a proxy is listening on it" in done.stderr
+
+
 def test_it_starts_checkpoints_and_leaves_nothing(host: Namespace, tmp_path: Path):
     config = configuration(tmp_path)
     before = names(host)

@@ -1,11 +1,15 @@
 """Configuration: what is right is read, and each wrong kind is one line with file, line, section and key."""
 
+import contextlib
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from colo_proxy import config
-from colo_proxy.config import sections
+from colo_proxy.config import policies, sections
 from colo_proxy.config.tomllines import key_lines, line_of
 from colo_proxy.endpoints import Packet, Split, Tap, Tcp, Unix, parts
 from colo_proxy.errors import ConfigError
@@ -165,13 +169,148 @@ def test_a_smaller_total_lowers_the_default_bound_of_a_flow():
         ("proxy = 3\n", 1, "[proxy]", "must be a table, not 3"),
         ("policy = 3\n", 1, "[[policy]]", "must be an array of tables"),
         ("[[policy]]\nmatch = {}\naction = 'eat'\n", 3, "[[policy]] action", "eat"),
-        ("[[policy]]\naction = 'drop'\nmatch = { prot = 1 }\n", 3, "[[policy]] match", "prot"),
+        ("[[policy]]\naction = 'drop'\nmatch = { prot = 1 }\n", 3, "[[policy]] match.prot", "no such key"),
+        (
+            "[[policy]]\naction = ['drop']\n",
+            2,
+            "[[policy]] action",
+            "must be one of compare, bypass, drop, not an array",
+        ),
+        ("[[policy]]\naction = { a = 1 }\n", 2, "[[policy]] action", "bypass, drop, not a table"),
+        ("[[policy]]\nmatch = {}\n", 1, "[[policy]] action", "missing; add compare"),
+        (
+            "[[policy]]\naction = 'drop'\n[policy.match]\nport = '-5'\n",
+            4,
+            "[[policy]] match.port",
+            "a port from 0 to 65535",
+        ),
+        ("[compare]\nmax_flows = 0x" + "f" * 5000 + "\n", 2, "[compare] max_flows", "a number of thousands"),
+        ("x = " + "9" * 5000 + "\n", 1, "a number has thousands of digits", "no setting needs that"),
+        ('[proxy]\n"a\\nb\\u001b" = 1\n', 1, "[proxy] a?b?", "unknown key"),
     ],
 )
 def test_one_wrong_setting_is_one_line(text: str, line: int, where: str, what: str):
-    [found] = [p for p in problems(text + NIC) if where + ":" in p][:1]
-    assert found.startswith(f"{FILE}:{line}: {where}: ")
+    [found] = [p for p in problems(text + NIC) if where in p][:1]
+    assert re.match(rf"{FILE}:{line}: {re.escape(where)}[:;] ", found)
     assert what in found
+
+
+def test_a_rule_tells_all_that_is_wrong_with_it():
+    match = "{ port = true, local = '192.0.2.1/24', vlan = 5000 }"
+    text = f"[[policy]]\nmatch = {match}\naction = 'eat'\nacton = 1\n"
+    lines = [line.split(":", 2)[2] for line in problems(NIC + text)]
+    assert lines == [
+        " [[policy]] match.port: must be a number or a text, not true",
+        " [[policy]] match.local: 192.0.2.1/24 has host bits set",
+        " [[policy]] match.vlan: 5000 is not a number from 0 to 4095",
+        " [[policy]] action: must be one of compare, bypass, drop, not 'eat'",
+        " [[policy]] acton: unknown key; did you mean 'action'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("match", "key", "what"),
+    [
+        ({"protocol": "icmp", "port": 3}, "match.port", "icmp has no ports"),
+        ({"protocol": 47, "local_port": "1-2"}, "match.local_port", "gre has no ports"),
+        ({"protocol": "200", "remote_port": 1}, "match.remote_port", "protocol 200 has no ports"),
+        ({"protocol": "tcp", "ethertype": "0x88b5"}, "match.protocol", "ethertype 0x88b5 is not IP"),
+        ({"address": "192.0.2.1", "ethertype": 0x88B5}, "match.address", "is not IP"),
+        ({"port": 1, "ethertype": 2054}, "match.port", "ethertype 0x0806 is not IP"),
+        ({"local": "192.0.2.1", "remote": "2001:db8::1"}, "match", "local IPv4 and remote IPv6 in one rule"),
+        ({"protocol": "icmp", "address": "2001:db8::/32"}, "match", "protocol IPv4 and address IPv6"),
+        ({"protocol": "icmpv6", "address": "192.0.2.1"}, "match", "protocol IPv6 and address IPv4"),
+        ({"protocol": "tcp", "address": "192.0.2.1", "ethertype": "0x86dd"}, "match", "ethertype IPv6"),
+        ({"address": "fe80::1%eth0"}, "match.address", "must be an address or network"),
+    ],
+)
+def test_a_rule_that_no_packet_could_match(match: dict[str, object], key: str, what: str):
+    with pytest.raises(ValueError, match=re.escape(what)) as error:
+        config.policy_rule({"match": match, "action": "bypass"})
+    assert [fault for fault, _ in error.value.faults] == [key]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        {"protocol": "icmp", "address": "192.0.2.1"},
+        {"protocol": "TCP", "port": "6000-6100", "address": "2001:db8::1", "ethertype": 0x86DD},
+        {"ethertype": "0x88b5", "vlan": "1.2"},
+        {"port": 53},
+        {"protocol": "17", "port": "53"},
+    ],
+)
+def test_rules_that_packets_match(match: dict[str, object]):
+    assert config.policy_rule({"match": match, "action": "drop"}).match == match
+
+
+def test_rules_that_leave_nothing_to_compare():
+    every = [config.policy_rule({"action": action}) for action in ("compare", "bypass", "drop")]
+    some = config.policy_rule({"match": {"protocol": "udp"}, "action": "bypass"})
+    assert list(config.unwise([some, every[0], every[1]])) == []
+    assert [number for number, _ in config.unwise([some, every[1], every[2]])] == [1]
+    [(_, what)] = config.unwise([every[2]])
+    assert "nothing that no rule before it lets through ever leaves" in what
+
+
+KEYS = [
+    *("proxy", "nic", "compare", "checkpoint", "log", "policy", "match", "action", "name", "control"),
+    *(key for model in (sections.Proxy, sections.Nic, sections.Compare) for key in model.model_fields),
+    *(key for model in (sections.Checkpoint, sections.Log) for key in model.model_fields),
+    *(*policies.KEYS, "in", "out"),
+]
+ATOMS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["tcp", "icmp", "drop", "auto", "192.0.2.1", "::1/64", "-5", "1-2", "0x800", "unix:/a"])
+)
+VALUES = st.recursive(
+    ATOMS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+TABLES = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4)
+
+
+def toml(value: object) -> str:
+    """A value as TOML; what TOML has no word for is a date."""
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{toml(key)} = {toml(each)}" for key, each in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(toml, value)) + "]"
+        case bool() | float():
+            return str(value).lower()
+        case None:
+            return "1979-05-27T07:32:00Z"
+        case int():
+            return hex(value) if value >= 0 else str(value)
+        case str():
+            return '"' + "".join(f"\\U{ord(letter):08x}" for letter in value) + '"'
+    raise TypeError(value)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), VALUES | TABLES, max_size=5))
+def test_values_of_every_type_are_read_or_refused(document: dict[str, object]):
+    encodable = "".join(f"{toml(key)} = {toml(value)}\n" for key, value in document.items())
+    try:
+        config.parse(encodable, FILE)
+    except ConfigError as error:
+        for line in error.lines:
+            assert line.isprintable()
+            assert line.startswith(f"{FILE}:")
+
+
+@given(VALUES | TABLES)
+def test_rules_of_every_type_are_taken_or_refused(table: object):
+    with contextlib.suppress(policies.PolicyError):
+        assert config.policy_rule(table).action in ("compare", "bypass", "drop")
 
 
 @pytest.mark.parametrize(

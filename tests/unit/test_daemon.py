@@ -11,6 +11,7 @@ import pytest
 from fakes.datapath import FakeEngine
 from unit.proxy import running
 
+from colo_proxy.control.client import Client
 from colo_proxy.datapath.messages import PortFault
 from colo_proxy.endpoints import Unix
 from colo_proxy.errors import ControlError, HostError, UserError
@@ -123,7 +124,7 @@ async def test_the_words_of_the_vmm_are_for_vmm_control_only(tmp_path: Path):
         await until(lambda: True)
         while (status := await proxy.execute("query-status"))["checkpoints"] == 0:
             await asyncio.sleep(0.01)
-        assert status["state"] == "protected"
+        assert status["state"] == "unprotected", "there is no replica"
         assert (await proxy.execute("query-stats"))["checkpoints"] == {
             "committed": 0,
             "aborted": 0,
@@ -132,14 +133,38 @@ async def test_the_words_of_the_vmm_are_for_vmm_control_only(tmp_path: Path):
         assert proxy.engine.words == []
 
 
+async def test_only_who_speaks_as_the_vmm_is_the_vmm(tmp_path: Path):
+    async with running(tmp_path) as proxy:
+
+        async def connected() -> object:
+            return (await proxy.execute("query-status"))["vmm_connected"]
+
+        watching = await proxy.events("STATE_CHANGE")
+        assert await connected() == {"control": False}, "`events`, `top` and `status` are no VMM"
+        vmm = await asyncio.to_thread(Client, proxy.socket)
+        assert await asyncio.to_thread(vmm.execute, "vmm-ready") == {"epoch": 0}
+        assert await connected() == {"control": True}
+        vmm.close()
+        for _ in range(500):
+            if await connected() == {"control": False}:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            raise AssertionError("a VMM that has left is still connected")
+        watching.close()
+
+
 async def test_failover_and_replica_lost(tmp_path: Path):
     async with running(tmp_path) as proxy:
         events = await proxy.events("FAILOVER")
         await proxy.execute("failover")
         assert await events.next() == {"event": "FAILOVER", "epoch": 0, "why": "operator"}
         assert proxy.engine.words == [(Word.FAILOVER, 0)]
-        with pytest.raises(ControlError, match="failed-over"):
+        over = "is not possible in state failed-over: the SVM is the service$"
+        with pytest.raises(ControlError, match=f"^failover: failover {over}"):
             await proxy.execute("failover")
+        with pytest.raises(ControlError, match=f"^checkpoint: a checkpoint {over}"):
+            await proxy.execute("checkpoint")
         events.close()
     async with running(tmp_path) as proxy:
         await proxy.execute("replica-lost")
@@ -161,7 +186,17 @@ async def test_requests_repeat_and_the_alarm_comes_by_the_clock(tmp_path: Path):
         events.close()
 
 
-async def test_flows_and_policies(tmp_path: Path):
+EVERYTHING = "it matches every flow, and all leave without being compared: nothing is protected"
+
+
+async def test_who_bypasses_everything_is_warned_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with running(tmp_path, '[[policy]]\naction = "bypass"\n'):
+        assert f"policy 0: {EVERYTHING}" in caplog.text
+
+
+async def test_flows_and_policies(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     text = '[[policy]]\nmatch = { protocol = "udp", port = 123 }\naction = "bypass"\n'
     async with running(tmp_path, text) as proxy:
         [flow] = await proxy.execute("query-flows")
@@ -173,6 +208,10 @@ async def test_flows_and_policies(tmp_path: Path):
             [before[0], {"match": {}, "action": "eat"}],
             [before[0], 7],
             [{"match": {"x": 1}, "action": "drop"}],
+            [{"action": ["drop"]}],
+            [{"action": {"a": 1}}],
+            [{"action": None}, None],
+            [{"match": {"port": None, "protocol": True, "vlan": [1]}, "action": "drop"}],
         ):
             with pytest.raises(ControlError, match="none was changed"):
                 await proxy.execute("set-policy", policies=bad)
@@ -183,6 +222,9 @@ async def test_flows_and_policies(tmp_path: Path):
         await proxy.execute("set-policy", policies=new)
         assert await proxy.execute("query-policy") == new
         assert len(proxy.engine.rules) == 1
+        told = await proxy.execute("set-policy", policies=[*new, {"action": "bypass"}])
+        assert told == {"warnings": [f"policy 1: {EVERYTHING}"]}
+        assert f"policy 1: {EVERYTHING}" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_metrics() -> None:
     totals = Totals(lambda: [counters()], Machine(0))
     totals.connected = lambda: {"control": True}
     program = {}
-    for metric in ProxyCollector("web1", totals).collect():
+    for metric in ProxyCollector("web1", "control", totals).collect():
         suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
         labels = {label for sample in metric.samples for label in sample.labels} - {"le"}
         program[metric.name + suffix] = (metric.type, labels)

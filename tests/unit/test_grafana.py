@@ -96,7 +96,7 @@ def test_the_metrics_page_is_what_promtool_likes(promtool: str) -> None:
     from colo_proxy.stats import Totals  # noqa: PLC0415
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(ProxyCollector("web1", Totals(lambda: [counters()], Machine(0))))
+    registry.register(ProxyCollector("web1", "control", Totals(lambda: [counters()], Machine(0))))
     done = subprocess.run(
         [promtool, "check", "metrics"], input=generate_latest(registry), capture_output=True, check=False
     )

@@ -5,8 +5,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from colo_proxy import logs
+from colo_proxy.checkpoint.commands import Alarm, Finished, RequestCheckpoint, StateChanged
+from colo_proxy.datapath.messages import PortFault
+from colo_proxy.events import EventLog, event_of
+from colo_proxy.words import Divergence, Drop, Exhausted, Port, Reason
 
 SPEAK = """
 import logging, sys
@@ -35,6 +42,71 @@ def speak(directory: Path, level: str, form: str, *, journal: bool = False) -> l
         )
         file.seek(0)
         return file.read().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("what", "data"),
+    [
+        (
+            RequestCheckpoint(1, "payload", "tcp a > b", 8, 0),
+            {
+                "epoch": 1,
+                "reason": "payload",
+                "flow": "tcp a > b",
+                "stream_offset": 8,
+                "nic": 0,
+                "attempt": 1,
+            },
+        ),
+        (Finished("committed", 2, "start", 5_000_000), {"epoch": 2, "reason": "start", "seconds": 0.005}),
+        (Finished("aborted", 2, "start", 5_000_000), {"epoch": 2, "reason": "start", "seconds": 0.005}),
+        (StateChanged("requested", "stopped", "why"), {"from": "requested", "to": "stopped", "why": "why"}),
+        (Alarm(active=True, held_ns=1_000_000), {"active": True, "held_ms": 1}),
+        (PortFault(0, Port.UPLINK, 5, "it"), {"nic": 0, "port": "uplink", "errno": 5, "text": "it"}),
+        (
+            Divergence(0, "tcp a > b", "tcp", Reason.PAYLOAD, 7, 0),
+            {
+                "nic": 0,
+                "flow": "tcp a > b",
+                "protocol": "tcp",
+                "reason": "payload",
+                "stream_offset": 7,
+                "report": None,
+            },
+        ),
+    ],
+)
+def test_an_event_is_structured_for_programs_as_on_the_control_socket(
+    what: Any, data: dict[str, Any], caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
+    EventLog().say(what)
+    [record] = caplog.records
+    entry = json.loads(logs._Json().format(record))
+    event = event_of(what)
+    assert event
+    assert (entry["event"], entry["data"]) == (event[0], data)
+    assert entry["message"]
+    assert logs._Plain().format(record) == f"{record.levelname} {entry['message']}"
+
+
+def test_what_is_no_event_has_none(caplog: pytest.LogCaptureFixture):
+    EventLog().say(Exhausted(0, Drop.MEMORY, 0))
+    assert {"event", "data"}.isdisjoint(json.loads(logs._Json().format(caplog.records[0])))
+
+
+def test_a_request_that_nobody_hears_is_logged_ever_less_often(caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO")
+    now = 0.0
+    said = EventLog(lambda: now)
+    for attempt in range(1, 601):  # one a second, as they are repeated
+        now = attempt
+        said.say(RequestCheckpoint(0, "start", attempt=attempt))
+    numbers = [data["attempt"] for record in caplog.records if (data := record.data)]
+    assert numbers == [1, 2, 4, 8, 16, 32, 64, 124, 184, 244, 304, 364, 424, 484, 544]
+    caplog.clear()
+    said.say(RequestCheckpoint(1, "payload"))
+    assert caplog.messages == ["checkpoint requested: payload"]
 
 
 def test_for_people(tmp_path: Path):

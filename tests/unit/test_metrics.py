@@ -28,7 +28,7 @@ def totals() -> Totals:
 @pytest.fixture
 def value(totals: Totals):
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(ProxyCollector("web1", totals))
+    registry.register(ProxyCollector("web1", "control", totals))
 
     def get(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(f"colo_proxy_{name}", labels)
@@ -83,8 +83,9 @@ def test_checkpoints(value):
 def test_over_http_on_the_one_address(totals: Totals):
     server = MetricsServer(("127.0.0.1", 0))
     try:
-        server.start("web1", totals)
+        server.start("web1", "control", totals)
         text = urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics").read().decode()
+        assert "_created" not in text
         families = {family.name for family in text_string_to_metric_families(text)}
         assert {"colo_proxy_frames", "colo_proxy_hold_seconds", "colo_proxy_checkpoint_seconds"} <= families
         with pytest.raises(urllib.error.URLError):

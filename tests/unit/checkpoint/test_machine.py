@@ -258,7 +258,7 @@ def test_no_commit_before_both_stops_are_applied():
     play = started()
     play.machine.feed(SvmStopped(), 100 * MS)
     play.machine.feed(Applied(Word.SVM_STOP), 100 * MS)
-    with pytest.raises(m.IllegalWord, match="Committed is not possible in state stopped"):
+    with pytest.raises(m.IllegalWord, match="checkpoint-commit is not possible in state stopped"):
         play.machine.feed(Committed(), 101 * MS)
     play.machine.feed(PvmStopped(), 102 * MS)
     with pytest.raises(m.IllegalWord, match="not done the stops yet"):
@@ -335,7 +335,7 @@ def test_failover(event: Event, why: str):
 
 def test_observing_counts_each_divergence_as_a_checkpoint():
     play = Play(state=m.State.OBSERVING, period_ms=20_000)
-    assert play.machine.state.label == "protected"
+    assert play.machine.state.label == "unprotected"
     play.step(5, PAYLOAD, Finished("assumed", 1, "payload", 0)).step(
         6, PAYLOAD, Finished("assumed", 2, "payload", 0)
     )

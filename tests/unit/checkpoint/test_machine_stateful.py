@@ -107,7 +107,8 @@ class Checkpoints(RuleBasedStateMachine):
             refused = str(error)
         if refused is not None:
             assert self.machine.__dict__ == before, "an illegal word changes nothing"
-            assert type(event).__name__ in refused
+            assert f" is not possible in state {self.machine.state.label}" in refused
+            assert self.machine.state.name not in refused, "that is our word for it"
             assert before["state"].label in refused
             return
         self.judge(commands)

@@ -15,7 +15,9 @@ from fakes.qemu import FakeQemu
 from unit.proxy import Running, running
 
 from colo_proxy.checkpoint import qmp
+from colo_proxy.checkpoint.commands import RequestCheckpoint
 from colo_proxy.cli.status import lines
+from colo_proxy.endpoints import Unix
 from colo_proxy.words import Word
 
 RELEASES = {Word.COMMIT, Word.UNPROTECT, Word.FAILOVER}
@@ -159,3 +161,13 @@ async def test_a_qemu_that_hangs_inside_a_checkpoint(pair: Pair) -> None:
     assert pair.released() == [Word.COMMIT]
     await pair.checkpoint()
     assert pair.released() == [Word.COMMIT, Word.COMMIT]
+
+
+async def test_orders_that_cannot_be_sent_are_logged_ever_less_often(caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO")
+    adapter = qmp.Qmp(Unix("/nowhere/p"), Unix("/nowhere/s"))
+    for _ in range(100):
+        adapter.request(RequestCheckpoint(0, "start"))
+        await asyncio.sleep(0)
+    said = [text for text in caplog.messages if "not sent: no QMP session" in text]
+    assert len(said) == 7, "the 1st, 2nd, 4th, ... 64th"

@@ -1,7 +1,10 @@
 """The commands, as a user runs them."""
 
+import argparse
 import asyncio
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +13,9 @@ import pytest
 from fakes.datapath import FLOW
 from unit.proxy import NIC, Running, running
 
+from colo_proxy.cli import target
 from colo_proxy.cli.main import COMMANDS, main
+from colo_proxy.errors import ControlError
 from colo_proxy.words import Divergence, Reason
 
 PAYLOAD = Divergence(0, FLOW.flow, "tcp", Reason.PAYLOAD, 4096, 0)
@@ -137,7 +142,18 @@ async def test_checkpoint_waits_for_the_commit(proxy: Running):
 async def test_checkpoint_that_nobody_makes(proxy: Running):
     done = await cli("checkpoint", "--socket", proxy.socket, "--timeout", "0.3")
     assert done.returncode == 2
-    assert done.stderr == f"colo-proxy: {proxy.socket}: nothing more within 0.3 s\n"
+    said = "colo-proxy: no commit within 0.3 s: the VMM {}; the request stands\n"
+    assert done.stderr == said.format("has not begun")
+    await proxy.execute("checkpoint-begin")
+    await proxy.execute("checkpoint-abort")
+    await proxy.execute("checkpoint-begin")
+    await proxy.execute("checkpoint-commit")
+    asked = asyncio.create_task(cli("checkpoint", "--socket", proxy.socket, "--timeout", "3"))
+    while (await proxy.execute("query-status"))["state"] != "requested":
+        await asyncio.sleep(0.05)
+    await proxy.execute("checkpoint-begin")
+    assert (await asked).stderr == said.replace("0.3", "3").format("is at it")
+    await proxy.execute("checkpoint-commit")
     assert (await cli("checkpoint", "--no-wait", "--socket", proxy.socket)).stdout == "checkpoint requested\n"
 
 
@@ -163,7 +179,19 @@ async def test_policy(proxy: Running, tmp_path: Path):
     assert added.stdout.splitlines()[2] == "  2 compare  everything"
     removed = await cli("policy", "remove", "0", proxy.socket)
     assert removed.stdout.splitlines()[0] == "  0 drop     protocol=udp port=53"
+    files = {
+        "empty.toml": "",
+        "other.toml": "[log]\n",
+        "misspelt.toml": '[[polcy]]\naction = "drop"\n',
+        "table.toml": "policy = 3\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
     for wrong, what in (
+        (["set", str(tmp_path / "empty.toml")], "no [[policy]]; write policy = [] to have no rules"),
+        (["set", str(tmp_path / "other.toml")], "no [[policy]]; write policy = [] to have no rules"),
+        (["set", str(tmp_path / "misspelt.toml")], "[polcy]: unknown section; did you mean 'policy'?"),
+        (["set", str(tmp_path / "table.toml")], "must be an array of tables"),
         (["remove", "9"], "there is no rule 9"),
         (["add", "{{"], "is no rule"),
         (["add", '{action = "eat"}'], "none was changed"),
@@ -174,6 +202,12 @@ async def test_policy(proxy: Running, tmp_path: Path):
         assert what in done.stderr
         assert done.stderr.count("\n") == 1
     assert len(await proxy.execute("query-policy")) == 2
+    every = await cli("policy", "add", '{action = "bypass"}', proxy.socket, "--first")
+    assert every.stdout.splitlines()[0] == "  0 bypass   everything"
+    assert every.stderr.startswith("colo-proxy: warning: policy 0: it matches every flow")
+    (tmp_path / "none.toml").write_text("policy = []\n")
+    assert "no rules" in (await cli("policy", "set", str(tmp_path / "none.toml"), proxy.socket)).stdout
+    assert await proxy.execute("query-policy") == []
 
 
 @pytest.mark.parametrize("command", ["status", "flows", "events", "checkpoint", "failover"])
@@ -188,6 +222,27 @@ async def test_no_proxy_is_one_line_and_status_2(tmp_path: Path, command: str):
         assert done.stderr.startswith(f"colo-proxy: {path}: ")
         assert done.stderr.count("\n") == 1
         assert what in done.stderr
+
+
+def test_the_only_proxy_that_runs_need_not_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(target, "RUNTIME", tmp_path)
+    nobody = argparse.Namespace(socket=None, config=None)
+    with pytest.raises(ControlError, match=f"^no proxy runs with .* in {tmp_path}; name the"):
+        target.socket_of(nobody)
+    with contextlib.ExitStack() as opened:
+
+        def listen(name: str) -> socket.socket:
+            listener = opened.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(str(tmp_path / name))
+            listener.listen()
+            return listener
+
+        listen("dead.sock").close()
+        listen("web1.sock")
+        assert target.socket_of(nobody) == str(tmp_path / "web1.sock")
+        listen("web2.sock")
+        with pytest.raises(ControlError, match=r"^2 proxies run with .* \(web1\.sock, web2\.sock\); name"):
+            target.socket_of(nobody)
 
 
 async def test_what_is_no_configuration(tmp_path: Path):

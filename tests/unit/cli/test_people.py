@@ -49,7 +49,11 @@ NIC   HELD     SIZE  MATCHED  DIVERGED   IDLE  FLOW
         (Divergence(0, WEB, "tcp", Reason.PAYLOAD, 8192, 0), f"payload at byte 8,192 of {WEB}"),
         (StateChanged("protected", "requested", "operator"), "protected -> requested: operator"),
         (FailedOver(5, "operator"), "epoch 5: operator"),
-        (Alarm(active=True, held_ns=12_340_000_000), "output has been held, for 12.3 s"),
+        (
+            Alarm(active=True, held_ns=12_340_000_000),
+            "a checkpoint has been awaited for 12.3 s; output is held meanwhile",
+        ),
+        (Alarm(active=False, held_ns=12_340_000_000), "no checkpoint is awaited any more, after 12.3 s"),
         (PortFault(1, Port.UPLINK, 100, "eth0: the interface is down"), "nic 1 eth0: the interface is down"),
     ],
 )

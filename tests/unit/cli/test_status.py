@@ -63,7 +63,7 @@ def test_requested_with_an_alarm_and_a_side_that_is_down():
         }
     )
     assert shown[1] == "state        requested: output is held until the VMM has made a checkpoint"
-    assert shown[2] == "ALARM        output has been held for 12.3 s; the VMM does not answer"
+    assert shown[2] == "ALARM        a checkpoint has been awaited for 12.3 s; output is held meanwhile"
     assert "wanted for   payload, since 12.3 s" in shown
     assert "VMM          qmp (primary up, secondary DOWN)" in shown
 
@@ -82,7 +82,7 @@ def test_columns_line_up_for_several_nics_and_a_fault_stands_under_its_nic():
 def test_each_state_is_explained():
     for state in ("unprotected", "protected", "requested", "stopped", "failed-over"):
         assert lines({**STATUS, "state": state})[1].partition(": ")[2]
-    observing = lines({**STATUS, "vmm": "none", "vmm_connected": {}})
+    observing = lines({**STATUS, "state": "unprotected", "vmm": "none", "vmm_connected": {}})
     assert observing[1] == "state        observing: the PVM's output passes; divergences are counted"
     assert "VMM          none" in observing
 

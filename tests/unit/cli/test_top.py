@@ -101,7 +101,7 @@ async def test_what_is_on_the_screen(proxy: Running, terminal: Terminal):
     lines = await terminal.until(word("HOLD TIME   p50 <32 µs   p90 <32 µs   p99 <1 ms   max <1 ms"))
     assert len(lines) == 24
     assert lines[0].startswith(" web1  PROTECTED: the SVM can take over at any time  ")
-    assert lines[1] == " epoch 1   VMM control (control up)   flows 11 of 100,000"
+    assert lines[1] == " epoch 1   VMM control (control DOWN)   flows 11 of 100,000"
     shown = "\n".join(lines)
     assert " QUEUES      held 9, 8.8 KiB of 64.0 MiB [··········]  dropped 82, most overrun\n" in shown
     assert " CHECKPOINTS 1  (0.0/s)   last " in shown
@@ -172,7 +172,7 @@ async def test_a_proxy_that_goes_away_and_comes_back(terminal: Terminal, tmp_pat
         terminal.start(f"{TOP} {proxy.socket}")
         await terminal.until(word("PROTECTED"))
     lines = await terminal.until(word("NO ANSWER: no such socket; is the proxy running?"))
-    assert " epoch 1   VMM control (control up)   flows 11 of 100,000" in lines, "what was seen last stays"
+    assert " epoch 1   VMM control (control DOWN)   flows 11 of 100,000" in lines, "what was seen last stays"
     async with running(tmp_path) as proxy:
         lines = await terminal.until(word(" epoch 0 "))
         assert lines[0].startswith(" web1  REQUESTED")

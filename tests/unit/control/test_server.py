@@ -51,7 +51,7 @@ class Peer:
 @pytest.fixture
 async def served(tmp_path: Path):
     path = tmp_path / "ctl"
-    server = Server(listen(Unix(str(path))), "web1", "1.2", handler)
+    server = Server(listen(Unix(str(path))), "web1", "1.2", handler, ("begin",))
     await server.start()
     yield server, path
     await server.close()
@@ -140,6 +140,20 @@ async def test_a_client_that_does_not_read_its_events_is_dropped(served, monkeyp
                     break
             await asyncio.sleep(0.05)
             assert server.clients == 1
+
+
+async def test_who_says_a_word_of_the_vmm_is_it_until_he_leaves(served):
+    server, path = served
+    async with Peer(path) as looker, Peer(path) as vmm:
+        await looker.ask(b'{"execute":"query-status"}\n')
+        await vmm.ask(b'{"execute":"query-status"}\n')
+        assert server.vmms == 0
+        for _ in range(2):
+            await vmm.ask(b'{"execute":"begin"}\n')
+            assert server.vmms == 1
+    while server.clients:
+        await asyncio.sleep(0.01)
+    assert server.vmms == 0
 
 
 async def test_too_many_clients_are_told(served, monkeypatch: pytest.MonkeyPatch):

@@ -44,6 +44,11 @@ async def test_roles(tmp_path: Path) -> None:
     await svm.die()
 
 
+def test_a_running_proxy_says_whom_it_reaches() -> None:
+    (problem,) = check._reached({"vmm_connected": {"primary": True, "secondary": False}})
+    assert str(problem) == "warning: VMM secondary: the proxy that runs does not reach it; look at its log"
+
+
 async def test_silent_and_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(qmp, "REPLY_S", 0.2)
     silent = FakeQemu(tmp_path / "primary")
