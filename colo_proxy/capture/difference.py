@@ -93,11 +93,14 @@ def carried(frame: bytes | None) -> Segment | None:
     return Segment(protocol, at, frame[at:end])
 
 
-def meet(primary: Segment, secondary: Segment) -> Meeting:
-    """Lay two payloads over each other: by sequence numbers where they overlap, else by their starts."""
+def meet(primary: Segment, secondary: Segment, seq_offset: int) -> Meeting:
+    """Lay two payloads over each other: by sequence numbers where they overlap, else by their starts.
+
+    `seq_offset` moves the SVM's, which are as it said them, into the PVM's space.
+    """
     one, other = primary.payload, secondary.payload
     if primary.protocol == secondary.protocol == TCP:
-        ahead = (secondary.seq - primary.seq + (1 << 31)) % (1 << 32) - (1 << 31)
+        ahead = (secondary.seq - seq_offset - primary.seq + (1 << 31)) % (1 << 32) - (1 << 31)
         if 0 <= ahead < len(one) or 0 <= -ahead < len(other):
             one, other = one[max(ahead, 0) :], other[max(-ahead, 0) :]
     shorter = min(len(one), len(other))
@@ -121,7 +124,7 @@ def sentence(divergence: Divergence) -> str:
             return _control(primary, secondary)
     if primary is None or secondary is None:
         return f"The outputs differ {where}; the packets that show it were not kept."
-    return _payload(primary, secondary, where)
+    return _payload(primary, secondary, meet(primary, secondary, divergence.seq_offset), where)
 
 
 def _said(segment: Segment | None) -> str:
@@ -217,8 +220,7 @@ def _by_kind(data: bytes) -> dict[int, bytes]:
     return dict(_options(data))
 
 
-def _payload(primary: Segment, secondary: Segment, where: str) -> str:
-    met = meet(primary, secondary)
+def _payload(primary: Segment, secondary: Segment, met: Meeting, where: str) -> str:
     if met.index is None:
         return f"The outputs differ {where}, outside of what these two packets have in common."
     if primary.protocol == _UDP and 53 in primary.ports:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from colo_proxy.capture.difference import (
     TCP,
+    Meeting,
     Segment,
     carried,
     meet,
@@ -57,7 +58,7 @@ def explain(report: Report) -> Iterator[str]:
     yield from _side_by_side(_rows(divergence, primary, secondary))
     if primary and secondary and (primary.payload or secondary.payload):
         yield ""
-        yield from _dump(primary, secondary)
+        yield from _dump(meet(primary, secondary, divergence.seq_offset))
     if divergence.exchanges:
         yield ""
         yield "  the flow's last exchanges; `left`: so many ms after it came"
@@ -215,9 +216,8 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 2] + ".."
 
 
-def _dump(primary: Segment, secondary: Segment) -> Iterator[str]:
+def _dump(met: Meeting) -> Iterator[str]:
     """The payloads around the first difference; a byte that differs is in brackets."""
-    met = meet(primary, secondary)
     start = max((met.index or 0) // _ROW - _BEFORE, 0) * _ROW
     end = max(len(met.primary), len(met.secondary))
     yield "  payload, from the byte where both packets speak of the same place"

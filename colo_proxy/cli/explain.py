@@ -13,8 +13,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         "explain",
         help="show a divergence report",
         description="Show what differed: in a sentence, both packets side by side with the differing "
-        "fields and bytes marked (! counts; < does not by itself: clients are told the lower of the two; ~ is "
-        "free to differ), and the flow's last exchanges. Wireshark opens the same file.",
+        "fields and bytes marked (! counts; < does not by itself: clients are told the lower of the two; "
+        "~ is free to differ), and the flow's last exchanges. Wireshark opens the same file.",
         examples=(
             ("colo-proxy explain /var/lib/colo-proxy/web1/divergence-1.pcapng", "both packets, side by side"),
             ("colo-proxy events web1.toml --json | jq -r '.data.report // empty'", "where new reports are"),

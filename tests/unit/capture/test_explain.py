@@ -34,7 +34,7 @@ def udp(payload: bytes) -> bytes:
 def diverged(primary=None, secondary=None, reason=Reason.PAYLOAD, offset=17, exchanges=()) -> Divergence:
     flow = "tcp 192.0.2.2:80 > 192.0.2.1:40000"
     seen = tuple(exchanges)
-    return Divergence(0, flow, "tcp", reason, offset, START, primary, secondary, seen, 4_000_000_000)
+    return Divergence(0, flow, "tcp", reason, offset, START, primary, secondary, seen, SVM)
 
 
 def exchange(ago: int, port: Port, frame: bytes, fate: Fate = Fate.WAITS, after: int = 0) -> Exchange:
@@ -47,6 +47,7 @@ def page(date: str, body: bytes = b"hello") -> bytes:
     return b"HTTP/1.1 200 OK\r\nServer: x\r\nDate: " + date.encode() + b"\r\n\r\n" + body
 
 
+SVM = 4_000_000_000  # its offset: isn_svm - isn_pvm
 ONE, NEXT = "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:21 GMT"
 
 
@@ -65,7 +66,8 @@ ONE, NEXT = "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:21 GMT"
         (tcp(b"\x17\x03\x03\0\x05abcde"), tcp(b"\x17\x03\x03\0\x05fghij"), "encrypted"),
         (tcp(b"one line\ncount 1\n"), tcp(b"one line\ncount 2\n"), '"count 1" and "count 2"'),
         (tcp(b"\0\1\2"), tcp(b"\0\7\2"), "byte 1 is 0x01 and 0x07"),
-        (tcp(b"abcdef", seq=1000), tcp(b"Xdef", seq=1002), '"abcdef" and "Xdef"'[9:]),
+        (tcp(b"abcdef", seq=1000), tcp(b"Xdef", seq=SVM + 1002), '"cdef" and "Xdef"'),
+        (tcp(b"cdef", seq=1002), tcp(b"abXdef", seq=SVM + 1000), '"cdef" and "Xdef"'),
         (udp(bytes(DNS(id=1))), udp(bytes(DNS(id=2))), "DNS transaction ID differs: 0x0001 and 0x0002"),
         (udp(bytes(DNS(rcode=0))), udp(bytes(DNS(rcode=3))), "DNS response code differs: 0 and 3"),
         (
