@@ -11,7 +11,7 @@ import pytest
 import yaml
 from colo_lab.errors import Missing
 from colo_lab.prometheus import program
-from support.documents import GRAFANA, RULES, alerts, metrics_of, panel_queries, rows
+from support.documents import GRAFANA, RULES, alerts, metrics_of, names, panel_queries, rows
 
 from grafana import build
 
@@ -142,6 +142,14 @@ def test_every_alert_is_explained() -> None:
         for rule in group["rules"]
     }
     assert {name: cells[0] for name, cells in page.items()} == severities
+
+
+def test_the_metrics_page_says_what_the_rules_ask() -> None:
+    selector = r"(?:colo_proxy_\w+|\bup\b)(?:{[^}]*})?"
+    page = (ROOT / "docs" / "metrics.md").read_text().partition("What deserves an alert")[2].split("\n\n")[0]
+    said = {each for code in names(page) for each in re.findall(selector, code)}
+    asked = {each for query in alerts().values() for each in re.findall(selector, query)}
+    assert said == asked - {"colo_proxy_info"}
 
 
 def test_the_metrics_page_is_what_promtool_likes(promtool: str) -> None:
