@@ -136,8 +136,10 @@ async def serve(
     coordinator = Coordinator(engine, machine)
     totals = Totals(engine.snapshot, machine)
     commands = Commands(config, coordinator, totals, stop)
-    serving = f"{config.proxy.name}: control socket {config.proxy.control}"
-    reloader = Reloader(config, commands.use_policies, coordinator, serving)
+    where = f"control socket {config.proxy.control}"
+    observes = config.checkpoint.vmm == "none"
+    status = service.Status(config.proxy.name, where, machine.state.label, observes=observes)
+    reloader = Reloader(config, commands.use_policies, coordinator, status)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.start)
     server = Server(listener, config.proxy.name, __version__, commands.execute, VMM_WORDS)
     adapter = make_adapter(config, server, sockets.notify_dev)
@@ -160,6 +162,7 @@ async def serve(
             if each.port is Port.SECONDARY and not each.out and isinstance(each.endpoint, Tcp)
         ]
     coordinator.watchers += [totals.watch, _to_adapter(adapter), _to_ports(ports), _tell(server, reporter)]
+    coordinator.watchers.append(status.watch)
 
     if config.policies:
         warn_of(config.policies)
@@ -175,10 +178,11 @@ async def serve(
                 if patience := service.watchdog_s():
                     work["watchdog"] = service.feed_watchdog(engine, patience)
                 async with tended(work, stop):
-                    log.info("colo-proxy %s, %s", __version__, serving)
-                    service.ready(serving)
+                    log.info("colo-proxy %s, %s: %s", __version__, config.proxy.name, where)
+                    status.ready()
                     await stop.wait()
             finally:
+                status.close()
                 service.stopping()
                 await server.close()
     finally:

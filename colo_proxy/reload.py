@@ -36,7 +36,7 @@ class Reloader:
         running: Config,
         use_policies: Callable[[Sequence[PolicyRule]], Awaitable[None]],
         machine: Machine,
-        status: str,
+        status: service.Status,
     ) -> None:
         self._running = running
         self._use_policies = use_policies
@@ -57,13 +57,18 @@ class Reloader:
             service.reloading()
             try:
                 await self._use(config.load(self._running.path))
+                self._status.refused(())
             except UserError as error:
-                for line in error.lines:
-                    log.error("not reloaded: %s", line)
+                self._refused(*error.lines)
             except BlockingIOError:
-                log.error("not reloaded: the data path is busy; try again")
+                self._refused("the data path is busy; try again")
             finally:
-                service.ready(self._status)
+                self._status.ready()
+
+    def _refused(self, *lines: str) -> None:
+        for line in lines:
+            log.error("not reloaded: %s", line)
+        self._status.refused(lines)
 
     async def _use(self, read: Config) -> None:
         running = self._running

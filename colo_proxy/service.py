@@ -5,7 +5,12 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Sequence
 from typing import Protocol
+
+from colo_proxy.checkpoint.commands import StateChanged
+
+_AT_MOST_EVERY = 1.0  # s
 
 
 class Beating(Protocol):
@@ -28,13 +33,54 @@ def notify(*states: str) -> None:
         manager.send("\n".join(states).encode())
 
 
-def ready(status: str) -> None:
-    """The proxy serves; `status` is what `systemctl status` shows."""
-    notify("READY=1", f"STATUS={status}")
+class Status:
+    """What `systemctl status` shows: who this is, whether it protects, and what came of the last reload."""
+
+    def __init__(self, name: str, where: str, state: str, *, observes: bool) -> None:
+        self._name = name
+        self._where = where
+        self._state = state
+        self._observes = observes
+        self._refused = ""
+        self._said = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ready(self) -> None:
+        """The proxy serves; or a reload has ended."""
+        self._said = self._text()
+        notify("READY=1", f"STATUS={self._said}")
+
+    def refused(self, lines: Sequence[str]) -> None:
+        """A reload has changed nothing, for these reasons. None: it has been done."""
+        more = f" (and {len(lines) - 1} more; see the log)" if len(lines) > 1 else ""
+        self._refused = f"; reload refused: {lines[0]}{more}" if lines else ""
+
+    def watch(self, what: object) -> None:
+        """A watcher of the coordinator. A storm of checkpoints is no storm of messages: one a second."""
+        if isinstance(what, StateChanged):
+            self._state = what.new
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(_AT_MOST_EVERY, self._tell)
+
+    def _tell(self) -> None:
+        self._timer = None
+        if self._said and self._text() != self._said:
+            self._said = self._text()
+            notify(f"STATUS={self._said}")
+
+    def close(self) -> None:
+        """Nothing more is told: the proxy ends."""
+        if self._timer:
+            self._timer.cancel()
+        self._said = ""
+
+    def _text(self) -> str:
+        state = "observing" if self._observes and self._state == "protected" else self._state
+        return f"{self._name}: {state}{self._refused}; {self._where}".replace("\n", " ")
 
 
 def reloading() -> None:
-    """The configuration is being read again; `ready` ends it (Type=notify-reload needs the time)."""
+    """The configuration is being read again; `Status.ready` ends it (Type=notify-reload needs the time)."""
     notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 

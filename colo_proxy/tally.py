@@ -12,12 +12,13 @@ class Tally:
 
     def __init__(self, room: int) -> None:
         self._room = room
-        self._counts: dict[str, tuple[int, int]] = {}  # key: count, and how much of it may be others'
+        # By key, the one added last at the end: the count, and how much of it may be others'.
+        self._counts: dict[str, tuple[int, int]] = {}
 
     def add(self, key: str) -> None:
         """Count one."""
         if key in self._counts:
-            count, error = self._counts[key]
+            count, error = self._counts.pop(key)
         elif len(self._counts) < self._room:
             count = error = 0
         else:
@@ -27,9 +28,9 @@ class Tally:
         self._counts[key] = count + 1, error
 
     def most(self, wanted: int) -> list[tuple[str, int]]:
-        """The keys counted most, and what was certainly counted of each; equal counts by key."""
-        certain = [(key, count - error) for key, (count, error) in self._counts.items()]
-        return sorted(certain, key=lambda item: (-item[1], item[0]))[:wanted]
+        """The keys counted most, and what was certainly counted of each; of equal counts the latest first."""
+        certain = [(key, count - error) for key, (count, error) in reversed(self._counts.items())]
+        return sorted(certain, key=lambda item: -item[1])[:wanted]
 
 
 def service(flow: str) -> str:

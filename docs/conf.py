@@ -1,8 +1,5 @@
 """Sphinx makes HTML of these pages: `make docs`. They read as well on a forge, so no page needs Sphinx."""
 
-from pygments.lexers.special import TextLexer
-from sphinx.application import Sphinx
-
 project = "colo-proxy"
 author = "The colo-proxy authors"
 copyright = author
@@ -14,8 +11,3 @@ html_theme = "furo"
 html_title = "colo-proxy"
 html_copy_source = False
 html_show_sphinx = False
-
-
-def setup(app: Sphinx) -> None:
-    """Mermaid's diagrams are shown as they are written: nothing here would load its JavaScript."""
-    app.add_lexer("mermaid", TextLexer)

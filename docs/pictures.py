@@ -1,17 +1,26 @@
-"""Draws the pictures of streams.md: `make reference`. Each is readable on a light and on a dark page."""
+"""Draws the pictures of streams.md and architecture.md: `make reference`.
+
+Each is readable on a light and on a dark page.
+"""
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from colo_proxy.checkpoint import diagram
+from colo_proxy.checkpoint.machine import State
 
 FOLDER = Path(__file__).parent / "pictures"
 _STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #1c2733 }
   .small { font-size: 11px } .page { fill: #ffffff } .line { stroke: #5b6b7b; fill: none; stroke-width: 1.2 }
+  .dot { fill: #5b6b7b } .faint { stroke: #d5dce3; fill: none }
   .agreed { fill: #b7e0c2 } .waits { fill: #f6d9a0 } .differs { fill: #f0b3ae } .none { fill: #e4e9ee }
   @media (prefers-color-scheme: dark) {
     text { fill: #dfe7ee } .page { fill: #161c22 } .line { stroke: #93a3b3 }
+    .dot { fill: #93a3b3 } .faint { stroke: #37434e }
     .agreed { fill: #2c6b41 } .waits { fill: #7a5a17 } .differs { fill: #8a3a34 } .none { fill: #323d47 }
   }
 """
@@ -162,7 +171,65 @@ def epochs() -> Picture:
     return made
 
 
-PICTURES = {"agreed": agreed, "offset": offset, "differs": differs, "clamped": clamped, "epochs": epochs}
+_STATES = (  # as a pair lives, from left to right
+    State.UNPROTECTED, State.REQUESTED, State.SVM_STOPPED, State.STOPPED, State.SPOILT, State.COMMITTING,
+    State.PROTECTED, State.FAILED_OVER, State.OBSERVING,
+)  # fmt: skip
+_STARTS = (("start", State.REQUESTED), ("vmm = none", State.OBSERVING))
+
+
+def moves() -> list[tuple[tuple[str, ...], frozenset[State], State]]:
+    """The moves of the checkpoint machine: the events that all do the same, from where, to where."""
+    sources: dict[tuple[str, State], set[State]] = {}
+    for (old, new), whys in diagram.moves().items():
+        for why in whys:
+            sources.setdefault((why, new), set()).add(old)
+    rows: dict[tuple[frozenset[State], State], list[str]] = {}
+    for (why, new), olds in sources.items():
+        rows.setdefault((frozenset(olds), new), []).append(why)
+    return [(tuple(whys), olds, new) for (olds, new), whys in rows.items()]
+
+
+def states() -> Picture:
+    """The checkpoint machine, from its own table: a column for each state, a row for each kind of move."""
+    rows = [((why,), frozenset[State](), new) for why, new in _STARTS] + moves()
+    first, height = 66, 34
+    made = Picture("The states of a checkpoint, and the events that lead from one to another", 0)
+    made.height = first + height * len(rows) + 32
+    at = {state: 172 + 58 * number for number, state in enumerate(_STATES)}
+    for number, (state, x) in enumerate(at.items()):
+        y = 22 + 18 * (number % 2)
+        made.parts.append(f'<text class="small" x="{x}" y="{y}" text-anchor="middle">{state.name}</text>')
+        made.parts.append(f'<path class="faint" d="M{x} {y + 5}V{first + height * len(rows) - 12}"/>')
+    for row, (whys, olds, new) in enumerate(rows):
+        y = first + height * row
+        for line, words in enumerate(lines := textwrap.wrap(", ".join(whys), 24)):
+            below = y + 4 + 13 * line - 6.5 * (len(lines) - 1)
+            made.parts.append(f'<text class="small" x="8" y="{below:g}">{words}</text>')
+        to = at[new]
+        starts = [at[old] for old in olds] or [to - 24]
+        # From both sides, where there is somebody on both.
+        for far in [min(starts)] * (min(starts) < to) + [max(starts)] * (max(starts) > to):
+            made.parts.append(f'<path class="line" marker-end="url(#tip)" d="M{far} {y}H{to}"/>')
+        for x in sorted(starts) if olds else ():
+            made.parts.append(f'<circle class="dot" cx="{x}" cy="{y}" r="3.5"/>')
+    made.text(
+        8,
+        made.height - 10,
+        "In a state with a dot, the event to the left leads to the state at the arrow's tip.",
+        small=True,
+    )
+    return made
+
+
+PICTURES = {
+    "agreed": agreed,
+    "offset": offset,
+    "differs": differs,
+    "clamped": clamped,
+    "epochs": epochs,
+    "states": states,
+}
 
 
 def main() -> int:

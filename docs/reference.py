@@ -18,7 +18,6 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from colo_proxy.checkpoint import diagram
 from colo_proxy.cli.main import parser
 from colo_proxy.cli.parsers import CommandParser, walk
 from colo_proxy.config import sections
@@ -161,7 +160,7 @@ def main() -> int:
     """Bring every page up to date; says which have changed."""
     for path in sorted(DOCS.glob("*.md")):
         page = path.read_text()
-        new = updated(diagram.updated(page) if path.name == "architecture.md" else page)
+        new = updated(page)
         if new != page:
             path.write_text(new)
             print(path)

@@ -1,7 +1,8 @@
 """Makes dashboards/colo-proxy.json: `make dashboard`. A test fails where the file is not what this makes.
 
 Everything that is shown is in `ROWS`, from top to bottom; the rest turns it into Grafana's JSON. Metrics do
-not carry the name of their proxy, but `colo_proxy_info` does, so queries are joined with it (`of`).
+not carry the name of their proxy, but `colo_proxy_info` does, so queries are joined with it (`of`). Two
+proxies may have one name: `instance` tells them apart.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,10 @@ from grafana_foundation_sdk.models import prometheus as prometheus_model
 FILE = Path(__file__).parent / "dashboards" / "colo-proxy.json"
 SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 RATE = "[$__rate_interval]"
+# After a failover the proxy of the other host has the same name: what tells them apart is their address.
+CHOSEN = 'colo_proxy_info{name=~"$proxy", instance=~"$instance"}'
+EACH = "name, instance"
+WHO = "{{name}} {{instance}}"
 STATES = {  # the order is that of severity; the number is what the query makes of the state
     "protected": "green",
     "requested": "light-blue",
@@ -29,9 +34,21 @@ STATES = {  # the order is that of severity; the number is what the query makes 
 }
 
 
+def concrete(query: str, interval: str, span: str = "1h", proxy: str = ".*", instance: str = ".*") -> str:
+    """A query as Grafana would send it, with these for its variables."""
+    for variable, value in (
+        ("$__rate_interval", interval),
+        ("$__range", span),
+        ("$proxy", proxy),
+        ("$instance", instance),
+    ):
+        query = query.replace(variable, value)
+    return query
+
+
 def of(selector: str) -> str:
     """A query for the chosen proxies, with the label `name`."""
-    return f'{selector} * on (job, instance) group_left (name) colo_proxy_info{{name=~"$proxy"}}'
+    return f"{selector} * on (job, instance) group_left (name) {CHOSEN}"
 
 
 def rate(metric: str, by: str) -> str:
@@ -41,13 +58,19 @@ def rate(metric: str, by: str) -> str:
 
 def quantile(share: float, metric: str) -> str:
     """The value that this share of a histogram's observations does not exceed."""
-    return f"histogram_quantile({share}, {rate(f'{metric}_bucket', 'le, name')})"
+    return f"histogram_quantile({share}, {rate(f'{metric}_bucket', f'le, {EACH}')})"
 
 
 def state_number() -> str:
     """One number for the state that a proxy is in, counted from 0 in the order of STATES."""
     numbered = [f'{number} * colo_proxy_state{{state="{state}"}}' for number, state in enumerate(STATES)]
-    return "sum by (name) (" + of(f"({' or '.join(numbered)})") + ")"
+    return f"sum by ({EACH}) (" + of(f"({' or '.join(numbered)})") + ")"
+
+
+def answering() -> str:
+    """Whether each target answers, but for those known to be other proxies: one that is down has no info."""
+    others = 'last_over_time(colo_proxy_info{name!~"$proxy"}[$__range])'
+    return f'up{{job="colo-proxy", instance=~"$instance"}} unless on (job, instance) {others}'
 
 
 @dataclass(frozen=True)
@@ -70,7 +93,7 @@ ROWS: dict[str, Sequence[Panel]] = {
             "Protected, requested and stopped are the life of a protected VM. When it is unprotected or "
             "failed-over, nothing would take over.",
             "short",
-            [(state_number(), "{{name}}")],
+            [(state_number(), WHO)],
             width=18,
             words=list(STATES.items()),
         ),
@@ -78,7 +101,7 @@ ROWS: dict[str, Sequence[Panel]] = {
             "Checkpoint awaited too long",
             "1 while a checkpoint has been awaited for longer than max_hold_ms. Output is held meanwhile.",
             "short",
-            [(of("colo_proxy_alarm"), "{{name}}")],
+            [(of("colo_proxy_alarm"), WHO)],
             width=6,
             words=[("no", "green"), ("alarm", "red")],
         ),
@@ -88,7 +111,7 @@ ROWS: dict[str, Sequence[Panel]] = {
             "Checkpoints a minute",
             "Committed, aborted and, with vmm = none, assumed.",
             "short",
-            [(f"60 * {rate('colo_proxy_checkpoints_total', 'name, result')}", "{{name}} {{result}}")],
+            [(f"60 * {rate('colo_proxy_checkpoints_total', f'{EACH}, result')}", WHO + " {{result}}")],
             width=8,
         ),
         Panel(
@@ -97,8 +120,8 @@ ROWS: dict[str, Sequence[Panel]] = {
             "short",
             [
                 (
-                    f"60 * {rate('colo_proxy_divergences_total', 'name, reason, protocol')}",
-                    "{{name}} {{reason}} {{protocol}}",
+                    f"60 * {rate('colo_proxy_divergences_total', f'{EACH}, reason, protocol')}",
+                    WHO + " {{reason}} {{protocol}}",
                 )
             ],
             width=8,
@@ -107,7 +130,7 @@ ROWS: dict[str, Sequence[Panel]] = {
             "Epoch",
             "Checkpoints committed since the proxy started.",
             "short",
-            [(of("colo_proxy_epoch"), "{{name}}")],
+            [(of("colo_proxy_epoch"), WHO)],
             width=8,
         ),
         Panel(
@@ -115,15 +138,15 @@ ROWS: dict[str, Sequence[Panel]] = {
             "From the stop of the VMs to the commit.",
             "s",
             [
-                (quantile(0.5, "colo_proxy_checkpoint_seconds"), "{{name}} median"),
-                (quantile(0.95, "colo_proxy_checkpoint_seconds"), "{{name}} 95 %"),
+                (quantile(0.5, "colo_proxy_checkpoint_seconds"), WHO + " median"),
+                (quantile(0.95, "colo_proxy_checkpoint_seconds"), WHO + " 95 %"),
             ],
         ),
         Panel(
             "Time spent in checkpoints",
             "The share of time for which the VMs stand still.",
             "percentunit",
-            [(rate("colo_proxy_checkpoint_seconds_sum", "name"), "{{name}}")],
+            [(rate("colo_proxy_checkpoint_seconds_sum", EACH), WHO)],
         ),
     ],
     "Hold time": [
@@ -132,9 +155,9 @@ ROWS: dict[str, Sequence[Panel]] = {
             "How long output that left had waited for the SVM, or for a commit.",
             "s",
             [
-                (quantile(0.5, "colo_proxy_hold_seconds"), "{{name}} median"),
-                (quantile(0.9, "colo_proxy_hold_seconds"), "{{name}} 90 %"),
-                (quantile(0.99, "colo_proxy_hold_seconds"), "{{name}} 99 %"),
+                (quantile(0.5, "colo_proxy_hold_seconds"), WHO + " median"),
+                (quantile(0.9, "colo_proxy_hold_seconds"), WHO + " 90 %"),
+                (quantile(0.99, "colo_proxy_hold_seconds"), WHO + " 99 %"),
             ],
             width=8,
         ),
@@ -155,7 +178,7 @@ ROWS: dict[str, Sequence[Panel]] = {
             "Timeout in force",
             "Output that the other VM has not made after so long is a divergence.",
             "s",
-            [(of("colo_proxy_timeout_seconds"), "{{name}} nic {{nic}}")],
+            [(of("colo_proxy_timeout_seconds"), WHO + " nic {{nic}}")],
             width=8,
         ),
     ],
@@ -166,8 +189,8 @@ ROWS: dict[str, Sequence[Panel]] = {
             "bps",
             [
                 (
-                    f"8 * {rate('colo_proxy_bytes_total', 'name, port, direction')}",
-                    "{{name}} {{port}} {{direction}}",
+                    f"8 * {rate('colo_proxy_bytes_total', f'{EACH}, port, direction')}",
+                    WHO + " {{port}} {{direction}}",
                 )
             ],
             width=8,
@@ -176,14 +199,14 @@ ROWS: dict[str, Sequence[Panel]] = {
             "Frames a second",
             "Super-frames count once.",
             "pps",
-            [(rate("colo_proxy_frames_total", "name, port, direction"), "{{name}} {{port}} {{direction}}")],
+            [(rate("colo_proxy_frames_total", f"{EACH}, port, direction"), WHO + " {{port}} {{direction}}")],
             width=8,
         ),
         Panel(
             "Released frames a second",
             "Output that left for clients.",
             "pps",
-            [(rate("colo_proxy_released_frames_total", "name"), "{{name}}")],
+            [(rate("colo_proxy_released_frames_total", EACH), WHO)],
             width=8,
         ),
     ],
@@ -192,28 +215,28 @@ ROWS: dict[str, Sequence[Panel]] = {
             "Held bytes",
             "Output that waits now. Its bound is max_held_bytes.",
             "bytes",
-            [(of("colo_proxy_held_bytes"), "{{name}}")],
+            [(of("colo_proxy_held_bytes"), WHO)],
             width=6,
         ),
         Panel(
             "Held frames",
             "Output that waits now.",
             "short",
-            [(of("colo_proxy_held_frames"), "{{name}}")],
+            [(of("colo_proxy_held_frames"), WHO)],
             width=6,
         ),
         Panel(
             "Flows",
             "Flows known now. Their bound is max_flows.",
             "short",
-            [(of("colo_proxy_flows"), "{{name}}")],
+            [(of("colo_proxy_flows"), WHO)],
             width=6,
         ),
         Panel(
             "Dropped frames a second",
             "policy, old-epoch and uncommitted belong to the work; the others deserve a look.",
             "pps",
-            [(rate("colo_proxy_dropped_frames_total", "name, reason"), "{{name}} {{reason}}")],
+            [(rate("colo_proxy_dropped_frames_total", f"{EACH}, reason"), WHO + " {{reason}}")],
             width=6,
         ),
     ],
@@ -222,7 +245,7 @@ ROWS: dict[str, Sequence[Panel]] = {
             "VMM connections",
             "Whether the VMM of each side can be reached.",
             "short",
-            [(of("colo_proxy_vmm_connected"), "{{name}} {{side}}")],
+            [(of("colo_proxy_vmm_connected"), WHO + " {{side}}")],
             width=8,
             words=[("lost", "red"), ("connected", "green")],
         ),
@@ -230,15 +253,15 @@ ROWS: dict[str, Sequence[Panel]] = {
             "Ports",
             "Whether each port works.",
             "short",
-            [(of("colo_proxy_port_up"), "{{name}} nic {{nic}} {{port}}")],
+            [(of("colo_proxy_port_up"), WHO + " nic {{nic}} {{port}}")],
             width=8,
             words=[("fault", "red"), ("up", "green")],
         ),
         Panel(
             "Reachable by Prometheus",
-            "Whether the last scrape of each target worked.",
+            "Whether the last scrape worked. A target that never answered has no name: it is always here.",
             "short",
-            [('up{job="colo-proxy"}', "{{instance}}")],
+            [(answering(), "{{instance}}")],
             width=8,
             words=[("down", "red"), ("up", "green")],
         ),
@@ -258,17 +281,9 @@ def build() -> str:
         .time("now-30m", "now")
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
         .with_variable(dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
+        .with_variable(_choice("proxy", "Proxy", "label_values(colo_proxy_info, name)"))
         .with_variable(
-            dashboard.QueryVariable("proxy")
-            .label("Proxy")
-            .datasource(SOURCE)
-            .query("label_values(colo_proxy_info, name)")
-            .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
-            .sort(model.VariableSort.ALPHABETICAL_ASC)
-            .multi(True)
-            .include_all(True)
-            .all_value(".*")
-            .current(model.VariableOption(text="All", value="$__all"))
+            _choice("instance", "Address", 'label_values(colo_proxy_info{name=~"$proxy"}, instance)')
         )
     )
     numbers = count(1)
@@ -277,6 +292,22 @@ def build() -> str:
         for panel in panels:
             made.with_panel(_panel(panel).id(next(numbers)))
     return JSONEncoder(sort_keys=True, indent=2).encode(made.build()) + "\n"
+
+
+def _choice(name: str, label: str, query: str) -> Any:
+    """A variable: one of these, several or all."""
+    return (
+        dashboard.QueryVariable(name)
+        .label(label)
+        .datasource(SOURCE)
+        .query(query)
+        .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(model.VariableSort.ALPHABETICAL_ASC)
+        .multi(True)
+        .include_all(True)
+        .all_value(".*")
+        .current(model.VariableOption(text="All", value="$__all"))
+    )
 
 
 def _panel(panel: Panel) -> Any:

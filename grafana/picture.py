@@ -16,7 +16,7 @@ from colo_lab import incidents, kernel
 from colo_lab.prometheus import Prometheus
 from matplotlib import pyplot
 
-from grafana.build import ROWS, Panel
+from grafana.build import ROWS, Panel, concrete
 
 RULES = Path(__file__).parent / "prometheus" / "colo-proxy.rules.yml"
 _STEP = 0.1  # s
@@ -48,8 +48,7 @@ def _panel(axes: Any, panel: Panel, prometheus: Prometheus, end: float) -> None:
     axes.set_xlim(0, end - prometheus.started)
     lines: list[tuple[str, list[float], list[float]]] = []
     for expression, legend in panel.queries:
-        query = expression.replace("$__rate_interval", "1s").replace("$proxy", ".*")
-        for series in prometheus.range(query, end, step=_STEP):
+        for series in prometheus.range(concrete(expression, "1s"), end, step=_STEP):
             words = legend
             for label, text in series["metric"].items():
                 words = words.replace("{{" + label + "}}", text)

@@ -5,6 +5,7 @@ Pure bytes in, text out. Input is hostile: whatever cannot be read is described 
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -14,6 +15,16 @@ from colo_proxy.words import Divergence, Reason
 _SHOWN = 48  # characters of a value
 TCP, _UDP = 6, 17
 _FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG")
+_SYN = 2
+_END, _NOP, _MSS, _WSCALE, _SACK, _TIMES = 0, 1, 2, 3, 5, 8
+_OPTIONS = {
+    _MSS: "MSS",
+    _WSCALE: "window scale",
+    4: "SACK permitted",
+    _TIMES: "timestamps",
+    30: "Multipath TCP",
+}
+_SHORT = {19: "MD5", 29: "TCP-AO", 30: "MPTCP", 34: "TFO"}
 _HTTP = re.compile(rb"(HTTP/1\.[01] \d{3}|[A-Z]{3,10} [^\r\n]* HTTP/1\.[01]\r?\n)")
 _TLS = {20: "change of cipher", 21: "alert", 22: "handshake", 23: "application data"}
 
@@ -82,11 +93,14 @@ def carried(frame: bytes | None) -> Segment | None:
     return Segment(protocol, at, frame[at:end])
 
 
-def meet(primary: Segment, secondary: Segment) -> Meeting:
-    """Lay two payloads over each other: by sequence numbers where they overlap, else by their starts."""
+def meet(primary: Segment, secondary: Segment, seq_offset: int) -> Meeting:
+    """Lay two payloads over each other: by sequence numbers where they overlap, else by their starts.
+
+    `seq_offset` moves the SVM's, which are as it said them, into the PVM's space.
+    """
     one, other = primary.payload, secondary.payload
     if primary.protocol == secondary.protocol == TCP:
-        ahead = (secondary.seq - primary.seq + (1 << 31)) % (1 << 32) - (1 << 31)
+        ahead = (secondary.seq - seq_offset - primary.seq + (1 << 31)) % (1 << 32) - (1 << 31)
         if 0 <= ahead < len(one) or 0 <= -ahead < len(other):
             one, other = one[max(ahead, 0) :], other[max(-ahead, 0) :]
     shorter = min(len(one), len(other))
@@ -110,7 +124,7 @@ def sentence(divergence: Divergence) -> str:
             return _control(primary, secondary)
     if primary is None or secondary is None:
         return f"The outputs differ {where}; the packets that show it were not kept."
-    return _payload(primary, secondary, where)
+    return _payload(primary, secondary, meet(primary, secondary, divergence.seq_offset), where)
 
 
 def _said(segment: Segment | None) -> str:
@@ -125,17 +139,59 @@ def _control(primary: Segment, secondary: Segment) -> str:
     mine, its = primary.flags & 7, secondary.flags & 7
     if mine != its:
         return f"The TCP flags differ: PVM {flag_names(primary.flags)}, SVM {flag_names(secondary.flags)}."
-    names = {2: "MSS", 3: "window scale", 4: "SACK permitted", 8: "timestamps"}
-    one, other = _options(primary.options), _options(secondary.options)
-    for kind, name in names.items():
+    one, other = _by_kind(primary.options), _by_kind(secondary.options)
+    for kind in option_differences(primary, secondary):
+        name = _OPTIONS.get(kind, f"{kind}")
         if (kind in one) != (kind in other):
             return (
                 f"The TCP option {name} is {'only in the PVM' if kind in one else 'only in the SVM'}'s SYN."
             )
-        if kind in (2, 3) and one.get(kind) != other.get(kind):
+        if kind in (_MSS, _WSCALE):
             values = (int.from_bytes(options.get(kind, b""), "big") for options in (one, other))
             return "The TCP option {} differs: {} of the PVM, {} of the SVM.".format(name, *values)
+        return f"The TCP option {name} differs: each guest draws it for itself, and it binds the client."
     return "Connection control differs; the packets below show where."
+
+
+def option_differences(primary: Segment, secondary: Segment) -> list[int]:
+    """Kinds of TCP options in which two SYNs differ so that it counts: docs/comparison.md, T3."""
+    if not primary.flags & secondary.flags & _SYN:
+        return []
+    one, other = _by_kind(primary.options), _by_kind(secondary.options)
+    kinds = [kind for kind in dict.fromkeys((*_OPTIONS, *one, *other)) if kind not in (_SACK, _END, _NOP)]
+    return [
+        kind
+        for kind in kinds
+        if (kind in one) != (kind in other) or (kind != _TIMES and one.get(kind) != other.get(kind))
+    ]
+
+
+def options_text(data: bytes) -> str:
+    """`NOP NOP TSval 123 TSecr 456`."""
+    return " ".join(_option(kind, value) for kind, value in _options(data))
+
+
+def option_text(data: bytes, kind: int) -> str:
+    """One option of those, or `-`."""
+    return " ".join(_option(kind, value) for other, value in _options(data) if kind == other) or "-"
+
+
+def _option(kind: int, value: bytes) -> str:
+    match kind, len(value):
+        case (0 | 1 | 4, 0):
+            return {0: "END", 1: "NOP", 4: "SACKok"}[kind]
+        case 2, 2:
+            return f"MSS {int.from_bytes(value, 'big')}"
+        case 3, 1:
+            return f"WScale {value[0]}"
+        case 8, 8:
+            return "TSval {} TSecr {}".format(*struct.unpack(">II", value))
+        case 5, size if size and size % 8 == 0:
+            edges = struct.unpack(f">{size // 4}I", value)
+            return "SACK " + " ".join(
+                f"{left}-{right}" for left, right in zip(edges[::2], edges[1::2], strict=True)
+            )
+    return f"{_SHORT.get(kind, f'option-{kind}')} {value.hex()}".rstrip()
 
 
 def flag_names(flags: int) -> str:
@@ -143,22 +199,28 @@ def flag_names(flags: int) -> str:
     return "+".join(name for bit, name in enumerate(_FLAGS) if flags >> bit & 1) or "no flags"
 
 
-def _options(data: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
+def _options(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each option's kind and value (RFC 9293, 3.2), as far as they can be read."""
     at = 0
-    while at < len(data) and data[at] != 0:
-        if data[at] == 1:
+    while at < len(data):
+        kind = data[at]
+        if kind in (_END, _NOP):
+            yield kind, b""
             at += 1
+            if kind == _END:
+                return
             continue
         if at + 1 >= len(data) or data[at + 1] < 2:
-            break
-        found[data[at]] = data[at + 2 : at + data[at + 1]]
+            return
+        yield kind, data[at + 2 : at + data[at + 1]]
         at += data[at + 1]
-    return found
 
 
-def _payload(primary: Segment, secondary: Segment, where: str) -> str:
-    met = meet(primary, secondary)
+def _by_kind(data: bytes) -> dict[int, bytes]:
+    return dict(_options(data))
+
+
+def _payload(primary: Segment, secondary: Segment, met: Meeting, where: str) -> str:
     if met.index is None:
         return f"The outputs differ {where}, outside of what these two packets have in common."
     if primary.protocol == _UDP and 53 in primary.ports:

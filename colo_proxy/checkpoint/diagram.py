@@ -1,14 +1,10 @@
-"""The picture of the checkpoint machine in docs/architecture.md, made by trying the machine itself.
+"""What the checkpoint machine does, found by trying it: docs/pictures.py draws it for docs/architecture.md.
 
-`python -m colo_proxy.checkpoint.diagram docs/architecture.md` brings the page up to date. Every event is fed
-in every situation that can be reached from a start; what moves the state is an arrow.
-tests/unit/test_docs.py fails when page and machine differ.
+Every event is fed in every situation that can be reached from a start; what moves the state is an arrow.
 """
 
 import copy
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from colo_proxy.checkpoint.events import (
     Aborted,
@@ -27,9 +23,6 @@ from colo_proxy.checkpoint.events import (
 )
 from colo_proxy.checkpoint.machine import IllegalWord, Machine, State
 from colo_proxy.words import Divergence, Drop, Exhausted, Reason, Word
-
-BEGIN = "<!-- checkpoint states: made by python -m colo_proxy.checkpoint.diagram -->"
-END = "<!-- end of checkpoint states -->"
 
 _EVENTS: tuple[tuple[str, Event], ...] = (
     ("SvmStopped", SvmStopped()),
@@ -91,25 +84,3 @@ def _tried(machine: Machine) -> Iterator[tuple[str, Machine]]:
 def _situation(machine: Machine) -> tuple[object, ...]:
     """What decides about the next event: time, which is always 0 here, apart."""
     return machine.state, machine.unapplied, machine.replica
-
-
-def mermaid() -> str:
-    """The diagram, in Mermaid's language."""
-    lines = ["stateDiagram-v2", "    [*] --> REQUESTED: start", "    [*] --> OBSERVING: vmm = none"]
-    lines += [f"    {old.name} --> {new.name}: {', '.join(why)}" for (old, new), why in moves().items()]
-    return "\n".join(lines)
-
-
-def updated(page: str) -> str:
-    """The page with the diagram as it is now. Raises ValueError where the page has no place for it."""
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no lines {BEGIN!r} and {END!r}")
-    return f"{head}{BEGIN}\n```mermaid\n{mermaid()}\n```\n{END}{tail}"
-
-
-if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        path = Path(name)
-        path.write_text(updated(path.read_text()))

@@ -42,11 +42,11 @@ def line(event: dict[str, Any]) -> str:
     """One event for a person: the time, what happened, and what is known of it."""
     stamp = event["timestamp"]
     clock = time.strftime("%H:%M:%S", time.localtime(stamp["seconds"]))
-    said = _sentence(event["event"], event["data"])
+    said = sentence(event["event"], event["data"])
     return target.printable(f"{clock}.{stamp['microseconds'] // 1000:03d} {event['event']:<18} {said}")
 
 
-def _sentence(name: str, data: dict[str, Any]) -> str:  # noqa: PLR0911
+def sentence(name: str, data: dict[str, Any]) -> str:  # noqa: PLR0911
     """What is known of an event. Of one that this program does not know, what was said as it was."""
     match name, data:
         case "CHECKPOINT_REQUEST", {"reason": reason, "flow": flow, "stream_offset": at, "attempt": attempt}:

@@ -1,6 +1,8 @@
 """`colo-proxy explain`: a divergence report, for a person."""
 
 import argparse
+import os
+import sys
 
 from colo_proxy.cli.parsers import CommandParser
 
@@ -11,7 +13,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         "explain",
         help="show a divergence report",
         description="Show what differed: in a sentence, both packets side by side with the differing "
-        "fields and bytes marked, and the flow's last exchanges. Wireshark opens the same file.",
+        "fields and bytes marked (! counts; < does not by itself: clients are told the lower of the two; "
+        "~ is free to differ), and the flow's last exchanges. Wireshark opens the same file.",
         examples=(
             ("colo-proxy explain /var/lib/colo-proxy/web1/divergence-1.pcapng", "both packets, side by side"),
             ("colo-proxy events web1.toml --json | jq -r '.data.report // empty'", "where new reports are"),
@@ -25,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the report."""
     from colo_proxy.capture import explain, report  # noqa: PLC0415
 
+    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for line in explain.explain(report.load(arguments.report)):
-        print(line)
+        print(explain.shaded(line) if colours else line)
     return 0

@@ -11,6 +11,8 @@ from colo_proxy.words import Word as Word
 
 __all__ = ["Done", "Engine", "NicCounters", "PortCounters", "PortFault", "PortSpec", "Word"]
 
+FAULTS: dict[int, str]  # in words, by errno
+
 class Engine:
     def __init__(
         self,

@@ -1,16 +1,16 @@
 """The screen of `colo-proxy top`: lines of text for a terminal of any size, made for 80 by 24."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.text import Text
 
-from colo_proxy.cli.events import line as event_line
 from colo_proxy.cli.status import MEANING, state_of
 from colo_proxy.cli.tables import size
 from colo_proxy.cli.target import printable
 from colo_proxy.top.figures import Figures, Look, PortRate, lost
+from colo_proxy.top.happened import Line
 
 _STYLES = {
     "protected": "bold white on green",
@@ -22,14 +22,16 @@ _STYLES = {
 }
 _GONE = "bold white on red"
 _HEADING = "bold"
-_MOST_NICS = 3  # a line each
+_MOST_NICS = 3  # a line each; more where the terminal has many
+_LABEL, _CELL = 13, 22  # columns of what stands before figures, and of a rate
+_WIDE = 100  # columns from which on times have milliseconds
 _LEAST = 3  # rows of the tables that share what the terminal has left
 
 
 def screen(
     look: Look | None,
     figures: Figures | None,
-    events: list[dict[str, Any]],
+    happened: Sequence[Line],
     *,
     name: str,
     gone: str | None,
@@ -44,13 +46,14 @@ def screen(
     lines: list[Text] = []
     if look is not None and figures is not None:
         lines += _head(look, name, width)
-        lines += _throughput(look, figures)
-        lines += _holding(look, figures)
+        lines += _throughput(look, figures, width, height)
+        lines += _holding(look, figures, width)
         lines += _checkpoints(look, figures, width)
         room = max(0, height - len(lines) - 1)
-        told = min(max(_LEAST, room // 3), len(events) or 1) + 1 if room > 2 * (_LEAST + 1) else 0
-        lines += _diverging(look, figures, max(0, room - told), width)
-        lines += _events(events, told)
+        told = min(max(_LEAST, room // 3), len(happened) or 1) + 1 if room > 2 * (_LEAST + 1) else 0
+        diverging = list(_diverging(look, figures, max(0, room - told), width))
+        lines += diverging
+        lines += _events(happened, room - len(diverging) if told else 0, width)
     if gone is not None:
         lines[:1] = [_banner(f"{name}  NO ANSWER: {printable(gone)}", _GONE, width)]
     lines = lines[: height - 1]
@@ -72,15 +75,24 @@ def _head(look: Look, name: str, width: int) -> Iterator[Text]:
         f"flows {status['flows']:,} of {look.stats['max_flows']:,}"
     )
     waiting = f"{status['waiting_ms'] / 1000:.1f} s"
-    faults = [fault for nic in status["nics"] for fault in nic["faults"]]
+    said = []
     if status["alarm"]:
-        yield Text(f" ALARM: output has been held for {waiting}; the VMM does not answer", "bold red")
-    elif faults:
-        yield Text(f" FAULT: {', '.join(faults)} (the log says what)", "bold red")
-    elif status["reason"]:
-        yield Text(f" a checkpoint is wanted for {status['reason']}, since {waiting}", "yellow")
-    else:
-        yield Text("")
+        said.append(Text(f" ALARM: output has been held for {waiting}; the VMM does not answer", "bold red"))
+    if faults := list(_faults(look)):
+        said.append(Text(f" FAULT: {'; '.join(faults)}", "bold red"))
+    if status["reason"] and not status["alarm"]:
+        said.append(Text(f" a checkpoint is wanted for {status['reason']}, since {waiting}", "yellow"))
+    yield from said or [Text("")]
+
+
+def _faults(look: Look) -> Iterator[str]:
+    """Of each port that does not work: its name, and why."""
+    broken = [port for nic in look.stats["nics"] for port in nic["ports"].values() if port["fault"]]
+    if broken:
+        from colo_proxy.datapath.engine import FAULTS  # noqa: PLC0415 - compiled, and rarely needed
+
+        for port in broken:
+            yield printable(f"{port['name']}: {FAULTS.get(port['fault']) or os.strerror(port['fault'])}")
 
 
 def _banner(said: str, style: str, width: int) -> Text:
@@ -89,44 +101,58 @@ def _banner(said: str, style: str, width: int) -> Text:
     return Text(f" {_cut(said, left):{left}} {time.strftime('%H:%M:%S')} ", style)
 
 
-def _throughput(look: Look, figures: Figures) -> Iterator[Text]:
-    yield _row("THROUGHPUT", ("from clients", "to clients", "from the SVM"), _HEADING)
+# What is shown of throughput: the heading, the short one, the port's role and its direction.
+_WAYS = (
+    ("from clients", "in", "uplink", "in"),
+    ("to clients", "out", "uplink", "out"),
+    ("from the SVM", "of SVM", "secondary", "in"),
+)
+_MORE_WAYS = (  # where there is room
+    ("from the PVM", "of PVM", "primary", "in"),
+    ("to the SVM", "to SVM", "secondary", "out"),
+)
+
+
+def _throughput(look: Look, figures: Figures, width: int, height: int) -> Iterator[Text]:
+    ways = _WAYS + _MORE_WAYS if width > _LABEL + _CELL * len(_WAYS + _MORE_WAYS) else _WAYS
+    frames = width >= _LABEL + _CELL * len(ways)  # else bytes alone
+    cell = _CELL if frames else max(1, (width - _LABEL) // len(ways))
+    yield _row("THROUGHPUT", [way[0] if frames else way[1] for way in ways], cell, _HEADING)
     nics = figures.ports
     if len(nics) == 1:
-        yield _rates(
-            look.stats["nics"][0]["ports"]["uplink"]["name"], nics[0]["uplink"], nics[0]["secondary"]
-        )
-    elif len(nics) <= _MOST_NICS:
-        for number, ports in enumerate(nics):
-            yield _rates(f"nic {number}", ports["uplink"], ports["secondary"])
+        named = [(look.stats["nics"][0]["ports"]["uplink"]["name"], nics[0])]
+    elif len(nics) <= _MOST_NICS + max(0, height - 24) // 3:
+        named = [(f"nic {number}", ports) for number, ports in enumerate(nics)]
     else:
-        uplink, svm = (
-            PortRate(*(sum(getattr(ports[role], key) for ports in nics) for key in PortRate.__slots__))
-            for role in ("uplink", "secondary")
-        )
-        yield _rates(f"{len(nics)} nics", uplink, svm)
+        named = [(f"{len(nics)} nics", {role: _sum([ports[role] for ports in nics]) for role in nics[0]})]
+    for label, ports in named:
+        cells = []
+        for _, _, role, direction in ways:
+            count, number = (getattr(ports[role], f"{what}_{direction}") for what in ("bytes", "frames"))
+            cells.append(f"{size(count, 1000)}/s" + (f" {_count(number):>6}/s" if frames else ""))
+        yield _row(printable(label), cells, cell)
 
 
-def _rates(label: str, uplink: PortRate, svm: PortRate) -> Text:
-    said = (
-        (uplink.bytes_in, uplink.frames_in),
-        (uplink.bytes_out, uplink.frames_out),
-        (svm.bytes_in, svm.frames_in),
-    )
-    return _row(printable(label), [f"{size(count, 1000)}/s {_count(frames):>6}/s" for count, frames in said])
+def _sum(rates: Sequence[PortRate]) -> PortRate:
+    return PortRate(*(sum(getattr(rate, key) for rate in rates) for key in PortRate.__slots__))
 
 
-def _row(label: str, cells: Sequence[str], style: str = "") -> Text:
-    return Text(f" {label:12.12}" + "".join(f"{cell:>22}" for cell in cells), style)
+def _row(label: str, cells: Sequence[str], cell: int, style: str = "") -> Text:
+    return Text(f" {label:{_LABEL - 1}.{_LABEL - 1}}" + "".join(f"{text:>{cell}}" for text in cells), style)
 
 
-def _holding(look: Look, figures: Figures) -> Iterator[Text]:
+def _holding(look: Look, figures: Figures, width: int) -> Iterator[Text]:
     status, stats = look.status, look.stats
-    held = "   ".join(
+    held = [
         f"{'max' if percentile == 100 else f'p{percentile}'} {_duration(bound)}"
         for percentile, bound in figures.hold_us.items()
-    )
-    yield Text.assemble((" HOLD TIME   ", _HEADING), held)
+    ]
+    whole = "   ".join(held)
+    if len(whole) + _LABEL <= width:
+        yield Text.assemble((f" {'HOLD TIME':{_LABEL - 1}}", _HEADING), whole)
+    else:
+        for heading, pair in (("HOLD TIME", held[:2]), ("", held[2:])):
+            yield Text.assemble((f" {heading:{_LABEL - 1}}", _HEADING), "".join(f"{one:<13}" for one in pair))
     bar = "█" * round(10 * status["held_bytes"] / stats["max_held_bytes"])
     gone = lost(stats)
     most = f", most {gone.most_common(1)[0][0]}" if gone else ""
@@ -146,7 +172,7 @@ def _checkpoints(look: Look, figures: Figures, width: int) -> Iterator[Text]:
     took = f"   last {last:.1f} ms, mean {mean:.1f} ms" if made["committed"] else ""
     aborted = f"   {made['aborted']:,} aborted" if made["aborted"] else ""
     count = made["committed"] + made["assumed"]
-    rate = f"{count:,}  ({figures.checkpoints:.1f}/s)"
+    rate = f"{count:,}  ({figures.checkpoints:,.0f} a minute)"
     yield Text.assemble((" CHECKPOINTS ", _HEADING), rate, took, aborted)
     reasons = sorted(stats["checkpoint_reasons"].items(), key=lambda item: (-item[1], item[0]))
     text = "   ".join(f"{reason} {number:,}" for reason, number in reasons) or "none yet"
@@ -158,25 +184,31 @@ def _diverging(look: Look, figures: Figures, room: int, width: int) -> Iterator[
     if room < 2:
         return
     status, stats = look.status, look.stats
+    flows = [f"{row['divergences']:>7,} {row['flow']}" for row in stats["diverging_flows"]]
+    services = [f"{row['divergences']:>7,} {row['service']}" for row in stats["diverging_services"]]
     right = 20
-    left = width - right - 2
-    heading = f"DIVERGENCES {status['divergences']:,}  ({figures.divergences:.1f}/s)"
+    left = min(width - right - 2, max(58, *map(len, flows), 0) if flows else 58)
+    heading = f"DIVERGENCES {status['divergences']:,}  ({figures.divergences:,.0f} a minute)"
     yield Text(f" {heading:{left}} SERVICE", _HEADING)
-    flows = [(row["divergences"], row["flow"]) for row in stats["diverging_flows"]]
-    services = [(row["divergences"], row["service"]) for row in stats["diverging_services"]]
-    for at in range(room - 1):
-        if at >= max(len(flows), len(services)):
-            return
-        cells = [f"{rows[at][0]:>7,} {rows[at][1]}" if at < len(rows) else "" for rows in (flows, services)]
+    for at in range(min(room - 1, max(len(flows), len(services)))):
+        cells = [rows[at] if at < len(rows) else "" for rows in (flows, services)]
         yield Text(f" {_cut(cells[0], left):{left}} {cells[1]:{right}.{right}}")
 
 
-def _events(events: list[dict[str, Any]], room: int) -> Iterator[Text]:
+_WRONG = ("ALARM", "FAILOVER", "PORT_FAULT", "STATE_CHANGE")
+
+
+def _events(happened: Sequence[Line], room: int, width: int) -> Iterator[Text]:
     if room < 2:
         return
-    yield Text(" EVENTS" + ("" if events else "  none since top began"), _HEADING)
-    for event in events[1 - room :]:
-        yield Text(f" {event_line(event)}")
+    yield Text(" EVENTS" + ("" if happened else "  none since top began"), _HEADING)
+    for line in happened[1 - room :]:
+        clock = time.strftime("%H:%M:%S", time.localtime(line.at))
+        if width >= _WIDE:
+            clock += f".{int(line.at % 1 * 1000):03d}"
+        often = f"{line.times:,}× " if line.times > 1 else ""
+        style = "red" if line.kind in _WRONG else "yellow" if line.kind == "DIVERGENCE" else ""
+        yield Text(printable(f" {clock} {line.kind:10} {often}{line.said}"), style)
 
 
 def _cut(text: str, width: int) -> str:

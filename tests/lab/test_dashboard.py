@@ -12,6 +12,8 @@ from colo_lab.errors import Missing
 from colo_lab.prometheus import Prometheus, program
 from support.documents import RULES, alerts, panel_queries, rows
 
+from grafana.build import concrete
+
 STEP = 0.5  # s
 METRICS = rows(Path(__file__).parents[2] / "docs" / "metrics.md", "| metric |")
 STILL = {  # within these seconds
@@ -29,8 +31,7 @@ class Watched:
 
     def series(self, query: str) -> list[dict[str, Any]]:
         """What a query of the dashboard gave, at any time. A series without one number is none."""
-        query = query.replace("$__rate_interval", "2s").replace("$proxy", ".*")
-        found = self.prometheus.range(query, self.end, step=STEP)
+        found = self.prometheus.range(concrete(query, "2s"), self.end, step=STEP)
         return [series for series in found if any(value != "NaN" for _, value in series["values"])]
 
 

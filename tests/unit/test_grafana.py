@@ -11,7 +11,7 @@ import pytest
 import yaml
 from colo_lab.errors import Missing
 from colo_lab.prometheus import program
-from support.documents import GRAFANA, RULES, alerts, metrics_of, panel_queries, rows
+from support.documents import GRAFANA, RULES, alerts, metrics_of, names, panel_queries, rows
 
 from grafana import build
 
@@ -52,9 +52,67 @@ def test_every_metric_is_in_a_panel_or_a_rule() -> None:
     assert set(METRICS) - used == set()
 
 
-def test_every_query_can_be_limited_to_the_chosen_proxies() -> None:
+def test_every_query_can_be_limited_to_the_chosen_proxies_and_addresses() -> None:
     for title, query in panel_queries().items():
-        assert 'colo_proxy_info{name=~"$proxy"}' in query or query.startswith("up{"), title
+        assert re.search(r'colo_proxy_info{name[=!]~"\$proxy"', query), title
+        assert 'instance=~"$instance"' in query, title
+
+
+def test_proxies_of_one_name_are_told_apart() -> None:
+    for title, query in panel_queries().items():
+        for labels in re.findall(r"\bby \((.*?)\)", query):
+            assert "instance" in labels.split(", ") or labels == "le", title  # le: the chosen ones together
+
+
+def test_after_a_failover_the_name_is_on_two_hosts(promtool: str, tmp_path: Path) -> None:
+    """The old proxy says failed-over, the new one protected; a third has another name, a fourth is down."""
+    hosts = {
+        "a:9308": ("web1", "failed-over"),
+        "b:9308": ("web1", "protected"),
+        "c:9308": ("web2", "stopped"),
+    }
+    series = [("up", "", "d:9308", 0)]
+    for instance, (name, state) in hosts.items():
+        series += [("up", "", instance, 1), ("colo_proxy_info", f', name="{name}"', instance, 1)]
+        series += [
+            ("colo_proxy_state", f', state="{each}"', instance, int(each == state)) for each in build.STATES
+        ]
+    numbers = list(build.STATES)
+
+    def expected(query: str, values: dict[str, int], names: bool, **choice: str) -> dict[str, Any]:
+        def labels(instance: str) -> str:
+            name = f', name="{hosts[instance][0]}"' if names else ', job="colo-proxy"'
+            return ("{" if names else "up{") + f'instance="{instance}"{name}' + "}"
+
+        samples = [{"labels": labels(instance), "value": value} for instance, value in values.items()]
+        return {"expr": build.concrete(query, "1m", **choice), "eval_time": "10m", "exp_samples": samples}
+
+    state = panel_queries()["State A"]
+    reach = panel_queries()["Reachable by Prometheus A"]
+    states = {instance: numbers.index(state) for instance, (_, state) in hosts.items()}
+    web1 = {instance: states[instance] for instance in ("a:9308", "b:9308")}
+    one = dict.fromkeys(hosts, 1)
+    case = {
+        "interval": "15s",
+        "input_series": [
+            {"series": f'{metric}{{job="colo-proxy", instance="{instance}"{more}}}', "values": f"{value}x60"}
+            for metric, more, instance, value in series
+        ],
+        "promql_expr_test": [
+            expected(state, states, True),
+            expected(state, web1, True, proxy="web1"),
+            expected(state, {"b:9308": web1["b:9308"]}, True, instance="b:9308"),
+            expected(reach, {**one, "d:9308": 0}, False),
+            expected(reach, {"a:9308": 1, "b:9308": 1, "d:9308": 0}, False, proxy="web1"),
+            expected(reach, {"b:9308": 1}, False, proxy="web1", instance="b:9308"),
+        ],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": [case]}))
+    done = subprocess.run(
+        [promtool, "test", "rules", str(tmp_path / "test.yml")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_rule_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() -> None:
@@ -84,6 +142,14 @@ def test_every_alert_is_explained() -> None:
         for rule in group["rules"]
     }
     assert {name: cells[0] for name, cells in page.items()} == severities
+
+
+def test_the_metrics_page_says_what_the_rules_ask() -> None:
+    selector = r"(?:colo_proxy_\w+|\bup\b)(?:{[^}]*})?"
+    page = (ROOT / "docs" / "metrics.md").read_text().partition("What deserves an alert")[2].split("\n\n")[0]
+    said = {each for code in names(page) for each in re.findall(selector, code)}
+    asked = {each for query in alerts().values() for each in re.findall(selector, query)}
+    assert said == asked - {"colo_proxy_info"}
 
 
 def test_the_metrics_page_is_what_promtool_likes(promtool: str) -> None:

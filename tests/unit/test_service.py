@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fakes.datapath import FakeEngine
-from unit.proxy import running
+from unit.proxy import NIC, running
 
 from colo_proxy import service
 
@@ -29,9 +29,10 @@ async def told(manager: socket.socket) -> list[str]:
 
 async def test_ready_reloading_stopping(manager: socket.socket, tmp_path: Path):
     async with running(tmp_path) as proxy:
-        ready = ["READY=1", f"STATUS=web1: control socket {proxy.socket}"]
+        ready = ["READY=1", f"STATUS=web1: requested; control socket {proxy.socket}"]
         assert await told(manager) == ready
-        proxy.config.path.write_text(f'[proxy]\nname = "web1"\ncontrol = "{proxy.socket}"\nmetrics = ""\n')
+        head = f'[proxy]\nname = "web1"\ncontrol = "{proxy.socket}"\nmetrics = ""\n'
+        proxy.config.path.write_text(head + NIC)
         os.kill(os.getpid(), signal.SIGHUP)
         reloading, stamp = await told(manager)
         assert reloading == "RELOADING=1"
@@ -40,6 +41,56 @@ async def test_ready_reloading_stopping(manager: socket.socket, tmp_path: Path):
         os.kill(os.getpid(), signal.SIGTERM)
         assert await told(manager) == ["STOPPING=1"]
         await asyncio.wait_for(proxy.task, 10)
+
+
+async def test_the_status_says_whether_it_protects(manager: socket.socket, tmp_path: Path):
+    async with running(tmp_path, "[checkpoint]\nmin_interval_ms = 0\n") as proxy:
+        where = f"control socket {proxy.socket}"
+        await told(manager)
+        await proxy.execute("checkpoint-begin")
+        await proxy.execute("checkpoint-commit")
+        assert await told(manager) == [f"STATUS=web1: protected; {where}"], "what was between is over"
+        for _ in range(20):  # a storm, which ends as it began
+            await proxy.execute("checkpoint-begin")
+            await proxy.execute("checkpoint-commit")
+        await proxy.execute("replica-lost")
+        seen = await told(manager)
+        while seen != [f"STATUS=web1: unprotected; {where}"]:
+            assert "protect" in seen[0] or "stopped" in seen[0]
+            seen = await told(manager)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await told(manager) == ["STOPPING=1"]
+        await asyncio.wait_for(proxy.task, 10)
+
+
+async def test_an_observer_says_so(manager: socket.socket, tmp_path: Path):
+    async with running(tmp_path, '[checkpoint]\nvmm = "none"\n') as proxy:
+        assert await told(manager) == [
+            "READY=1",
+            f"STATUS=web1: observing; control socket {proxy.socket}",
+        ]
+
+
+async def test_the_status_says_why_a_reload_was_refused(manager: socket.socket, tmp_path: Path):
+    async with running(tmp_path) as proxy:
+        fine = await told(manager)
+        head = f'[proxy]\nname = "web1"\ncontrol = "{proxy.socket}"\nmetrics = ""\n'
+        for text, refused in (
+            ("[compare]\nmax_flows = 0\n", "[compare] max_flows"),
+            ("[compare]\nmax_flows = 0\nmax_held_bytes = 0\n", " (and 1 more; see the log)"),
+            ("", ""),
+        ):
+            proxy.config.path.write_text(head + NIC + text)
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert (await told(manager))[0] == "RELOADING=1"
+            ready, status = await told(manager)
+            assert ready == "READY=1"
+            if refused:
+                start = f"STATUS=web1: requested; reload refused: {proxy.config.path}:"
+                assert status.startswith(start)
+                assert refused in status
+            else:
+                assert [ready, status] == fine
 
 
 async def test_the_watchdog_is_fed_by_the_data_path(

@@ -26,7 +26,17 @@ def test_most_first():
     tally = Tally(9)
     for key in "abbcccd":
         tally.add(key)
-    assert tally.most(3) == [("c", 3), ("b", 2), ("a", 1)]
+    assert tally.most(3) == [("c", 3), ("b", 2), ("d", 1)]
+
+
+def test_of_equal_counts_the_latest_first():
+    tally = Tally(3)
+    for key in "abcba":
+        tally.add(key)
+    assert tally.most(3) == [("a", 2), ("b", 2), ("c", 1)]
+    tally.add("c")
+    tally.add("d")  # takes the place of the one that was counted longest ago
+    assert tally.most(3) == [("c", 2), ("a", 2), ("d", 1)]
 
 
 @pytest.mark.parametrize(

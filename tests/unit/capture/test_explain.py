@@ -7,12 +7,12 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.dns import DNS, DNSRR
+from scapy.layers.dns import DNS, DNSQR, DNSRR
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
 from colo_proxy.capture.difference import sentence
-from colo_proxy.capture.explain import explain
+from colo_proxy.capture.explain import explain, shaded
 from colo_proxy.capture.report import MOST_EXCHANGES, Report, Reports, load
 from colo_proxy.capture.writer import PcapngWriter
 from colo_proxy.errors import UserError
@@ -34,7 +34,7 @@ def udp(payload: bytes) -> bytes:
 def diverged(primary=None, secondary=None, reason=Reason.PAYLOAD, offset=17, exchanges=()) -> Divergence:
     flow = "tcp 192.0.2.2:80 > 192.0.2.1:40000"
     seen = tuple(exchanges)
-    return Divergence(0, flow, "tcp", reason, offset, START, primary, secondary, seen, 4_000_000_000)
+    return Divergence(0, flow, "tcp", reason, offset, START, primary, secondary, seen, SVM)
 
 
 def exchange(ago: int, port: Port, frame: bytes, fate: Fate = Fate.WAITS, after: int = 0) -> Exchange:
@@ -47,6 +47,7 @@ def page(date: str, body: bytes = b"hello") -> bytes:
     return b"HTTP/1.1 200 OK\r\nServer: x\r\nDate: " + date.encode() + b"\r\n\r\n" + body
 
 
+SVM = 4_000_000_000  # its offset: isn_svm - isn_pvm
 ONE, NEXT = "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:21 GMT"
 
 
@@ -65,7 +66,8 @@ ONE, NEXT = "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:21 GMT"
         (tcp(b"\x17\x03\x03\0\x05abcde"), tcp(b"\x17\x03\x03\0\x05fghij"), "encrypted"),
         (tcp(b"one line\ncount 1\n"), tcp(b"one line\ncount 2\n"), '"count 1" and "count 2"'),
         (tcp(b"\0\1\2"), tcp(b"\0\7\2"), "byte 1 is 0x01 and 0x07"),
-        (tcp(b"abcdef", seq=1000), tcp(b"Xdef", seq=1002), '"abcdef" and "Xdef"'[9:]),
+        (tcp(b"abcdef", seq=1000), tcp(b"Xdef", seq=SVM + 1002), '"cdef" and "Xdef"'),
+        (tcp(b"cdef", seq=1002), tcp(b"abXdef", seq=SVM + 1000), '"cdef" and "Xdef"'),
         (udp(bytes(DNS(id=1))), udp(bytes(DNS(id=2))), "DNS transaction ID differs: 0x0001 and 0x0002"),
         (udp(bytes(DNS(rcode=0))), udp(bytes(DNS(rcode=3))), "DNS response code differs: 0 and 3"),
         (
@@ -158,10 +160,98 @@ def test_the_last_exchanges_are_a_list_with_numbers_that_count_from_the_start():
     ]
 
 
-def test_fields_that_differ_are_marked_but_not_those_that_may(tmp_path):
-    lines = list(explain(Report(diverged(tcp(b"a", window=10), tcp(b"b", window=20)))))
-    assert next(line for line in lines if line.startswith("!")).split() == ["!", "TCP", "window", "10", "20"]
-    assert not any(line.startswith("! TCP chksum") for line in lines)
+def marked(primary: bytes, secondary: bytes, reason=Reason.PAYLOAD) -> dict[str, str]:
+    """The marks of fields that differ, by what stands there, until the payload's bytes begin."""
+    lines = list(explain(Report(diverged(primary, secondary, reason))))
+    start = next(at for at, line in enumerate(lines) if line.split() == ["PVM", "SVM"])
+    found = {}
+    for line in lines[start + 1 :]:
+        if "payload, from the byte" in line:
+            break
+        if line[:1] in ("!", "<", "~"):
+            found[" ".join(line[1:].split())] = line[0]
+    return found
+
+
+def test_a_stream_is_marked_as_it_is_compared():
+    """docs/comparison.md, section 3: acknowledgement and window are clamped, headers are free."""
+    assert marked(
+        tcp(b"a", seq=5, ack=7, window=10, flags="PA", chksum=1, options=[("Timestamp", (1, 2))]),
+        tcp(b"b", seq=9, ack=8, window=20, flags="A", chksum=2, options=[("Timestamp", (3, 2))]),
+    ) == {
+        "TCP seq 5 9": "~",
+        "TCP ack 7 8": "<",
+        "TCP flags PA A": "~",
+        "TCP window 10 20": "<",
+        "TCP chksum 0x1 0x2": "~",
+        "TCP options TSval 1 TSecr 2 END TSval 3 TSecr 2 END": "~",
+    }
+    assert marked(tcp(flags="FA", chksum=1), tcp(flags="A", chksum=1), Reason.CONTROL) == {
+        "TCP flags FA A": "!"
+    }
+    assert marked(
+        tcp(flags="UA", urgptr=1, chksum=1), tcp(flags="UA", urgptr=2, chksum=1), Reason.CONTROL
+    ) == {"TCP urgptr 1 2": "!"}
+    assert marked(tcp(urgptr=1, chksum=1), tcp(urgptr=2, chksum=1)) == {"TCP urgptr 1 2": "~"}
+
+
+def test_an_option_in_which_two_syns_differ_stands_on_its_own():
+    plain = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (123, 0)), ("NOP", None), ("WScale", 7)]
+    primary = tcp(flags="S", chksum=1, options=plain)
+    other = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (456, 0)), ("NOP", None), ("WScale", 8)]
+    secondary = tcp(flags="S", chksum=1, options=other)
+    lines = list(explain(Report(diverged(primary, secondary, Reason.CONTROL))))
+    at = next(n for n, line in enumerate(lines) if "TCP options" in line)
+    assert [line.rstrip() for line in lines[at : at + 3]] == [
+        "~ TCP options          MSS 1460 SACKok TSval 123   MSS 1460 SACKok TSval 456",
+        "~                      TSecr 0 NOP WScale 7        TSecr 0 NOP WScale 8",
+        "! TCP option           WScale 7                    WScale 8",
+    ]
+    assert all(line[:1] != "!" for line in lines[at + 3 :])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ([(30, b"\x00\x81abcdefgh")], [(30, b"\x00\x81abcdefgx")], "TCP option Multipath TCP differs"),
+        ([(253, b"ab")], [], "TCP option 253 is only in the PVM's SYN"),
+        ([("Timestamp", (1, 0))], [("Timestamp", (2, 0))], "the packets below show where"),
+    ],
+)
+def test_options_that_nobody_knows_count_and_times_do_not(one, other, said):
+    primary, secondary = tcp(flags="S", options=one), tcp(flags="S", options=other)
+    assert said in sentence(diverged(primary, secondary, Reason.CONTROL))
+
+
+def test_a_datagram_is_marked_as_it_is_compared():
+    """Section 4: all above layer 2 counts, but for IP's id and what sums up the rest."""
+
+    def dns(number: int, ident: int, ttl: int = 64, **fields) -> bytes:
+        ip = IP(src=VM_IP, dst=CLIENT_IP, id=ident, ttl=ttl, chksum=0)
+        return bytes(Ether() / ip / UDP(sport=53, dport=40000, **fields) / DNS(id=number))
+
+    assert marked(dns(1, 1, chksum=1), dns(2, 2, chksum=2)) == {
+        "IP id 1 2": "~",
+        "UDP chksum 0x1 0x2": "~",
+        "DNS id 1 2": "!",
+    }
+    assert marked(dns(1, 1, ttl=64), dns(1, 1, ttl=63)) == {"IP ttl 64 63": "!"}
+    only = marked(dns(1, 1, chksum=1), dns(1, 1, chksum=2))
+    assert only == {"UDP chksum 0x1 0x2": "!"}, "it is all that differs"
+
+
+def test_a_long_field_is_shown_where_it_differs():
+    long = "".join(f"label{n}." for n in range(30))
+    one, other = (udp(bytes(DNS(qd=DNSQR(qname=long + end)))) for end in ("aa.test", "bb.test"))
+    lines = list(explain(Report(diverged(one, other))))
+    assert any("aa.test" in line and "bb.test" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_on_a_terminal_what_counts_stands_out():
+    assert shaded("! TCP flags") == "\x1b[1m! TCP flags\x1b[0m"
+    assert shaded("~ TCP seq") == "\x1b[2m~ TCP seq\x1b[0m"
+    assert shaded("< TCP ack") == "< TCP ack"
 
 
 def test_the_oldest_reports_go_and_nothing_else(tmp_path):

@@ -28,6 +28,15 @@ class Terminal:
     def __init__(self, directory: Path) -> None:
         self._tmux = ["tmux", "-S", str(directory / "tmux.sock"), "-f", "/dev/null"]
 
+    def shell(self) -> None:
+        """A shell that people use: one with job control."""
+        shell = ("env", "-u", "ENV", "PS1=$ ", "sh", "-i")
+        self("new-session", "-d", "-x", "80", "-y", "24", *shell)
+
+    def type(self, line: str) -> None:
+        self("send-keys", "-l", line)
+        self("send-keys", "Enter")
+
     def start(self, command: str) -> None:
         modes = "stty -a | grep -o -e ' -\\?icanon' -e ' -\\?echo '"
         shell = f'trap : INT; {command}; status=$?; {modes}; echo "it ended with $status"; exec cat'
@@ -104,7 +113,7 @@ async def test_what_is_on_the_screen(proxy: Running, terminal: Terminal):
     assert lines[1] == " epoch 1   VMM control (control DOWN)   flows 11 of 100,000"
     shown = "\n".join(lines)
     assert " QUEUES      held 9, 8.8 KiB of 64.0 MiB [··········]  dropped 82, most overrun\n" in shown
-    assert " CHECKPOINTS 1  (0.0/s)   last " in shown
+    assert " CHECKPOINTS 1  (0 a minute)   last " in shown
     assert " for         start 1\n" in shown
     assert f"\n       3 {FLOW.flow}                       3 tcp/80\n" in shown
     assert f"\n       1 {DNS}                       1 udp/53\n" in shown
@@ -131,8 +140,9 @@ async def test_throughput_and_what_happens(proxy: Running, terminal: Terminal):
 
     await terminal.until(moved)
     proxy.engine.report(Divergence(0, FLOW.flow, "tcp", Reason.PAYLOAD, 4096, 0))
-    await terminal.until(word(f"DIVERGENCE         payload at byte 4,096 of {FLOW.flow[:20]}"))
+    await terminal.until(word(f"DIVERGENCE payload at byte 4,096 of {FLOW.flow}"))
     lines = await terminal.until(word("REQUESTED: output is held until the VMM"))
+    await terminal.until(word("CHECKPOINT payload: requested"))
     assert lines[2].startswith(" a checkpoint is wanted for payload, since ")
 
 
@@ -164,6 +174,68 @@ async def test_it_leaves_the_terminal_as_it_was(proxy: Running, terminal: Termin
     assert {" icanon", " echo"} <= set(lines)
     assert terminal("display-message", "-p", "#{alternate_on} #{cursor_flag}") == "0 1\n"
     assert "Traceback" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("how", ["C-z", "STOP"])
+async def test_it_is_stopped_and_goes_on(proxy: Running, terminal: Terminal, how: str):
+    terminal.shell()
+    terminal.type(f"{TOP} {proxy.socket} --interval 60")
+    await terminal.until(word("q quit"))
+    if how == "C-z":
+        terminal("send-keys", how)
+        await terminal.until(lambda lines: lines[-1:] != [" q quit   every 60 s"])
+        await terminal.until(word("Stopped"))
+        assert terminal("display-message", "-p", "#{alternate_on} #{cursor_flag}") == "0 1\n"
+        terminal.type("stty -a")
+        modes = " ".join(await terminal.until(word("echoctl")))
+        assert " icanon " in modes
+        assert " echo " in modes
+    else:  # nobody can help what the terminal is then like; but it goes on as it should
+        top = int(terminal("display-message", "-p", "#{pane_pid}"))
+        (child,) = Path(f"/proc/{top}/task/{top}/children").read_text().split()
+        os.kill(int(child), signal.SIGSTOP)
+        await terminal.until(word("Stopped"))
+        terminal.type("stty icanon echo; clear")
+        await terminal.until(lambda lines: not word("q quit")(lines))
+    terminal.type("fg")
+    lines = await terminal.until(word("q quit"))
+    assert lines[0].startswith(" web1  REQUESTED"), "it is drawn at once, and from the top"
+    assert terminal("display-message", "-p", "#{alternate_on} #{cursor_flag}") == "1 0\n"
+    terminal("send-keys", "q")
+    await terminal.until(lambda lines: not word("q quit")(lines))
+    terminal.type("echo it ended with $?")
+    await terminal.until(word("it ended with 0"))
+
+
+async def test_another_size_is_drawn_at_once(proxy: Running, terminal: Terminal):
+    terminal.start(f"{TOP} {proxy.socket} --interval 60")
+    await terminal.until(word("q quit"))
+    terminal("resize-window", "-x", "70", "-y", "30")
+    await terminal.until(lambda lines: len(lines) == 30 and lines[29].startswith(" q quit"))
+
+
+async def test_a_terminal_that_has_only_ascii(proxy: Running, terminal: Terminal):
+    ports = (replace(counters().ports[0], name="é0"), *counters().ports[1:])
+    proxy.engine.counters = [replace(counters(), ports=ports)]
+    terminal.start(f"PYTHONIOENCODING=ascii {TOP} {proxy.socket}")
+    await terminal.until(word("HOLD TIME   p50 <4 us   p90"))
+    lines = await terminal.until(word(" ?0   "))
+    assert any("of 64.0 MiB [..........]" in line for line in lines)
+    for _ in range(2):
+        proxy.engine.report(Divergence(0, FLOW.flow, "tcp", Reason.PAYLOAD, 4096, 0))
+    await terminal.until(word("DIVERGENCE 2x payload at byte 4,096 of"))
+    terminal("send-keys", "q")
+    lines = await terminal.until(word("it ended with 0"))
+    assert "Traceback" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("term", ["dumb", ""])
+async def test_a_terminal_that_cannot_be_drawn_on(proxy: Running, terminal: Terminal, term: str):
+    terminal.start(f"TERM={term} {TOP} {proxy.socket}")
+    lines = await terminal.until(word("it ended with 2"))
+    said = f"top cannot draw on this terminal (TERM={term}); there are: colo-proxy status, colo-proxy events"
+    folded = "".join(lines).replace(" ", "")
+    assert folded.startswith(f"colo-proxy: {said}".replace(" ", ""))
 
 
 async def test_a_proxy_that_goes_away_and_comes_back(terminal: Terminal, tmp_path: Path):

@@ -35,7 +35,7 @@ def test_rates_are_those_since_the_look_before():
         10_000,
         400,
     )
-    assert (figures.checkpoints, figures.divergences, figures.drops) == (6, 12, 200)
+    assert figures.drops == 200
 
 
 def test_counters_that_began_again_give_no_negative_rate():
@@ -44,6 +44,18 @@ def test_counters_that_began_again_give_no_negative_rate():
     history.add(look(1))
     assert history.figures().ports[0]["uplink"].frames_in == 0
     assert history.figures().checkpoints == 0
+
+
+def test_checkpoints_are_those_of_a_minute():
+    history = History()
+    history.add(look(0))
+    history.add(look(1, checkpoints=1))
+    assert history.figures().checkpoints == 6, "one of the first second is not sixty a minute"
+    for second in range(2, 201):
+        history.add(look(second, checkpoints=2 + second // 20))  # one in 20 s
+    figures = history.figures()
+    assert (figures.checkpoints, figures.divergences) == (3, 6)
+    assert len(history._counts) <= 61 + 1
 
 
 def test_holds_are_those_of_the_window():
