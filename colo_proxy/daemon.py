@@ -163,7 +163,6 @@ async def serve(
         ]
     coordinator.watchers += [totals.watch, _to_adapter(adapter), _to_ports(ports), _tell(server, reporter)]
     coordinator.watchers.append(status.watch)
-
     if config.policies:
         warn_of(config.policies)
         engine.set_policies(config.policies)  # the first thing that its thread will do

@@ -75,7 +75,7 @@ class Status:
         self._said = ""
 
     def _text(self) -> str:
-        state = "observing" if self._observes and self._state == "protected" else self._state
+        state = "observing" if self._observes else self._state
         return f"{self._name}: {state}{self._refused}; {self._where}".replace("\n", " ")
 
 

@@ -339,7 +339,8 @@ class Machine:
             else _Cause(event.drop.label, True, nic=event.nic)
         )
         if self.state is State.OBSERVING:
-            if isinstance(event, Divergence):
+            # The data path goes on as after a checkpoint from both (C8), but not where flows are too many.
+            if isinstance(event, Divergence) or event.drop is Drop.MEMORY:
                 self.epoch += 1
                 commands.append(Finished("assumed", self.epoch, cause.reason, 0))
         elif self.state in (State.PROTECTED, State.REQUESTED):

@@ -339,7 +339,8 @@ def test_observing_counts_each_divergence_as_a_checkpoint():
     play.step(5, PAYLOAD, Finished("assumed", 1, "payload", 0)).step(
         6, PAYLOAD, Finished("assumed", 2, "payload", 0)
     )
-    play.step(7, Exhausted(0, Drop.MEMORY, 0)).step(10**6, None)
+    play.step(7, Exhausted(0, Drop.MEMORY, 0), Finished("assumed", 3, "memory", 0))
+    play.step(8, Exhausted(0, Drop.FLOWS, 0)).step(10**6, None)
     assert play.machine.deadline() is None
     for event in (SvmStopped(), Committed(), Failover(), Wanted(), ReplicaLost()):
         with pytest.raises(m.IllegalWord):
