@@ -34,7 +34,7 @@ def test_why_it_was_turned_away_is_read_though_nothing_can_be_sent(tmp_path: Pat
     error = protocol.CommandError("GenericError", "64 clients are connected already")
     with (
         hung_up_on(tmp_path, protocol.event("ALARM", {}, 0, 0), protocol.failure(error)) as client,
-        pytest.raises(ControlError, match="^query-status: 64 clients are connected already$"),
+        pytest.raises(ControlError, match=r"^query-status: 64 clients are connected already$"),
     ):
         client.execute("query-status")
 
@@ -42,6 +42,6 @@ def test_why_it_was_turned_away_is_read_though_nothing_can_be_sent(tmp_path: Pat
 def test_a_proxy_that_has_gone_without_a_word(tmp_path: Path):
     with (
         hung_up_on(tmp_path) as client,
-        pytest.raises(ControlError, match="ctl: the proxy has closed the connection$"),
+        pytest.raises(ControlError, match=r"ctl: the proxy has closed the connection$"),
     ):
         client.execute("query-status")
