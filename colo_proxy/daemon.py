@@ -6,6 +6,7 @@ by the exit stack if a later one fails; then privileges go; then threads start, 
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -31,7 +32,10 @@ from colo_proxy.config import Config
 from colo_proxy.control.commands import VMM_WORDS, Commands, warn_of
 from colo_proxy.control.server import Server
 from colo_proxy.datapath.messages import PortFault
-from colo_proxy.endpoints import Split, Tcp, Unix, parts
+from colo_proxy.endpoints import Split, Tap, Tcp, Unix, parts
+from colo_proxy.errors import HostError
+from colo_proxy.host.packet_port import PacketPort
+from colo_proxy.host.ports import PacketSocket, open_ports
 from colo_proxy.host.stream_port import StreamPort
 from colo_proxy.listening import listen, listening
 from colo_proxy.metrics import MetricsServer
@@ -47,7 +51,6 @@ def run(config: Config) -> None:
     """Run the proxy until SIGTERM, SIGINT or `quit`. Raises UserError where it cannot start or go on."""
     # Imported here: `colo-proxy check` reads this module's package without a compiled data path's needs.
     from colo_proxy.datapath.engine import Engine  # noqa: PLC0415
-    from colo_proxy.host.ports import open_ports  # noqa: PLC0415
 
     observe = config.checkpoint.vmm == "none"
     if config.proxy.reports:
@@ -59,7 +62,7 @@ def run(config: Config) -> None:
         if config.proxy.metrics:
             metrics = MetricsServer(config.proxy.metrics)
             undo.callback(metrics.close)
-        ports = undo.enter_context(open_ports(config.nics))
+        nics, packets = undo.enter_context(open_ports(config.nics))
         sockets = undo.enter_context(open_sockets(config))
         compare = config.compare.model_dump()
         if observe and "max_flow_bytes" not in config.compare.model_fields_set:
@@ -72,13 +75,13 @@ def run(config: Config) -> None:
             mode=Mode.COMPARE if observe else Mode.HOLD,
             seed=int.from_bytes(os.urandom(8), "little"),
         )
-        for nic in ports:
+        for nic in nics:
             engine.add_nic(*nic)
         try:
             privileges.drop()
         except OSError as error:
             log.warning("capabilities could not be dropped: %s", error)
-        uvloop.run(serve(config, engine, listener, metrics, sockets))
+        uvloop.run(serve(config, engine, listener, metrics, sockets, packets=packets))
 
 
 def _remove_socket(listener: socket.socket, path: str) -> None:
@@ -128,6 +131,8 @@ async def serve(
     listener: socket.socket,
     metrics: MetricsServer | None,
     sockets: Sockets,
+    *,
+    packets: Mapping[tuple[int, Port], PacketSocket],
 ) -> None:
     """Run the control plane, and the engine in its thread, until told to stop. Raises UserError."""
     stop = Stop()
@@ -147,22 +152,16 @@ async def serve(
     reporter = None
     if config.proxy.reports:
         reporter = reporting.Reporter(config.proxy.reports, config.proxy.max_reports, machine)
-    ports = {
-        (each.nic, each.port, each.out): StreamPort(
-            str(each.endpoint), each.listener, partial(coordinator.attach, each.nic, each.port, out=each.out)
-        )
-        for each in sockets.ports
-    }
-    if (
-        config.checkpoint.vmm != "xen"
-    ):  # libxl tells of a stop when it is over, and its SVM's new words are here
-        coordinator.before_svm_stop += [
-            ports[each.nic, each.port, each.out].renew
-            for each in sockets.ports
-            if each.port is Port.SECONDARY and not each.out and isinstance(each.endpoint, Tcp)
-        ]
-    coordinator.watchers += [totals.watch, _to_adapter(adapter), _to_ports(ports), _tell(server, reporter)]
-    coordinator.watchers.append(status.watch)
+    ports = _stream_ports(sockets, coordinator, renew=config.checkpoint.vmm != "xen")
+    removable = _packet_ports(packets, coordinator)
+    coordinator.watchers += [
+        totals.watch,
+        _to_adapter(adapter),
+        _to_ports({**ports, **removable}),
+        _to_end(config, stop),
+        _tell(server, reporter),
+        status.watch,
+    ]
     if config.policies:
         warn_of(config.policies)
         engine.set_policies(config.policies)  # the first thing that its thread will do
@@ -174,6 +173,7 @@ async def serve(
                     metrics.start(config.proxy.name, config.checkpoint.vmm, totals)
                 work = {"VMM adapter": adapter.run(coordinator)}
                 work |= {f"port {port.name}": port.run() for port in ports.values()}
+                work |= {f"port {port.name}": port.run() for port in removable.values()}
                 if patience := service.watchdog_s():
                     work["watchdog"] = service.feed_watchdog(engine, patience)
                 async with tended(work, stop):
@@ -190,6 +190,43 @@ async def serve(
         if reporter:
             await reporter.close()
     log.info("stopped")
+
+
+Place = tuple[int, Port, bool]  # number of the NIC, role, whether it is only written
+
+
+def _stream_ports(sockets: Sockets, coordinator: Coordinator, *, renew: bool) -> dict[Place, StreamPort]:
+    """The ports that are sockets. `renew`: an SVM that is heard over TCP connects anew at its stop.
+
+    (libxl tells of a stop when it is over, and its SVM's new words are here.)
+    """
+    ports = {
+        (each.nic, each.port, each.out): StreamPort(
+            str(each.endpoint), each.listener, partial(coordinator.attach, each.nic, each.port, out=each.out)
+        )
+        for each in sockets.ports
+    }
+    coordinator.before_svm_stop += [
+        ports[each.nic, each.port, each.out].renew
+        for each in sockets.ports
+        if renew and each.port is Port.SECONDARY and not each.out and isinstance(each.endpoint, Tcp)
+    ]
+    return ports
+
+
+def _packet_ports(
+    packets: Mapping[tuple[int, Port], PacketSocket], coordinator: Coordinator
+) -> dict[Place, PacketPort]:
+    """The ports that are interfaces, which may be removed and made again."""
+    return {
+        # What was lost at the uplink, both guests had said or neither has heard: no checkpoint mends that.
+        (nic, port, False): PacketPort(
+            packet,
+            partial(coordinator.attach, nic, port),
+            None if port is Port.UPLINK else coordinator.doubt,
+        )
+        for (nic, port), packet in packets.items()
+    }
 
 
 def _machine(config: Config) -> Machine:
@@ -234,11 +271,23 @@ def _to_adapter(adapter: Adapter) -> Callable[[Command | Divergence | Exhausted 
 
 
 def _to_ports(
-    ports: Mapping[tuple[int, Port, bool], StreamPort],
+    ports: Mapping[tuple[int, Port, bool], StreamPort | PacketPort],
 ) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
     def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
         if isinstance(what, PortFault) and (what.nic, what.port, what.out) in ports:
             ports[what.nic, what.port, what.out].failed(what)
+
+    return watch
+
+
+def _to_end(config: Config, stop: Stop) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
+    """A TAP that somebody has removed is gone with all that was set on it: the next start makes another."""
+
+    def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
+        if isinstance(what, PortFault) and what.errno == errno.EBADFD:
+            endpoint = config.nics[what.nic].endpoints[what.port]
+            if isinstance(endpoint, Tap):
+                stop(HostError(f"{endpoint}: the TAP has been removed; it goes with the proxy: start again"))
 
     return watch
 

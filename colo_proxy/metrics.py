@@ -1,6 +1,7 @@
 """`/metrics` for Prometheus, served by a thread that only reads: a scrape never delays a packet."""
 
 import errno
+import io
 import socket
 import threading
 from collections.abc import Iterable, Iterator
@@ -8,6 +9,7 @@ from http.server import ThreadingHTTPServer
 from itertools import accumulate
 from socketserver import TCPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, MetricsHandler
 from prometheus_client.core import (
@@ -26,6 +28,7 @@ from colo_proxy.endpoints import join_host_port
 from colo_proxy.errors import HostError
 from colo_proxy.stats import Totals, dropped
 
+_PATH = "/metrics"
 _PORTS = ("uplink", "primary", "secondary")
 
 
@@ -126,6 +129,21 @@ def _held(nics: list[NicCounters]) -> Iterator[Metric]:
 
 class _Handler(MetricsHandler):
     timeout = 10  # a client that says nothing keeps no thread
+
+    def do_GET(self) -> None:
+        """Answer a scrape."""
+        if urlsplit(self.path).path == _PATH:
+            super().do_GET()
+        else:
+            self.send_error(404, explain=f"The metrics are at {_PATH}.")
+
+    do_HEAD = do_GET
+
+    def end_headers(self) -> None:
+        """Send them; what follows on HEAD goes nowhere."""
+        super().end_headers()
+        if self.command == "HEAD":
+            self.wfile = io.BytesIO()
 
 
 class _Server(ThreadingHTTPServer):

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from colo_proxy.checkpoint.commands import Command, Tell
-from colo_proxy.checkpoint.events import Applied, Event
-from colo_proxy.checkpoint.machine import Machine
+from colo_proxy.checkpoint.events import Applied, Event, Unsure
+from colo_proxy.checkpoint.machine import Machine, State
 from colo_proxy.datapath.messages import Done, NicCounters, PortFault
 from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.words import Divergence, Exhausted, FlowInfo, Port, Word
@@ -83,9 +83,21 @@ class Coordinator:
         """
         async with self._order:
             for event in events:
-                done = self._feed(event)
-                if done:
-                    await asyncio.wait(done)
+                await self._say(event)
+
+    async def doubt(self, why: str) -> None:
+        """Something that a guest said may be lost: hold, and ask for a checkpoint.
+
+        But for where there is no replica to bring up, or a checkpoint that heals it is being made.
+        """
+        async with self._order:
+            if self.machine.state in (State.PROTECTED, State.REQUESTED):
+                await self._say(Unsure(why))
+
+    async def _say(self, event: Event) -> None:
+        done = self._feed(event)
+        if done:
+            await asyncio.wait(done)
 
     async def flows(self) -> tuple[FlowInfo, ...]:
         """A snapshot of all flows."""

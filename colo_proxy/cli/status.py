@@ -42,7 +42,7 @@ def lines(status: dict[str, Any]) -> list[str]:
     """The answer to `query-status` for a person."""
     waiting = f"{status['waiting_ms'] / 1000:.1f} s"
     state = state_of(status)
-    facts = [("proxy", status["name"]), ("state", f"{state}: {MEANING[state]}")]
+    facts = [("proxy", status["name"]), ("state", f"{state}: {meaning(status)}")]
     if status["alarm"]:
         facts.append(("ALARM", f"a checkpoint has been awaited for {waiting}; output is held meanwhile"))
     if status["reason"]:
@@ -64,6 +64,21 @@ def state_of(status: dict[str, Any]) -> str:
     """The state in a person's word: with nobody to ask for checkpoints, it is meant to be unprotected."""
     observing = status["vmm"] == "none" and status["state"] == "unprotected"
     return "observing" if observing else str(status["state"])
+
+
+def meaning(status: dict[str, Any]) -> str:
+    """What the state means now."""
+    state = state_of(status)
+    if state == "protected" and any(_svm_is_cut_off(nic) for nic in status["nics"]):
+        return "but the SVM cannot take over while its port has a fault"
+    return MEANING[state]
+
+
+def _svm_is_cut_off(nic: dict[str, Any]) -> bool:
+    """Faults name a port by its interface, or as the endpoint is written."""
+    endpoint = str(nic["secondary"])
+    interface = endpoint.partition(":")[2].partition(",")[0]
+    return bool({endpoint, interface} & set(nic["faults"]))
 
 
 MEANING = {

@@ -50,8 +50,10 @@ class Client:
             request["arguments"] = arguments
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\n")
-        except OSError as error:
-            raise ControlError(f"{self.path}: {error}") from None
+        except TimeoutError:
+            raise _NoAnswer(f"{self.path}: the proxy does not answer; see its log") from None
+        except OSError:
+            pass  # it has hung up, but may have said why: that is read, or the end
         while True:
             message = self._receive()
             if "event" in message:

@@ -1,6 +1,6 @@
 """The control socket's messages, in QMP's manner. No I/O: bytes in, requests out; replies in, bytes out.
 
-A line holds one JSON object: `{"execute": COMMAND, "arguments": {...}, "id": ANY_SCALAR}`. QMP tools end an
+A line holds one JSON object: `{"execute": COMMAND, "arguments": {...}, "id": ANY}`. QMP tools end an
 object with no newline (qemu.qmp's Message.__bytes__), so it is taken as soon as its last brace is there; what
 else is on the line is read as another. Every object gets exactly one reply, in order, with its `id` where it
 had one. So does every line that is none; what cannot be understood harms nothing: the next line is read as if
@@ -8,6 +8,7 @@ it had never been. An empty line is ignored.
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,9 @@ MAX_LINE = 64 * 1024  # bytes, without the newline
 # What can end a message, or changes what the next brace means.
 _TOKEN = re.compile(rb'\\[^\n]|["{}\n]')
 
-Id = str | int | float | bool | None
+_MAX_ID_DEPTH = 64  # so that what could be read can be written
+
+Id = Any  # a JSON value
 
 
 class _Absent:
@@ -125,7 +128,7 @@ def _too_long() -> CommandError:
 
 def _read(line: bytes) -> Request | CommandError:
     try:
-        message = json.loads(line.decode(), parse_constant=_no_constant)
+        message = json.loads(line.decode(), parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         return CommandError("BadJson", "the JSON is nested too deep")
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, integers of thousands of digits
@@ -140,8 +143,8 @@ def _request(message: object) -> Request:
     if not isinstance(message, dict):
         raise CommandError("BadRequest", "a request is a JSON object with the key 'execute'")
     id_ = message.get("id", ABSENT)
-    if isinstance(id_, dict | list):
-        raise CommandError("BadRequest", "'id' must be a string, a number, a boolean or null")
+    if _is_deep(id_, _MAX_ID_DEPTH):
+        raise CommandError("BadRequest", f"'id' is nested too deep: {_MAX_ID_DEPTH} levels at most")
     command = message.get("execute")
     if not isinstance(command, str):
         raise CommandError("BadRequest", "the key 'execute' is missing, or no string", id_)
@@ -151,6 +154,21 @@ def _request(message: object) -> Request:
     if not isinstance(arguments, dict):
         raise CommandError("BadArguments", "'arguments' must be a JSON object", id_)
     return Request(command, arguments, id_)
+
+
+def _is_deep(value: object, levels: int) -> bool:
+    """Whether arrays and objects are nested in more than so many levels."""
+    if not isinstance(value, dict | list):
+        return False
+    parts = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deep(part, levels - 1) for part in parts)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):  # it could not be given back
+        raise ValueError(f"{text} is no JSON number within a double's range")
+    return number
 
 
 def _no_constant(name: str) -> None:

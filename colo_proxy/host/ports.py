@@ -1,12 +1,13 @@
 """Open the ports of the proxy: TAPs that it makes, packet sockets on interfaces that exist.
 
-    with open_ports(config.nics) as nics:
+    with open_ports(config.nics) as (nics, packets):
         for uplink, primary, secondary in nics:
             engine.add_nic(uplink, primary, secondary)
 
 All that was made or changed is undone when the context ends, and when opening fails half way. A TAP vanishes
 with its descriptor, and the rule that keeps the host's stack away (guard.py) with its socket: after a kill
--9, too. These calls block for milliseconds; from asyncio, use `asyncio.to_thread`.
+-9, too. An interface may go, and come back as another: packet_port.py then opens its socket again.
+These calls block for milliseconds; from asyncio, use `asyncio.to_thread`.
 """
 
 import errno
@@ -18,13 +19,14 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from colo_proxy.datapath.messages import PortSpec
 from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix
 from colo_proxy.errors import HostError
 from colo_proxy.host.guard import Guard
 from colo_proxy.host.links import Link, Links
+from colo_proxy.words import Port
 
 TUN_DEVICE = Path("/dev/net/tun")
 VNET_SIZE = 10  # the virtio-net header without num_buffers (virtio 1.2, 5.1.6)
@@ -56,8 +58,15 @@ class NicEndpoints(Protocol):
     def vnet_hdr(self) -> bool: ...
 
 
+class OpenPorts(NamedTuple):
+    """What the engine is given, by NIC; and the packet sockets among it, by NIC and port."""
+
+    nics: list[tuple[PortSpec, PortSpec, PortSpec]]
+    packets: "dict[tuple[int, Port], PacketSocket]"
+
+
 @contextmanager
-def open_ports(nics: Iterable[NicEndpoints]) -> Iterator[list[tuple[PortSpec, PortSpec, PortSpec]]]:
+def open_ports(nics: Iterable[NicEndpoints]) -> Iterator[OpenPorts]:
     """Open uplink, primary and secondary of each NIC. A socket endpoint is given as a stream with no peer
     yet.
 
@@ -66,29 +75,38 @@ def open_ports(nics: Iterable[NicEndpoints]) -> Iterator[list[tuple[PortSpec, Po
     with ExitStack() as opened:
         links = opened.enter_context(Links())
         with ExitStack() as changes:  # what stays as it is once all is open
-            specs = [_open_nic(nic, links, opened, changes) for nic in nics]
+            specs: list[tuple[PortSpec, PortSpec, PortSpec]] = []
+            packets: dict[tuple[int, Port], PacketSocket] = {}
+            for number, nic in enumerate(nics):
+                ports, sockets = _open_nic(nic, links, opened, changes)
+                specs.append(ports)
+                packets |= {(number, port): packet for port, packet in sockets.items()}
             changes.pop_all()
-        yield specs
+        yield OpenPorts(specs, packets)
 
 
 def _open_nic(
     nic: NicEndpoints, links: Links, opened: ExitStack, changes: ExitStack
-) -> tuple[PortSpec, PortSpec, PortSpec]:
+) -> tuple[tuple[PortSpec, PortSpec, PortSpec], "dict[Port, PacketSocket]"]:
+    packets: dict[Port, PacketSocket] = {}
     sockets = any(isinstance(endpoint, Unix | Tcp | Split) for endpoint in nic.endpoints)
 
-    def open_port(endpoint: Endpoint) -> PortSpec:
+    def open_port(port: Port, endpoint: Endpoint) -> PortSpec:
         match endpoint:
             case Tap():
                 offloads = nic.vnet_hdr or not sockets  # else the sockets could not say what is left to do
                 return PortSpec(open_tap(endpoint, links, opened, offloads), "tap", endpoint.name)
             case Packet():
-                return PortSpec(open_packet(endpoint, links, opened, changes), "packet", endpoint.name)
+                packet = packets[port] = PacketSocket(endpoint)
+                opened.callback(packet.close)
+                packet.open(links, changes)
+                return PortSpec(packet.fd, "packet", endpoint.name)
             case _:
                 split = isinstance(endpoint, Split)
                 return PortSpec(-1, "stream", str(endpoint), vnet=nic.vnet_hdr, split=split)
 
-    uplink, primary, secondary = map(open_port, nic.endpoints)
-    return uplink, primary, secondary
+    uplink, primary, secondary = map(open_port, Port, nic.endpoints)
+    return (uplink, primary, secondary), packets
 
 
 def open_tap(endpoint: Tap, links: Links, opened: ExitStack, offloads: bool = True) -> int:
@@ -160,12 +178,41 @@ def _tap_problem(endpoint: Tap, error: OSError) -> str:
             return f"the TAP cannot be made: {error.strerror}"
 
 
-def open_packet(endpoint: Packet, links: Links, opened: ExitStack, changes: ExitStack) -> int:
-    """Open a packet socket on an interface that exists, and keep the host's stack off it.
+class PacketSocket:
+    """The packet socket on an interface that exists, and what keeps the host's stack off it."""
 
-    The interface is set up if it was down; `opened` closes the socket and lifts the rule, `changes` sets the
-    interface down again. Returns the descriptor. Raises HostError.
-    """
+    def __init__(self, endpoint: Packet) -> None:
+        self.endpoint = endpoint
+        self.fd = -1
+        self._opened = ExitStack()
+
+    def open(self, links: Links, changes: ExitStack) -> None:
+        """Open it. The interface is set up if it was down, which `changes` undoes. Raises HostError."""
+        with ExitStack() as opened:
+            self.fd = _open_packet(self.endpoint, links, opened, changes)
+            self._opened = opened.pop_all()
+
+    def open_again(self) -> None:
+        """Open it on the interface that has the name now. Raises HostError, with all undone."""
+        with Links() as links, ExitStack() as changes:
+            self.open(links, changes)
+            changes.pop_all()
+
+    def close(self) -> None:
+        """Close the socket and lift the rule."""
+        self._opened.close()
+        self.fd = -1
+
+    @property
+    def lost(self) -> bool:
+        """The interface has been removed, and the socket is without one for ever."""
+        if self.fd < 0:
+            return True
+        with socket.socket(fileno=os.dup(self.fd)) as port:
+            return not port.getsockname()[0]
+
+
+def _open_packet(endpoint: Packet, links: Links, opened: ExitStack, changes: ExitStack) -> int:
     link = links.find(endpoint.name)
     if link is None:
         raise HostError(
@@ -201,6 +248,9 @@ def open_packet(endpoint: Packet, links: Links, opened: ExitStack, changes: Exit
         links.no_ipv6_address(link)
         changes.callback(_quietly, lambda: links.change(str(endpoint), link, state="down"))
         links.change(str(endpoint), link, state="up")
+        port.getsockopt(
+            socket.SOL_SOCKET, socket.SO_ERROR
+        )  # forget that it was down when we were bound to it
     return port.fileno()
 
 

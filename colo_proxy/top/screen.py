@@ -77,7 +77,9 @@ def _head(look: Look, name: str, width: int) -> Iterator[Text]:
     waiting = f"{status['waiting_ms'] / 1000:.1f} s"
     said = []
     if status["alarm"]:
-        said.append(Text(f" ALARM: output has been held for {waiting}; the VMM does not answer", "bold red"))
+        said.append(
+            Text(f" ALARM: a checkpoint has been awaited for {waiting}; the VMM does not answer", "bold red")
+        )
     if faults := list(_faults(look)):
         said.append(Text(f" FAULT: {'; '.join(faults)}", "bold red"))
     if status["reason"] and not status["alarm"]:

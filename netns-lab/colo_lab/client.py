@@ -10,7 +10,9 @@ time in which nothing came. Exit status 1 when any connection failed.
 import argparse
 import hashlib
 import json
+import os
 import selectors
+import signal
 import socket
 import sys
 import time
@@ -98,7 +100,7 @@ def fetch(url: str, *, parallel: int = 1, rate: float = 0.0, marks: int = 0, pos
                 transfer.error, count, done = str(error), 0, True
             total += count
             while marks and total >= next_mark:
-                print(json.dumps({"at": next_mark, "seconds": time.monotonic() - started}), flush=True)
+                _word({"at": next_mark, "seconds": time.monotonic() - started})
                 next_mark += marks
             if done:
                 selector.unregister(transfer.sock)
@@ -106,7 +108,7 @@ def fetch(url: str, *, parallel: int = 1, rate: float = 0.0, marks: int = 0, pos
         if rate and (early := total / rate - (time.monotonic() - started)) > 0:
             time.sleep(early)  # this is the pace that was asked for, not a wait for something
     for transfer in transfers:
-        print(json.dumps(transfer.report(started)), flush=True)
+        _word(transfer.report(started))
     return all(t.error is None and t.status == 200 for t in transfers)
 
 
@@ -118,13 +120,22 @@ def _say(sock: socket.socket, count: int, rate: float, marks: int) -> None:
         sock.sendall(b"x" * part)
         said += part
         while marks and said >= next_mark:
-            print(json.dumps({"at": next_mark, "seconds": time.monotonic() - started}), flush=True)
+            _word({"at": next_mark, "seconds": time.monotonic() - started})
             next_mark += marks
         if rate and (early := said / rate - (time.monotonic() - started)) > 0:
             time.sleep(early)
 
 
+def _word(said: dict[str, Any]) -> None:
+    """Say it. Where nobody listens any more, end: there is nobody to complain to either."""
+    try:
+        print(json.dumps(said), flush=True)
+    except BrokenPipeError:
+        os._exit(1)
+
+
 def main() -> int:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word
     parser = argparse.ArgumentParser(prog="colo_lab.client", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("url")
     parser.add_argument("--parallel", type=int, default=1, help="connections at once")
@@ -145,7 +156,7 @@ def main() -> int:
             post=arguments.post,
         )
     except OSError as error:
-        print(json.dumps({"status": 0, "error": str(error)}))
+        _word({"status": 0, "error": str(error)})
         return 1
     return 0 if good else 1
 

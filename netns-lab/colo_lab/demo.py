@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
@@ -25,6 +24,7 @@ from .lab import Lab, best_uplink
 from .protected import protected
 from .proxy import Proxy
 from .replica.content import Content
+from .screen import any_encoding, console
 from .topology import Uplink
 from .transfer import MIB, Transfer
 from .vmm import Checkpoint, Vmm, stamp
@@ -33,11 +33,12 @@ from .waiting import Deadline
 _SIZE = 512 * MIB  # of the downloads that are timed
 _FLIP_SIZE, _FLIP_AT = 256 * MIB, 100 * MIB
 _LAST_SIZE, _LAST_RATE = 256 * MIB, 80e6
-_console = Console(highlight=False)
+_console = console()
 
 
 def demo() -> int:
     """Run it; returns the exit status. Raises LabError where the machine lacks something."""
+    any_encoding()
     began = time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that contexts end
     note = kernel.become_root()

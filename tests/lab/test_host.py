@@ -67,7 +67,7 @@ def test_the_hosts_stack_is_silent_while_the_port_is_open_and_back_afterwards(pa
     assert ready(wire.fileno(), 5), "without the guard the host answers, or this test shows nothing"
     assert wire.recv(2048)[10 + 12 : 10 + 14] == b"\x08\x06"
 
-    with host.inside(), open_ports([nic("packet:pvm0")]) as [(port, _, _)]:
+    with host.inside(), open_ports([nic("packet:pvm0")]) as ([(port, _, _)], _):
         wire.send(bytes(10) + arp_request())
         assert ready(port.fd, 5), "the packet socket sees the frame before the guard drops it"
         assert os.read(port.fd, 2048)[10:] == arp_request()
@@ -100,7 +100,7 @@ def test_the_guard_is_gone_after_kill_9(pair):
 
 def test_frames_both_ways_with_what_the_engine_needs_beside_them(pair):
     host, vm = pair
-    with host.inside(), open_ports([nic("packet:pvm0")]) as [(port, primary, _)]:
+    with host.inside(), open_ports([nic("packet:pvm0")]) as ([(port, primary, _)], _):
         assert (port.kind, port.name, port.vnet) == ("packet", "pvm0", True)
         assert (primary.fd, primary.kind, primary.name) == (-1, "stream", "unix:/nowhere/p")
         assert not os.get_blocking(port.fd)
@@ -125,7 +125,7 @@ def test_a_tap_joins_the_bridge_without_changing_it_and_vanishes():
         host.up("br0")
         with host.inside(), Links() as links:
             before = links.find("br0")
-            with open_ports([nic("tap:colo0,bridge=br0")]) as [(port, _, _)]:
+            with open_ports([nic("tap:colo0,bridge=br0")]) as ([(port, _, _)], _):
                 tap, bridge = links.find("colo0"), links.find("br0")
                 assert tap
                 assert bridge
@@ -145,12 +145,14 @@ def test_several_nics_and_a_link_that_was_down():
         host.up("p0", "down")
         both = [nic("packet:u0", "tap:t0"), nic("packet:p0", "tap:t1")]
         with host.inside(), Links() as links:  # noqa: SIM117
-            with open_ports(both) as nics:
+            with open_ports(both) as (nics, _):
                 assert [[port.name for port in ports[:2]] for ports in nics] == [["u0", "t0"], ["p0", "t1"]]
                 link = links.find("p0")
                 assert link
                 assert link.up
                 assert links.addresses(link) == []
+                with pytest.raises(BlockingIOError):  # not ENETDOWN: it is up now
+                    os.read(nics[1][0].fd, 2048)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`colo-proxy run` on real interfaces: it leaves nothing behind, and each refusal is one clear line."""
 
+import errno
 import json
 import signal
 import socket
@@ -9,12 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from select import select
+from typing import Any
 
 import pytest
 from support.wires import Namespace, namespaces, needs_wires
 
 from colo_proxy.control.client import Client
-from colo_proxy.errors import ControlError
+from colo_proxy.errors import ControlError, HostError
+from colo_proxy.host.guard import Guard
 from colo_proxy.host.links import Links
 
 pytestmark = needs_wires
@@ -252,3 +256,69 @@ def test_a_clean_stop_lets_out_what_is_committed_and_nothing_else(tmp_path: Path
                 got.append(client.recv(4096))
         ours = [frame[24:] for frame in got if frame[22:24] == FRAME[12:14]]
         assert ours == [frame[24:] for frame in said[:10]]
+
+
+def event(control: Client, name: str, **data: object) -> dict[str, Any]:
+    """The next event of this name and with these data; those before it are dropped."""
+    for each in control.events(10):
+        if each["event"] == name and data.items() <= each["data"].items():
+            return dict(each["data"])
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "peer"),
+    [("svm0", "secondary", "svm"), ("pvm0", "primary", "pvm"), ("up0", "uplink", "client")],
+)
+def test_an_interface_that_is_removed_and_made_again_is_opened_anew(
+    tmp_path: Path, name: str, port: str, peer: str
+):
+    """A TAP that QEMU makes goes with QEMU, and comes with the next."""
+    with namespaces(2) as (host, others):
+        ends = {"up0": "client", "pvm0": "pvm", "svm0": "svm"}
+        for ours, theirs in ends.items():
+            host.veth(ours, theirs, others)
+        with started(host, configuration(tmp_path, uplink="packet:up0")) as (process, control):
+            control.execute("checkpoint-begin")
+            control.execute("checkpoint-commit")
+            descriptors = []
+            for _ in range(2):
+                epoch = control.execute("query-status")["epoch"]
+                host.remove(name)
+                fault = event(control, "PORT_FAULT", port=port)["errno"]
+                assert fault in (errno.ENETDOWN, errno.ENODEV)  # it goes down before it goes
+                host.veth(name, peer, others)
+                if port != "uplink":
+                    why = event(control, "STATE_CHANGE", to="requested")["why"]
+                    assert why == f"packet:{name}: the interface was made again"
+                    assert event(control, "CHECKPOINT_REQUEST")["reason"] == "start"
+                event(control, "PORT_FAULT", port=port, errno=0)
+                if port != "uplink":  # of what left and was lost beyond the uplink both guests know
+                    control.execute("checkpoint-begin")
+                    assert control.execute("checkpoint-commit") == {"epoch": epoch + 1}
+                status = control.execute("query-status")
+                assert (status["state"], status["nics"][0]["faults"]) == ("protected", [])
+                sockets = {theirs: others.packet(theirs) for theirs in ends.values()}
+                frame = bytes(10) + FRAME + b"both say this".ljust(50, b"\0")
+                for guest in ("pvm", "svm"):
+                    sockets[guest].send(frame)
+                got = b""
+                while got[22:] != frame[22:]:
+                    assert select([sockets["client"]], [], [], 5)[0], "nothing leaves"
+                    got = sockets["client"].recv(4096)
+                with host.inside(), pytest.raises(HostError, match="another colo-proxy"):
+                    Guard(name)  # the host's stack is kept off the new interface, too
+                for each in sockets.values():
+                    each.close()
+                descriptors.append(len(list(Path(f"/proc/{process.pid}/fd").iterdir())))
+            assert descriptors[0] == descriptors[1]
+
+
+def test_without_its_own_tap_it_ends(host: Namespace, tmp_path: Path):
+    with started(host, configuration(tmp_path)) as (process, _):
+        host.remove("colo0")
+        _, said = process.communicate(timeout=10)
+    assert process.returncode == 2
+    last = said.decode().splitlines()[-1]
+    assert "tap:colo0,bridge=br0: the TAP has been removed; it goes with the proxy: start again" in last
+    assert "Traceback" not in said.decode()

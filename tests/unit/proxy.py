@@ -82,7 +82,9 @@ async def running(
     server = MetricsServer(("127.0.0.1", 0)) if metrics else None
     opened = contextlib.ExitStack()
     sockets = opened.enter_context(daemon.open_sockets(read))
-    task = asyncio.create_task(daemon.serve(read, engine, listen(Unix(str(path))), server, sockets))
+    task = asyncio.create_task(
+        daemon.serve(read, engine, listen(Unix(str(path))), server, sockets, packets={})
+    )
     while not task.done():
         try:
             (await asyncio.to_thread(Client, str(path))).close()

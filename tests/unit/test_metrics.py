@@ -2,6 +2,8 @@
 
 import urllib.error
 import urllib.request
+from contextlib import closing
+from http.client import HTTPConnection
 
 import pytest
 from fakes.datapath import counters
@@ -95,6 +97,31 @@ def test_over_http_on_the_one_address(totals: Totals):
     finally:
         server.close()
     MetricsServer(("127.0.0.1", 0)).close()  # one that never served closes too
+
+
+def test_head_and_other_paths(totals: Totals):
+    server = MetricsServer(("127.0.0.1", 0))
+    try:
+        server.start("web1", totals)
+        for method, path, status in (
+            ("GET", "/metrics", 200),
+            ("GET", "/metrics?x=1", 200),
+            ("HEAD", "/metrics", 200),
+            ("GET", "/", 404),
+            ("HEAD", "/metrics/more", 404),
+            ("GET", "/metricsx", 404),
+        ):
+            with closing(HTTPConnection("127.0.0.1", server.port, timeout=10)) as client:
+                client.request(method, path)
+                answer = client.getresponse()
+                body = answer.read()
+            assert (answer.status, bool(body)) == (status, method == "GET"), (method, path)
+            if status == 200:
+                assert answer.headers["Content-Type"].startswith("text/plain")
+            else:
+                assert b"/metrics" in body or method == "HEAD"
+    finally:
+        server.close()
 
 
 def test_an_address_that_is_not_ours():

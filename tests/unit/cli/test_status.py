@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from colo_proxy.cli.status import lines
 
 NIC = {
@@ -85,6 +87,27 @@ def test_each_state_is_explained():
     observing = lines({**STATUS, "state": "unprotected", "vmm": "none", "vmm_connected": {}})
     assert observing[1] == "state        observing: the PVM's output passes; divergences are counted"
     assert "VMM          none" in observing
+
+
+@pytest.mark.parametrize(
+    ("secondary", "fault"),
+    [
+        ("packet:svm0", "svm0"),
+        ("tap:svm0,bridge=br0", "svm0"),
+        ("unix:/run/svm", "unix:/run/svm"),
+        ("in unix:/a out unix:/b", "in unix:/a out unix:/b"),
+    ],
+)
+def test_an_svm_whose_port_has_a_fault_cannot_take_over(secondary, fault):
+    broken = {**NIC, "nic": 1, "secondary": secondary, "faults": ["up0", fault]}
+    for nics in ([broken], [NIC, broken]):
+        state = lines({**STATUS, "nics": nics})[1]
+        assert state == "state        protected: but the SVM cannot take over while its port has a fault"
+    other = {**NIC, "faults": ["pvm0", "colo0"]}
+    assert lines({**STATUS, "nics": [other]})[1].endswith(": the SVM can take over at any time")
+    assert lines({**STATUS, "nics": [broken], "vmm": "none"})[1].startswith(
+        "state        observing: the PVM's"
+    )
 
 
 def test_it_fits_a_terminal():

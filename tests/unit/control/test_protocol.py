@@ -67,7 +67,9 @@ def test_what_follows_a_broken_object_is_not_taken_for_a_request():
         (b"{}", "BadRequest", "'execute' is missing"),
         (b'{"execute":5}', "BadRequest", "'execute' is missing, or no string"),
         (b'{"execute":"a","bogus":1}', "BadRequest", "unknown key 'bogus'"),
-        (b'{"execute":"a","id":{}}', "BadRequest", "'id' must be"),
+        (b'{"execute":"a","id":' + b"[" * 65 + b"]" * 65 + b"}", "BadRequest", "nested too deep"),
+        (b'{"execute":"a","id":' + b'{"a":' * 65 + b"1" + b"}" * 66, "BadRequest", "nested too deep"),
+        (b'{"execute":"a","id":[1e999]}', "BadJson", "1e999 is no JSON number"),
         (b'{"execute":"a","arguments":[]}', "BadArguments", "must be a JSON object"),
     ],
 )
@@ -86,6 +88,27 @@ def test_an_error_carries_the_id_where_there_was_one():
     [error] = read(b"junk\n")
     assert isinstance(error, CommandError)
     assert "id" not in json.loads(protocol.failure(error))
+
+
+@pytest.mark.parametrize(
+    "id_", [None, False, 0, "", -1.5, [], {}, {"a": [1, {"b": None}], "id": "\udcff"}, [*"\u2028{}\n"]]
+)
+def test_an_id_is_any_json_value_and_comes_back(id_):
+    [request] = read(json.dumps({"execute": "a", "id": id_}).encode() + b"\n")
+    assert isinstance(request, Request)
+    assert json.loads(protocol.success(request, 1)) == {"return": 1, "id": id_}
+    assert json.loads(protocol.failure(CommandError("C", "d"), request.id))["id"] == id_
+    for wrong in ({"execute": 5}, {"execute": "a", "arguments": []}, {"execute": "a", "bogus": 1}):
+        [error] = read(json.dumps({**wrong, "id": id_}).encode() + b"\n")
+        assert isinstance(error, CommandError)
+        assert json.loads(protocol.failure(error))["id"] == id_
+
+
+def test_the_deepest_id():
+    deepest = b"[" * 64 + b"]" * 64
+    [request] = read(b'{"execute":"a","id":' + deepest + b"}\n")
+    assert isinstance(request, Request)
+    assert deepest in protocol.success(request, {})
 
 
 def test_the_longest_line_and_one_byte_more():

@@ -61,7 +61,7 @@ def broken(error: int, which: int = 1) -> NicCounters:
 def test_a_fault_is_told_beside_an_alarm_and_says_what_it_is():
     lines = drawn(look(broken(errno.ENETDOWN), broken(errno.EIO, 2), alarm=True, reason="payload"))
     assert lines[2:4] == [
-        " ALARM: output has been held for 12.3 s; the VMM does not answer",
+        " ALARM: a checkpoint has been awaited for 12.3 s; the VMM does not answer",
         " FAULT: pvm0: the interface is down; svm0: Input/output error",
     ]
     lines = drawn(look(broken(errno.ENETDOWN), reason="payload"))
