@@ -26,7 +26,13 @@ _SELF = "PYTHONPATH=netns-lab .venv/bin/python -m colo_lab"  # from the reposito
 
 
 def up(*, nics: int = 1, plain: bool = False) -> str:
-    """Start a lab in the background; returns what to tell the person. Raises LabError."""
+    """Start a lab in the background; returns what to tell the person.
+
+    Raises LabError, also where one is up: nobody could say which of two `exec` and `down` mean.
+    """
+    if labs := _up():
+        use = f"use it ({_SELF} exec NAMESPACE COMMAND…), or end it (make lab-down)"
+        raise LabError(f"a lab is up already, in {labs[-1][0]}: {use}")
     read_end, write_end = os.pipe()
     words = ["serve", "--ready", str(write_end), "--nics", str(nics), *(["--plain"] if plain else [])]
     with tempfile.TemporaryFile() as said:  # not ours: who pipes us on would wait for the lab's end
@@ -95,7 +101,7 @@ def down() -> list[str]:
 
 
 def execute(name: str, argv: list[str]) -> None:
-    """Become a program inside a namespace of the newest lab that is up. Returns only by raising LabError."""
+    """Become a program inside a namespace of the lab that is up. Returns only by raising LabError."""
     labs = _up()
     if not labs:
         raise LabError("no lab is up: `make lab-up` starts one")

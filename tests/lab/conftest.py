@@ -1,6 +1,7 @@
 """Fixtures for tests on real kernel networking. All traffic stays in namespaces that the test makes."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -40,6 +41,15 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def no_lab_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs are looked for and made in a folder of the test's own, so that nobody else's lab is met."""
+    with tempfile.TemporaryDirectory(prefix="lab-") as directory:
+        monkeypatch.setenv("TMPDIR", directory)
+        monkeypatch.setattr("tempfile.tempdir", None)
+        yield
 
 
 @pytest.fixture

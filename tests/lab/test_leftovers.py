@@ -129,6 +129,7 @@ def test_sweep_leaves_strangers_alone(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (pointed_at / "owner.json").exists()
 
 
+@pytest.mark.usefixtures("no_lab_up")
 def test_up_exec_down() -> None:
     assert "exec client" in session.up(plain=True)
     try:

@@ -1,4 +1,4 @@
-"""What the lab's programs say: no traceback for Ctrl-C or a reader that has gone; any encoding, and pipes."""
+"""What the lab's programs say to people: no traceback for Ctrl-C or a reader that has gone, any encoding."""
 
 import os
 import signal

@@ -102,7 +102,7 @@ def test_over_http_on_the_one_address(totals: Totals):
 def test_head_and_other_paths(totals: Totals):
     server = MetricsServer(("127.0.0.1", 0))
     try:
-        server.start("web1", totals)
+        server.start("web1", "control", totals)
         for method, path, status in (
             ("GET", "/metrics", 200),
             ("GET", "/metrics?x=1", 200),

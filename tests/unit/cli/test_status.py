@@ -105,9 +105,8 @@ def test_an_svm_whose_port_has_a_fault_cannot_take_over(secondary, fault):
         assert state == "state        protected: but the SVM cannot take over while its port has a fault"
     other = {**NIC, "faults": ["pvm0", "colo0"]}
     assert lines({**STATUS, "nics": [other]})[1].endswith(": the SVM can take over at any time")
-    assert lines({**STATUS, "nics": [broken], "vmm": "none"})[1].startswith(
-        "state        observing: the PVM's"
-    )
+    observed = {**STATUS, "nics": [broken], "vmm": "none", "state": "unprotected"}
+    assert lines(observed)[1].startswith("state        observing: the PVM's")
 
 
 def test_it_fits_a_terminal():
