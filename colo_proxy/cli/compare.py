@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colo_proxy.cli.parsers import HOUR_MS, CommandParser, whole_number
+from colo_proxy.cli.tables import counted, table
 
 if TYPE_CHECKING:
     from colo_proxy.capture.compare import Comparison, Result
@@ -87,21 +88,27 @@ def _summary(result: "Result") -> Iterator[str]:
     from colo_proxy.capture.origin import mac_text  # noqa: PLC0415
 
     vm = f"VM {mac_text(result.vm)}: " if result.vm else ""
-    said = f"{result.primary_frames:,} frames of the PVM, {result.secondary_frames:,} of the SVM"
+    said = f"{counted(result.primary_frames, 'frame')} of the PVM, {result.secondary_frames:,} of the SVM"
     kept = f"{result.released_frames:,} released, {result.held_frames:,} held"
-    yield f"{vm}{result.flows:,} flows, {said}; {kept}"
-    for divergence in result.divergences[:_SHOWN]:
-        seconds, fraction = divmod(divergence.time, 1_000_000_000)
-        stamp = time.strftime("%H:%M:%S", time.gmtime(seconds)) + f".{fraction // 1000:06d}"
-        where = f"{divergence.reason.label:17}  byte {divergence.stream_offset:<10,}"
-        yield f"  {stamp} UTC  {where}  {divergence.flow}"
+    yield f"{vm}{counted(result.flows, 'flow')}, {said}; {kept}"
+    shown = [
+        (_stamp(each.time), each.reason.label, f"byte {each.stream_offset:,}", each.flow)
+        for each in result.divergences[:_SHOWN]
+    ]
+    yield from (f"  {line}" for line in table(shown, left={0, 1, 2, 3}))
     if len(result.divergences) > _SHOWN:
         yield f"  and {len(result.divergences) - _SHOWN:,} more; --json lists them all"
     count = len(result.divergences)
     if count:
-        yield f"diverged: {count:,} checkpoint{'s' if count > 1 else ''} would have been needed"
+        yield f"diverged: {counted(count, 'checkpoint')} would have been needed"
     else:
         yield "identical"
+
+
+def _stamp(time_ns: int) -> str:
+    """A time in UTC, after ISO 8601."""
+    seconds, fraction = divmod(time_ns, 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction // 1000:06d}Z"
 
 
 @contextmanager

@@ -69,6 +69,31 @@ def test_a_byte_that_differs_is_named_with_its_place_and_time(pair):
     assert found["released_frames"] == 2, "as if a checkpoint had been made"
 
 
+def test_a_summary_for_a_person(pair):
+    """Columns that line up, and times that also say the day."""
+    midnight = 1_699_920_000 * SECOND
+    pvm = [udp(b"x" * 1234, midnight - SECOND, port=7), *http(1000, ANSWER, start=midnight)[:2]]
+    svm = [udp(b"x" * 1233 + b"y", midnight - SECOND, port=7), *http(77000, ANSWER, start=midnight)[:1]]
+    done = compare(*pair(pvm, svm))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert (
+        done.stdout
+        == """\
+VM 52:54:00:00:00:02: 2 flows, 2 frames of the PVM, 1 of the SVM; 1 released, 1 held
+  2023-11-13T23:59:59.005000Z  payload            byte 1,233  udp 192.0.2.2:7 > 192.0.2.1:9
+  2023-11-14T00:00:00.001000Z  missing-secondary  byte 0      tcp 192.0.2.2:80 > 192.0.2.1:40000
+diverged: 2 checkpoints would have been needed
+"""
+    )
+
+
+def test_one_is_one(pair):
+    one = pair([udp(b"a", START)], [udp(b"b", START)])
+    first, _, last = compare(*one, "--vm-mac", VM).stdout.splitlines()
+    assert first == f"VM {VM}: 1 flow, 1 frame of the PVM, 1 of the SVM; 1 released, 0 held"
+    assert last == "diverged: 1 checkpoint would have been needed"
+
+
 def test_what_only_the_pvm_says_is_missing_and_held_at_the_end(pair):
     done = compare(*pair(http(1000, ANSWER), http(7, ANSWER)[:4]), "--json")
     assert done.returncode == 1
