@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from colo_proxy.cli.parsers import HOUR_MS, CommandParser, whole_number
 from colo_proxy.cli.tables import counted, table
+from colo_proxy.cli.terminal import say
 
 if TYPE_CHECKING:
     from colo_proxy.capture.compare import Comparison, Result
@@ -72,10 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
         with _progress(comparison):
             result = comparison.run()
     if result.shift:
-        print(
-            f"colo-proxy: {arguments.secondary}: does not overlap {arguments.primary} in time; its times "
-            f"were moved by {result.shift / 1e9:+.6f} s, so that both begin together",
-            file=sys.stderr,
+        say(
+            f"{arguments.secondary}: does not overlap {arguments.primary} in time; its times "
+            f"were moved by {result.shift / 1e9:+.6f} s, so that both begin together"
         )
     if arguments.json:
         print(json.dumps(result.as_json()))

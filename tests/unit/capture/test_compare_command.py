@@ -142,6 +142,23 @@ def test_released_into_a_pipe(pair, tmp_path):
     assert (tmp_path / "pipe").is_fifo()
 
 
+def test_names_do_not_reach_the_terminal_raw(pair, tmp_path, monkeypatch):
+    """What a terminal would obey; a newline, which would make two lines of one; what is no UTF-8."""
+    monkeypatch.chdir(tmp_path)
+    for name, shown in (("\x1b[31m\n.pcap", "\\x1b[31m\\n.pcap"), ("\udcff\u202eß", "\\udcff\\u202eß")):
+        done = compare(name, name)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"colo-proxy: {shown}: No such file")
+        assert len(done.stderr.splitlines()) == 1
+    pvm, svm = pair(http(1000, ANSWER), http(5, ANSWER, start=START + 500 * SECOND))
+    svm.rename("\x9b1m")
+    done = compare(pvm, "\x9b1m")
+    assert done.returncode == 0
+    assert "\\x9b1m: does not overlap" in done.stderr
+    done = compare(pvm, pvm, "\x1b[31m")
+    assert "\x1b" not in done.stderr
+
+
 def test_released_behind_a_link(pair, tmp_path):
     (tmp_path / "client.pcap").write_text("before")
     (tmp_path / "link").symlink_to("client.pcap")
