@@ -26,6 +26,13 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(formatter_class=Help, epilog=_epilog(examples), **keywords)
         self.examples = tuple(examples)
 
+    def parse_known_args(self, *arguments: Any, **keywords: Any) -> tuple[Any, list[str]]:
+        """What is unknown to a command is its own error, with its usage, and not the whole program's."""
+        namespace, unknown = super().parse_known_args(*arguments, **keywords)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, unknown
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and how the command is called; exit with status 2."""
         super().error(visible(message))
