@@ -78,6 +78,8 @@ class Capture:
         self.position = 0
         self.frames = 0  # read so far
         self.comment = ""  # of the latest section
+        if path == "-":
+            raise CaptureError("-: standard input cannot be read twice; save the capture to a file")
         try:
             status = self.path.stat()
             self.path.open("rb").close()

@@ -120,6 +120,11 @@ def _released(arguments: argparse.Namespace) -> Iterator[Callable[[int, bytes], 
     from colo_proxy.capture.writer import PcapWriter, output  # noqa: PLC0415
     from colo_proxy.errors import UserError  # noqa: PLC0415
 
+    if arguments.released == "-":
+        raise UserError(
+            "--released -: the verdict is written to standard output; name a file or a pipe "
+            "(/dev/stdout, if both may go there)"
+        )
     out = Path(arguments.released)
     for capture in (arguments.primary, arguments.secondary):
         if out.exists() and Path(capture).exists() and out.samefile(capture):

@@ -142,6 +142,26 @@ def test_released_into_a_pipe(pair, tmp_path):
     assert (tmp_path / "pipe").is_fifo()
 
 
+def test_a_dash_is_no_name(pair, tmp_path, monkeypatch):
+    """Neither a file of that name, unless it is written as one."""
+    monkeypatch.chdir(tmp_path)
+    pvm, svm = pair(http(1000, ANSWER), http(5, ANSWER))
+    for captures in (("-", svm), (pvm, "-")):
+        done = compare(*captures)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert (
+            done.stderr == "colo-proxy: -: standard input cannot be read twice; save the capture to a file\n"
+        )
+    done = compare(pvm, svm, "--released", "-")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        "colo-proxy: --released -: the verdict is written to standard output; name "
+    )
+    assert not (tmp_path / "-").exists()
+    pvm.rename("-")
+    assert compare("./-", svm).returncode == 0
+
+
 def test_names_do_not_reach_the_terminal_raw(pair, tmp_path, monkeypatch):
     """What a terminal would obey; a newline, which would make two lines of one; what is no UTF-8."""
     monkeypatch.chdir(tmp_path)
