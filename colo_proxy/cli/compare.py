@@ -127,10 +127,18 @@ def _released(arguments: argparse.Namespace) -> Iterator[Callable[[int, bytes], 
         )
     out = Path(arguments.released)
     for capture in (arguments.primary, arguments.secondary):
-        if out.exists() and Path(capture).exists() and out.samefile(capture):
+        if _same(out, capture):
             raise UserError(f"{out}: is one of the captures; give --released another name")
     with output(out) as file:
         yield PcapWriter(file).write
+
+
+def _same(one: Path, other: str) -> bool:
+    """Whether both names are of one file; if one cannot be looked up, whoever reads or writes it says why."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -192,7 +192,25 @@ def test_released_into_a_folder(pair, tmp_path):
     said = pair(http(1000, ANSWER), http(5, ANSWER))
     done = compare(*said, "--released", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"colo-proxy: {tmp_path}: cannot be written: Is a directory\n"
+    assert done.stderr == f"colo-proxy: {tmp_path}: cannot be written: Is a directory; name a file that can\n"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/below", "nowhere/below"])
+def test_released_where_nothing_can_be(pair, tmp_path, name):
+    (tmp_path / "file").touch()
+    said = pair(http(1000, ANSWER), http(5, ANSWER))
+    done = compare(*said, "--released", tmp_path / name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"colo-proxy: {tmp_path / name}: cannot be written: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_released_onto_a_link_that_leads_to_itself(pair, tmp_path):
+    (tmp_path / "round").symlink_to("round")
+    assert (
+        compare(*pair(http(1000, ANSWER), http(5, ANSWER)), "--released", tmp_path / "round").returncode == 0
+    )
+    assert (tmp_path / "round").is_file()
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
