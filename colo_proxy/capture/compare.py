@@ -35,6 +35,7 @@ class Result:
 
     vm: bytes | None = None  # MAC address; None where the captures are empty
     shift: int = 0  # ns that were added to the secondary's times
+    later: int = 0  # ns by which the secondary's capture began after the primary's, where they were not moved
     flows: int = 0
     primary_frames: int = 0
     secondary_frames: int = 0
@@ -127,6 +128,8 @@ class Comparison:
         if pvm.frames or svm.frames:
             self._result.vm = self._identify(pvm, svm)
             self._result.shift = _shift(pvm, svm, self._horizon)
+            if pvm.frames and svm.frames and not self._result.shift:
+                self._result.later = svm.first - pvm.first
         self._next_pass()
         self._feed()
         self._result.flows = len(self._flows)

@@ -72,16 +72,31 @@ def run(arguments: argparse.Namespace) -> int:
         )
         with _progress(comparison):
             result = comparison.run()
-    if result.shift:
-        say(
-            f"{arguments.secondary}: does not overlap {arguments.primary} in time; its times "
-            f"were moved by {result.shift / 1e9:+.6f} s, so that both begin together"
-        )
+    if notice := _of_time(arguments, result):
+        say(notice)
     if arguments.json:
         print(json.dumps(result.as_json()))
     else:
         print("\n".join(_summary(result)))
     return 0 if result.identical else DIVERGED
+
+
+def _of_time(arguments: argparse.Namespace, result: "Result") -> str | None:
+    """What to know of the captures' times: that they were moved, or that they may have to be."""
+    if result.shift:
+        return (
+            f"{arguments.secondary}: does not overlap {arguments.primary} in time; its times "
+            f"were moved by {result.shift / 1e9:+.6f} s, so that both begin together"
+        )
+    missing = any(each.reason.label.startswith("missing") for each in result.divergences)
+    if not missing or abs(result.later) <= arguments.timeout_ms * 1_000_000:
+        return None
+    seconds = result.later / 1e9
+    return (
+        f"{arguments.secondary}: begins {abs(seconds):.6f} s {'after' if seconds > 0 else 'before'} "
+        f"{arguments.primary}; if it is their clocks that differ, move its times (editcap -t "
+        f"{-seconds:.6f}) and compare again"
+    )
 
 
 def _summary(result: "Result") -> Iterator[str]:

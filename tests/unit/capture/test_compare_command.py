@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dpkt
 import pytest
+from scapy.layers.l2 import ARP, Ether
 
 from .frames import CLIENT, SECOND, START, VM, http, save, udp
 
@@ -252,6 +253,26 @@ def test_captures_from_other_times_begin_together_and_that_is_said(pair):
     assert done.returncode == 0
     assert "-500.000000 s" in done.stderr
     assert verdict(done)["verdict"] == "identical"
+
+
+@pytest.mark.parametrize(("seconds", "how"), [(9, "9.000000 s after"), (-9, "9.000000 s before")])
+def test_captures_that_are_near_but_apart_may_be_of_clocks_that_differ(pair, seconds, how):
+    pvm, svm = pair(http(1000, ANSWER), http(5, ANSWER, start=START + seconds * SECOND))
+    done = compare(pvm, svm)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"colo-proxy: {svm}: begins {how} {pvm}; if it is their clocks that differ, "
+        f"move its times (editcap -t {-seconds}.000000) and compare again\n"
+    )
+    assert compare(pvm, svm, "--timeout-ms", "9001").stderr == ""
+
+
+def test_captures_that_only_begin_apart_are_no_matter(pair):
+    arp = [(START - 9 * SECOND, bytes(Ether(src=VM, dst="ff:ff:ff:ff:ff:ff") / ARP()))]
+    assert compare(*pair(arp + http(1000, ANSWER), http(5, ANSWER))).stderr == ""
+    differ = http(5, ANSWER[:-1] + b"!")
+    done = compare(*pair(arp + http(1000, ANSWER), differ))
+    assert (done.returncode, done.stderr) == (1, ""), "no clock makes bytes differ"
 
 
 def test_ambiguous_captures_name_the_addresses_and_the_option(pair):
