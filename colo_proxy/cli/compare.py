@@ -29,7 +29,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         help="compare two captures",
         description="Compare what a PVM and an SVM said, from captures of their ports (pcap or pcapng, whole "
         "frames), by the rules of the proxy. After a divergence it goes on as if a checkpoint had been made. "
-        "Exit status: 0 identical, 1 diverged, 2 unusable input.",
+        "Exit status: 0 identical, 1 diverged, 2 unusable input or output; 141 nobody reads the output.",
         examples=(
             ("colo-proxy compare pvm.pcap svm.pcap", "how many checkpoints would this workload have cost?"),
             ("colo-proxy compare pvm.pcap svm.pcap --json | jq .divergences", "for programs"),
