@@ -1,8 +1,9 @@
 """The comparator over two captures: what the proxy would have done with what PVM and SVM said.
 
 Both captures are read twice and never held: once to see whose they are and when, once to be merged by time
-and fed. In the primary's capture, frames that the VM did not send are its clients' and are fed as the
-uplink's; in the secondary's they are the same clients' copies and are left out.
+and fed; and once more in between where it is hard to tell whose they are. In the primary's capture, frames
+that the VM did not send are its clients' and are fed as the uplink's; in the secondary's they are the same
+clients' copies and are left out.
 """
 
 import heapq
@@ -13,7 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from colo_proxy.capture.origin import Survey, mac_text, survey, vm_address
+from colo_proxy.capture.origin import Heard, Survey, listen, mac_text, survey, vm_address
 from colo_proxy.capture.reader import NS, Capture, Captured, CaptureError
 from colo_proxy.datapath.comparator import Comparator
 from colo_proxy.errors import UserError
@@ -34,6 +35,7 @@ class Result:
 
     vm: bytes | None = None  # MAC address; None where the captures are empty
     shift: int = 0  # ns that were added to the secondary's times
+    later: int = 0  # ns by which the secondary's capture began after the primary's, where they were not moved
     flows: int = 0
     primary_frames: int = 0
     secondary_frames: int = 0
@@ -96,7 +98,8 @@ class Comparison:
         self._vm = vm
         self._released = released
         self.progress: Callable[[], None] | None = None  # called now and then
-        self._passes = 0
+        self._passes = 0  # done, of so many
+        self._all_passes = 2
         self._horizon = 4 * (timeout_ms + reorder_ms) * 1_000_000
         self._comparator = Comparator(
             timeout_ms=timeout_ms,
@@ -116,7 +119,7 @@ class Comparison:
         """The part of the work that is done, 0 to 1."""
         size = (self.primary.size + self.secondary.size) or 1
         read = self.primary.position + self.secondary.position
-        return min((self._passes * size + read) / (2 * size), 1.0)
+        return min((self._passes * size + read) / (self._all_passes * size), 1.0)
 
     def run(self) -> Result:
         """Compare. Raises CaptureError where a capture makes no sense or does not tell what the VM sent."""
@@ -125,14 +128,16 @@ class Comparison:
         if pvm.frames or svm.frames:
             self._result.vm = self._identify(pvm, svm)
             self._result.shift = _shift(pvm, svm, self._horizon)
-        self._passes, self.primary.position, self.secondary.position = 1, 0, 0
+            if pvm.frames and svm.frames and not self._result.shift:
+                self._result.later = svm.first - pvm.first
+        self._next_pass()
         self._feed()
         self._result.flows = len(self._flows)
         return self._result
 
     def _identify(self, pvm: Survey, svm: Survey) -> bytes:
         if self._vm is None:
-            return vm_address(pvm, svm)
+            return vm_address(pvm, svm, self._listen)
         if self._vm not in pvm.sources and self._vm not in svm.sources:
             seen = sorted(mac_text(address) for address, _ in (pvm.sources + svm.sources).most_common(8))
             raise CaptureError(
@@ -140,6 +145,18 @@ class Comparison:
                 f"give as --vm-mac one of {', '.join(seen)}"
             )
         return self._vm
+
+    def _listen(self, candidates: set[bytes]) -> tuple[Heard, Heard]:
+        self._all_passes += 1
+        self._next_pass()
+        primary, secondary = (
+            listen(self._watched(each), candidates) for each in (self.primary, self.secondary)
+        )
+        return primary, secondary
+
+    def _next_pass(self) -> None:
+        self._passes += 1
+        self.primary.position = self.secondary.position = 0
 
     def _watched(self, capture: Capture) -> Iterator[Captured]:
         for frame in capture:

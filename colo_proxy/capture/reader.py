@@ -12,6 +12,7 @@ skipped.
 """
 
 import os
+import shlex
 import stat
 import struct
 from collections.abc import Iterator
@@ -77,6 +78,8 @@ class Capture:
         self.position = 0
         self.frames = 0  # read so far
         self.comment = ""  # of the latest section
+        if path == "-":
+            raise CaptureError("-: standard input cannot be read twice; save the capture to a file")
         try:
             status = self.path.stat()
             self.path.open("rb").close()
@@ -93,6 +96,8 @@ class Capture:
             with self.path.open("rb", buffering=1 << 18) as file:
                 magic = file.read(4)
                 file.seek(0)
+                if not magic:
+                    raise CaptureError(f"{self.path}: is empty; make the capture again")
                 if magic == _SECTION.to_bytes(4, "big"):
                     yield from _Pcapng(self, file)
                 else:
@@ -143,13 +148,31 @@ _MAGICS = {
 }
 
 
+_PACKERS = {  # by how their files begin
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zX": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+}
+
+
+def _unpack(path: Path, magic: bytes) -> str | None:
+    """What to do with a file that is compressed."""
+    for begin, tool in _PACKERS.items():
+        if magic.startswith(begin):
+            target = path.with_suffix("" if path.suffix else ".pcap")
+            names = f"{shlex.quote(str(path))} > {shlex.quote(str(target))}"
+            return f"is compressed; unpack it first: {tool} -dc {names}"
+    return None
+
+
 class _Pcap(_Walker):
     def __init__(self, capture: Capture, file: BinaryIO, magic: bytes) -> None:
         super().__init__(capture, file)
         if magic not in _MAGICS:
-            raise CaptureError(
-                f"{capture.path}: neither pcap nor pcapng; give a capture of tcpdump or Wireshark"
-            )
+            what = _unpack(capture.path, magic) or "neither pcap nor pcapng; give one of tcpdump or Wireshark"
+            raise CaptureError(f"{capture.path}: {what}")
         self.order, self.scale = _MAGICS[magic]
 
     def __iter__(self) -> Iterator[Captured]:

@@ -1,5 +1,6 @@
 """Write captures so that a file of the wanted name is always a whole one."""
 
+import io
 import os
 import struct
 import tempfile
@@ -15,25 +16,60 @@ from colo_proxy.capture.reader import LARGEST_FRAME, NS
 from colo_proxy.errors import UserError
 
 
+class _Output(io.BufferedWriter):
+    """A file whose own failures are UserErrors, so that other OSErrors are not taken for them."""
+
+    def __init__(self, raw: io.FileIO, path: Path) -> None:
+        super().__init__(raw)
+        self._path = path
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise _failed(self._path, error) from None
+
+    def flush(self) -> None:
+        with _failing(self._path):
+            super().flush()
+
+    def close(self) -> None:
+        with _failing(self._path):
+            super().close()
+
+
+def _failed(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be written: {error.strerror}; name a file that can")
+
+
+@contextmanager
+def _failing(path: Path) -> Iterator[None]:
+    """What is done here is done to this file. Raises UserError for an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise _failed(path, error) from None
+
+
 @contextmanager
 def whole_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     """A file that gets its name when the context ends well, and leaves nothing behind when it does not.
 
     Raises UserError if it cannot be written.
     """
-    temporary: str | None = None
-    try:
+    with _failing(path):
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
-        with os.fdopen(descriptor, "wb") as file:
+    named = False
+    try:
+        with _Output(io.FileIO(descriptor, "w"), path) as file:
             yield file
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-        os.replace(temporary, path)  # noqa: PTH105 - `temporary` is no Path
-        temporary = None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; name a file that can") from None
+            with _failing(path):
+                os.fchmod(file.fileno(), mode)
+        with _failing(path):
+            os.replace(temporary, path)  # noqa: PTH105 - `temporary` is no Path
+        named = True
     finally:
-        if temporary is not None:
+        if not named:
             with suppress(FileNotFoundError):
                 Path(temporary).unlink()
 
@@ -44,15 +80,14 @@ def output(path: Path) -> Iterator[BinaryIO]:
 
     Raises UserError if it cannot be written.
     """
-    if path.is_file() or not path.exists():
-        with whole_file(path.resolve()) as file:
+    with _failing(path):
+        raw = None if path.is_file() or not path.exists() else io.FileIO(path, "w")
+    if raw is None:
+        with whole_file(Path(os.path.realpath(path))) as file:  # Path.resolve fails where links go round
             yield file
         return
-    try:
-        with path.open("wb") as file:
-            yield file
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    with _Output(raw, path) as file:
+        yield file
 
 
 class PcapWriter:

@@ -1,10 +1,10 @@
 """`colo-proxy check`: is the configuration right, and can this host do it?"""
 
 import argparse
-import sys
 
 from colo_proxy.cli.parsers import CommandParser
 from colo_proxy.cli.status import state_of
+from colo_proxy.cli.terminal import say
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{arguments.config}: this proxy is running (state {state_of(status)})")
     found = problems(settings, status)
     for problem in found:
-        print(f"colo-proxy: {problem}", file=sys.stderr)
+        say(str(problem))
     if any(problem.level == "error" for problem in found):
         return 2
     print(f"{arguments.config}: the configuration is right, and this host can run it")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colo_proxy.cli.parsers import HOUR_MS, CommandParser, whole_number
+from colo_proxy.cli.tables import counted, table
+from colo_proxy.cli.terminal import say
 
 if TYPE_CHECKING:
     from colo_proxy.capture.compare import Comparison, Result
@@ -27,7 +29,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         help="compare two captures",
         description="Compare what a PVM and an SVM said, from captures of their ports (pcap or pcapng, whole "
         "frames), by the rules of the proxy. After a divergence it goes on as if a checkpoint had been made. "
-        "Exit status: 0 identical, 1 diverged, 2 unusable input.",
+        "Exit status: 0 identical, 1 diverged, 2 unusable input or output; 141 nobody reads the output.",
         examples=(
             ("colo-proxy compare pvm.pcap svm.pcap", "how many checkpoints would this workload have cost?"),
             ("colo-proxy compare pvm.pcap svm.pcap --json | jq .divergences", "for programs"),
@@ -70,12 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
         with _progress(comparison):
             result = comparison.run()
-    if result.shift:
-        print(
-            f"colo-proxy: {arguments.secondary}: does not overlap {arguments.primary} in time; its times "
-            f"were moved by {result.shift / 1e9:+.6f} s, so that both begin together",
-            file=sys.stderr,
-        )
+    if notice := _of_time(arguments, result):
+        say(notice)
     if arguments.json:
         print(json.dumps(result.as_json()))
     else:
@@ -83,25 +81,49 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if result.identical else DIVERGED
 
 
+def _of_time(arguments: argparse.Namespace, result: "Result") -> str | None:
+    """What to know of the captures' times: that they were moved, or that they may have to be."""
+    if result.shift:
+        return (
+            f"{arguments.secondary}: does not overlap {arguments.primary} in time; its times "
+            f"were moved by {result.shift / 1e9:+.6f} s, so that both begin together"
+        )
+    missing = any(each.reason.label.startswith("missing") for each in result.divergences)
+    if not missing or abs(result.later) <= arguments.timeout_ms * 1_000_000:
+        return None
+    seconds = result.later / 1e9
+    return (
+        f"{arguments.secondary}: begins {abs(seconds):.6f} s {'after' if seconds > 0 else 'before'} "
+        f"{arguments.primary}; if it is their clocks that differ, move its times (editcap -t "
+        f"{-seconds:.6f}) and compare again"
+    )
+
+
 def _summary(result: "Result") -> Iterator[str]:
     from colo_proxy.capture.origin import mac_text  # noqa: PLC0415
 
     vm = f"VM {mac_text(result.vm)}: " if result.vm else ""
-    said = f"{result.primary_frames:,} frames of the PVM, {result.secondary_frames:,} of the SVM"
+    said = f"{counted(result.primary_frames, 'frame')} of the PVM, {result.secondary_frames:,} of the SVM"
     kept = f"{result.released_frames:,} released, {result.held_frames:,} held"
-    yield f"{vm}{result.flows:,} flows, {said}; {kept}"
-    for divergence in result.divergences[:_SHOWN]:
-        seconds, fraction = divmod(divergence.time, 1_000_000_000)
-        stamp = time.strftime("%H:%M:%S", time.gmtime(seconds)) + f".{fraction // 1000:06d}"
-        where = f"{divergence.reason.label:17}  byte {divergence.stream_offset:<10,}"
-        yield f"  {stamp} UTC  {where}  {divergence.flow}"
+    yield f"{vm}{counted(result.flows, 'flow')}, {said}; {kept}"
+    shown = [
+        (_stamp(each.time), each.reason.label, f"byte {each.stream_offset:,}", each.flow)
+        for each in result.divergences[:_SHOWN]
+    ]
+    yield from (f"  {line}" for line in table(shown, left={0, 1, 2, 3}))
     if len(result.divergences) > _SHOWN:
         yield f"  and {len(result.divergences) - _SHOWN:,} more; --json lists them all"
     count = len(result.divergences)
     if count:
-        yield f"diverged: {count:,} checkpoint{'s' if count > 1 else ''} would have been needed"
+        yield f"diverged: {counted(count, 'checkpoint')} would have been needed"
     else:
         yield "identical"
+
+
+def _stamp(time_ns: int) -> str:
+    """A time in UTC, after ISO 8601."""
+    seconds, fraction = divmod(time_ns, 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction // 1000:06d}Z"
 
 
 @contextmanager
@@ -113,12 +135,25 @@ def _released(arguments: argparse.Namespace) -> Iterator[Callable[[int, bytes], 
     from colo_proxy.capture.writer import PcapWriter, output  # noqa: PLC0415
     from colo_proxy.errors import UserError  # noqa: PLC0415
 
+    if arguments.released == "-":
+        raise UserError(
+            "--released -: the verdict is written to standard output; name a file or a pipe "
+            "(/dev/stdout, if both may go there)"
+        )
     out = Path(arguments.released)
     for capture in (arguments.primary, arguments.secondary):
-        if out.exists() and Path(capture).exists() and out.samefile(capture):
+        if _same(out, capture):
             raise UserError(f"{out}: is one of the captures; give --released another name")
     with output(out) as file:
         yield PcapWriter(file).write
+
+
+def _same(one: Path, other: str) -> bool:
+    """Whether both names are of one file; if one cannot be looked up, whoever reads or writes it says why."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 @contextmanager

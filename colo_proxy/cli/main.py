@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from colo_proxy.cli.parsers import CommandParser
+from colo_proxy.cli.terminal import say
 
 COMMANDS = (
     "run",
@@ -37,7 +38,7 @@ def parser() -> CommandParser:
     top = CommandParser(
         prog="colo-proxy",
         description="The network half of COLO: mirrors, aligns, compares and releases a VM pair's output. "
-        "Exit status 2: bad input, with one line why.",
+        "Exit status 2: bad input, with one line why; 141: nobody reads the output any more.",
         examples=(
             ("colo-proxy check web1.toml", "is the configuration right, and can this host do it?"),
             ("colo-proxy run web1.toml", "run the proxy"),
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except UserError as error:
         for line in error.lines:
-            print(f"colo-proxy: {line}", file=sys.stderr)
+            say(line)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
             raise
         _abandon_output()
-        print(f"colo-proxy: the output cannot be written: {error.strerror}", file=sys.stderr)
+        say(f"the output cannot be written: {error.strerror}")
         return UserError.exit_status
     return status
 

@@ -2,7 +2,9 @@
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+from colo_proxy.cli.terminal import visible
 
 HOUR_MS = 3_600_000
 Example = tuple[str, str]  # a command line, and what it is for
@@ -23,6 +25,17 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, *, examples: Sequence[Example] = (), **keywords: Any) -> None:
         super().__init__(formatter_class=Help, epilog=_epilog(examples), **keywords)
         self.examples = tuple(examples)
+
+    def parse_known_args(self, *arguments: Any, **keywords: Any) -> tuple[Any, list[str]]:
+        """What is unknown to a command is its own error, with its usage, and not the whole program's."""
+        namespace, unknown = super().parse_known_args(*arguments, **keywords)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and how the command is called; exit with status 2."""
+        super().error(visible(message))
 
 
 def _epilog(examples: Sequence[Example]) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
-from colo_proxy.cli.tables import size, table
+from colo_proxy.cli.tables import counted, size, table
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -54,7 +54,7 @@ def lines(status: dict[str, Any]) -> list[str]:
         ("checkpoints", f"{status['checkpoints']:,}"),
         ("divergences", f"{status['divergences']:,}"),
         ("flows", f"{status['flows']:,}"),
-        ("held", f"{status['held_frames']:,} frames, {size(status['held_bytes'])}"),
+        ("held", f"{counted(status['held_frames'], 'frame')}, {size(status['held_bytes'])}"),
     ]
     width = max(len(name) for name, _ in facts)
     return [f"{name:{width}}  {value}" for name, value in facts] + ["", *_nics(status["nics"])]
@@ -95,8 +95,8 @@ def _nics(nics: list[dict[str, Any]]) -> Iterator[str]:
     """A table, each column as wide as it must be; what is counted stands to the right."""
     rows = [("NIC", "UPLINK", "PRIMARY", "SECONDARY", "FLOWS", "HELD", "TIMEOUT")]
     for nic in nics:
-        counted = f"{nic['flows']:,}", f"{nic['held_frames']:,}", f"{nic['timeout_ms']:,} ms"
-        rows.append((str(nic["nic"]), nic["uplink"], nic["primary"], nic["secondary"], *counted))
+        counts = f"{nic['flows']:,}", f"{nic['held_frames']:,}", f"{nic['timeout_ms']:,} ms"
+        rows.append((str(nic["nic"]), nic["uplink"], nic["primary"], nic["secondary"], *counts))
     heading, *lines = table(rows, left={0, 1, 2, 3})
     yield heading
     for line, nic in zip(lines, nics, strict=True):

@@ -18,3 +18,8 @@ def size(count: float, unit: int = 1024) -> str:
     while count >= 999.5 and at < len(names) - 1:
         count, at = count / unit, at + 1
     return f"{count:.0f} {names[at]}" if count >= 99.5 or not at else f"{count:.1f} {names[at]}"
+
+
+def counted(count: int, what: str) -> str:
+    """So many of something: `1 flow`, `2,000 flows`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dpkt
 import pytest
+from scapy.layers.l2 import ARP, Ether
 
 from .frames import CLIENT, SECOND, START, VM, http, save, udp
 
@@ -69,6 +70,31 @@ def test_a_byte_that_differs_is_named_with_its_place_and_time(pair):
     assert found["released_frames"] == 2, "as if a checkpoint had been made"
 
 
+def test_a_summary_for_a_person(pair):
+    """Columns that line up, and times that also say the day."""
+    midnight = 1_699_920_000 * SECOND
+    pvm = [udp(b"x" * 1234, midnight - SECOND, port=7), *http(1000, ANSWER, start=midnight)[:2]]
+    svm = [udp(b"x" * 1233 + b"y", midnight - SECOND, port=7), *http(77000, ANSWER, start=midnight)[:1]]
+    done = compare(*pair(pvm, svm))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert (
+        done.stdout
+        == """\
+VM 52:54:00:00:00:02: 2 flows, 2 frames of the PVM, 1 of the SVM; 1 released, 1 held
+  2023-11-13T23:59:59.005000Z  payload            byte 1,233  udp 192.0.2.2:7 > 192.0.2.1:9
+  2023-11-14T00:00:00.001000Z  missing-secondary  byte 0      tcp 192.0.2.2:80 > 192.0.2.1:40000
+diverged: 2 checkpoints would have been needed
+"""
+    )
+
+
+def test_one_is_one(pair):
+    one = pair([udp(b"a", START)], [udp(b"b", START)])
+    first, _, last = compare(*one, "--vm-mac", VM).stdout.splitlines()
+    assert first == f"VM {VM}: 1 flow, 1 frame of the PVM, 1 of the SVM; 1 released, 0 held"
+    assert last == "diverged: 1 checkpoint would have been needed"
+
+
 def test_what_only_the_pvm_says_is_missing_and_held_at_the_end(pair):
     done = compare(*pair(http(1000, ANSWER), http(7, ANSWER)[:4]), "--json")
     assert done.returncode == 1
@@ -117,6 +143,43 @@ def test_released_into_a_pipe(pair, tmp_path):
     assert (tmp_path / "pipe").is_fifo()
 
 
+def test_a_dash_is_no_name(pair, tmp_path, monkeypatch):
+    """Neither a file of that name, unless it is written as one."""
+    monkeypatch.chdir(tmp_path)
+    pvm, svm = pair(http(1000, ANSWER), http(5, ANSWER))
+    for captures in (("-", svm), (pvm, "-")):
+        done = compare(*captures)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert (
+            done.stderr == "colo-proxy: -: standard input cannot be read twice; save the capture to a file\n"
+        )
+    done = compare(pvm, svm, "--released", "-")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        "colo-proxy: --released -: the verdict is written to standard output; name "
+    )
+    assert not (tmp_path / "-").exists()
+    pvm.rename("-")
+    assert compare("./-", svm).returncode == 0
+
+
+def test_names_do_not_reach_the_terminal_raw(pair, tmp_path, monkeypatch):
+    """What a terminal would obey; a newline, which would make two lines of one; what is no UTF-8."""
+    monkeypatch.chdir(tmp_path)
+    for name, shown in (("\x1b[31m\n.pcap", "\\x1b[31m\\n.pcap"), ("\udcff\u202eß", "\\udcff\\u202eß")):
+        done = compare(name, name)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"colo-proxy: {shown}: No such file")
+        assert len(done.stderr.splitlines()) == 1
+    pvm, svm = pair(http(1000, ANSWER), http(5, ANSWER, start=START + 500 * SECOND))
+    svm.rename("\x9b1m")
+    done = compare(pvm, "\x9b1m")
+    assert done.returncode == 0
+    assert "\\x9b1m: does not overlap" in done.stderr
+    done = compare(pvm, pvm, "\x1b[31m")
+    assert "\x1b" not in done.stderr
+
+
 def test_released_behind_a_link(pair, tmp_path):
     (tmp_path / "client.pcap").write_text("before")
     (tmp_path / "link").symlink_to("client.pcap")
@@ -130,7 +193,25 @@ def test_released_into_a_folder(pair, tmp_path):
     said = pair(http(1000, ANSWER), http(5, ANSWER))
     done = compare(*said, "--released", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"colo-proxy: {tmp_path}: cannot be written: Is a directory\n"
+    assert done.stderr == f"colo-proxy: {tmp_path}: cannot be written: Is a directory; name a file that can\n"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/below", "nowhere/below"])
+def test_released_where_nothing_can_be(pair, tmp_path, name):
+    (tmp_path / "file").touch()
+    said = pair(http(1000, ANSWER), http(5, ANSWER))
+    done = compare(*said, "--released", tmp_path / name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"colo-proxy: {tmp_path / name}: cannot be written: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_released_onto_a_link_that_leads_to_itself(pair, tmp_path):
+    (tmp_path / "round").symlink_to("round")
+    assert (
+        compare(*pair(http(1000, ANSWER), http(5, ANSWER)), "--released", tmp_path / "round").returncode == 0
+    )
+    assert (tmp_path / "round").is_file()
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
@@ -153,6 +234,7 @@ def test_a_reader_that_has_gone(pair):
     assert process.wait(20) == 128 + signal.SIGPIPE
     assert process.stderr
     assert process.stderr.read() == b""
+    assert "141 nobody reads" in compare("--help").stdout, "as the manual says, too"
 
 
 def test_an_error_half_way_leaves_no_released_file(pair, tmp_path):
@@ -174,10 +256,30 @@ def test_captures_from_other_times_begin_together_and_that_is_said(pair):
     assert verdict(done)["verdict"] == "identical"
 
 
+@pytest.mark.parametrize(("seconds", "how"), [(9, "9.000000 s after"), (-9, "9.000000 s before")])
+def test_captures_that_are_near_but_apart_may_be_of_clocks_that_differ(pair, seconds, how):
+    pvm, svm = pair(http(1000, ANSWER), http(5, ANSWER, start=START + seconds * SECOND))
+    done = compare(pvm, svm)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"colo-proxy: {svm}: begins {how} {pvm}; if it is their clocks that differ, "
+        f"move its times (editcap -t {-seconds}.000000) and compare again\n"
+    )
+    assert compare(pvm, svm, "--timeout-ms", "9001").stderr == ""
+
+
+def test_captures_that_only_begin_apart_are_no_matter(pair):
+    arp = [(START - 9 * SECOND, bytes(Ether(src=VM, dst="ff:ff:ff:ff:ff:ff") / ARP()))]
+    assert compare(*pair(arp + http(1000, ANSWER), http(5, ANSWER))).stderr == ""
+    differ = http(5, ANSWER[:-1] + b"!")
+    done = compare(*pair(arp + http(1000, ANSWER), differ))
+    assert (done.returncode, done.stderr) == (1, ""), "no clock makes bytes differ"
+
+
 def test_ambiguous_captures_name_the_addresses_and_the_option(pair):
     other = "02:00:00:00:00:09"
     cut = [frame for at, frame in enumerate(http(1, ANSWER, vm=other)) if at != 1]
-    captures = pair(cut, [frame for at, frame in enumerate(http(2, ANSWER, vm=other)) if at != 1])
+    captures = pair(cut, cut)
     done = compare(*captures)
     assert done.returncode == 2
     assert other in done.stderr

@@ -1,6 +1,9 @@
 """Capture files in every form, and damaged in every way: the frames, or one line that says where."""
 
+import bz2
+import gzip
 import io
+import lzma
 import struct
 
 import dpkt
@@ -112,7 +115,8 @@ SNAPPED = struct.pack("<IIII", 0, 0, 14, 1514) + bytes(14)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "neither pcap nor pcapng"),
+        (b"", "is empty; make the capture again"),
+        (b"\xa1", "neither pcap nor pcapng"),
         (b"GIF89a" * 10, "neither pcap nor pcapng"),
         (pcap([])[:20], "ends inside the file's header"),
         (pcap([], link=113), None),
@@ -150,6 +154,25 @@ def test_what_is_wrong_is_named_with_file_frame_and_byte(tmp_path, content, said
     assert str(caught.value).startswith(f"{path}: ")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pack", "tool"),
+    [
+        (gzip.compress, "gzip"),
+        (bz2.compress, "bzip2"),
+        (lzma.compress, "xz"),
+        (bytes.fromhex("28b52ffd").__add__, "zstd"),
+        (bytes.fromhex("04224d18").__add__, "lz4"),
+    ],
+)
+def test_a_compressed_capture_is_told_from_others(tmp_path, monkeypatch, pack, tool):
+    monkeypatch.chdir(tmp_path)
+    for name, command in (("a b.pcap.x", "'a b.pcap.x' > 'a b.pcap'"), ("a", "a > a.pcap")):
+        (tmp_path / name).write_bytes(pack(pcap(FRAMES)))
+        with pytest.raises(CaptureError) as caught:
+            pairs(name)
+        assert str(caught.value) == f"{name}: is compressed; unpack it first: {tool} -dc {command}"
 
 
 SEEDS = [

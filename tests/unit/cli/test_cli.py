@@ -60,6 +60,27 @@ def test_version_and_bad_usage(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().out.startswith("colo-proxy ")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "usage"),
+    [
+        (["compare", "a", "b", "--nonsense"], "colo-proxy compare"),
+        (["compare", "a", "b", "c"], "colo-proxy compare"),
+        (["policy", "add", "{}", "--nonsense", "--first"], "colo-proxy policy add"),
+        (["status", "-x"], "colo-proxy status"),
+        (["--nonsense", "status"], "colo-proxy"),
+    ],
+)
+def test_an_unknown_option_is_answered_by_its_command(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], usage: str
+):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"usage: {usage} [-h]")
+    assert f"{usage}: error: unrecognized arguments: " in said
+
+
 def test_commands_for_programs_start_without_the_slow_libraries():
     code = (
         "import sys\n"

@@ -53,6 +53,10 @@ NIC  UPLINK                PRIMARY      SECONDARY    FLOWS  HELD  TIMEOUT
     )
 
 
+def test_one_is_one():
+    assert "held         1 frame, 60 B" in lines({**STATUS, "held_frames": 1, "held_bytes": 60})
+
+
 def test_requested_with_an_alarm_and_a_side_that_is_down():
     shown = lines(
         {

@@ -1,0 +1,206 @@
+"""Which frames of two captures the VM sent, where addresses alone do not tell."""
+
+import struct
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.packet import Packet, Raw
+
+from colo_proxy.capture import origin
+from colo_proxy.capture.compare import Comparison
+from colo_proxy.capture.origin import QEMU_PREFIX, Said, mac_text
+from colo_proxy.capture.reader import CaptureError
+
+from .frames import CLIENT_IP, START, VM_IP, Timed, save
+
+VM, CLIENT = "02:ab:00:00:00:05", "02:00:00:00:00:01"
+QEMU, ANOTHER = "52:54:00:00:00:02", "52:54:00:00:00:03"
+REQUEST, ANSWER = b"GET /what/the/guest/wants", b"HTTP/1.1 200 OK\r\n\r\nhere it is"
+
+
+class Wire:
+    """A VM's port: what is said there, a frame a millisecond; whole seconds make captures that are cut."""
+
+    def __init__(self, vm: str = VM, client: str = CLIENT, six: bool = False, vlan: int = 0) -> None:
+        self.ends = {True: (vm, VM_IP), False: (client, CLIENT_IP)}
+        self.six = six
+        self.vlan = vlan
+        self.frames: list[Timed] = []
+
+    def says(self, from_vm: bool, what: Packet) -> None:
+        (source, a), (target, b) = self.ends[from_vm], self.ends[not from_vm]
+        head = Ether(src=source, dst=target)
+        if self.vlan:
+            head /= Dot1Q(vlan=self.vlan)
+        number = len(self.frames)
+        if self.six:
+            head /= IPv6(src=f"::{a}", dst=f"::{b}")
+        elif ARP not in what:
+            head /= IP(src=a, dst=b, id=number)
+        self.frames.append((START + number * 1_000_000, bytes(head / what)))
+
+    def opens(
+        self,
+        isn: int,
+        *,
+        by_vm: bool,
+        port: int = 40000,
+        asks: bytes = REQUEST,
+        answers: bytes = ANSWER,
+        theirs: int = 500,
+    ) -> "Wire":
+        """A connection; the VM's numbers begin with `isn`, the client's with `theirs`."""
+        first, second = (isn, theirs) if by_vm else (theirs, isn)
+        out, back = {"sport": port, "dport": 443}, {"sport": 443, "dport": port}
+        self.says(by_vm, TCP(**out, flags="S", seq=first))
+        self.says(not by_vm, TCP(**back, flags="SA", seq=second, ack=first + 1))
+        self.says(by_vm, TCP(**out, flags="A", seq=first + 1, ack=second + 1))
+        self.says(by_vm, TCP(**out, flags="PA", seq=first + 1, ack=second + 1) / asks)
+        self.says(not by_vm, TCP(**back, flags="PA", seq=second + 1, ack=first + 1 + len(asks)) / answers)
+        return self
+
+    def datagrams(self, *said: bytes, from_vm: bool = True) -> "Wire":
+        for data in said:
+            self.says(from_vm, UDP(sport=53, dport=4000) / Raw(data))
+        return self
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """The VM's address and the verdict; None and the error where nobody knows."""
+
+    def of(pvm: Wire, svm: Wire) -> tuple[str | None, str]:
+        saved = [save(tmp_path / name, wire.frames) for name, wire in (("pvm.pcap", pvm), ("svm.pcap", svm))]
+        comparison = Comparison(*saved)
+        try:
+            result = comparison.run()
+        except CaptureError as error:
+            return None, str(error)
+        assert result.vm
+        assert comparison.done == 1
+        reasons = [divergence.reason.label for divergence in result.divergences]
+        return mac_text(result.vm), " ".join(reasons) or "identical"
+
+    return of
+
+
+@pytest.mark.parametrize("port", [40000, 41000])
+@pytest.mark.parametrize("wire", [(VM, CLIENT), (VM, CLIENT, True, 7), (QEMU, ANOTHER)])
+def test_a_guest_that_opens_the_connection_is_no_client(judge, wire, port):
+    """The client accepts it, and says the same to both."""
+    pvm = Wire(*wire).opens(1000, by_vm=True)
+    svm = Wire(*wire).opens(77000, by_vm=True, port=port, asks=REQUEST[:-1] + b"S")
+    assert judge(pvm, svm) == (wire[0], "payload")
+    assert judge(pvm, Wire(*wire).opens(77000, by_vm=True, port=port)) == (wire[0], "identical")
+
+
+def test_captures_that_were_cut_in_other_places(judge):
+    """What the client said before one of them began, and after the other ended, is in one alone."""
+    pvm, svm = Wire(), Wire()
+    for number in range(20):
+        port = 40000 + number
+        pvm.opens(1000 + number * 5000, by_vm=True, port=port)
+        svm.opens(77000 + number * 5000, by_vm=True, port=port)
+    del pvm.frames[:15]
+    del svm.frames[-10:]
+    assert judge(pvm, svm)[0] == VM
+
+
+def test_a_guest_that_accepts(judge):
+    vm, found = judge(Wire().opens(1000, by_vm=False), Wire().opens(77000, by_vm=False, answers=b"nothing"))
+    assert (vm, found) == (VM, "payload")
+
+
+def test_a_guest_that_accepts_with_the_same_numbers(judge):
+    """Then who accepts is all there is to know, and whoever it is, they say the same."""
+    assert judge(*[Wire().opens(1000, by_vm=False)] * 2) == (VM, "identical")
+    assert judge(*[Wire().opens(1000, by_vm=True)] * 2) == (CLIENT, "identical")
+
+
+def test_nobody_is_the_vm_for_accepting_while_the_other_differs(judge):
+    """A guest that draws the same numbers, and says one byte otherwise; or a secondary that says nothing."""
+    pvm = Wire().opens(1000, by_vm=True)
+    vm, why = judge(pvm, Wire().opens(1000, by_vm=True, asks=REQUEST[:-1] + b"S"))
+    assert (vm, "--vm-mac" in why) == (None, True)
+    dumb = Wire().opens(1000, by_vm=True)
+    dumb.frames = [frame for frame in dumb.frames if frame[1][6:12] != bytes.fromhex(VM.replace(":", ""))]
+    vm, why = judge(pvm, dumb)
+    assert (vm, "--vm-mac" in why) == (None, True)
+
+
+def test_a_secondary_capture_without_the_clients(judge):
+    pvm, svm = Wire().opens(1000, by_vm=True), Wire().opens(77000, by_vm=True)
+    svm.frames = [frame for frame in svm.frames if frame[1][6:12] == bytes.fromhex(VM.replace(":", ""))]
+    assert judge(pvm, svm) == (VM, "identical")
+
+
+def test_two_runs(judge):
+    """Clients that draw numbers, too, are no mirror: a server may be a guest or its client."""
+    pvm, svm = Wire(), Wire()
+    for wire, theirs in ((pvm, 500), (svm, 9000)):
+        wire.opens(1000 + theirs, by_vm=True, theirs=theirs)
+    vm, why = judge(pvm, svm)
+    assert (vm, "--vm-mac" in why) == (None, True)
+
+
+def test_datagrams(judge):
+    asked = [b"query %d" % number for number in range(9)]
+    said = [b"answer %d" % number for number in range(9)]
+    pvm = Wire().datagrams(*asked, from_vm=False).datagrams(*said)
+    svm = Wire().datagrams(*asked, from_vm=False).datagrams(*said[:-1], b"answer X")
+    assert judge(pvm, svm) == (VM, "payload")
+    assert judge(pvm, pvm)[0] is None, "nothing differs"
+    late = Wire().datagrams(*asked[1:], from_vm=False).datagrams(*said)
+    assert judge(pvm, late)[0] is None, "a query that one capture missed may as well be a guest's output"
+
+
+def test_what_guests_say_on_their_own_timers_is_no_evidence(judge):
+    pvm, svm = Wire().datagrams(b"same"), Wire().datagrams(b"same")
+    for wire in (pvm, svm):
+        wire.datagrams(b"same", from_vm=False)
+    pvm.says(True, ARP(psrc=VM_IP))
+    svm.says(True, ARP(psrc="192.0.2.99"))
+    assert judge(pvm, svm)[0] is None
+
+
+def test_the_captures_are_not_read_again_where_the_address_tells(judge, monkeypatch):
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("colo_proxy.capture.compare.listen", never)
+    pvm = Wire(QEMU).opens(1000, by_vm=True)
+    assert QEMU.startswith(mac_text(QEMU_PREFIX))
+    assert judge(pvm, pvm) == (QEMU, "identical")
+
+
+def test_a_sample_is_bounded_and_the_same_of_what_is_the_same(monkeypatch):
+    monkeypatch.setattr(origin, "_SAMPLE", 64)
+    one, other = Said(), Said()
+    flood = [bytes(Ether() / IP() / TCP(seq=number, flags="A") / b"x") for number in range(2000)]
+    opening = [bytes(Ether() / IP() / TCP(seq=number, flags="S")) for number in range(20)]
+    for frame in opening + flood:
+        one.add(frame)
+    for frame in flood[::-1] + opening + flood[:500]:
+        other.add(frame)
+    below = min(one.streams.below, other.streams.below)
+    assert len(one.streams.kept) < 128
+    kept = {name for name in one.streams.kept if name < below}
+    assert kept == {name for name in other.streams.kept if name < below}
+    assert len(kept) >= 64
+    first = Said()
+    for frame in opening:
+        first.add(frame)
+    assert first.streams.kept < kept, "the beginnings of connections are kept first"
+
+
+@pytest.mark.parametrize("size", range(14, 60))
+def test_frames_of_any_length(size):
+    """Lengths in packets are nobody's promise."""
+    said = Said()
+    for kind in (0x0800, 0x86DD, 0x0806, 0x8100, 0x88A8, 0x1234):
+        for fill in (0, 6, 58, 255):
+            frame = bytes(12) + struct.pack(">H", kind) + bytes([0x45]) + bytes([fill]) * 50
+            said.add(frame[:size])
+    assert not said.accepts or size >= 54
