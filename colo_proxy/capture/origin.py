@@ -5,7 +5,7 @@ frame. Where that leaves two (one VM, one router), direction and QEMU's address 
 
 Where they do not, both captures are read once more, to tell the guests from the mirror: what clients say is
 the same in both, what two guests say differs, at least in their initial sequence numbers. Who accepts
-connections is only a hint (guests open some, too): it counts where the other address says the same in both.
+connections is only a hint (guests open some, too): it counts where the other says nothing of its own in each.
 
 Where it still may be either, nobody guesses: CaptureError names them and asks for `--vm-mac`.
 """
@@ -213,8 +213,10 @@ def _by_what_differs(primary: Heard, secondary: Heard) -> bytes | None:
     accepts = [address for address in primary if primary[address].accepts or secondary[address].accepts]
     if len(accepts) == 1:
         (client,) = primary.keys() - accepts
-        mirrored = streams[client].heard and streams[client].same and rest[client].same
-        return accepts[0] if mirrored else None
+        # A mirror adds nothing of its own, but it may have missed something. A guest may be silent altogether.
+        mirrored = streams[client].own == 0 and rest[client].own == 0
+        silent = not streams[client].heard and streams[accepts[0]].heard and streams[accepts[0]].own == 0
+        return accepts[0] if mirrored and not silent else None
     return _says_some_anew(streams) or _says_most_anew(rest) or _says_some_anew(rest)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from colo_proxy.cli.status import MEANING, state_of
+from colo_proxy.cli.status import meaning, state_of
 from colo_proxy.cli.tables import size
 from colo_proxy.cli.target import printable
 from colo_proxy.top.figures import Figures, Look, PortRate, lost
@@ -68,7 +68,7 @@ def screen(
 def _head(look: Look, name: str, width: int) -> Iterator[Text]:
     status = look.status
     state = state_of(status)
-    yield _banner(f"{name}  {state.upper()}: {MEANING[state]}", _STYLES[state], width)
+    yield _banner(f"{name}  {state.upper()}: {meaning(status)}", _STYLES[state], width)
     sides = ", ".join(f"{side} {'up' if up else 'DOWN'}" for side, up in status["vmm_connected"].items())
     yield Text(
         f" epoch {status['epoch']:,}   VMM {status['vmm']}{f' ({sides})' if sides else ''}   "

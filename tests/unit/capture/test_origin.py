@@ -130,6 +130,15 @@ def test_nobody_is_the_vm_for_accepting_while_the_other_differs(judge):
     assert (vm, "--vm-mac" in why) == (None, True)
 
 
+def test_a_guest_that_accepts_on_one_side_alone(judge):
+    """What the client says in the one is in the other, too; who would accept there is silent."""
+    pvm, svm = Wire().opens(1000, by_vm=False), Wire().opens(1000, by_vm=False)
+    svm.frames = [frame for frame in svm.frames if frame[1][6:12] != bytes.fromhex(VM.replace(":", ""))]
+    assert judge(pvm, svm) == (VM, "missing-secondary")
+    svm.frames = svm.frames[:1]
+    assert judge(pvm, svm) == (VM, "missing-secondary")
+
+
 def test_a_secondary_capture_without_the_clients(judge):
     pvm, svm = Wire().opens(1000, by_vm=True), Wire().opens(77000, by_vm=True)
     svm.frames = [frame for frame in svm.frames if frame[1][6:12] == bytes.fromhex(VM.replace(":", ""))]
