@@ -7,7 +7,8 @@ Where they do not, both captures are read once more, to tell the guests from the
 the same in both, what two guests say differs, at least in their initial sequence numbers. Who accepts
 connections is only a hint (guests open some, too): it counts where the other says nothing of its own in each.
 
-Where it still may be either, nobody guesses: CaptureError names them and asks for `--vm-mac`.
+Where it still may be either, nobody guesses: CaptureError names them, to be told by `--vm-mac`: also where
+the second address is another one in each capture: two routers', or two guests' whose client is the first.
 """
 
 from collections import Counter
@@ -220,9 +221,28 @@ def _by_what_differs(primary: Heard, secondary: Heard) -> bytes | None:
     return _says_some_anew(streams) or _says_most_anew(rest) or _says_some_anew(rest)
 
 
-def vm_address(
-    primary: Survey, secondary: Survey, heard: Callable[[set[bytes]], tuple[Heard, Heard]]
-) -> bytes:
+Listen = Callable[[set[bytes]], tuple[Heard, Heard]]
+
+
+def _common(address: bytes, sets: list[set[bytes]], heard: Listen) -> bytes:
+    """The one address that is on all frames of both captures, if it is no client of two guests' own ones.
+
+    Raises CaptureError if it may be.
+    """
+    others = sorted(set().union(*sets) - {address})
+    prefixed = [each for each in (address, *others) if each.startswith(QEMU_PREFIX)]
+    if len(others) < 2 or prefixed == [address]:
+        return address
+    primary, secondary = (each[address] for each in heard({address}))
+    if max(_Mirror(primary.streams, secondary.streams).own, _Mirror(primary.rest, secondary.rest).own) > 0.5:
+        return address
+    raise CaptureError(
+        f"{' and '.join(map(mac_text, others))} are in one capture each, {mac_text(address)} is in both: PVM "
+        f"and SVM must have the same MAC address; if it is {mac_text(address)}, give it as --vm-mac"
+    )
+
+
+def vm_address(primary: Survey, secondary: Survey, heard: Listen) -> bytes:
     """The VM's MAC address. `heard` reads both captures once more, and is called if nothing else decides.
 
     Raises CaptureError where the captures do not tell.
@@ -239,7 +259,7 @@ def vm_address(
         if found := _by_what_differs(*heard(candidates)):
             return found
     if len(candidates) == 1:
-        return candidates.pop()
+        return _common(candidates.pop(), sets, heard)
     shown = candidates or {address for address, _ in sources.most_common(_SHOWN)}
     listed = ", ".join(sorted(map(mac_text, list(shown)[:_SHOWN])))
     what = "may be the VM's" if candidates else "were seen, and none is on every frame"

@@ -145,6 +145,23 @@ def test_a_secondary_capture_without_the_clients(judge):
     assert judge(pvm, svm) == (VM, "identical")
 
 
+def test_each_guest_has_an_address_of_its_own(judge):
+    """Then the client's is the only one that is in both captures."""
+    pvm, svm = Wire(VM).opens(1000, by_vm=False), Wire(QEMU).opens(77000, by_vm=False, answers=b"nothing")
+    for pair in ((pvm, svm), (Wire(QEMU).opens(1000, by_vm=True), Wire(ANOTHER).opens(5, by_vm=True))):
+        vm, why = judge(*pair)
+        assert (vm, f"if it is {CLIENT}, give it as --vm-mac" in why) == (None, True)
+
+
+@pytest.mark.parametrize("vm", [VM, QEMU])
+def test_each_host_has_a_router_of_its_own(judge, vm):
+    pvm, svm = Wire(vm, CLIENT).opens(1000, by_vm=False), Wire(vm, "02:00:00:00:00:02")
+    assert judge(pvm, svm.opens(77000, by_vm=False)) == (vm, "identical")
+    svm.frames.clear()
+    found, _ = judge(pvm, svm.opens(1000, by_vm=False))
+    assert found == (vm if vm == QEMU else None)
+
+
 def test_two_runs(judge):
     """Clients that draw numbers, too, are no mirror: a server may be a guest or its client."""
     pvm, svm = Wire(), Wire()
