@@ -214,7 +214,7 @@ def _by_what_differs(primary: Heard, secondary: Heard) -> bytes | None:
     accepts = [address for address in primary if primary[address].accepts or secondary[address].accepts]
     if len(accepts) == 1:
         (client,) = primary.keys() - accepts
-        # A mirror adds nothing of its own, but it may have missed something. A guest may be silent altogether.
+        # A mirror adds nothing of its own, but may have missed something. A guest may be silent altogether.
         mirrored = streams[client].own == 0 and rest[client].own == 0
         silent = not streams[client].heard and streams[accepts[0]].heard and streams[accepts[0]].own == 0
         return accepts[0] if mirrored and not silent else None
