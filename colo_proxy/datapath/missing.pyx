@@ -23,6 +23,8 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
         return
     if node.flags & N_SVM:
         flow.flags |= F_FORGET
+        if flow.key.kind == K_TCP and not node.flags & N_PURE:
+            node = first_beyond(flow)
         diverge(core, flow, R_MISSING_PRIMARY, place(flow, node), NULL, node)
         return
     # Should the SVM just be slow, the next wait is longer.
@@ -67,6 +69,14 @@ cdef int64_t place(const Flow *flow, const Node *node) noexcept nogil:
     if node.flags & (N_PURE | N_OWED | N_UNPLACED):
         return offset_of(flow, flow.matched)
     return offset_of(flow, seq_max(start_of(node), least))
+
+
+cdef Node *first_beyond(const Flow *flow) noexcept nogil:
+    """M2: the SVM's segment with the first position that the PVM has not got to, or NULL."""
+    cdef Node *node = flow.svm.low
+    while node != NULL and flow.flags & F_ANCHORED and seq_le(end_of(node), flow.pvm.end):
+        node = node.sort_next
+    return node
 
 
 cdef Node *lowest_waiting(const Flow *flow) noexcept nogil:
@@ -127,9 +137,7 @@ cdef void stream_at_end(Core *core, Flow *flow) noexcept nogil:
             diverge(core, flow, R_MISSING_SECONDARY, place(flow, node), node, NULL)
             return
         node = node.flow_next
-    node = flow.svm.low
-    while node != NULL and flow.flags & F_ANCHORED and seq_le(end_of(node), flow.pvm.end):
-        node = node.sort_next
+    node = first_beyond(flow)
     if node == NULL:
         node = flow.svm.pure_first
     if node != NULL:

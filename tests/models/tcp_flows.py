@@ -257,12 +257,13 @@ class TcpJudge:
                 self._diverge(flow, connection, reason, self._offset(connection, at))
         for connection in flow.connections:
             self._forget_early(connection)
-            beyond = [(connection.s.when[at], at) for at in self._beyond(connection)]
+            beyond = self._beyond(connection)
+            waits = [(connection.s.when[at], beyond[0]) for at in beyond]
             if connection.s.reset and not connection.p.reset:
-                beyond.append((connection.s.reset_time, connection.matched))
-            late = [at for since, at in beyond if self.now - since >= self.timeout]
-            if late and not connection.reported:
-                self._diverge(flow, connection, "missing-primary", self._offset(connection, min(late)))
+                waits.append((connection.s.reset_time, connection.matched))
+            since, at = min(waits, default=(self.now, 0))
+            if self.now - since >= self.timeout and not connection.reported:
+                self._diverge(flow, connection, "missing-primary", self._offset(connection, at))
                 if self.observe:
                     self.lone_syns = [s for s in self.lone_syns if s.flow(True) != flow.key]
                     connection.s.said.clear()

@@ -84,6 +84,57 @@ def test_m2_the_pvm_says_nothing(play):
     """)
 
 
+def test_m2_is_told_where_the_pvm_ends_though_what_is_beyond_overtook_the_rest(play):
+    play(f"""{HANDSHAKE}
+        P . 1:436 ack 1
+        S . 1:301 ack 1
+        +200ms S . 533:833 ack 1
+        S . 301:533 ack 1
+        > . 1:436 ack 1
+        +2s tick
+        S . 833:933 ack 1
+        +1s tick
+        ! missing-primary 435
+    """)
+    play(f"""{HANDSHAKE}
+        S F. 101 ack 1
+        +2s S . 1:51 ack 1
+        S . 51:101 ack 1
+        P . 1:21 ack 1
+        > . 1:21 ack 1
+        +1s tick
+        ! missing-primary 20
+    """)
+
+
+def test_m2_is_told_at_the_first_byte_that_the_svm_has(play):
+    """Where it lacks some itself, that is what comes first; across 2**32, too."""
+    play(
+        f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+        S . 301:401 ack 1
+        +1s S . 151:201 ack 1
+        +2s tick
+        ! missing-primary 150
+    """,
+        p_isn=2**32 - 120,
+    )
+
+
+def test_m2_a_reset_that_waits_longest_is_told_at_the_end_of_what_is_agreed(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        S . 1:51 ack 1
+        S R. 151 ack 1
+        S . 51:151 ack 1
+        > . 1:101 ack 1
+        +3s tick
+        ! missing-primary 100
+    """)
+
+
 def test_m2_holds_nobody_up(play):
     play(f"""{HANDSHAKE}
         S . 101:201 ack 1
