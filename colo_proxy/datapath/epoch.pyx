@@ -23,7 +23,7 @@ from colo_proxy.datapath.flow cimport (
     Flow,
     list_leave,
 )
-from colo_proxy.datapath.flows cimport awaits_pair, flow_lose_alias, flow_remove
+from colo_proxy.datapath.flows cimport awaits_pair, flow_lose_alias, flow_remove, left_by_pvm
 from colo_proxy.datapath.fragment cimport fragments_take
 from colo_proxy.datapath.judge cimport (
     emit_aligned,
@@ -208,8 +208,7 @@ cdef void replaced_flows(Core *core) noexcept nogil:
         behind = next_flow(flow)
         if flow.flags & F_ALIAS:
             pass
-        elif (flow.key.kind == K_TCP and not flow.flags & F_ANCHORED) or \
-                (flow.newer != NULL and flow.newer.pvm.open):
+        elif (flow.key.kind == K_TCP and not flow.flags & F_ANCHORED) or left_by_pvm(flow):
             flow_remove(core, flow)
         elif flow.key.kind == K_TCP:
             if awaits_pair(core, flow):

@@ -3,7 +3,8 @@
 A flow is the 5-tuple seen from the VM, plus VLAN (`Key`). One key may hold several *incarnations*, oldest
 first, linked by `newer`: PVM and SVM open a 4-tuple again at different moments (rule T10), so each side has
 its own current one. An *alias* is the key under which the SVM speaks of a guest-initiated connection for
-which it chose another source port; it leads to the PVM's flow through `target`.
+which it chose another source port; it leads through `target` to the PVM's flow, one of the incarnations there
+whose `svm_port` that is. An SVM's SYN that waits for the PVM's has a flow under the SVM's own key meanwhile.
 
 Reading guide: `pvm` and `svm` hold what that guest said; the fields after them hold what both have agreed on
 and what clients have been told. Positions are the PVM's sequence numbers; an SVM number is moved by `offset`
@@ -33,6 +34,7 @@ cdef enum FlowFlag:
     F_FINISHED = 2048  # the agreed range ends with the FIN
     F_REWRITTEN = 4096  # the SVM's segments come in the PVM's numbers (rewriter.pxd)
     F_OWN_NUMBERS = 8192  # in its own
+    F_OTHER_PORT = 16384  # svm_port is not the key's
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
 
 cdef struct Flow
@@ -115,6 +117,7 @@ cdef struct Flow:
     Seq floor  # where the last commit found the PVM: all below is in the SVM's state
     uint32_t ts_offset
     uint16_t svm_port
+    uint16_t meant  # where only the SVM has opened it: the PVM's port that the SVM's was paired with before
     uint16_t heard_window  # raw, that of the clients' segment with heard_ack
     Seq heard_ack  # the furthest that clients have acknowledged, while observing
     uint32_t divergences

@@ -19,6 +19,8 @@ cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil
 cdef void flow_remove(Core *core, Flow *flow) noexcept nogil
 # Whether the flow's SYN waits for the other guest's.
 cdef bint awaits_pair(const Core *core, const Flow *flow) noexcept nogil
+# Whether the PVM has gone on to a newer incarnation.
+cdef bint left_by_pvm(const Flow *flow) noexcept nogil
 # The SVM speaks from the PVM's port.
 cdef void flow_lose_alias(Core *core, Flow *flow) noexcept nogil
 # Look at some flows and let go of those that are over; to be called now and then.

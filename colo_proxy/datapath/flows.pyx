@@ -1,6 +1,6 @@
-# See flows.pxd.
+# See flows.pxd. Past 400 lines: which incarnation a segment is of, and which SYNs pair, is one question.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memcmp
 
 from colo_proxy.datapath.align cimport Offset
@@ -8,6 +8,7 @@ from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
     F_ANCHORED,
+    F_OTHER_PORT,
     F_TOUCHED,
     Flow,
     Side,
@@ -19,9 +20,9 @@ from colo_proxy.datapath.flow cimport (
     table_use,
 )
 from colo_proxy.datapath.key cimport Key, key_equal
-from colo_proxy.datapath.pool cimport Node
+from colo_proxy.datapath.pool cimport N_SVM, Node
 from colo_proxy.datapath.seq cimport seq_eq
-from colo_proxy.datapath.stream cimport incarnation, stream_closed, stream_pair
+from colo_proxy.datapath.stream cimport stream_closed, stream_pair
 from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
 from colo_proxy.datapath.words cimport M_FAILED_OVER
 
@@ -38,54 +39,23 @@ cdef enum:
 cdef Flow *flow_for_pvm(Core *core, const Key *key, Node *node) noexcept nogil:
     cdef Flow *oldest = table_find(&core.table, key, False)
     cdef Flow *flow = oldest
-    cdef Flow *other
+    cdef Flow *other = NULL
     if node.packet.kind == K_TCP and oldest != NULL:
-        flow = incarnation(oldest, node)
+        flow = incarnation(core, oldest, node, key.local_port)
+    if flow == NULL and opens(node):
+        other = svm_syn_for(core, key)
+        if other != NULL and key_equal(&other.key, key) and not left_by_pvm(other):
+            flow = other  # the SVM chose the same port, and was first
+            other = NULL
     if flow == NULL:
         flow = make(core, key, False)
         if flow == NULL:
             return NULL
-        if opens(node):
-            other = find_pair(core.svm_syns.first, key)
-            if other != NULL:
-                join(core, flow, other)
-            else:
-                list_add(&core.pvm_syns, flow)
+        if other != NULL:
+            join(core, flow, other)
+        elif opens(node):
+            list_add(&core.pvm_syns, flow)
     elif opens(node) and awaits_pair(core, flow) and not flow.pvm.syn:
-        list_leave(flow)  # the SVM chose the same port, and was first
-    table_use(&core.table, flow, core.now)
-    if oldest != NULL and flow != oldest:
-        retire(core, oldest)
-    return flow
-
-
-cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil:
-    cdef Flow *oldest = table_find(&core.table, key, True)
-    cdef Flow *flow
-    if oldest != NULL:
-        oldest = oldest.target
-    else:
-        oldest = table_find(&core.table, key, False)
-    flow = oldest
-    if node.packet.kind == K_TCP and oldest != NULL:
-        flow = incarnation(oldest, node)
-    if flow == NULL:
-        if opens(node):
-            flow = find_pair(core.pvm_syns.first, key)
-            if flow != NULL:
-                list_leave(flow)
-                flow.svm_port = key.local_port
-                name_alias(core, flow, key)
-                table_use(&core.table, flow, core.now)
-                return flow
-        if oldest != NULL and oldest.alias != NULL and key_equal(&oldest.alias.key, key):
-            flow_lose_alias(core, oldest)  # the SVM has left that connection behind
-        flow = make(core, key, False)
-        if flow == NULL:
-            return NULL
-        if opens(node):
-            list_add(&core.svm_syns, flow)
-    elif opens(node) and awaits_pair(core, flow) and not flow.svm.syn:
         list_leave(flow)
     table_use(&core.table, flow, core.now)
     if oldest != NULL and flow != oldest:
@@ -93,18 +63,121 @@ cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil:
     return flow
 
 
+cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil:
+    cdef Flow *alias = table_find(&core.table, key, True)
+    cdef Flow *oldest = table_find(&core.table, key if alias == NULL else &alias.target.key, False)
+    cdef Flow *flow = oldest
+    cdef uint16_t meant
+    if node.packet.kind == K_TCP and oldest != NULL:
+        flow = incarnation(core, oldest, node, key.local_port)
+    if flow == NULL and opens(node):
+        flow = pvm_syn_for(core, key)
+    if flow == NULL:
+        meant = meaning(core, alias, oldest, key)
+        if alias != NULL:
+            flow_lose_alias(core, alias.target)  # the SVM has left that connection behind
+        flow = make(core, key, False)
+        if flow == NULL:
+            return NULL
+        flow.meant = meant
+        if opens(node):
+            list_add(&core.svm_syns, flow)
+    elif opens(node) and not flow.svm.syn:
+        if awaits_pair(core, flow):
+            list_leave(flow)
+        name_port(core, flow, key)
+    table_use(&core.table, flow, core.now)
+    if oldest != NULL and flow != oldest:
+        retire(core, oldest)
+    return flow
+
+
+# The incarnations of a flow (T10).
+
+cdef Flow *incarnation(Core *core, Flow *oldest, const Node *node, uint16_t port) noexcept nogil:
+    """The incarnation that a segment from `port` belongs to; NULL: it is none of these, or opens another."""
+    cdef Flow *flow = oldest
+    cdef Flow *current = NULL
+    cdef bint svm = (node.flags & N_SVM) != 0
+    cdef Side *side
+    cdef Side *other
+    cdef bint anew = node.packet.flags & SYN and not node.packet.flags & RST
+    while flow != NULL:
+        if concerns(core, flow, node, port):
+            side = &flow.svm if svm else &flow.pvm
+            if anew and side.syn and said_again(side, node) and not stream_closed(flow):
+                return flow
+            if side.open or current == NULL:
+                current = flow
+        flow = flow.newer
+    if current == NULL:
+        return NULL
+    side = &current.svm if svm else &current.pvm
+    other = &current.pvm if svm else &current.svm
+    # Of a connection that only the other side has opened, this SYN is the one it lacks.
+    if anew and (side.syn or (not other.syn and (caught(current) or stream_closed(current)))):
+        current = current.newer
+        while current != NULL and not concerns(core, current, node, port):
+            current = current.newer
+    return current
+
+
+cdef bint concerns(const Core *core, const Flow *flow, const Node *node, uint16_t port) noexcept nogil:
+    """Whether a segment may be of this incarnation at all."""
+    if not node.flags & N_SVM:
+        # A SYN that the SVM has sent from this port is the PVM's to take only by the rule (3.1).
+        return not opens(node) or flow.list != &core.svm_syns or has_spoken(&flow.pvm)
+    if not flow.svm.open:
+        return True
+    return port == (flow.svm_port if flow.flags & F_OTHER_PORT else flow.key.local_port)
+
+
+cdef bint caught(const Flow *flow) noexcept nogil:
+    """Whether it was first seen in mid-stream: neither guest's SYN will come."""
+    return (flow.pvm.open or flow.svm.open) and not (flow.pvm.syn or flow.svm.syn)
+
+
+cdef bint said_again(const Side *side, const Node *node) noexcept nogil:
+    """Whether a SYN is a retransmission. A guest may take the same ISN again, for another connection."""
+    if side.answered and node.packet.flags & ACK and not seq_eq(side.irs, node.packet.ack):
+        return False
+    return seq_eq(side.isn, node.packet.seq)
+
+
+cdef bint left_by_pvm(const Flow *flow) noexcept nogil:
+    """Whether the PVM has gone on to a newer incarnation."""
+    flow = flow.newer
+    while flow != NULL and not flow.pvm.open:
+        flow = flow.newer
+    return flow != NULL
+
+
+cdef bint left_by_svm(const Flow *flow) noexcept nogil:
+    flow = flow.newer
+    while flow != NULL and not flow.svm.open:
+        flow = flow.newer
+    return flow != NULL
+
+
+# What clients say.
+
 cdef Flow *flow_for_uplink(Core *core, const Key *key) noexcept nogil:
     cdef Flow *flow = table_find(&core.table, key, False)
-    cdef Flow *known = flow
+    cdef Flow *found = flow
     while flow != NULL:
-        if core.mode == M_FAILED_OVER and flow.svm.open:
-            known = flow
-        elif core.settings.passthrough and flow.pvm.open:
-            known = flow
-        elif flow.flags & F_ANCHORED and not (flow.pvm.syn and seq_eq(flow.matched, flow.pvm.isn)):
-            known = flow
+        if known(core, flow):
+            found = flow
         flow = flow.newer
-    return known
+    return found
+
+
+cdef bint known(const Core *core, const Flow *flow) noexcept nogil:
+    """Whether clients know of this incarnation."""
+    if core.mode == M_FAILED_OVER and flow.svm.open:
+        return True
+    if core.settings.passthrough and flow.pvm.open:
+        return True
+    return flow.flags & F_ANCHORED and not (flow.pvm.syn and seq_eq(flow.matched, flow.pvm.isn))
 
 
 cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil:
@@ -117,7 +190,13 @@ cdef const Offset *offset_of_flow(const Flow *flow, Offset *into) noexcept nogil
 
 cdef Flow *flow_for_quote(Core *core, const Key *key) noexcept nogil:
     cdef Flow *alias = table_find(&core.table, key, True)
-    return flow_for_uplink(core, key if alias == NULL else &alias.target.key)
+    cdef Flow *flow = table_find(&core.table, key if alias == NULL else &alias.target.key, False)
+    cdef Flow *found = NULL
+    while flow != NULL:
+        if flow.svm_port == key.local_port and (found == NULL or known(core, flow)):
+            found = flow
+        flow = flow.newer
+    return found
 
 
 # Guest-initiated connections: each guest picks a source port of its own, so their SYNs are paired by what
@@ -132,23 +211,89 @@ cdef bint has_spoken(const Side *side) noexcept nogil:
     return side.open or side.first != NULL or side.pure_first != NULL
 
 
-cdef Flow *find_pair(Flow *first, const Key *key) noexcept nogil:
+cdef bint may_pair(const Flow *flow, const Key *key) noexcept nogil:
+    """Whether a SYN that waits is to the destination that `key` names, from the same address.
+
+    Where both have spoken by now (the other without a SYN, so in mid-stream) there is nothing to pair.
+    """
+    return not (has_spoken(&flow.pvm) and has_spoken(&flow.svm)) and \
+        flow.key.remote_port == key.remote_port and flow.key.vlan == key.vlan and \
+        flow.key.version == key.version and \
+        memcmp(flow.key.remote, key.remote, sizeof(key.remote)) == 0 and \
+        memcmp(flow.key.local, key.local, sizeof(key.local)) == 0
+
+
+cdef Flow *svm_syn_for(Core *core, const Key *key) noexcept nogil:
+    """The SVM's SYN that one of the PVM takes, under the PVM's key: the best by its port, then the oldest."""
+    cdef Flow *flow = core.svm_syns.first
+    cdef Flow *same = NULL
+    cdef Flow *any = NULL
     cdef int left = PAIRS
-    while first != NULL and left:
-        # Where both have spoken by now (the other without a SYN, so in mid-stream) there is nothing to pair.
-        if not (has_spoken(&first.pvm) and has_spoken(&first.svm)) and \
-                first.key.remote_port == key.remote_port and first.key.vlan == key.vlan and \
-                first.key.version == key.version and \
-                memcmp(first.key.remote, key.remote, sizeof(key.remote)) == 0 and \
-                memcmp(first.key.local, key.local, sizeof(key.local)) == 0:
-            return first
-        first = first.list_next
+    while flow != NULL and left:
+        if may_pair(flow, key):
+            if flow.meant == key.local_port:
+                return flow
+            if same == NULL and flow.key.local_port == key.local_port:
+                same = flow
+            if any == NULL:
+                any = flow
+        flow = flow.list_next
         left -= 1
-    return NULL
+    return any if same == NULL else same
+
+
+cdef Flow *pvm_syn_for(Core *core, const Key *key) noexcept nogil:
+    """The PVM's SYN that one of the SVM takes, whose port has no meaning any more: the same port, the oldest.
+
+    `incarnation` has looked for that from the port which the SVM's was paired with.
+    """
+    cdef Flow *flow = core.pvm_syns.first
+    cdef Flow *any = NULL
+    cdef int left = PAIRS
+    while flow != NULL and left:
+        if may_pair(flow, key):
+            if flow.key.local_port == key.local_port:
+                return flow
+            if any == NULL:
+                any = flow
+        flow = flow.list_next
+        left -= 1
+    return any
+
+
+cdef Flow *svm_syn_in(const Core *core, Flow *oldest) noexcept nogil:
+    """The latest of the SVM's SYNs that wait under a key."""
+    cdef Flow *found = NULL
+    while oldest != NULL:
+        if oldest.list == &core.svm_syns:
+            found = oldest
+        oldest = oldest.newer
+    return found
+
+
+cdef uint16_t meaning(const Core *core, const Flow *alias, Flow *oldest, const Key *key) noexcept nogil:
+    """The PVM's port that the SVM's is paired with, or was before a SYN that waits: its own at first."""
+    cdef const Flow *waits
+    if alias != NULL:
+        return alias.target.key.local_port
+    waits = svm_syn_in(core, oldest)
+    return key.local_port if waits == NULL else waits.meant
 
 
 cdef bint awaits_pair(const Core *core, const Flow *flow) noexcept nogil:
     return flow.list == &core.pvm_syns or flow.list == &core.svm_syns
+
+
+cdef void name_port(Core *core, Flow *flow, const Key *key) noexcept nogil:
+    """The SVM has opened this connection under `key`, which means it from now on."""
+    set_port(flow, key)
+    name_alias(core, flow, key)
+
+
+cdef void set_port(Flow *flow, const Key *key) noexcept nogil:
+    flow.svm_port = key.local_port
+    if flow.svm_port != flow.key.local_port:
+        flow.flags |= F_OTHER_PORT
 
 
 cdef void name_alias(Core *core, Flow *flow, const Key *key) noexcept nogil:
@@ -175,7 +320,9 @@ cdef void join(Core *core, Flow *flow, Flow *svm) noexcept nogil:
     stream_pair(core, flow, svm)
     svm.waiting = 0
     flow_remove(core, svm)
-    name_alias(core, flow, &key)
+    set_port(flow, &key)
+    if svm_syn_in(core, table_find(&core.table, &key, False)) == NULL:
+        name_alias(core, flow, &key)  # and the SVM has opened no other from there since
 
 
 # The bound.
@@ -221,8 +368,8 @@ cdef void flow_lose_alias(Core *core, Flow *flow) noexcept nogil:
 
 cdef void retire(Core *core, Flow *oldest) noexcept nogil:
     """Let go of an incarnation that both sides have left behind."""
-    if oldest.waiting == 0 and not oldest.flags & F_TOUCHED and oldest.newer != NULL and \
-            (oldest.newer.pvm.open or core.mode == M_FAILED_OVER) and oldest.newer.svm.open:
+    if oldest.waiting == 0 and not oldest.flags & F_TOUCHED and left_by_svm(oldest) and \
+            (left_by_pvm(oldest) or (oldest.newer != NULL and core.mode == M_FAILED_OVER)):
         flow_remove(core, oldest)
 
 

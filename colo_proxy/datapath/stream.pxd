@@ -13,8 +13,6 @@ from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow
 from colo_proxy.datapath.pool cimport Node
 
-# The incarnation of a flow that a segment belongs to; NULL: its SYN opens a new one (T10).
-cdef Flow *incarnation(Flow *oldest, const Node *node) noexcept nogil
 # Take in what a PVM segment says, unjudged: it will leave on the next commit.
 cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil
 # After a failover: what an SVM segment says of its connection, so that a new one is told from the old.

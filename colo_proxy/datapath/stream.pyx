@@ -10,6 +10,7 @@ from colo_proxy.datapath.flow cimport (
     F_CONTRADICTED,
     F_DISORDERED,
     F_FINISHED,
+    F_OTHER_PORT,
     F_OWN_OFFSET,
     Flow,
     Side,
@@ -44,45 +45,11 @@ from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, get32
 from colo_proxy.datapath.words cimport R_CONTROL
 
 
-cdef Flow *incarnation(Flow *oldest, const Node *node) noexcept nogil:
-    cdef Flow *flow = oldest
-    cdef Flow *current = NULL
-    cdef bint svm = (node.flags & N_SVM) != 0
-    cdef Side *side
-    cdef Side *other
-    cdef bint opens = node.packet.flags & SYN and not node.packet.flags & RST
-    while flow != NULL:
-        side = &flow.svm if svm else &flow.pvm
-        if opens and side.syn and said_again(side, node) and not stream_closed(flow):
-            return flow
-        if side.open or current == NULL:
-            current = flow
-        flow = flow.newer
-    side = &current.svm if svm else &current.pvm
-    other = &current.pvm if svm else &current.svm
-    # Of a connection that only the other side has opened, this SYN is the one it lacks.
-    if opens and (side.syn or (not other.syn and (caught(current) or stream_closed(current)))):
-        return current.newer
-    return current
-
-
-cdef bint caught(const Flow *flow) noexcept nogil:
-    """Whether it was first seen in mid-stream: neither guest's SYN will come."""
-    return (flow.pvm.open or flow.svm.open) and not (flow.pvm.syn or flow.svm.syn)
-
-
 cdef bint unplaced(const Flow *flow, bint svm) noexcept nogil:
     """Whether nobody knows where a side's numbers lie in the stream: only the other has said its SYN."""
     if flow.flags & F_OWN_OFFSET:
         return False
     return flow.pvm.syn and not flow.svm.syn if svm else flow.svm.syn and not flow.pvm.syn
-
-
-cdef bint said_again(const Side *side, const Node *node) noexcept nogil:
-    """Whether a SYN is a retransmission. A guest may take the same ISN again, for another connection."""
-    if side.answered and node.packet.flags & ACK and not seq_eq(side.irs, node.packet.ack):
-        return False
-    return seq_eq(side.isn, node.packet.seq)
 
 
 cdef uint32_t options_of(const Node *node) noexcept nogil:
@@ -367,7 +334,7 @@ cdef void stream_adopt(Flow *flow) noexcept nogil:
     flow.offset = 0
     flow.ts_offset = 0
     flow.svm_port = flow.key.local_port
-    flow.flags |= F_OWN_OFFSET
+    flow.flags = (flow.flags & ~<uint32_t>F_OTHER_PORT) | F_OWN_OFFSET
 
 
 cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
@@ -403,7 +370,6 @@ cdef void stream_pair(Core *core, Flow *pvm, Flow *svm) noexcept nogil:
     cdef Node *node
     pvm.svm = svm.svm
     pvm.flags |= svm.flags & F_BLOCKED
-    pvm.svm_port = svm.key.local_port
     pvm.waiting += svm.waiting
     node = pvm.svm.first
     while node != NULL:

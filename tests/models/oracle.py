@@ -58,7 +58,10 @@ class Oracle(TcpJudge):
         self.svm_stopped = self.pvm_stopped = False
         self.loaded = False  # the SVM's state was replaced, and the commit is still to come
         self.later: list[tuple[str, bytes, int, int]] = []  # what was said in the new epoch, and when
-        self.lone_syns: list[Packet] = []  # SYNs of the SVM with no counterpart yet
+        # Connections that the guest opens: SYNs of the PVM, and of the SVM, that the other has not sent ...
+        self.asked: list[tuple[TcpFlow, Connection]] = []
+        self.lone: list[tuple[TcpFlow, Connection]] = []
+        self.meaning: dict[tuple[object, ...], TcpFlow] = {}  # ... and what a port of the SVM's means
 
     # ------------------------------------------------------------------ events
 
@@ -339,7 +342,9 @@ class Oracle(TcpJudge):
             queue.expected.clear()
         self.pieces["s"] = Reassembly()
         self.waiting.clear()
-        self.lone_syns.clear()
+        for _, connection in self.lone:
+            connection.lone = False
+        self.lone.clear()
 
     def pvm_stop(self, now: int) -> None:
         """What the PVM said before leaves on commit; what it says from now on belongs to the new epoch."""
@@ -353,14 +358,16 @@ class Oracle(TcpJudge):
             self._forget_secondary()
         self._release_all()
         for key, flow in list(self.tcp.items()):
-            connection = flow.connections[flow.current["p"]]
-            if connection.p.base is None:
+            connection = flow.latest
+            if connection is None:
                 del self.tcp[key]
                 continue
             connection.commit()
-            flow.connections, flow.current = [connection], {"p": 0, "s": 0}
+            flow.connections = [connection]
             connection.blocked = connection.reported = False
-            flow.secondary_port = None
+            connection.sport = key[4]
+        self.asked.clear()
+        self.meaning.clear()  # the SVM has the PVM's ports
         for queue in self.datagrams.values():
             queue.blocked = queue.reported = False
             queue.agreed = queue.said
@@ -379,11 +386,13 @@ class Oracle(TcpJudge):
         """The checkpoint failed: nothing leaves until a commit."""
         self.now = max(self.now, now)
         later, self.later = self.later, []
+        if self.loaded:
+            self.meaning.clear()  # the SVM has the PVM's numbers and ports from here on
         for flow in self.tcp.values() if self.loaded else ():
-            flow.secondary_port = None  # the SVM has the PVM's numbers from here on
             for connection in flow.connections:
                 p, s = connection.p, connection.s
                 s.base, s.syn, s.timestamp = p.base, p.syn, p.timestamp
+                connection.sport = flow.key[4]
         self.loaded = False
         self.mode, self.svm_stopped, self.pvm_stopped = Mode.HOLD, False, False
         self._forget_secondary()
@@ -400,6 +409,8 @@ class Oracle(TcpJudge):
         later, self.later = self.later, []
         self.mode, self.svm_stopped, self.pvm_stopped = Mode.PASS, False, False
         self._forget_secondary()
+        self.asked.clear()
+        self.meaning.clear()
         self.tcp.clear()  # what passes is not followed: flows are caught in mid-stream later
         self.datagrams.clear()
         for who, frame, _, gso in later:
@@ -412,10 +423,13 @@ class Oracle(TcpJudge):
         if self.mode is Mode.COMPARE and not self.svm_stopped:
             self._agreed_parts()
         self.held.clear()
+        self.asked.clear()
+        if self.loaded:
+            self.meaning.clear()  # the SVM has the PVM's ports
         for flow in self.tcp.values():
-            if self.loaded:
-                flow.secondary_port = None  # the SVM has the PVM's
             for connection in flow.connections:
+                if self.loaded:
+                    connection.sport = flow.key[4]
                 if connection.s.base is None:  # what the PVM said was never paired, nor told to anybody
                     connection.p.base = None
         kept: list[tuple[int, bytes]] = []
@@ -464,8 +478,8 @@ class Oracle(TcpJudge):
         packet = leading(packet)
         if packet.kind != "tcp":
             return packet.frame
-        mapped = self._mapped(packet)
-        connection = self._flow(mapped.flow(True)).incarnation("s", mapped)
+        flow, connection = self._of_svm(packet)
+        mapped = self._mapped(packet, flow)
         connection.place(connection.s, mapped)
         return self._aligned(mapped, connection)
 

@@ -291,6 +291,9 @@ class Simulation:
         if not line.opened:
             self._open(guest, number, line)
             return
+        if self._refused(number, line):
+            self._again(guest, number, line)
+            return
         if self.of.opening in (*VM_OPENS, "simultaneous") and not line.answered:
             line.answered = True
             if self.of.opening == "simultaneous":
@@ -318,21 +321,33 @@ class Simulation:
             self._send_data(guest, number, line, line.sent, self._size(guest))
         elif not line.closed and self.random.random() < 0.4:
             self._close(guest, number, line)
-        elif (
-            line.closed
-            and self.of.reuse
-            and self.of.opening not in ("vm-other-port", "vm-crossing-ports")
-            and line.incarnation < 3
-            and not self.of.disorder
-        ):
-            line.incarnation += 1
-            fresh = Line(self._isn(), line.clock, line.sport, line.dport, line.incarnation)
-            guest.lines[number] = fresh
+        elif line.closed and self._reusable(line):
+            self._again(guest, number, line)
+
+    def _reusable(self, line: Line) -> bool:
+        return self.of.reuse and line.incarnation < 3 and not self.of.disorder
+
+    def _refused(self, number: int, line: Line) -> bool:
+        """The client refuses the SYN, of which guests say nothing: they try again, as often as each other."""
+        unlucky = (self.of.seed // 8 + number + line.incarnation) % 3 == 0
+        return unlucky and self.of.opening in VM_OPENS and not line.answered and self._reusable(line)
+
+    def _again(self, guest: Guest, number: int, line: Line) -> None:
+        """The next connection on the same ports: the guest has bound its own."""
+        fresh = Line(self._isn(), line.clock, line.sport, line.dport, line.incarnation + 1)
+        fresh.difference = line.difference
+        guest.lines[number] = fresh
+
+    def _even(self, number: int) -> bool:
+        """Has each connection but this one been opened by both guests, or by neither?"""
+        pairs = [pair for at, pair in enumerate(zip(self.p.lines, self.s.lines, strict=True)) if at != number]
+        return all((one.incarnation, one.opened) == (two.incarnation, two.opened) for one, two in pairs)
 
     def _open(self, guest: Guest, number: int, line: Line) -> None:
-        before = [each.lines[number - 1] for each in (self.p, self.s)] if number else []
-        if self.of.opening == "vm-crossing-ports" and not all(each.opened for each in before):
-            return  # which belongs to which is told by their order alone
+        if self.of.opening == "vm-crossing-ports":
+            before = self.p.lines[number - 1].opened or self.p.lines[number - 1].incarnation
+            if not self._even(number) or (number and not before):
+                return  # which belongs to which is told by their order alone
         self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
         flags = SYN if self.of.opening in (*VM_OPENS, "simultaneous") else SYN | ACK
         size = min(self.random.choice((0, 1, 5)), self._end(line) - 1) if self.of.early else 0

@@ -90,6 +90,9 @@ class Connection:
     """One incarnation of a flow: the PVM's stream and the SVM's."""
 
     def __init__(self, behind_holes: bool = True) -> None:
+        self.sport: object = None  # the SVM's port
+        self.lone = False  # the SVM's SYN waits for one of the PVM's to take it
+        self.meant: object = None  # which port of the PVM's the SVM's was paired with before
         self.behind_holes = behind_holes  # a difference counts before what lies below it was said
         self.p, self.s = Side(), Side()
         self.low: int | None = None  # the agreed range is [low, matched)

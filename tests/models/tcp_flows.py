@@ -12,35 +12,51 @@ STUCK = 100_000_000  # ns: a guest repeats what nobody acknowledges no sooner
 
 
 class TcpFlow:
-    """All incarnations of one 5-tuple; each side is in one of them (T10)."""
+    """All connections that had one 5-tuple of the PVM's, in the order in which they were opened (T10).
+
+    A SYN of the SVM that waits for the PVM's (`Connection.lone`) is here under the SVM's own 5-tuple.
+    """
 
     def __init__(self, key: tuple[object, ...], behind_holes: bool = True) -> None:
         self.key = key
         self.behind_holes = behind_holes
-        self.connections = [Connection(behind_holes)]
-        self.current = {"p": 0, "s": 0}
-        self.secondary_port: int | None = None  # where the SVM chose another source port
+        self.connections: list[Connection] = []
 
-    def incarnation(self, who: str, segment: Packet) -> Connection:
-        """The connection a segment of this side belongs to; a SYN with a new ISN begins the next one."""
-        connection = self.connections[self.current[who]]
+    def begin(self, sport: int) -> Connection:
+        """Another connection; `sport` is the port that the SVM has for it, as far as is known."""
+        self.connections.append(Connection(self.behind_holes))
+        self.connections[-1].sport = sport
+        return self.connections[-1]
+
+    def incarnation(self, who: str, segment: Packet) -> Connection | None:
+        """The connection that a segment of this side belongs to; None: it is none of these, or a new one."""
+        mine = [each for each in self.connections if self._concerns(each, who, segment)]
+        spoken = [each for each in mine if getattr(each, who).base is not None]
+        if not mine:
+            return None
+        connection = spoken[-1] if spoken else mine[0]
         side = getattr(connection, who)
         opens = segment.flags & (SYN | RST) == SYN
         another = side.irs is not None and segment.flags & ACK and side.irs != segment.ack
         fresh = side.syn is not None and (another or side.base != segment.seq)
         lacking = side.syn is None and not connection.midstream  # only the other side has opened it
         if opens and not lacking and (fresh or connection.caught or connection.over):
-            self.current[who] += 1
-            if self.current[who] == len(self.connections):
-                self.connections.append(Connection(self.behind_holes))
-        return self.connections[self.current[who]]
+            later = mine[mine.index(connection) + 1 :]
+            return later[0] if later else None
+        return connection
 
-    def left_behind(self, segment: Packet) -> bool:
-        """The SVM opens another connection from a port that it had for this one, and the PVM not."""
-        side = self.connections[self.current["s"]].s
-        again = side.syn is None or side.base == segment.seq
+    @staticmethod
+    def _concerns(connection: Connection, who: str, segment: Packet) -> bool:
+        """May a segment of this side be of this connection at all?"""
+        if who == "s":
+            return connection.s.base is None or connection.sport == segment.sport
         opens = segment.flags & (SYN | ACK | RST) == SYN
-        return opens and not again and self.key[4] != segment.sport
+        return not opens or not connection.lone or connection.p.base is not None
+
+    @property
+    def latest(self) -> Connection | None:
+        """The one in which the PVM is."""
+        return next((each for each in reversed(self.connections) if each.p.base is not None), None)
 
 
 class TcpJudge:
@@ -59,17 +75,20 @@ class TcpJudge:
     held: list[Held]
     tcp: dict[tuple[object, ...], TcpFlow]
     waiting: list[Waiting]
-    lone_syns: list[Packet]
+    asked: list[tuple[TcpFlow, Connection]]
+    lone: list[tuple[TcpFlow, Connection]]
+    meaning: dict[tuple[object, ...], TcpFlow]
 
     def _primary_tcp(
         self, segment: Packet, frame: bytes, frames: list[bytes] | None = None, gso: int = 0
     ) -> None:
         flow = self._flow(segment.flow(True))
-        connection = flow.incarnation("p", segment)
+        connection = flow.incarnation("p", segment) or self._opened_by_pvm(flow, segment)
         ack = connection.ack_of(segment)
         again, matched = connection.p.reset, connection.matched
-        if segment.flags & SYN and not segment.flags & ACK:
-            self._pair(segment)
+        if segment.flags & SYN and not segment.flags & ACK and connection.lone:
+            connection.lone = False  # the SVM came first, from the same port
+            self.lone = [each for each in self.lone if each[1] is not connection]
         found = connection.hear(connection.p, segment, self.came)
         held = Held(self.number, frame, self.came, flow, "data", segment, connection)
         held.position, held.frames = connection.place(connection.p, segment), frames or []
@@ -107,9 +126,8 @@ class TcpJudge:
                 self._watch(connection)
 
     def _secondary_tcp(self, segment: Packet, frames: list[bytes]) -> None:
-        segment = self._mapped(segment)
-        flow = self._flow(segment.flow(True))
-        connection = flow.incarnation("s", segment)
+        flow, connection = self._of_svm(segment)
+        segment = self._mapped(segment, flow)
         matched = connection.matched
         found = connection.hear(connection.s, segment, self.came)
         position = connection.place(connection.s, segment)
@@ -265,7 +283,8 @@ class TcpJudge:
             if self.now - since >= self.timeout and not connection.reported:
                 self._diverge(flow, connection, "missing-primary", self._offset(connection, at))
                 if self.observe:
-                    self.lone_syns = [s for s in self.lone_syns if s.flow(True) != flow.key]
+                    self.lone = [each for each in self.lone if each[1] is not connection]
+                    connection.lone = False
                     connection.s.said.clear()
                     connection.s.when.clear()
 
@@ -335,68 +354,78 @@ class TcpJudge:
 
     # ------------------------------------------------------------------ connections the guest opens
 
-    def _pair(self, syn: Packet) -> None:
-        """A SYN of the PVM takes the SVM's SYN to the same destination: same port, else the oldest."""
-        there = (syn.vlans, syn.source, syn.target, syn.dport)
-        flow = self._flow(syn.flow(True))
-        if flow.secondary_port is not None or flow.connections[flow.current["p"]].s.base is not None:
-            self.lone_syns = [s for s in self.lone_syns if s.flow(True) != flow.key]  # it came first
-            return
-        alike = [s for s in self.lone_syns if (s.vlans, s.source, s.target, s.dport) == there]
-        alike.sort(key=lambda s: s.sport != syn.sport)
-        if alike:
-            lone = alike[0]
-            self.lone_syns = [s for s in self.lone_syns if s.sport != lone.sport or s.dport != lone.dport]
-            flow.secondary_port = lone.sport
-            if lone.sport != syn.sport:
-                alone = self.tcp.pop(lone.flow(True))
-                connection = flow.connections[flow.current["p"]]
-                its = alone.connections[alone.current["s"]]
-                connection.s, connection.blocked, connection.reported = its.s, its.blocked, its.reported
-                for each in self.waiting:
-                    if each.flow is alone:
-                        each.flow, each.connection = flow, connection
-                        each.segment = self._mapped(each.segment)
+    def _opened_by_pvm(self, flow: TcpFlow, segment: Packet) -> Connection:
+        """The PVM begins a connection. A SYN takes one of the SVM's: by its port, else the oldest (3.1)."""
+        port = segment.sport
+        if segment.flags & (SYN | ACK | RST) != SYN:
+            return flow.begin(port)
+        alike = [each for each in self.lone if self._pairs(each, segment)]
+        alike.sort(key=lambda each: 0 if each[1].meant == port else 1 if each[1].sport == port else 2)
+        if not alike:
+            self.asked.append((flow, flow.begin(port)))
+            return flow.connections[-1]
+        alone, its = alike[0]
+        later = alone.connections[alone.connections.index(its) + 1 :]
+        if alone is flow and all(each.p.base is None for each in later):
+            return its
+        self.lone.remove(alike[0])
+        alone.connections.remove(its)
+        connection = flow.begin(its.sport)
+        connection.s, connection.blocked, connection.reported = its.s, its.blocked, its.reported
+        for each in self.waiting:
+            if each.connection is its:
+                each.flow, each.connection = flow, connection
+                each.segment = self._mapped(each.segment, flow)
+        key = self._svm_key(flow, its.sport)
+        if alone is flow:
+            self.meaning.pop(key, None)
+        elif all(other is not alone for other, _ in self.lone):
+            self.meaning[key] = flow
+        return connection
 
-    def _mapped(self, segment: Packet) -> Packet:
-        """The SVM's segment on the PVM's port."""
-        for flow in self.tcp.values():
-            _, _, vlans, local, lport, remote, rport = flow.key
-            if (vlans, local, remote, rport) == (
-                segment.vlans,
-                segment.source,
-                segment.target,
-                segment.dport,
-            ):
-                if flow.secondary_port == segment.sport and flow.left_behind(segment):
-                    flow.secondary_port = None
-                elif flow.secondary_port == segment.sport:
-                    return (
-                        leading(parse(with_tcp(segment.frame, sport=lport)))
-                        if lport != segment.sport
-                        else segment
-                    )
-        if not segment.flags & SYN or segment.flags & ACK or self.mode is Mode.FAILED_OVER:
-            return segment
-        wanted = None
-        for flow in self.tcp.values():  # in the order in which the PVM opened them
-            _, _, vlans, local, lport, remote, rport = flow.key
-            connection = flow.connections[flow.current["p"]]
-            if (vlans, local, remote, rport) != (
-                segment.vlans,
-                segment.source,
-                segment.target,
-                segment.dport,
-            ):
-                continue
-            if connection.p.syn is None or connection.s.base is not None or flow.secondary_port is not None:
-                continue
-            if lport == segment.sport:
-                wanted = flow
-                break
-            wanted = wanted or flow
-        if wanted is None:
-            self.lone_syns.append(segment)
-            return segment  # until then it has a flow of its own
-        wanted.secondary_port = segment.sport
-        return self._mapped(segment)
+    def _of_svm(self, segment: Packet) -> tuple[TcpFlow, Connection]:
+        """The connection of a segment of the SVM, which may be the PVM's from another port."""
+        key = segment.flow(True)
+        opens = segment.flags & (SYN | ACK | RST) == SYN
+        flow = self.meaning.get(key) or self._flow(key)
+        connection = flow.incarnation("s", segment)
+        if connection is None and opens:
+            alike = [each for each in self.asked if self._pairs(each, segment)]
+            alike.sort(key=lambda each: each[0].key != key)
+            flow, connection = alike[0] if alike else (flow, None)
+        if connection is None:
+            lone = [each for each in flow.connections if each.lone]
+            meant = lone[-1].meant if lone and key not in self.meaning else flow.key[4]
+            self.meaning.pop(key, None)
+            flow = self._flow(key)
+            connection = flow.begin(segment.sport)
+            connection.meant = meant
+            if opens and self.mode is not Mode.FAILED_OVER:
+                connection.lone = True
+                self.lone.append((flow, connection))
+        elif opens and connection.s.syn is None:
+            self.asked = [each for each in self.asked if each[1] is not connection]
+            connection.sport = segment.sport
+            if flow.key == key:
+                self.meaning.pop(key, None)
+            else:
+                self.meaning[key] = flow
+        return flow, connection
+
+    @staticmethod
+    def _svm_key(flow: TcpFlow, port: int) -> tuple[object, ...]:
+        return (*flow.key[:4], port, *flow.key[5:])
+
+    @staticmethod
+    def _pairs(each: tuple[TcpFlow, Connection], syn: Packet) -> bool:
+        """Is it to the same destination, from the same address, and has only one guest spoken?"""
+        flow, connection = each
+        both = connection.p.base is not None and connection.s.base is not None
+        return not both and flow.key == (*syn.flow(True)[:4], flow.key[4], *syn.flow(True)[5:])
+
+    @staticmethod
+    def _mapped(segment: Packet, flow: TcpFlow) -> Packet:
+        """The SVM's segment from the PVM's port."""
+        port = flow.key[4]
+        assert isinstance(port, int)
+        return segment if port == segment.sport else leading(parse(with_tcp(segment.frame, sport=port)))
