@@ -33,12 +33,12 @@ from colo_proxy.datapath.judge cimport (
 )
 from colo_proxy.datapath.pace cimport pace_clear
 from colo_proxy.datapath.piece cimport piece_leave
-from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, Node, pool_give
+from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, N_UNPLACED, Node, pool_give
 from colo_proxy.datapath.prefix cimport advance, agreed, position_of
 from colo_proxy.datapath.release cimport note_told, still_owed
-from colo_proxy.datapath.seq cimport seq_le
+from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_adopt, stream_commit
-from colo_proxy.datapath.wire cimport K_FRAGMENT, K_TCP, RST
+from colo_proxy.datapath.wire cimport ACK, K_FRAGMENT, K_TCP, RST, URG
 from colo_proxy.datapath.words cimport (
     D_OLD_EPOCH,
     D_UNCOMMITTED,
@@ -304,6 +304,13 @@ cdef void pair_off(Core *core, Flow *flow) noexcept nogil:
         pvm = pvm.flow_next
 
 
+cdef bint is_ahead(const Flow *flow, const Node *node) noexcept nogil:
+    """Whether clients learn more from a held segment than the SVM has sent, a window aside."""
+    if not node.flags & (N_PURE | N_OWED) or node.flags & N_UNPLACED or node.packet.flags & (RST | URG):
+        return True
+    return node.packet.flags & ACK and (not flow.svm.acked or seq_lt(flow.svm.ack, node.packet.ack))
+
+
 cdef void follow_observed(Core *core) noexcept nogil:
     cdef Node *node
     cdef Flow *flow
@@ -312,11 +319,13 @@ cdef void follow_observed(Core *core) noexcept nogil:
     node = core.held.first
     while node != NULL:
         flow = flow_of(node)
-        if not flow.flags & F_GATHERED:
+        if flow.key.kind == K_TCP:
+            if is_ahead(flow, node):
+                touch(core, flow)
+        elif not flow.flags & F_GATHERED:
             flow.flags |= F_GATHERED
             touch(core, flow)
-            if flow.key.kind != K_TCP:
-                pair_off(core, flow)
+            pair_off(core, flow)
         node = node.next
     emit_held(core)
     while core.touched != NULL:

@@ -48,6 +48,8 @@ cdef bint still_missing(Core *core, Flow *flow, Node *node) noexcept nogil:
             unhold(core, node)
             pool_give(core.pool, node)
             return False
+        if seq_le(node.packet.ack, flow.told_ack) and seq_lt(flow.told_ack, flow.told_edge):
+            return False  # clients have some window: what is owed of it may wait
     elif node.flags & N_SVM and flow.flags & F_ANCHORED:
         if seq_le(end_of(node), flow.low):
             unhold(core, node)  # from before this flow was first seen

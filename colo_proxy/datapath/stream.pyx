@@ -359,7 +359,8 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     flow.svm.reset = flow.pvm.reset
     urgent_copy(flow)
     flow.svm.refused = flow.pvm.refused
-    if flow.pvm.acked and (not flow.svm.acked or seq_le(flow.svm.ack, flow.pvm.ack)):
+    if flow.pvm.acked and (not flow.svm.acked or seq_lt(flow.svm.ack, flow.pvm.ack) or (
+            seq_eq(flow.svm.ack, flow.pvm.ack) and seq_lt(flow.svm.edge, flow.pvm.edge))):
         flow.svm.raw = flow.pvm.raw
         flow.svm.edge = flow.pvm.edge
         flow.svm.ack = flow.pvm.ack

@@ -268,7 +268,8 @@ class Oracle(TcpJudge):
         judged.blocked = True
         if not self.observe:
             return
-        touched = [judged, *(held.connection for held in self.held)]
+        ahead = [h.connection for h in self.held if h.connection is not None and h.connection.is_ahead(h)]
+        touched = [judged, *ahead]
         self._release_all()  # section 6, C8: as if a checkpoint had been made
         for each in self.tcp.values():
             for connection in each.connections:

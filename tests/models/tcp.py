@@ -298,6 +298,14 @@ class Connection:
             return held.kind in ("data", "rst")
         return not all(self.agreed(at) for at, _ in self.values(held.segment, held.position))
 
+    def is_ahead(self, held: Held) -> bool:
+        """C8: would clients learn from it, as it is, more than the window alone that the SVM has not sent?"""
+        segment = held.segment
+        if held.kind in ("data", "rst") or held.position is None or segment is None or segment.flags & URG:
+            return True
+        ack = self.ack_of(segment)
+        return ack is not None and (self.s.ack is None or self.s.ack < ack)
+
     def clamp(self, segment: Packet) -> tuple[int | None, int]:
         """The acknowledgement and window that a copy of this segment may carry (T4, T5)."""
         ack = self.ack_of(segment)
@@ -432,7 +440,7 @@ class Connection:
             for at in [at for at in side.said if at < self.matched or over or not observe]:
                 del side.said[at], side.when[at]
         if observe:
-            if p.ack is not None and (s.ack is None or p.ack >= s.ack):
+            if p.ack is not None and (s.ack is None or (p.ack, p.edge or 0) > (s.ack, s.edge or 0)):
                 s.ack, s.raw, s.edge = p.ack, p.raw, p.edge
             s.urgent |= p.urgent
             s.reset = p.reset

@@ -266,6 +266,9 @@ class TcpJudge:
             committed = held.kind == "ack" and ack is not None and held.ack is not None and ack >= held.ack
             stale = held.ack is not None and connection.out_of_date(held.number, held.ack)
             granted = held.kind == "owed" and not connection.still_owed(held)
+            told = held.ack is not None and connection.told is not None and held.ack <= connection.told
+            if held.kind == "owed" and not granted and told and not connection.closed():
+                continue  # a window of which clients have some
             if granted or (committed and (stale or not connection.closed())):
                 self.held.remove(held)  # nobody waits for it
             else:

@@ -264,6 +264,126 @@ def test_c8_observing_goes_on(play):
     )
 
 
+WINDOWS = f"""{HANDSHAKE}
+    P . 1 ack 100 win 200
+    S . 1 ack 100 win 200
+    > . 1 ack 100 win 200
+    P . 1 ack 100 win 434
+    P . 1 ack 100 win 0
+    > . 1 ack 100 win 0
+"""
+ANOTHER_DIFFERS = """
+    P#1 S. 0 ack 1 mss 1460
+    S#1 S. 0 ack 1 mss 1460
+    >#1 S. 0 ack 1
+    P#1 . 1:101 ack 1
+    S#1 . 1:101 ack 1 flip 50
+    ! payload 49
+"""
+
+
+def test_c8_a_window_of_another_flow_leaves_the_svms_as_it_is(play):
+    play(
+        f"""{WINDOWS}
+        {ANOTHER_DIFFERS}
+        > . 1 ack 100 win 434
+        >#1 . 1:101 ack 1
+        P . 1 ack 100 win 353
+        > . 1 ack 100 win 200
+        +9s tick
+        P . 1:11 ack 100 win 353
+        S . 1:11 ack 100 win 300
+        > . 1:11 ack 100 win 300
+        finish
+    """,
+        observe=True,
+    )
+
+
+def test_c8_so_it_does_across_2_32_and_on_several_flows(play):
+    play(
+        f"""{WINDOWS}
+        P#2 S. 0 ack 1 mss 1460 ws 7
+        S#2 S. 0 ack 1 mss 1460 ws 7
+        >#2 S. 0 ack 1
+        P#2 . 1 ack 2 win 20
+        S#2 . 1 ack 2 win 12
+        >#2 . 1 ack 2 win 12
+        P#2 . 1:11 ack 2 win 20
+        S#2 . 1:6 ack 2 win 12
+        {ANOTHER_DIFFERS}
+        > . 1 ack 100 win 434
+        >#2 . 1:11 ack 2 win 20
+        >#1 . 1:101 ack 1
+        P . 1 ack 100 win 500
+        > . 1 ack 100 win 200
+        P#2 . 1 ack 3 win 20
+        S#2 . 1 ack 3 win 20
+        >#2 . 1 ack 3 win 20
+        finish
+    """,
+        observe=True,
+        c_isn=2**32 - 100,
+    )
+
+
+def test_c8_an_acknowledgement_that_the_svm_has_not_made_brings_it_up_to_the_pvm(play):
+    play(
+        f"""{HANDSHAKE}
+        P . 1 ack 500 win 300
+        S . 1 ack 100 win 10000
+        > . 1 ack 100 win 700
+        {ANOTHER_DIFFERS}
+        > . 1 ack 500 win 300
+        >#1 . 1:101 ack 1
+        P . 1:11 ack 500 win 300
+        S . 1:11 ack 400 win 200
+        > . 1:11 ack 500 win 300
+        finish
+    """,
+        observe=True,
+    )
+
+
+def test_c8_the_svm_keeps_the_wider_window_on_the_flow_that_differs(play):
+    play(
+        f"""{HANDSHAKE}
+        P . 1 ack 100 win 0
+        S . 1 ack 100 win 200
+        > . 1 ack 100 win 0
+        P . 1:101 ack 100 win 0
+        S . 1:101 ack 100 win 200 flip 50
+        ! payload 49
+        > . 1:101 ack 100 win 0
+        P . 101 ack 100 win 353
+        > . 101 ack 100 win 200
+        finish
+    """,
+        observe=True,
+    )
+
+
+def test_c8_a_window_that_was_waited_for_brings_the_svm_up_to_it(play):
+    """Or each update of a closed window would be missed anew."""
+    play(
+        f"""{HANDSHAKE}
+        P . 1 ack 100 win 0
+        S . 1 ack 100 win 0
+        > . 1 ack 100 win 0
+        P . 1 ack 100 win 434
+        +3s tick
+        ! missing-secondary 0
+        > . 1 ack 100 win 434
+        P . 1 ack 100 win 0
+        > . 1 ack 100 win 0
+        P . 1 ack 100 win 300
+        > . 1 ack 100 win 300
+        +9s tick
+    """,
+        observe=True,
+    )
+
+
 def test_guests_that_open_connections_are_paired_in_order(play):
     play("""
         P#7 S 0 mss 1460 sport 3000

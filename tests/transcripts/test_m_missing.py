@@ -22,6 +22,27 @@ def test_m1_a_withheld_acknowledgement(play):
     """)
 
 
+def test_m1_what_is_owed_of_a_window_counts_only_while_clients_have_none(play):
+    play(f"""{HANDSHAKE}
+        P . 1 ack 100 win 353
+        S . 1 ack 100 win 200
+        > . 1 ack 100 win 200
+        P . 1:11 ack 100 win 353
+        S . 1:11 ack 100 win 200
+        > . 1:11 ack 100 win 200
+        +9s tick
+        S . 11 ack 100 win 300
+        > . 11 ack 100 win 300
+    """)
+    play(f"""{HANDSHAKE}
+        P . 1:11 ack 100 win 353
+        S . 1:11 ack 100 win 0
+        > . 1:11 ack 100 win 0
+        +3s tick
+        ! missing-secondary 10
+    """)
+
+
 def test_m1_counts_from_each_segment(play):
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
