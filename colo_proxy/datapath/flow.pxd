@@ -35,6 +35,8 @@ cdef enum FlowFlag:
     F_REWRITTEN = 4096  # the SVM's segments come in the PVM's numbers (rewriter.pxd)
     F_OWN_NUMBERS = 8192  # in its own
     F_OTHER_PORT = 16384  # svm_port is not the key's
+    F_PROVISIONAL = 32768  # the agreed range ends, empty, where an empty segment was: it may begin one higher
+    F_RAISED = 65536  # and so it does
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
 
 cdef struct Flow

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memcmp
 
 from colo_proxy.datapath.align cimport Offset
+from colo_proxy.datapath.anchor cimport caught
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
@@ -130,11 +131,6 @@ cdef bint concerns(const Core *core, const Flow *flow, const Node *node, uint16_
     if not flow.svm.open:
         return True
     return port == (flow.svm_port if flow.flags & F_OTHER_PORT else flow.key.local_port)
-
-
-cdef bint caught(const Flow *flow) noexcept nogil:
-    """Whether it was first seen in mid-stream: neither guest's SYN will come."""
-    return (flow.pvm.open or flow.svm.open) and not (flow.pvm.syn or flow.svm.syn)
 
 
 cdef bint said_again(const Side *side, const Node *node) noexcept nogil:

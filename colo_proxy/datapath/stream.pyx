@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport abs
 
+from colo_proxy.datapath.anchor cimport anchor, lower_again
 from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold
 from colo_proxy.datapath.flow cimport (
     F_ANCHORED,
@@ -12,6 +13,8 @@ from colo_proxy.datapath.flow cimport (
     F_FINISHED,
     F_OTHER_PORT,
     F_OWN_OFFSET,
+    F_PROVISIONAL,
+    F_RAISED,
     Flow,
     Side,
 )
@@ -121,21 +124,6 @@ cdef void learn_offset(Flow *flow) noexcept nogil:
         flow.flags |= F_OWN_OFFSET
         flow.offset = flow.svm.isn.n - flow.pvm.isn.n
         flow.ts_offset = flow.svm.tsval - flow.pvm.tsval
-
-
-cdef void anchor(Flow *flow, Node *node) noexcept nogil:
-    """The agreed range starts, empty, at the PVM's SYN, or at the first number it showed (3.1)."""
-    if node.packet.flags & RST:
-        node.flags |= N_UNPLACED
-    elif node.flags & N_UNPLACED:
-        pass
-    elif not flow.flags & F_ANCHORED or (
-            not flow.pvm.syn and seq_eq(flow.low, flow.matched) and node.packet.length and
-            -FAR < seq_diff(node.packet.seq, flow.low) < 0):
-        flow.flags |= F_ANCHORED
-        flow.low = flow.matched = flow.pieced = node.packet.seq
-        flow.floor = seq_add(flow.low, -<int64_t>FAR)  # no commit has found it anywhere
-        flow.position = -1 if flow.pvm.syn else 0
 
 
 cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -277,6 +265,8 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Seq start, end
     note(flow, node)
     node.flow = flow
+    if flow.flags & F_RAISED:
+        lower_again(flow, node)
     if node.packet.flags & RST:
         kept = svm_reset(core, flow, node)
         more = True
@@ -342,6 +332,7 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     flow.flags &= ~<uint32_t>(F_BLOCKED | F_CONTRADICTED)
     if flow.flags & F_ANCHORED:
         if seq_lt(flow.matched, end):
+            flow.flags &= ~<uint32_t>F_PROVISIONAL
             move_range(flow, end)
         if flow.pvm.fin and seq_eq(flow.matched, end):
             flow.flags |= F_FINISHED

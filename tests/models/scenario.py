@@ -43,6 +43,7 @@ class Scenario:
     steps: int = 60
     observe: bool = False
     stuck: bool = False
+    idle: bool = False
 
 
 def drawn(seed: int) -> Scenario:
@@ -69,6 +70,7 @@ def drawn(seed: int) -> Scenario:
         steps=choose(range(4, 121)),
         observe=choose((False, False, False, True)),
         stuck=choose((False, True)),
+        idle=choose((False, True)),
     )
 
 

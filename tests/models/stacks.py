@@ -118,6 +118,9 @@ class Simulation:
 
     def run(self) -> list[Event]:
         """The whole conversation."""
+        if self.of.idle and self.of.opening == "midstream":
+            for number in range(self.of.connections):
+                self._keep_alive(number)
         for _ in range(self.of.steps):
             self._pass()
             if self.of.stuck and self.of.connections and self.random.random() < 0.08:
@@ -190,6 +193,19 @@ class Simulation:
             self.now += self.random.choice((2_000_003, 30_000_001, 220_000_009))
             self._event("tick")
             self._send_data(self.s, number, svm, begin, svm.sent - begin)
+
+    def _keep_alive(self, number: int) -> None:
+        """An old connection is first seen by keep-alives (RFC 9293, 3.8.4), or by bare acknowledgements."""
+        guests = [(self.p, "primary"), (self.s, "secondary")]
+        for guest, side in self.random.choices(guests, k=self.random.randint(1, 4)):
+            garbage = b"\0" if self.random.random() < 0.1 else b""
+            below = 1 if garbage or self.random.random() < 0.8 else 0
+            line = guest.lines[number]
+            self._send(guest, number, line, line.sent - below, garbage, ACK)
+            self._deliver(guest, side, everything=True)
+            if self.of.checkpoints and not self.of.observe and self.random.random() < 0.1:
+                for word in ("svm_stop", "pvm_stop", "svm_loaded", "commit"):
+                    self._event(word)
 
     def _checkpoint(self) -> bool:
         """All that a VMM may do; True if it ended in a failover."""

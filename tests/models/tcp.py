@@ -33,6 +33,7 @@ class Side:
     edge: int | None = None  # the right edge of the window offered
     raw: int = 0  # the window of the latest segment with the highest acknowledgement, as in the header
     urgent: set[int] = field(default_factory=set)
+    begun: set[int] = field(default_factory=set)  # where its segments began
     irs: int | None = None  # what the SYN acknowledged
     refused: int | None = None  # what the latest RST acknowledged, as it stood in the header
     finished: bool = False
@@ -105,6 +106,8 @@ class Connection:
         self.grown = 0  # when the agreed range last grew, or the PVM said a segment that begins in it
         self.watched = False  # and it is to be looked at `reorder` later
         self.start = 1  # the position that stream offsets count from
+        self.provisional = False  # the range ends, empty, where an empty segment was: it may begin one higher
+        self.raised = False  # and so it does
         self.acks: list[tuple[int, int]] = []  # (order of arrival, acknowledgement) of the PVM's segments
         self.last: tuple[int, int] | None = None  # acknowledgement and window of the PVM's previous segment
         self.told: int | None = None  # the highest acknowledgement that clients have been told
@@ -204,13 +207,32 @@ class Connection:
             self.low is None
             or (self.midstream and self.low == self.matched and position < self.low and segment.length)
         ):
-            self.low = self.matched = position
-            if self.midstream:
-                self.start = position
+            self._begin_at(position)
+            self.provisional, self.raised = self.midstream and not segment.length, False
+        elif mine and segment.length and self.provisional and position <= self.matched + 1:
+            self.raised = position > self.matched and not self._begun_at_the_end()
+            self.provisional = False
+            if self.raised:
+                self._begin_at(position)
+        if not mine and segment.length:
+            side.begun.add(position)
+            if self.raised and self.low == self.matched == position + 1:
+                self.raised = False
+                self._begin_at(position)
         if segment.flags & URG:
             side.urgent.add(position + segment.urgent)
         found = self._store(side, position, segment, now)
         return found or self._reset_conflict() or self._urgent_conflict()
+
+    def _begin_at(self, position: int) -> None:
+        """The agreed range starts here, empty."""
+        self.low = self.matched = position
+        if self.midstream:
+            self.start = position
+
+    def _begun_at_the_end(self) -> bool:
+        """Has the SVM a segment that begins where the agreed range ends?"""
+        return self.matched in self.s.begun and self.matched in self.s.said
 
     def _store(self, side: Side, position: int, segment: Packet, now: int) -> tuple[str, int] | None:
         other = self.s if side is self.p else self.p
@@ -420,6 +442,7 @@ class Connection:
         """svm_stop: what the SVM said and was not used yet is dropped."""
         self.s.said.clear()
         self.s.when.clear()
+        self.s.begun.clear()
         self.s.urgent.clear()
         self.s.reset = self.s.reset and self.p.reset  # a RST that was used stays
         self.s.ack = self.s.edge = None
@@ -430,6 +453,7 @@ class Connection:
         self.contradicted = False
         if p.base is not None:
             self.low = FAR_BACK
+            self.provisional = self.provisional and (p.end is None or p.end <= self.matched)
             self.matched = self.floor = max(self.matched, self.matched if p.end is None else p.end)
             self.pieced = None
             if p.finished and self.matched == p.end:

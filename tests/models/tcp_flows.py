@@ -290,6 +290,7 @@ class TcpJudge:
                     connection.lone = False
                     connection.s.said.clear()
                     connection.s.when.clear()
+                    connection.s.begun.clear()
 
     def _waiting(self, connection: Connection) -> list[Held]:
         """The PVM's segments that are not agreed."""
