@@ -16,9 +16,12 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+
+from .replica.content import Content
 
 _READ = 1 << 18
 
@@ -75,6 +78,7 @@ def fetch(url: str, *, parallel: int = 1, rate: float = 0.0, marks: int = 0, pos
     host, port, path = parts.hostname or "", parts.port or 80, parts.path or "/"
     method = "GET" if post < 0 else "POST"
     length = "" if post < 0 else f"Content-Length: {post}\r\n"
+    body = Content() if post > 0 else None
     request = f"{method} {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{length}\r\n".encode()
     started = time.monotonic()
     selector = selectors.DefaultSelector()
@@ -82,7 +86,8 @@ def fetch(url: str, *, parallel: int = 1, rate: float = 0.0, marks: int = 0, pos
     for _ in range(parallel):
         sock = socket.create_connection((host, port), timeout=30)
         sock.sendall(request)
-        _say(sock, max(0, post), rate, marks)
+        if body:
+            _say(sock, body.pieces(post, 1 << 16), rate, marks)
         transfers.append(transfer := Transfer(sock, latest=time.monotonic()))
         sock.setblocking(False)
         selector.register(sock, selectors.EVENT_READ, transfer)
@@ -112,13 +117,12 @@ def fetch(url: str, *, parallel: int = 1, rate: float = 0.0, marks: int = 0, pos
     return all(t.error is None and t.status == 200 for t in transfers)
 
 
-def _say(sock: socket.socket, count: int, rate: float, marks: int) -> None:
-    """Send a request body of `count` bytes `x`, at the given pace."""
+def _say(sock: socket.socket, body: Iterator[memoryview], rate: float, marks: int) -> None:
+    """Send a request body at the given pace."""
     started, said, next_mark = time.monotonic(), 0, marks
-    while said < count:
-        part = min(1 << 16, count - said)
-        sock.sendall(b"x" * part)
-        said += part
+    for part in body:
+        sock.sendall(part)
+        said += len(part)
         while marks and said >= next_mark:
             _word({"at": next_mark, "seconds": time.monotonic() - started})
             next_mark += marks
@@ -145,7 +149,7 @@ def main() -> int:
     parser.add_argument(
         "--marks", type=int, default=0, help="print a line each time this many bytes have come"
     )
-    parser.add_argument("--post", type=int, default=-1, help="POST this many bytes")
+    parser.add_argument("--post", type=int, default=-1, help="POST this many bytes of the lab's content")
     arguments = parser.parse_args()
     try:
         good = fetch(

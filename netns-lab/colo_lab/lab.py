@@ -7,11 +7,13 @@ from typing import Self
 
 from . import kernel
 from .errors import Missing
+from .impairments import Impairments
 from .markers import Run
 from .namespaces import Namespace
 from .replica.arena import create as create_arena
 from .topology import Topology, Uplink
 from .vm import Vm, running
+from .wires import Wires, impaired
 
 
 def best_uplink() -> Uplink:
@@ -24,20 +26,39 @@ class Lab:
 
     The servers serve the same content for the same `seed`. The context must be entered by the thread that
     lives longest (the main thread): the kernel ends the lab's processes together with it.
+    With `impairments` every direction of every cable suffers them, and `wires` tells what became of frames.
     """
 
-    def __init__(self, *, uplink: Uplink = Uplink.TAP, nics: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        uplink: Uplink = Uplink.TAP,
+        nics: int = 1,
+        seed: int = 0,
+        impairments: Impairments | None = None,
+    ) -> None:
         if uplink is Uplink.TAP and not kernel.may_make_taps():
             raise Missing(f"{kernel.TUN} cannot be opened: use packet endpoints, or run as root")
         self._uplink, self._nics, self._seed = uplink, nics, seed
+        self._impairments = impairments
+        self.wires: Wires | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with self._stack as stack:
             self.run = stack.enter_context(Run())
             self.topology = stack.enter_context(
-                Topology(self.run.environment, uplink=self._uplink, nics=self._nics)
+                Topology(
+                    self.run.environment,
+                    uplink=self._uplink,
+                    nics=self._nics,
+                    impairable=self._impairments is not None,
+                )
             )
+            if self.topology.wires and self._impairments:
+                self.wires = stack.enter_context(
+                    impaired(self.topology.wires, self.topology.cut, self._impairments)
+                )
             arena = create_arena()
             stack.callback(os.close, arena)
             self.pvm = stack.enter_context(self._vm(self.topology.pvm, "primary", arena))
@@ -52,4 +73,5 @@ class Lab:
 
     def _vm(self, namespace: Namespace, port: str, arena: int) -> AbstractContextManager[Vm]:
         ports = [(nic, getattr(nic, port)) for nic in self.topology.nics]
-        return running(namespace, self.topology.host, ports, arena, seed=self._seed)
+        drain = self.wires.flush if self.wires else None
+        return running(namespace, self.topology.host, ports, arena, seed=self._seed, drain=drain)

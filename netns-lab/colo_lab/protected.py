@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from .impairments import Impairments
 from .lab import Lab, best_uplink
 from .proxy import Proxy
 from .topology import Uplink
@@ -33,15 +34,16 @@ def protected(
     nics: int = 1,
     watch: Callable[[dict[str, Any] | Checkpoint], None] = lambda _: None,
     reports: bool = False,
+    impairments: Impairments | None = None,
     **sections: Mapping[str, Any],
 ) -> Iterator[Protected]:
     """Bring a proxied lab up and wait until it is protected.
 
     `sections` are added to the proxy's configuration, and with `reports` a directory for its reports;
-    `watch` is the Vmm's. Raises LabError.
+    `watch` is the Vmm's, `impairments` are the Lab's. Raises LabError.
     """
     with (
-        Lab(uplink=uplink or best_uplink(), nics=nics) as lab,
+        Lab(uplink=uplink or best_uplink(), nics=nics, impairments=impairments) as lab,
         Proxy(lab, reports=reports, **sections) as proxy,
         Vmm(proxy, lab.pvm, lab.svm, watch=watch) as vmm,
     ):

@@ -10,6 +10,9 @@
 `colo0` is a TAP that the proxy makes and puts on the bridge (Uplink.TAP), or one end of a veth
 pair whose other end is on the bridge (Uplink.PACKET). With Uplink.BRIDGE there is no proxy: the PVM
 hangs on the bridge itself, to compare with.
+
+With `impairable` cables there are two veth pairs from the host to the client or a VM, whose inner ends are in
+a namespace `wires`, to be joined there by who impairs what passes (wires.py, which has the picture).
 """
 
 from collections.abc import Mapping
@@ -23,6 +26,7 @@ from .addresses import MOST_NICS, Nic
 from .errors import LabError
 from .namespaces import Namespace
 from .replica.repair import CARRIED
+from .wires import whole_frames
 
 _QUIET = {  # no chatter of the kernel's own on these interfaces
     "ipv6/conf/default/disable_ipv6": 1,
@@ -40,6 +44,9 @@ _ADDRESSED = {  # usable at once: no duplicate address detection, no waiting for
 # timestamp clock from both. Two real guests agree in neither. SYN cookies give the SVM numbers
 # of its own, and timestamps without the per-connection offset (2) a clock of its own.
 _STRANGER = {"ipv4/tcp_syncookies": 2, "ipv4/tcp_timestamps": 2}
+# On bad links cookies make a difference that guests without a flood do not have: who keeps no state neither
+# repeats its SYN/ACK nor knows data that overtakes the handshake's last segment, and resets (RFC 4987, 3.6).
+_STRANGER_ON_BAD_LINKS = {"ipv4/tcp_timestamps": 2}
 
 _CARRIED = 100  # routing table
 _SEGMENTS = 4096  # some 6 MB
@@ -56,7 +63,14 @@ class Uplink(Enum):
 class Topology:
     """The namespaces and links of one lab; everything ends with the context."""
 
-    def __init__(self, environment: Mapping[str, str], *, uplink: Uplink = Uplink.TAP, nics: int = 1) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        uplink: Uplink = Uplink.TAP,
+        nics: int = 1,
+        impairable: bool = False,
+    ) -> None:
         if not 1 <= nics <= MOST_NICS:
             raise LabError(f"a lab has 1 to {MOST_NICS} NICs, not {nics}")
         self.uplink = uplink
@@ -66,10 +80,14 @@ class Topology:
             self.host = stack.enter_context(Namespace("host", environment))
             self.pvm = stack.enter_context(Namespace("pvm", environment))
             self.svm = stack.enter_context(Namespace("svm", environment))
+            self.wires = stack.enter_context(Namespace("wires", environment)) if impairable else None
+            self.cut: list[tuple[str, str]] = []  # the ends in `wires` of each cable, the host's first
             for namespace in (self.client, self.pvm, self.svm):
                 namespace.sysctl(_ADDRESSED)
             self.host.sysctl(_QUIET)
-            self.svm.sysctl(_STRANGER)
+            self.svm.sysctl(_STRANGER_ON_BAD_LINKS if impairable else _STRANGER)
+            if self.wires:
+                self.wires.sysctl(_QUIET)
             for nic in self.nics:
                 self._wire(nic)
             self._stack = stack.pop_all()
@@ -88,9 +106,9 @@ class Topology:
 
     def _wire(self, nic: Nic) -> None:
         bridge = _bridge(self.host, nic.bridge)
-        _cable(self.host, nic.client_port, self.client, nic.device, nic.client_mac)
-        _cable(self.host, nic.primary, self.pvm, nic.device, nic.vm_mac)
-        _cable(self.host, nic.secondary, self.svm, nic.device, nic.vm_mac)
+        self._lay(nic.client_port, self.client, nic.device, nic.client_mac)
+        self._lay(nic.primary, self.pvm, nic.device, nic.vm_mac)
+        self._lay(nic.secondary, self.svm, nic.device, nic.vm_mac)
         on_bridge = [nic.client_port]
         if self.uplink is Uplink.PACKET:
             _cable(self.host, nic.uplink_peer, self.host, nic.uplink)
@@ -103,6 +121,18 @@ class Topology:
         for vm in (self.pvm, self.svm):
             _address(vm, nic.device, nic.vm4, nic.vm6)
             _start_carried_fast(vm, nic)
+
+    def _lay(self, outer: str, inside: Namespace, inner: str, mac: str) -> None:
+        """A cable from the host to a machine; cut in two where it is to be impaired."""
+        if not self.wires:
+            _cable(self.host, outer, inside, inner, mac)
+            return
+        near, far = f"{outer}-host", f"{outer}-{inside.name}"
+        _cable(self.host, outer, self.wires, near)
+        _cable(self.wires, far, inside, inner, mac)
+        for space, device in ((self.host, outer), (self.wires, near), (self.wires, far), (inside, inner)):
+            whole_frames(space, device)
+        self.cut.append((near, far))
 
 
 def _bridge(host: Namespace, name: str) -> int:

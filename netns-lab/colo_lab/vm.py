@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -21,21 +21,29 @@ class Vm:
     """PVM or SVM. `stop` and `go` act on everything at once: server, sockets and NICs."""
 
     def __init__(
-        self, name: str, process: "subprocess.Popen[bytes]", channel: Channel, nics: Sequence[Nic]
+        self,
+        name: str,
+        process: "subprocess.Popen[bytes]",
+        channel: Channel,
+        nics: Sequence[Nic],
+        drain: Callable[[], None] | None,
     ) -> None:
         self.name = name
         self.process = process
         self._channel = channel
         self._nics = nics
+        self._drain = drain
         self._answer("ready", Deadline(10))
 
     def stop(self) -> None:
-        """The server touches no socket any more, and nothing moves through the NICs."""
+        """The server touches no socket any more, and nothing moves through the NICs, or is on its way."""
         with suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGCONT)  # a VMM can stop a VM whose guest hangs
         self._ask("stop", "stopped")
         for nic in self._nics:
             nic.stop()
+        if self._drain:
+            self._drain()
 
     def keep_frames(self) -> None:
         """Frames that arrive while the VM is stopped wait for it from now on."""
@@ -97,11 +105,18 @@ class Vm:
 
 @contextmanager
 def running(
-    namespace: Namespace, host: Namespace, ports: Sequence[tuple[Names, str]], arena: int, *, seed: int = 0
+    namespace: Namespace,
+    host: Namespace,
+    ports: Sequence[tuple[Names, str]],
+    arena: int,
+    *,
+    seed: int = 0,
+    drain: Callable[[], None] | None = None,
 ) -> Iterator[Vm]:
     """A VM in `namespace` whose NICs are connected to these ports of the host.
 
-    `arena` is a descriptor that it shares with its peer (replica/arena.py).
+    `arena` is a descriptor that it shares with its peer (replica/arena.py). `drain` returns when nothing is
+    on its way between VM and host any more.
     """
     ours, theirs = socket.socketpair()
     nics = []
@@ -121,7 +136,7 @@ def running(
             stdin=subprocess.DEVNULL,
         )
         theirs.close()
-        yield Vm(namespace.name, process, Channel(ours), nics)
+        yield Vm(namespace.name, process, Channel(ours), nics, drain)
     finally:
         ours.close()
         theirs.close()

@@ -6,6 +6,7 @@ Kept in a memfd, so that the kernel sends it without copying.
 import hashlib
 import os
 import random
+from collections.abc import Iterator
 
 PERIOD = 4_194_301  # bytes; a prime, so no power of two that a bug could slip by maps the pattern to itself
 
@@ -32,11 +33,18 @@ class Content:
     def sha256(self, count: int) -> str:
         """The SHA-256 of the first `count` bytes."""
         digest = hashlib.sha256()
-        whole, rest = divmod(count, PERIOD)
-        for _ in range(whole):
-            digest.update(self._pattern)
-        digest.update(memoryview(self._pattern)[:rest])
+        for piece in self.pieces(count, PERIOD):
+            digest.update(piece)
         return digest.hexdigest()
+
+    def pieces(self, count: int, most: int) -> Iterator[memoryview]:
+        """The first `count` bytes, at most `most` at a time."""
+        view, position = memoryview(self._pattern), 0
+        while position < count:
+            start = position % PERIOD
+            piece = view[start : start + min(most, count - position)]
+            yield piece
+            position += len(piece)
 
     def close(self) -> None:
         os.close(self.fd)
