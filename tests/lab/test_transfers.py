@@ -50,12 +50,14 @@ def test_uplinks(protect: Callable[..., Any], uplink: Uplink, version: int) -> N
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_200_at_once(pair: Protected, version: int) -> None:
-    url = pair.lab.topology.nics[0].url(f"/bytes/{MIB}", version=version)
-    with Transfer(pair.lab, url, parallel=200) as downloads:
-        hashes = [result["sha256"] for result in downloads.results()]
-    assert hashes == [Content().sha256(MIB)] * 200
-    assert pair.later == []
+def test_200_at_once(protect: Callable[..., Any], version: int) -> None:
+    """On a busy machine the SVM comes to some of them seconds after the PVM."""
+    with protect(compare={"timeout_ms": 30_000}) as pair:
+        url = pair.lab.topology.nics[0].url(f"/bytes/{MIB}", version=version)
+        with Transfer(pair.lab, url, parallel=200) as downloads:
+            hashes = [result["sha256"] for result in downloads.results()]
+        assert hashes == [Content().sha256(MIB)] * 200
+        assert pair.later == []
 
 
 def test_many_small_ones(pair: Protected) -> None:
