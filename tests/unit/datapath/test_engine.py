@@ -319,11 +319,13 @@ def test_slow_uplink_slows_the_pvm_down_and_loses_nothing():
 
 @pytest.mark.parametrize("first", [Port.PRIMARY, Port.SECONDARY])
 def test_guest_that_is_ahead_waits_for_the_other(first):
-    with Bench(mode=Mode.COMPARE, max_flow_bytes=16 << 20) as bench:
+    with Bench(mode=Mode.COMPARE, max_flow_bytes=16 << 20, timeout_ms=60_000) as bench:
         frames = [frame(i, 60_000) for i in range(600)]  # 36 MB: more than a flow may hold
         said = b"".join(map(wire, frames))
         guests = {Port.PRIMARY: bench.pvm, Port.SECONDARY: bench.svm}
         ahead, behind = guests.pop(first), *guests.values()
+        for each in (ahead, behind, bench.uplink):
+            each.settimeout(60)  # for all of it, on a busy machine
         threads = [threading.Thread(target=guest.sendall, args=(said,)) for guest in (ahead, behind)]
         threads[0].start()
         time.sleep(0.2)
