@@ -42,6 +42,7 @@ class Drop(IntEnum):
     OVERSIZED = 6  # longer than any frame can be
     SEND = 7  # the port could not take it
     TRUNCATED = 8  # shorter than an Ethernet header
+    CLOSED = 9  # what nobody waits for, of a connection that is over
 
     @property
     def label(self) -> str:

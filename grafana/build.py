@@ -234,7 +234,7 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Dropped frames a second",
-            "policy, old-epoch and uncommitted belong to the work; the others deserve a look.",
+            "policy, old-epoch, uncommitted and closed belong to the work; the others deserve a look.",
             "pps",
             [(rate("colo_proxy_dropped_frames_total", f"{EACH}, reason"), WHO + " {{reason}}")],
             width=6,

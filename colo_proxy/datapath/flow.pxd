@@ -37,6 +37,7 @@ cdef enum FlowFlag:
     F_OTHER_PORT = 16384  # svm_port is not the key's
     F_PROVISIONAL = 32768  # the agreed range ends, empty, where an empty segment was: it may begin one higher
     F_RAISED = 65536  # and so it does
+    F_RESET_LEFT = 131072  # both have reset it, and clients know
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
 
 cdef struct Flow
@@ -117,6 +118,8 @@ cdef struct Flow:
     int64_t watched_since
     uint64_t told_order  # of the segment that told the edge
     Seq floor  # where the last commit found the PVM: all below is in the SVM's state
+    uint64_t pvm_text  # a keyed digest of its latest reset's text, 0: none
+    uint64_t svm_text
     uint32_t ts_offset
     uint16_t svm_port
     uint16_t meant  # where only the SVM has opened it: the PVM's port that the SVM's was paired with before

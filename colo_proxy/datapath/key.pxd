@@ -43,3 +43,5 @@ cdef uint64_t key_hash(const Key *key, uint64_t seed) noexcept nogil
 cdef void key_text(const Key *key, char *into, size_t size) noexcept nogil
 # Its first word: tcp, udp, icmp, icmpv6, ip-47, ethertype.
 cdef void key_protocol(const Key *key, char *into, size_t size) noexcept nogil
+# A keyed digest of some bytes; 0 where there are none, and only there.
+cdef uint64_t text_hash(const uint8_t *text, uint32_t length, uint64_t seed) noexcept nogil

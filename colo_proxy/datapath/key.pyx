@@ -113,6 +113,28 @@ cdef inline void sip_round(uint64_t *v) noexcept nogil:
     v[2] = rotated(v[2], 32)
 
 
+cdef void sip_begin(uint64_t *v, uint64_t seed) noexcept nogil:
+    cdef uint64_t second = seed * <uint64_t>0x9e3779b97f4a7c15ULL
+    v[0] = seed ^ <uint64_t>0x736f6d6570736575ULL
+    v[1] = second ^ <uint64_t>0x646f72616e646f6dULL
+    v[2] = seed ^ <uint64_t>0x6c7967656e657261ULL
+    v[3] = second ^ <uint64_t>0x7465646279746573ULL
+
+
+cdef void sip_word(uint64_t *v, uint64_t word) noexcept nogil:
+    v[3] ^= word
+    sip_round(v)
+    v[0] ^= word
+
+
+cdef uint64_t sip_end(uint64_t *v) noexcept nogil:
+    cdef int _index
+    v[2] ^= 0xff
+    for _index in range(3):
+        sip_round(v)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
 cdef uint64_t key_hash(const Key *key, uint64_t seed) noexcept nogil:
     """SipHash (Aumasson and Bernstein, 2012), one round a word and three at the end, as hash tables use it.
 
@@ -121,20 +143,13 @@ cdef uint64_t key_hash(const Key *key, uint64_t seed) noexcept nogil:
     """
     cdef uint64_t[4] v
     cdef uint64_t word
-    cdef uint64_t second = seed * <uint64_t>0x9e3779b97f4a7c15ULL
     cdef uint32_t at = 0
     cdef uint64_t length = sizeof(Key)
-    cdef int _index
-    v[0] = seed ^ <uint64_t>0x736f6d6570736575ULL
-    v[1] = second ^ <uint64_t>0x646f72616e646f6dULL
-    v[2] = seed ^ <uint64_t>0x6c7967656e657261ULL
-    v[3] = second ^ <uint64_t>0x7465646279746573ULL
+    sip_begin(v, seed)
     if key.version == 4:
         memcpy(&word, key.local, 4)
         memcpy(<uint8_t *>&word + 4, key.remote, 4)
-        v[3] ^= word
-        sip_round(v)
-        v[0] ^= word
+        sip_word(v, word)
         at = sizeof(key.local) + sizeof(key.remote)
         length -= at - 8
     while at <= sizeof(Key):
@@ -142,14 +157,27 @@ cdef uint64_t key_hash(const Key *key, uint64_t seed) noexcept nogil:
             word = length << 56
         else:
             memcpy(&word, <const uint8_t *>key + at, 8)
-        v[3] ^= word
-        sip_round(v)
-        v[0] ^= word
+        sip_word(v, word)
         at += 8
-    v[2] ^= 0xff
-    for _index in range(3):
-        sip_round(v)
-    return v[0] ^ v[1] ^ v[2] ^ v[3]
+    return sip_end(v)
+
+
+cdef uint64_t text_hash(const uint8_t *text, uint32_t length, uint64_t seed) noexcept nogil:
+    cdef uint64_t[4] v
+    cdef uint64_t word
+    cdef uint32_t at = 0
+    if length == 0:
+        return 0
+    sip_begin(v, seed)
+    while length - at >= 8:
+        memcpy(&word, text + at, 8)
+        sip_word(v, word)
+        at += 8
+    word = <uint64_t>length << 56
+    memcpy(&word, text + at, length - at)
+    sip_word(v, word)
+    word = sip_end(v)
+    return word if word else 1
 
 
 cdef void key_protocol(const Key *key, char *into, size_t size) noexcept nogil:

@@ -9,10 +9,10 @@ from colo_proxy.datapath.fragment cimport fragments_expire
 from colo_proxy.datapath.judge cimport hold_incomplete
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SORTED, N_SVM, N_UNPLACED, Node, pool_give
 from colo_proxy.datapath.prefix cimport agreed, end_of, offset_of, start_of
-from colo_proxy.datapath.release cimport out_of_date, still_owed
+from colo_proxy.datapath.release cimport out_of_date, still_owed, stray_reset
 from colo_proxy.datapath.seq cimport Seq, seq_le, seq_lt, seq_max
 from colo_proxy.datapath.wire cimport K_TCP, RST
-from colo_proxy.datapath.words cimport D_OLD_EPOCH, R_MISSING_PRIMARY, R_MISSING_SECONDARY
+from colo_proxy.datapath.words cimport D_CLOSED, D_OLD_EPOCH, R_MISSING_PRIMARY, R_MISSING_SECONDARY
 
 
 cdef void missing(Core *core, Node *node) noexcept nogil:
@@ -38,6 +38,10 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
 cdef bint still_missing(Core *core, Flow *flow, Node *node) noexcept nogil:
     """False where nobody waits for what a node of a stream says; it may be gone then."""
     if node.flags & N_PURE:
+        if stray_reset(flow, node):
+            unhold(core, node)
+            drop(core, node, D_CLOSED)
+            return False
         if not node.packet.flags & RST and flow.svm.acked and seq_le(node.packet.ack, flow.svm.ack) and \
                 (seq_lt(flow.told_ack, flow.told_edge) or out_of_date(flow, node)):
             unhold(core, node)  # a window update, while clients have a window
@@ -135,14 +139,14 @@ cdef void stream_at_end(Core *core, Flow *flow) noexcept nogil:
     if stream_waits(core, flow):
         return
     while node != NULL:
-        if node.packet.flags & RST:
+        if node.packet.flags & RST and not stray_reset(flow, node):
             diverge(core, flow, R_MISSING_SECONDARY, place(flow, node), node, NULL)
             return
         node = node.flow_next
     node = first_beyond(flow)
     if node == NULL:
         node = flow.svm.pure_first
-    if node != NULL:
+    if node != NULL and not stray_reset(flow, node):
         diverge(core, flow, R_MISSING_PRIMARY, place(flow, node), NULL, node)
 
 

@@ -6,7 +6,7 @@ from colo_proxy.datapath.core cimport Diverged, forget_diverged
 from colo_proxy.datapath.entry cimport FlowRecord
 from colo_proxy.datapath.recorder cimport DROPPED, Recorded
 from colo_proxy.datapath.words cimport (
-    D_TRUNCATED,
+    D_CLOSED,
     DROPS,
     M_FAILED_OVER,
     R_MISSING_PRIMARY,
@@ -16,7 +16,7 @@ from colo_proxy.datapath.words cimport (
 from colo_proxy.words import Divergence, Drop, Exchange, Fate, FlowInfo, Mode, Port, Reason
 
 # The C enums and the Python ones are two lists of the same words.
-assert DROPS == len(Drop) and D_TRUNCATED == Drop.TRUNCATED
+assert DROPS == len(Drop) and D_CLOSED == Drop.CLOSED
 assert R_MISSING_PRIMARY == Reason.MISSING_PRIMARY and M_FAILED_OVER == Mode.FAILED_OVER
 assert SECONDARY == Port.SECONDARY and DROPPED == Fate.DROPPED
 

@@ -25,11 +25,15 @@ cdef void release(Core *core, Flow *flow) noexcept nogil
 cdef bint out_of_date(const Flow *flow, const Node *node) noexcept nogil
 # Whether clients wait for what is owed of a segment that has left (T6).
 cdef bint still_owed(const Flow *flow, const Node *owed) noexcept nogil
-# Judge one node that is on the lists; true if it has left.
-cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil
+# Judge the one node that has just been put on the lists.
+cdef void release_new(Core *core, Flow *flow, Node *node) noexcept nogil
 # A frame that leaves as it is, uncompared or committed: remember what clients have been told by it.
 cdef void note_told(Flow *flow, const Node *node) noexcept nogil
 # What a segment may say of the other direction (T4, T5); to write it into the segment; to note that it left.
 cdef Clamp clamp_of(const Flow *flow, const Node *node) noexcept nogil
 cdef void apply(Node *node, const Clamp *clamp) noexcept nogil
 cdef void tell(Flow *flow, const Clamp *clamp) noexcept nogil
+# A digest of a reset's text (RFC 9293, 3.5.3), 0 where it has none.
+cdef uint64_t reset_text(const Core *core, const Node *node) noexcept nogil
+# Whether a reset that only one guest has sent answers a stray segment of a connection that is over (M1).
+cdef bint stray_reset(const Flow *flow, const Node *node) noexcept nogil

@@ -1,11 +1,12 @@
 # See release.pxd for the idea.
 
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from colo_proxy.datapath.craft cimport bare
-from colo_proxy.datapath.core cimport Core, emit, hold, learn_lag, unhold
-from colo_proxy.datapath.flow cimport F_BLOCKED, F_DISORDERED, F_TOLD, Flow
+from colo_proxy.datapath.core cimport Core, drop, emit, hold, learn_lag, unhold
+from colo_proxy.datapath.flow cimport F_BLOCKED, F_DISORDERED, F_RESET_LEFT, F_TOLD, Flow
+from colo_proxy.datapath.key cimport text_hash
 from colo_proxy.datapath.pool cimport (
     N_AGAIN,
     N_DUPLICATE,
@@ -19,7 +20,7 @@ from colo_proxy.datapath.pool cimport (
     pool_give,
     pool_take,
 )
-from colo_proxy.datapath.prefix cimport agreed
+from colo_proxy.datapath.prefix cimport agreed, start_of
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.urgent cimport urgent_announced
 from colo_proxy.datapath.wire cimport (
@@ -30,6 +31,7 @@ from colo_proxy.datapath.wire cimport (
     set16,
     set32,
 )
+from colo_proxy.datapath.words cimport D_CLOSED
 
 
 cdef uint8_t shift_of(const Flow *flow) noexcept nogil:
@@ -142,6 +144,8 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Node *rest = NULL
     cdef bint owes
     unhold(core, node)
+    if node.packet.flags & RST:
+        flow.flags |= F_RESET_LEFT
     if not node.flags & (N_RX | N_OWED):
         learn_lag(core, core.now - node.time)
     if node.packet.flags & SYN and not node.packet.flags & ACK and flow.svm.raw < node.packet.window and \
@@ -195,9 +199,44 @@ cdef bint may_refuse(const Flow *flow, const Node *node) noexcept nogil:
     return flow.pvm.fin and flow.svm.fin and seq_eq(flow.matched, flow.pvm.end)
 
 
-cdef bint reset_agreed(const Flow *flow, const Node *node) noexcept nogil:
-    """T8. Its text, which nobody sends (RFC 9293, 3.5.3), is not compared."""
-    if not flow.svm.reset or node.packet.payload != node.packet.end:
+cdef uint64_t reset_text(const Core *core, const Node *node) noexcept nogil:
+    return text_hash(
+        node.data + node.packet.payload, node.packet.end - node.packet.payload, core.table.seed
+    )
+
+
+cdef bint stray_reset(const Flow *flow, const Node *node) noexcept nogil:
+    if node.packet.flags & (RST | ACK) != RST or node.packet.payload != node.packet.end:
+        return False
+    if not flow.pvm.fin or not flow.svm.fin or not seq_eq(flow.matched, flow.pvm.end):
+        return False
+    # Its number is what the segment acknowledged.
+    return seq_eq(start_of(node), flow.matched) and \
+        flow.pvm.acked and flow.svm.acked and seq_eq(flow.pvm.ack, flow.svm.ack)
+
+
+cdef void drop_left_behind(Core *core, Flow *flow) noexcept nogil:
+    """Both have reset the connection, and clients know: drop the acknowledgements that wait (T8)."""
+    cdef Node *node = flow.pvm.pure_first
+    cdef Node *behind
+    if flow.flags & (F_RESET_LEFT | F_BLOCKED) != F_RESET_LEFT:
+        return
+    while node != NULL:
+        behind = node.flow_next
+        if not node.packet.flags & RST:
+            unhold(core, node)
+            drop(core, node, D_CLOSED)
+        node = behind
+    if flow.owed != NULL:
+        core.counts.dropped[<int>D_CLOSED] += 1
+        forget(core, flow.owed)
+
+
+cdef bint reset_agreed(const Core *core, const Flow *flow, const Node *node) noexcept nogil:
+    """T8."""
+    if not flow.svm.reset:
+        return False
+    if node.packet.payload != node.packet.end and reset_text(core, node) != flow.svm_text:
         return False
     if not node.packet.flags & ACK:
         return True
@@ -212,7 +251,7 @@ cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Clamp clamp
     cdef bint news
     if node.packet.flags & RST:
-        if reset_agreed(flow, node):
+        if reset_agreed(core, flow, node):
             let_go(core, flow, node)
             return True
         return False
@@ -247,6 +286,11 @@ cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil:
     return False
 
 
+cdef void release_new(Core *core, Flow *flow, Node *node) noexcept nogil:
+    release_one(core, flow, node)
+    drop_left_behind(core, flow)
+
+
 cdef void release(Core *core, Flow *flow) noexcept nogil:
     cdef Node *data = flow.pvm.first
     cdef Node *pure = flow.pvm.pure_first
@@ -267,6 +311,7 @@ cdef void release(Core *core, Flow *flow) noexcept nogil:
     if flow.pvm.first == NULL:
         flow.flags &= ~<uint32_t>F_DISORDERED
     settle_debt(core, flow)
+    drop_left_behind(core, flow)
 
 
 cdef void settle_debt(Core *core, Flow *flow) noexcept nogil:

@@ -41,7 +41,7 @@ from colo_proxy.datapath.prefix cimport (
     sort_in,
     start_of,
 )
-from colo_proxy.datapath.release cimport release, release_one
+from colo_proxy.datapath.release cimport release, release_new, reset_text
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt
 from colo_proxy.datapath.urgent cimport urgent_alone, urgent_copy, urgent_move, urgent_note
 from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, get32
@@ -133,6 +133,7 @@ cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
         if flow.pvm.reset:
             node.flags |= N_AGAIN
         flow.pvm.reset = True
+        flow.pvm_text = reset_text(core, node)
     if not node.packet.length or node.packet.flags & RST:
         node.flags |= N_PURE
         if flow.owed != NULL and node.packet.flags & (ACK | RST) == ACK and \
@@ -158,7 +159,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
             while flow.svm.pure_first != NULL:
                 forget(core, flow.svm.pure_first)
         urgent_alone(core, flow, node)
-        release_one(core, flow, node)
+        release_new(core, flow, node)
         return
     last = flow.pvm.last
     unordered = (last != NULL and seq_lt(start_of_new(node), end_of(last))) or node.packet.flags & URG or \
@@ -170,7 +171,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         return
     if agreed(flow, node):  # a retransmission
         urgent_alone(core, flow, node)
-        release_one(core, flow, node)
+        release_new(core, flow, node)
         return
     if node.flags & N_UNPLACED or abs(seq_diff(node.packet.seq, flow.matched)) > FAR:
         return  # no number of this stream: it waits for a commit
@@ -185,7 +186,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     if more or flow.below:
         release(core, flow)
     else:
-        release_one(core, flow, node)
+        release_new(core, flow, node)
     if more or flow.pvm.low == node:
         piece_watch(core, flow)
 
@@ -240,6 +241,7 @@ cdef bint svm_reset(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef bint first = not flow.svm.reset
     cdef Node *pvm = flow.pvm.first
     flow.svm.reset = True
+    flow.svm_text = reset_text(core, node)
     if flow.pvm.reset or not first:
         return False
     node.flags |= N_PURE
@@ -339,6 +341,7 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         flow.below = 0
         flow.floor = flow.matched
         flow.low = flow.pieced = seq_add(flow.matched, -<int64_t>FAR)
+    flow.svm_text = flow.pvm_text
     if replaced:
         # The SVM is the PVM now: its numbers, its acknowledgements, its windows, its options.
         flow.svm = flow.pvm

@@ -21,7 +21,8 @@ cdef enum DropId:
     D_OVERSIZED = 6
     D_SEND = 7
     D_TRUNCATED = 8
-    DROPS = 9
+    D_CLOSED = 9
+    DROPS = 10
 
 cdef enum ModeId:
     M_HOLD = 0

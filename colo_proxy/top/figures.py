@@ -98,7 +98,11 @@ def lost(stats: dict[str, Any]) -> Counter[str]:
     for nic in stats["nics"]:
         reasons.update(nic["dropped_frames"])
     return Counter(
-        {why: count for why, count in reasons.items() if count and why not in ("policy", "old-epoch")}
+        {
+            why: count
+            for why, count in reasons.items()
+            if count and why not in ("policy", "old-epoch", "closed")
+        }
     )
 
 

@@ -428,10 +428,12 @@ class Oracle(TcpJudge):
         if self.loaded:
             self.meaning.clear()  # the SVM has the PVM's ports
         for flow in self.tcp.values():
+            if not self.loaded:  # what only the PVM said was never paired, nor told to anybody
+                flow.connections = [each for each in flow.connections if each.s.base is not None]
             for connection in flow.connections:
                 if self.loaded:
                     connection.sport = flow.key[4]
-                if connection.s.base is None:  # what the PVM said was never paired, nor told to anybody
+                if connection.s.base is None:
                     connection.p.base = None
         kept: list[tuple[int, bytes]] = []
         if self.mode is Mode.COMPARE:

@@ -89,7 +89,7 @@ def marks(packet: Packet, base: int) -> set[tuple[object, object]]:
     place = (packet.seq - base) % 2**32
     found: set[tuple[object, object]] = set()
     if packet.flags & RST:
-        return {("anywhere", "RST")}
+        return {("anywhere", "RST"), *([("text", packet.payload)] if packet.payload else [])}
     if packet.flags & SYN:
         found.add((place, "SYN"))
         place += 1

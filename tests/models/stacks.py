@@ -321,6 +321,9 @@ class Simulation:
             line.acked = min(self.client_sent[number], line.acked + self.random.choice((1, 100, 1400, 9000)))
         if self.random.random() < 0.2:
             line.window = self.random.choice((0, 1, 500, 20000, 65535))
+        if line.closed and self.random.random() < 0.05:
+            self._send(guest, number, line, line.sent, b"", RST)  # the answer to a stray segment
+            return
         chosen = self.random.random()
         end = self._end(line)
         if line.lost and chosen < 0.4:
@@ -382,7 +385,10 @@ class Simulation:
             self._send(guest, number, line, line.sent - len(data), data, FIN | ACK)
             line.sent += 1
         else:
-            self._send(guest, number, line, line.sent, b"", RST | (ACK if self.of.seed & 1 else 0))
+            text = b"why" if self.of.seed % 5 == 0 else b""  # RFC 9293, section 3.5.3
+            if text and self.random.random() < 0.1:
+                text = b"how"
+            self._send(guest, number, line, line.sent, text, RST | (ACK if self.of.seed & 1 else 0))
 
     def _end(self, line: Line) -> int:
         """One past the last byte that this guest has to say."""

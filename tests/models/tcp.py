@@ -39,6 +39,8 @@ class Side:
     finished: bool = False
     reset: bool = False
     reset_seq: int = 0  # of the last RST
+    reset_text: bytes = b""  # likewise (RFC 9293, 3.5.3)
+    reset_by: Packet | None = None  # the first RST
     reset_time: int = 0
 
     @property
@@ -113,6 +115,7 @@ class Connection:
         self.told: int | None = None  # the highest acknowledgement that clients have been told
         self.told_edge: int | None = None
         self.told_by = 0  # the number of the segment that told the edge
+        self.reset_left = False  # a RST of both has left
 
     # -------------------------------------------------------------- places
 
@@ -199,8 +202,8 @@ class Connection:
             side.finished = True
         if segment.flags & RST:
             if not side.reset:
-                side.reset_time = now
-            side.reset, side.reset_seq = True, segment.seq
+                side.reset_time, side.reset_by = now, segment
+            side.reset, side.reset_seq, side.reset_text = True, segment.seq, segment.payload
             return self._reset_conflict()
         assert position is not None
         if mine and (
@@ -314,6 +317,14 @@ class Connection:
             return "missing-primary", min(lone)
         return "missing-secondary", min(alone or mine)
 
+    def stray(self, side: Side, segment: Packet | None) -> bool:
+        """M1: does this RST of one guest alone answer a stray segment of a connection that is over?"""
+        if segment is None or segment.flags & (RST | ACK) != RST or segment.payload:
+            return False
+        finished = self.p.finished and self.s.finished and self.matched == self.p.end
+        place = self.position(side, segment.seq)
+        return finished and place == self.matched and self.p.ack is not None and self.p.ack == self.s.ack
+
     def lacks(self, held: Held) -> bool:
         """Has a held frame something that the SVM has not said? (Acknowledgements do not count.)"""
         if held.kind != "data" or held.position is None or held.segment is None:
@@ -364,7 +375,8 @@ class Connection:
             unlike = ack is not None and self.s.refused != segment.ack
             finished = self.p.finished and self.s.finished and self.matched == self.p.end
             refusal = held.again or finished or (self.p.syn is None and self.low in {None, self.matched})
-            return self.s.reset and not segment.payload and not (refusal and unlike)
+            alike = segment.payload in {b"", self.s.reset_text}
+            return self.s.reset and alike and not (refusal and unlike)
         if segment.flags & URG and held.kind != "owed" and not self.announced(held):
             return False
         if held.kind == "data" and held.position is not None:
@@ -458,7 +470,7 @@ class Connection:
             self.pieced = None
             if p.finished and self.matched == p.end:
                 self.fin = p.end - 1
-        s.refused = p.refused
+        s.refused, s.reset_text = p.refused, p.reset_text
         for side in (p, s):
             over = side is s and (p.finished or p.reset)  # the PVM says no more
             for at in [at for at in side.said if at < self.matched or over or not observe]:
@@ -471,7 +483,7 @@ class Connection:
         else:
             s.base, s.syn, s.timestamp, s.end = p.base, p.syn, p.timestamp, p.end
             s.ack, s.edge, s.raw = p.ack, p.edge, p.raw
-            s.urgent, s.reset = set(p.urgent), p.reset
+            s.urgent, s.reset, s.finished = set(p.urgent), p.reset, p.finished
 
 
 def difference(one: Value, other: Value) -> str:

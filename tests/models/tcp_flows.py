@@ -113,9 +113,9 @@ class TcpJudge:
                 )
             ]
         self.held.append(held)
-        if self.mode is Mode.HOLD:
+        if self.mode is Mode.HOLD or self.svm_stopped:
             return
-        if found is not None and not self.svm_stopped:
+        if found is not None:
             self._diverge(flow, connection, found[0], self._offset(connection, found[1]))
         elif connection.blocked:
             return
@@ -128,10 +128,12 @@ class TcpJudge:
     def _secondary_tcp(self, segment: Packet, frames: list[bytes]) -> None:
         flow, connection = self._of_svm(segment)
         segment = self._mapped(segment, flow)
-        matched = connection.matched
+        matched, again = connection.matched, connection.s.reset
         found = connection.hear(connection.s, segment, self.came)
         position = connection.place(connection.s, segment)
-        if segment.flags & RST or (position is not None and segment.length):
+        if segment.flags & RST and again:
+            pass  # the first one waits for the PVM's
+        elif segment.flags & RST or (position is not None and segment.length):
             self.waiting.append(
                 Waiting(self.heard, self.came, flow, connection, segment, position or 0, frames)
             )
@@ -223,12 +225,22 @@ class TcpJudge:
                         connection.still_owed(held) and connection.is_clamped(held)
                     ):
                         self.held.remove(held)
+        self.held = [each for each in self.held if each.flow is not flow or not self._left_behind(each)]
+
+    @staticmethod
+    def _left_behind(held: Held) -> bool:
+        """T8: an acknowledgement that waits on a connection of which clients know that it was reset."""
+        connection = held.connection
+        if connection is None or not connection.reset_left or connection.blocked:
+            return False
+        return held.kind in ("ack", "owed")
 
     def _release(self, held: Held) -> None:
         connection, segment = held.connection, held.segment
         assert connection is not None
         assert segment is not None
         self.held.remove(held)
+        connection.reset_left = connection.reset_left or held.kind == "rst"
         ack = connection.ack_of(segment)
         self._clamped(held)
         _, room = connection.clamp(segment)
@@ -269,7 +281,8 @@ class TcpJudge:
             told = held.ack is not None and connection.told is not None and held.ack <= connection.told
             if held.kind == "owed" and not granted and told and not connection.closed():
                 continue  # a window of which clients have some
-            if granted or (committed and (stale or not connection.closed())):
+            stray = held.kind == "rst" and connection.stray(connection.p, held.segment)
+            if granted or stray or (committed and (stale or not connection.closed())):
                 self.held.remove(held)  # nobody waits for it
             else:
                 reason, at = "missing-secondary", connection.matched
@@ -280,8 +293,17 @@ class TcpJudge:
             self._forget_early(connection)
             beyond = self._beyond(connection)
             waits = [(connection.s.when[at], beyond[0]) for at in beyond]
-            if connection.s.reset and not connection.p.reset:
-                waits.append((connection.s.reset_time, connection.matched))
+            if self._reset_alone(connection):
+                due = self.now - connection.s.reset_time >= self.timeout
+                if due and connection.stray(connection.s, connection.s.reset_by):
+                    connection.s.reset_by = None  # it is not looked at again
+                    self.waiting = [
+                        each
+                        for each in self.waiting
+                        if each.connection is not connection or not each.segment.flags & RST
+                    ]
+                else:
+                    waits.append((connection.s.reset_time, connection.matched))
             since, at = min(waits, default=(self.now, 0))
             if self.now - since >= self.timeout and not connection.reported:
                 self._diverge(flow, connection, "missing-primary", self._offset(connection, at))
@@ -291,6 +313,14 @@ class TcpJudge:
                     connection.s.said.clear()
                     connection.s.when.clear()
                     connection.s.begun.clear()
+                    end = connection.s.end
+                    if connection.low is None or (end is not None and end >= connection.matched):
+                        connection.s.finished = False  # that counts as not said
+
+    @staticmethod
+    def _reset_alone(connection: Connection) -> bool:
+        """Has the SVM reset the connection, and the PVM not?"""
+        return connection.s.reset and not connection.p.reset and connection.s.reset_by is not None
 
     def _waiting(self, connection: Connection) -> list[Held]:
         """The PVM's segments that are not agreed."""
@@ -338,13 +368,20 @@ class TcpJudge:
             if waiting and not connection.reported:
                 reason, at = connection.missing(waiting)
                 self._report(flow, connection, reason, self._offset(connection, at))
-            resets = [held for held in self.held if held.connection is connection and held.kind == "rst"]
+            resets = [
+                held
+                for held in self.held
+                if held.connection is connection
+                and held.kind == "rst"
+                and not connection.stray(connection.p, held.segment)
+            ]
             if resets and not connection.reported:
                 self._report(
                     flow, connection, "missing-secondary", self._offset(connection, connection.matched)
                 )
             beyond = self._beyond(connection)
-            reset = connection.s.reset and not connection.p.reset
+            reset = self._reset_alone(connection)
+            reset = reset and not connection.stray(connection.s, connection.s.reset_by)
             if (beyond or reset) and not connection.reported:
                 at = beyond[0] if beyond else connection.matched
                 self._report(flow, connection, "missing-primary", self._offset(connection, at))

@@ -1,5 +1,6 @@
 """T8: a reset leaves when the SVM has reset the connection too."""
 
+import pytest
 from transcripts.common import HANDSHAKE
 
 
@@ -104,7 +105,54 @@ def test_a_port_that_only_the_pvm_refuses_the_second_time(play):
         )
 
 
-def test_text_in_a_reset_waits_for_a_commit(play):
+def test_the_same_text_in_both_resets(play):
+    """RFC 9293, 3.5.3: a reset may tell why."""
+    for ack in ("", " ack 1"):
+        play(f"""{HANDSHAKE}
+            P R{"." if ack else ""} 1{ack} "out of memory"
+            S R{"." if ack else ""} 1{ack} "out of memory"
+            > R{"." if ack else ""} 1:14{ack} "out of memory"
+        """)
+        play(f"""{HANDSHAKE}
+            S R{"." if ack else ""} 1{ack} "why"
+            P R{"." if ack else ""} 1{ack} "why"
+            > R{"." if ack else ""} 1:4{ack} "why"
+        """)
+
+
+@pytest.mark.parametrize("other", ['"out of memorx"', '"out of memor"', '"out of memory, and luck"', ""])
+def test_another_text_in_each_reset(play, other):
+    play(f"""{HANDSHAKE}
+        P R. 1 ack 1 "out of memory"
+        S R. 1 ack 1 {other}
+        +2s tick
+        +1s tick
+        ! missing-secondary 0
+    """)
+
+
+def test_the_text_of_the_latest_reset_counts(play):
+    play(f"""{HANDSHAKE}
+        S R. 1 ack 1 "first"
+        S R. 1 ack 1 "second"
+        P R. 1 ack 1 "second"
+        > R. 1:7 ack 1 "second"
+        P R. 1 ack 1 "first"
+        +3s tick
+        ! missing-secondary 0
+    """)
+    play(f"""{HANDSHAKE}
+        P R. 1 ack 1 "first"
+        svm_stop
+        pvm_stop
+        commit
+        > R. 1:6 ack 1 "first"
+        P R. 1 ack 1 "first"
+        > R. 1:6 ack 1 "first"
+    """)
+
+
+def test_text_that_the_svm_has_not_sent_waits_for_a_commit(play):
     play(f"""{HANDSHAKE}
         P R. 1:7 ack 1
         S R. 1 ack 1
