@@ -47,6 +47,7 @@ from colo_proxy.datapath.flow cimport (
     table_try,
 )
 from colo_proxy.datapath.flows cimport flow_for_uplink, offset_of_flow
+from colo_proxy.datapath.forms cimport forms_answered
 from colo_proxy.datapath.fragment cimport fragments_free, fragments_new
 from colo_proxy.datapath.identity cimport identity_forget, identity_learn
 from colo_proxy.datapath.judge cimport (
@@ -62,10 +63,13 @@ from colo_proxy.datapath.pace cimport pace_clamp, pace_waits
 from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give, weigh
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
 from colo_proxy.datapath.wire cimport (
+    ACK,
     K_HOUSEKEEPING,
     K_IP,
     K_UDP,
     MAX_FRAME,
+    RST,
+    SYN,
     VNET,
     Packet,
     parse,
@@ -238,6 +242,13 @@ cdef void core_try(Core *core, const Guess *guess) noexcept nogil:
     table_try(&core.table, guess)
 
 
+cdef void answered(Core *core, Flow *flow) noexcept nogil:
+    """A client has answered the guest's SYN. Observed guests are not told to at one time (C8)."""
+    if core.mode == M_COMPARE and not core.svm_stopped and not core.settings.passthrough:
+        forms_answered(core, flow)
+        follow_observed(core)
+
+
 cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil:
     cdef Node *node = receive(core, UPLINK, base, size, now)
     cdef Key key
@@ -251,6 +262,8 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
         key_of(&key, &node.packet, base, False)
         flow = flow_for_uplink(core, &key)
         record_uplink(core, node, &key, flow)
+        if flow != NULL and node.packet.flags & (SYN | ACK | RST) == SYN | ACK:
+            answered(core, flow)
         if flow != NULL and core.settings.passthrough and pace_waits(core, flow, node):
             return False
         # From its stop on the SVM has no numbers of its own any more (C2).

@@ -38,6 +38,7 @@ cdef enum FlowFlag:
     F_PROVISIONAL = 32768  # the agreed range ends, empty, where an empty segment was: it may begin one higher
     F_RAISED = 65536  # and so it does
     F_RESET_LEFT = 131072  # both have reset it, and clients know
+    F_FORMS = 262144  # a guest has sent its SYN in several forms
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
 
 cdef struct Flow
@@ -79,11 +80,22 @@ cdef struct Side:
     uint64_t bytes  # memory that waits
     Seq isn
     Seq irs
-    uint32_t syn_options  # those that bind, packed: compared as one word
-    uint32_t syn_others  # a digest of those we know nothing of
+    uint32_t syn_options  # those that bind, packed, of the form that counts (forms.pxd)
     uint32_t tsval
     Seq[MARKS] marks  # the latest urgent positions announced (urgent.pxd)
     Seq refused  # what its latest reset acknowledged
+
+cdef enum:
+    FORMS = 6
+
+# In which options a guest has sent its SYN, in that order (forms.pxd).
+cdef struct Form:
+    uint32_t options  # those that bind, packed: compared as one word
+    uint32_t others  # a digest of those we know nothing of
+
+cdef struct Forms:
+    uint32_t count
+    Form[FORMS] form
 
 cdef struct Flow:
     # What a search reads: one cache line.
@@ -118,6 +130,8 @@ cdef struct Flow:
     int64_t watched_since
     uint64_t told_order  # of the segment that told the edge
     Seq floor  # where the last commit found the PVM: all below is in the SVM's state
+    Forms pvm_forms
+    Forms svm_forms
     uint64_t pvm_text  # a keyed digest of its latest reset's text, 0: none
     uint64_t svm_text
     uint32_t ts_offset

@@ -11,7 +11,7 @@ from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SORTED, N_SVM, N_UNPLACE
 from colo_proxy.datapath.prefix cimport agreed, end_of, offset_of, start_of
 from colo_proxy.datapath.release cimport out_of_date, still_owed, stray_reset
 from colo_proxy.datapath.seq cimport Seq, seq_le, seq_lt, seq_max
-from colo_proxy.datapath.wire cimport K_TCP, RST
+from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
 from colo_proxy.datapath.words cimport D_CLOSED, D_OLD_EPOCH, R_MISSING_PRIMARY, R_MISSING_SECONDARY
 
 
@@ -135,9 +135,15 @@ cdef bint stream_waits(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef void stream_at_end(Core *core, Flow *flow) noexcept nogil:
-    cdef Node *node = flow.pvm.pure_first
+    cdef Node *node = flow.pvm.first
     if stream_waits(core, flow):
         return
+    while node != NULL:
+        if node.packet.flags & (SYN | ACK) == SYN and agreed(flow, node):  # its form is not
+            diverge(core, flow, R_MISSING_SECONDARY, place(flow, node), node, NULL)
+            return
+        node = node.flow_next
+    node = flow.pvm.pure_first
     while node != NULL:
         if node.packet.flags & RST and not stray_reset(flow, node):
             diverge(core, flow, R_MISSING_SECONDARY, place(flow, node), node, NULL)

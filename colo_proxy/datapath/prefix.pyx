@@ -5,6 +5,7 @@ from libc.string cimport memcmp
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, side_of, unhold
 from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_CONTRADICTED, F_FINISHED, Flow, Side
+from colo_proxy.datapath.forms cimport forms_differ
 from colo_proxy.datapath.pool cimport N_COVERED, N_SORTED, N_SVM, N_UNPLACED, Node
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport FIN, MAX_FRAME, SYN
@@ -228,7 +229,7 @@ cdef bint advance(Core *core, Flow *flow) noexcept nogil:
         until = seq_min(end_of(pvm), end_of(svm))
         if what_at(pvm, seq_diff(flow.matched, start_of(pvm))) == IS_SYN and \
                 what_at(svm, seq_diff(flow.matched, start_of(svm))) == IS_SYN and \
-                (flow.pvm.syn_options != flow.svm.syn_options or flow.pvm.syn_others != flow.svm.syn_others):
+                forms_differ(flow):
             diverge(core, flow, R_CONTROL, 0, pvm, svm)
             break
         found = compare(pvm, svm, flow.matched, until, kinds)

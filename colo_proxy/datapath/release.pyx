@@ -6,6 +6,7 @@ from libc.string cimport memcpy
 from colo_proxy.datapath.craft cimport bare
 from colo_proxy.datapath.core cimport Core, drop, emit, hold, learn_lag, unhold
 from colo_proxy.datapath.flow cimport F_BLOCKED, F_DISORDERED, F_RESET_LEFT, F_TOLD, Flow
+from colo_proxy.datapath.forms cimport form_agreed
 from colo_proxy.datapath.key cimport text_hash
 from colo_proxy.datapath.pool cimport (
     N_AGAIN,
@@ -115,6 +116,8 @@ cdef bint data_may_leave(Core *core, Flow *flow, const Node *node) noexcept nogi
         return True
     if node.packet.flags & ACK and not flow.svm.acked:
         return False  # T4: the SVM has acknowledged nothing yet
+    if node.packet.flags & (SYN | ACK) == SYN and not form_agreed(flow, node):
+        return False
     if node.packet.flags & URG and not urgent_announced(flow, node):
         return False
     return not unchangeable(flow, node)

@@ -11,6 +11,7 @@ from colo_proxy.datapath.flow cimport (
     F_CONTRADICTED,
     F_DISORDERED,
     F_FINISHED,
+    F_FORMS,
     F_OTHER_PORT,
     F_OWN_OFFSET,
     F_PROVISIONAL,
@@ -18,6 +19,7 @@ from colo_proxy.datapath.flow cimport (
     Flow,
     Side,
 )
+from colo_proxy.datapath.forms cimport form_known, forms_copy, forms_judge, forms_note, options_of
 from colo_proxy.datapath.piece cimport piece_again, piece_watch
 from colo_proxy.datapath.pool cimport (
     N_AGAIN,
@@ -55,11 +57,6 @@ cdef bint unplaced(const Flow *flow, bint svm) noexcept nogil:
     return flow.pvm.syn and not flow.svm.syn if svm else flow.svm.syn and not flow.pvm.syn
 
 
-cdef uint32_t options_of(const Node *node) noexcept nogil:
-    return (<uint32_t>node.packet.mss << 16) | (<uint32_t>node.packet.wscale << 8) | \
-        (<uint32_t>node.packet.sack_permitted << 1) | (node.packet.timestamps != 0)
-
-
 cdef void note(Flow *flow, Node *node) noexcept nogil:
     """Take in what a segment says of its side: numbers, options, acknowledgement, window. Not aligned."""
     cdef bint svm = (node.flags & N_SVM) != 0
@@ -75,13 +72,14 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
         side.raw = node.packet.window
         side.wscale = 0 if node.packet.wscale == 255 else min(node.packet.wscale, 14)  # RFC 7323, 2.3
         side.syn_options = options_of(node)
-        side.syn_others = node.packet.others
         if node.packet.timestamps:
             side.tsval = get32(node.data + node.packet.timestamps)
         side.open = True
         learn_offset(flow)
         if svm:
             urgent_move(side, flow.offset)  # what an observed commit has put there (C8)
+    if node.packet.flags & (SYN | RST) == SYN:
+        forms_note(flow, node)
     if not node.packet.flags & RST:  # which says nothing of where a stream is
         if not side.open or 0 < seq_diff(end, side.end) <= FAR:
             side.open = True
@@ -152,6 +150,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Node *last
     cdef bint more, unordered
     stream_note(core, flow, node)
+    forms_judge(core, flow, node)
     if node.flags & N_PURE:
         hold(core, flow, node)
         if node.packet.flags & RST:
@@ -170,6 +169,8 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     if contradicts_agreed(core, flow, node):
         return
     if agreed(flow, node):  # a retransmission
+        if node.packet.flags & SYN:
+            flow.flags |= F_DISORDERED  # its form may wait for the SVM's
         urgent_alone(core, flow, node)
         release_new(core, flow, node)
         return
@@ -195,7 +196,7 @@ cdef bint contradicts_agreed(Core *core, Flow *flow, const Node *node) noexcept 
     """T3: a FIN where bytes are agreed, or a SYN that binds the connection otherwise than before."""
     cdef Seq fin = seq_add(node.packet.seq, <int64_t>node.packet.length - 1)
     if node.packet.flags & SYN and node.packet.seq.n == flow.pvm.isn.n and \
-            options_of(node) != flow.pvm.syn_options:
+            not form_known(flow, node):
         diverge(core, flow, R_CONTROL, 0, node, NULL)
         return True
     if node.packet.flags & FIN and seq_le(flow.low, fin) and seq_lt(fin, flow.matched) and \
@@ -260,7 +261,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Seq edge = svm.edge
     cdef uint32_t raw = svm.raw
     cdef bint bound = node.packet.flags & (SYN | FIN) != 0
-    cdef bint urgent = node.packet.flags & URG != 0
+    cdef bint announces = node.packet.flags & (URG | SYN) != 0
     cdef bint kept = False
     cdef bint grown = False
     cdef Node *shown = NULL  # in a report; what is all agreed is gone by then
@@ -269,6 +270,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     node.flow = flow
     if flow.flags & F_RAISED:
         lower_again(flow, node)
+    forms_judge(core, flow, node)
     if node.packet.flags & RST:
         kept = svm_reset(core, flow, node)
         more = True
@@ -289,7 +291,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
         if bound and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
             pure_resets_against(core, flow)
     urgent_alone(core, flow, shown)
-    if more or urgent or not known or raw != svm.raw or not seq_eq(ack, svm.ack) or \
+    if more or announces or not known or raw != svm.raw or not seq_eq(ack, svm.ack) or \
             not seq_eq(edge, svm.edge):
         release(core, flow)
     if grown:
@@ -349,7 +351,9 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         flow.svm.low = flow.svm.high = NULL
         flow.svm.bytes = 0
         stream_adopt(flow)
+        forms_copy(flow)
         return
+    forms_copy(flow)
     flow.svm.reset = flow.pvm.reset
     urgent_copy(flow)
     flow.svm.refused = flow.pvm.refused
@@ -364,7 +368,8 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
 cdef void stream_pair(Core *core, Flow *pvm, Flow *svm) noexcept nogil:
     cdef Node *node
     pvm.svm = svm.svm
-    pvm.flags |= svm.flags & F_BLOCKED
+    pvm.svm_forms = svm.svm_forms
+    pvm.flags |= svm.flags & (F_BLOCKED | F_FORMS)
     pvm.waiting += svm.waiting
     node = pvm.svm.first
     while node != NULL:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 
 from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
-from models.packets import RST, Packet, leading, parse, plain, with_tcp, with_timestamp
+from models.packets import ACK, RST, SYN, Packet, leading, parse, plain, with_tcp, with_timestamp
 from models.report import name, protocol
 from models.tcp import Connection, Held, Waiting, copy_with
 from models.tcp_flows import TcpFlow, TcpJudge
@@ -68,6 +68,9 @@ class Oracle(TcpJudge):
     def uplink(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
         """A frame from the clients goes to the guests; nothing leaves for it."""
         self.now = max(self.now, now)
+        segment = parse(frame)
+        if segment.kind == "tcp" and segment.flags & (SYN | ACK | RST) == SYN | ACK:
+            self._answered(segment)
 
     def primary(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
         """A frame the PVM sent."""

@@ -38,6 +38,7 @@ class Scenario:
     bulk: bool = False
     urgent: bool = False
     reuse: bool = False
+    fewer: bool = False  # options, when a SYN is repeated
     ipv6: bool = False
     vlans: int = 0
     steps: int = 60
@@ -65,6 +66,7 @@ def drawn(seed: int) -> Scenario:
         bulk=choose((False,) * 15 + (True,)),
         urgent=choose((False, False, False, True)),
         reuse=choose((False, False, True)),
+        fewer=choose((False, False, True)),
         ipv6=choose((False, True)),
         vlans=choose((0, 1, 2)),
         steps=choose(range(4, 121)),

@@ -46,6 +46,7 @@ class Line:
     dport: int
     incarnation: int = 0
     opened: bool = False
+    form: int = 0  # how often the SYN has been repeated with fewer options
     answered: bool = False  # a SYN/ACK was sent after a SYN (simultaneous open)
     sent: int = 1  # the next position to send
     acked: int = 1  # what this guest acknowledges, counted from the client's ISN
@@ -307,6 +308,11 @@ class Simulation:
         if not line.opened:
             self._open(guest, number, line)
             return
+        if self._repeats(number, line):
+            line.form += self.random.random() < 0.7
+            self._send(guest, number, line, 0, b"", SYN)
+            self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
+            return
         if self._refused(number, line):
             self._again(guest, number, line)
             return
@@ -345,6 +351,13 @@ class Simulation:
 
     def _reusable(self, line: Line) -> bool:
         return self.of.reuse and line.incarnation < 3 and not self.of.disorder
+
+    def _repeats(self, number: int, line: Line) -> bool:
+        """Nobody answers the SYN: it is repeated, each time with fewer options."""
+        if not self.of.fewer or self.of.opening not in VM_OPENS or line.answered or self.of.disorder:
+            return False
+        forms = (self.of.seed // 32 + number + line.incarnation) % 4
+        return line.form < forms and self.random.random() < 0.9
 
     def _refused(self, number: int, line: Line) -> bool:
         """The client refuses the SYN, of which guests say nothing: they try again, as often as each other."""
@@ -426,9 +439,9 @@ class Simulation:
         options = b""
         if flags & SYN:
             mss = 1400 if line.difference == "syn-options" else 1460
-            options = b"\x02\x04" + mss.to_bytes(2) + b"\x04\x02"
-            options += b"" if self.scale is None else b"\x03\x03" + bytes([self.scale])
-        if self.stamps:
+            options = b"\x02\x04" + mss.to_bytes(2) + (b"" if line.form else b"\x04\x02")
+            options += b"" if self.scale is None or line.form > 1 else b"\x03\x03" + bytes([self.scale])
+        if self.stamps and not (flags & SYN and line.form > 2):
             options += b"\x08\x0a" + ((line.clock + self.now // 1_000_000) % 2**32).to_bytes(4) + bytes(4)
         urgent = 0
         marks = [mark for mark in self.urgent if mark > at]

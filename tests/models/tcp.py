@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from models.packets import ACK, FIN, RST, SYN, URG, Packet, with_tcp
 
 FAR_BACK = -(2**62)
-Value = int | str | tuple[object, ...]  # a byte, "FIN", or ("SYN", options that bind)
+FORMS = 6
+Value = int | str  # a byte, "SYN" or "FIN"
 
 
 def near(number: int, reference: int) -> int:
@@ -24,7 +25,8 @@ class Side:
     """All that one guest has said on one connection and that is not agreed yet."""
 
     base: int | None = None  # the sequence number of position 0
-    syn: tuple[object, ...] | None = None
+    syn: tuple[object, ...] | None = None  # the options that bind
+    forms: list[tuple[object, ...]] = field(default_factory=list)  # those of each SYN that had others
     timestamp: int | None = None  # of the SYN
     said: dict[int, Value] = field(default_factory=dict)
     when: dict[int, int] = field(default_factory=dict)
@@ -165,7 +167,7 @@ class Connection:
             return []
         found: list[tuple[int, Value]] = []
         if segment.flags & SYN:
-            found.append((position, syn_options(segment)))
+            found.append((position, "SYN"))
             position += 1
         found += [(position + i, byte) for i, byte in enumerate(segment.payload)]
         if segment.flags & FIN:
@@ -186,6 +188,7 @@ class Connection:
             stamp = segment.options.get(8, b"")
             side.timestamp = int.from_bytes(stamp[:4]) if len(stamp) == 8 else None
             side.raw = segment.window
+        unknown = segment.flags & (SYN | RST) == SYN and not self._note_form(side, segment)
         if ack is not None:
             scale = 0 if segment.flags & SYN else side.scale or 0
             if side.ack is None or ack >= side.ack:
@@ -224,8 +227,11 @@ class Connection:
                 self._begin_at(position)
         if segment.flags & URG:
             side.urgent.add(position + segment.urgent)
+        uneven = self._form_conflict(segment)
+        if unknown and mine:
+            uneven = uneven or ("control", 0)
         found = self._store(side, position, segment, now)
-        return found or self._reset_conflict() or self._urgent_conflict()
+        return uneven or found or self._reset_conflict() or self._urgent_conflict()
 
     def _begin_at(self, position: int) -> None:
         """The agreed range starts here, empty."""
@@ -246,8 +252,6 @@ class Connection:
                 # Agreed before: a retransmission, unless it says FIN or SYN in another way (T3).
                 if side is self.p and value == "FIN" and at != self.fin:
                     conflicts.append(("control", at))
-                if side is self.p and isinstance(value, tuple) and value[:-1] != (side.syn or value)[:-1]:
-                    conflicts.append(("control", at))
                 continue
             for known in (side.said.get(at), other.said.get(at) if self.behind_holes else None):
                 if side is self.p and value != side.said.get(at, value):
@@ -264,10 +268,59 @@ class Connection:
             return difference(one, two), self.matched
         return None
 
+    # -------------------------------------------------------------- the forms of a SYN
+
+    def _note_form(self, side: Side, segment: Packet) -> bool:
+        """A SYN, said again with other options perhaps (T3); false: in a form that it may not have."""
+        form = syn_options(segment)
+        if segment.flags & ACK and side.forms:
+            return form[:-1] == side.forms[0][:-1]
+        if form not in side.forms:
+            if len(side.forms) == FORMS:
+                return False
+            side.forms.append(form)
+            self._settle_forms()
+        return True
+
+    def _settle_forms(self) -> None:
+        """What binds the connection is the latest form that both have sent."""
+        both = min(len(self.p.forms), len(self.s.forms))
+        if both and not self._forms_differ():
+            self.p.syn = self.s.syn = self.p.forms[both - 1]
+
+    def _forms_differ(self) -> bool:
+        return any(one != other for one, other in zip(self.p.forms, self.s.forms, strict=False))
+
+    def _form_conflict(self, segment: Packet) -> tuple[str, int] | None:
+        """A form that is another one on the other side, or that the side never sends: it has its answer."""
+        sent = [len(self.p.forms), len(self.s.forms)]
+        if 0 in sent or sent == [1, 1]:
+            return None
+        lacks = (self.p.ack is not None and sent[0] < sent[1]) or (
+            self.s.ack is not None and sent[1] < sent[0]
+        )
+        if lacks or (segment.flags & (SYN | RST) == SYN and self._forms_differ()):
+            return ("control", 0)
+        return None
+
+    def answered(self) -> bool:
+        """A client answers the guest's SYN: has only one guest sent a form of it?"""
+        sent = {len(self.p.forms), len(self.s.forms)}
+        return 0 not in sent and len(sent) > 1
+
+    def form_agreed(self, segment: Packet | None) -> bool:
+        """Has the SVM sent this SYN in the same form?"""
+        if segment is None or segment.flags & (SYN | ACK | RST) != SYN:
+            return True
+        form = syn_options(segment)
+        return (form, form) in zip(self.p.forms, self.s.forms, strict=False)
+
     def _advance(self) -> None:
         if self.low is None or self.contradicted:
             return
         while self.matched in self.p.said and self.p.said[self.matched] == self.s.said.get(self.matched):
+            if self.p.said[self.matched] == "SYN" and self._forms_differ():
+                break
             self.fin = self.matched if self.p.said[self.matched] == "FIN" else None
             for side in (self.p, self.s):
                 del side.said[self.matched], side.when[self.matched]
@@ -380,7 +433,9 @@ class Connection:
         if segment.flags & URG and held.kind != "owed" and not self.announced(held):
             return False
         if held.kind == "data" and held.position is not None:
-            return all(self.agreed(at) for at, _ in self.values(segment, held.position))
+            return self.form_agreed(segment) and all(
+                self.agreed(at) for at, _ in self.values(segment, held.position)
+            )
         # a pure acknowledgement, or one owed after a data segment
         if ack is None:
             return True
@@ -471,6 +526,9 @@ class Connection:
             if p.finished and self.matched == p.end:
                 self.fin = p.end - 1
         s.refused, s.reset_text = p.refused, p.reset_text
+        if s.syn is not None or not observe:
+            s.forms = list(p.forms)
+            self._settle_forms()
         for side in (p, s):
             over = side is s and (p.finished or p.reset)  # the PVM says no more
             for at in [at for at in side.said if at < self.matched or over or not observe]:
@@ -499,7 +557,7 @@ def further(one: int | None, other: int | None) -> int | None:
 
 
 def syn_options(segment: Packet) -> tuple[object, ...]:
-    """What binds a connection: MSS, window scale, SACK permitted, presence of timestamps (T3)."""
+    """A form of a SYN, what binds a connection: MSS, window scale, SACK permitted, timestamps (T3)."""
     mss, scale = segment.options.get(2, b""), segment.options.get(3, b"")
     return (
         "SYN",

@@ -322,6 +322,15 @@ class TcpJudge:
         """Has the SVM reset the connection, and the PVM not?"""
         return connection.s.reset and not connection.p.reset and connection.s.reset_by is not None
 
+    def _answered(self, segment: Packet) -> None:
+        """A client's SYN/ACK, which answers what it has heard of the guest's SYN (T3)."""
+        flow = self.tcp.get(segment.flow(False))
+        if flow is None or self.mode is not Mode.COMPARE or self.svm_stopped:
+            return
+        known = [each for each in flow.connections if each.low is not None and each.matched > 0]
+        if known and known[-1].answered() and not known[-1].blocked:
+            self._diverge(flow, known[-1], "control", 0)
+
     def _waiting(self, connection: Connection) -> list[Held]:
         """The PVM's segments that are not agreed."""
         return [
@@ -365,9 +374,20 @@ class TcpJudge:
     def _finish_tcp(self, flow: TcpFlow) -> None:
         for connection in flow.connections:
             waiting = self._waiting(connection)
+            forms = [
+                held
+                for held in self.held
+                if held.connection is connection
+                and held.kind == "data"
+                and not connection.form_agreed(held.segment)
+            ]
             if waiting and not connection.reported:
                 reason, at = connection.missing(waiting)
                 self._report(flow, connection, reason, self._offset(connection, at))
+            if forms and not connection.reported:
+                self._report(
+                    flow, connection, "missing-secondary", self._offset(connection, connection.matched)
+                )
             resets = [
                 held
                 for held in self.held
