@@ -34,6 +34,7 @@ from colo_proxy.endpoints import Tcp, Unix
 from colo_proxy.host.stream_port import StreamPort
 from colo_proxy.listening import listening
 from colo_proxy.running import Stop, tended, turning
+from colo_proxy.storms import Storms
 from colo_proxy.words import Divergence, Exhausted, Mode, Port
 
 log = logging.getLogger(__name__)
@@ -106,9 +107,13 @@ async def _serve(
     }
 
     said = events.EventLog()
+    storms = Storms(said.say)
 
     def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
-        said.say(what)
+        if isinstance(what, Divergence):
+            storms.take(what)
+        else:
+            said.say(what)
         if isinstance(what, RequestCheckpoint):
             adapter.request(what)
         elif isinstance(what, PortFault):
@@ -118,6 +123,7 @@ async def _serve(
     async with contextlib.AsyncExitStack() as opened:
         for each in ports.values():
             opened.callback(each.close)
+        opened.callback(storms.close)
         await opened.enter_async_context(turning(coordinator, stop))
         work = {port.name: port.run() for port in ports.values()}
         async with tended(work | {"notify-dev": adapter.run(coordinator)}, stop):

@@ -4,12 +4,11 @@ The order matters. What can be refused (configuration, socket, address, interfac
 by the exit stack if a later one fails; then privileges go; then threads start, which inherit what is left.
 """
 
-import asyncio
 import contextlib
 import errno
 import logging
 import os
-import signal
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +41,7 @@ from colo_proxy.metrics import MetricsServer
 from colo_proxy.reload import Reloader
 from colo_proxy.running import Stop, tended, turning
 from colo_proxy.stats import Totals
+from colo_proxy.storms import Storms
 from colo_proxy.words import Divergence, Exhausted, Mode, Port
 
 log = logging.getLogger(__name__)
@@ -53,10 +53,12 @@ def run(config: Config) -> None:
     from colo_proxy.datapath.engine import Engine  # noqa: PLC0415
 
     observe = config.checkpoint.vmm == "none"
+    _raise_file_limit()
     if config.proxy.reports:
         reporting.prove(config.proxy.reports)
     with ExitStack() as undo:
-        listener = listen(Unix(config.proxy.control))
+        mode = int(config.proxy.control_mode, 8)
+        listener = listen(Unix(config.proxy.control), config.proxy.control_group, mode)
         undo.callback(_remove_socket, listener, config.proxy.control)
         metrics = None
         if config.proxy.metrics:
@@ -82,6 +84,14 @@ def run(config: Config) -> None:
         except OSError as error:
             log.warning("capabilities could not be dropped: %s", error)
         uvloop.run(serve(config, engine, listener, metrics, sockets, packets=packets))
+
+
+def _raise_file_limit() -> None:
+    """As many descriptors as we may have: many clients at once must not keep the VMM out."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _remove_socket(listener: socket.socket, path: str) -> None:
@@ -145,13 +155,14 @@ async def serve(
     observes = config.checkpoint.vmm == "none"
     status = service.Status(config.proxy.name, where, machine.state.label, observes=observes)
     reloader = Reloader(config, commands.use_policies, coordinator, status)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.start)
-    server = Server(listener, config.proxy.name, __version__, commands.execute, VMM_WORDS)
+    reloader.on_signals()
+    server = _server(config, listener, commands)
     adapter = make_adapter(config, server, sockets.notify_dev)
     totals.connected = lambda: adapter.connected
     reporter = None
     if config.proxy.reports:
         reporter = reporting.Reporter(config.proxy.reports, config.proxy.max_reports, machine)
+    telling = _Telling(server, reporter)
     ports = _stream_ports(sockets, coordinator, renew=config.checkpoint.vmm != "xen")
     removable = _packet_ports(packets, coordinator)
     coordinator.watchers += [
@@ -159,7 +170,7 @@ async def serve(
         _to_adapter(adapter),
         _to_ports({**ports, **removable}),
         _to_end(config, stop),
-        _tell(server, reporter),
+        telling.watch,
         status.watch,
     ]
     if config.policies:
@@ -187,9 +198,19 @@ async def serve(
     finally:
         for port in ports.values():
             port.close()
-        if reporter:
-            await reporter.close()
+        await telling.close()
     log.info("stopped")
+
+
+def _server(config: Config, listener: socket.socket, commands: Commands) -> Server:
+    return Server(
+        listener,
+        config.proxy.name,
+        __version__,
+        commands.execute,
+        vmm_words=VMM_WORDS,
+        summary=commands.summary,
+    )
 
 
 Place = tuple[int, Port, bool]  # number of the NIC, role, whether it is only written
@@ -292,17 +313,31 @@ def _to_end(config: Config, stop: Stop) -> Callable[[Command | Divergence | Exha
     return watch
 
 
-def _tell(
-    server: Server, reporter: reporting.Reporter | None
-) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
-    """Tell the log and the clients, and have reports written."""
-    said = events.EventLog()
+class _Telling:
+    """Tells the log and the clients what happens, and has reports written."""
 
-    def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
-        report = reporter.report(what) if reporter and isinstance(what, Divergence) else None
-        said.say(what, report)
+    def __init__(self, server: Server, reporter: reporting.Reporter | None) -> None:
+        self._server = server
+        self._reporter = reporter
+        self._log = events.EventLog()
+        self._storms = Storms(self._tell)
+
+    def watch(self, what: Command | Divergence | Exhausted | PortFault) -> None:
+        """A watcher of the coordinator."""
+        if isinstance(what, Divergence):
+            self._storms.take(what)
+        else:
+            self._tell(what)
+
+    def _tell(self, what: Command | Divergence | Exhausted | PortFault) -> None:
+        report = self._reporter.report(what) if self._reporter and isinstance(what, Divergence) else None
+        self._log.say(what, report)
         event = events.event_of(what, report)
         if event:
-            server.broadcast(*event)
+            self._server.broadcast(*event)
 
-    return watch
+    async def close(self) -> None:
+        """Tell what has been gathered, and wait until all reports are written."""
+        self._storms.close()
+        if self._reporter:
+            await self._reporter.close()

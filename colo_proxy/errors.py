@@ -1,4 +1,4 @@
-"""Errors that a user can do something about: one line each, exit status 2, never a traceback."""
+"""Errors that a user can do something about: one line each and an exit status, never a traceback."""
 
 
 class UserError(Exception):
@@ -30,4 +30,16 @@ class HostError(UserError):
 
 
 class ControlError(UserError):
-    """A control socket that cannot be made or reached, or a proxy that answered with an error."""
+    """A command to a running proxy that cannot be given, or came to nothing."""
+
+
+class Unreachable(ControlError):
+    """No proxy answers at the control socket."""
+
+    exit_status = 5
+
+
+class Refused(ControlError):
+    """The proxy answered with an error."""
+
+    exit_status = 6

@@ -29,6 +29,7 @@ NAMES = (
     "CHECKPOINT_COMMIT",
     "CHECKPOINT_REQUEST",
     "DIVERGENCE",
+    "EVENTS_LOST",
     "FAILOVER",
     "PORT_FAULT",
     "STATE_CHANGE",
@@ -77,6 +78,7 @@ def _from_data_path(
                 "protocol": what.protocol,
                 "reason": what.reason.label,
                 "stream_offset": what.stream_offset,
+                "count": what.count,
                 "report": str(report) if report else None,
             }
         case PortFault():
@@ -116,7 +118,8 @@ def _sentence(  # noqa: PLR0911
     match what:
         case Divergence():
             where = f"{what.reason.label} at byte {what.stream_offset} of {what.flow}"
-            return logging.INFO, f"divergence: {where}" + (f"; report {report}" if report else "")
+            more = f" and {what.count - 1:,} more within a second" if what.count > 1 else ""
+            return logging.INFO, f"divergence: {where}{more}" + (f"; report {report}" if report else "")
         case RequestCheckpoint(reason=reason, attempt=1):
             return logging.INFO, f"checkpoint requested: {reason}"
         case RequestCheckpoint(reason=reason, attempt=attempt):

@@ -5,6 +5,7 @@ TCP addresses, and UNIX paths: closed to others, and never over what is not ours
 
 import asyncio
 import errno
+import grp
 import logging
 import os
 import socket
@@ -45,14 +46,14 @@ def listening(endpoint: Unix | Tcp) -> Iterator[socket.socket]:
                     path.unlink()
 
 
-def listen(endpoint: Unix | Tcp) -> socket.socket:
-    """Make a non-blocking listening socket; a UNIX socket has mode 0660 from its first moment.
+def listen(endpoint: Unix | Tcp, group: str = "", mode: int = 0o660) -> socket.socket:
+    """Make a non-blocking listening socket; a UNIX socket has this group and mode before anybody can connect.
 
     The socket of a dead process is replaced. That of a live one, or anything that is no socket, stays.
     Raises HostError.
     """
     if isinstance(endpoint, Unix):
-        return _listen_unix(endpoint.path)
+        return _listen_unix(endpoint.path, group, mode)
     try:
         family, _, _, _, address = socket.getaddrinfo(
             endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -82,19 +83,33 @@ def _tcp_problem(error: OSError) -> str:
             return f"{error.strerror}; choose another address"
 
 
-def _listen_unix(path: str) -> socket.socket:
+def _listen_unix(path: str, group: str, mode: int) -> socket.socket:
     _clear_the_way(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    mask = os.umask(0o117)  # a chmod after bind would leave a moment in which anyone may connect
+    mask = os.umask(0o177)  # nobody else may connect before group and mode are right
     try:
         listener.bind(path)
+        if group:
+            os.chown(path, -1, _group_id(path, group))
+        Path(path).chmod(mode)
         listener.listen(_BACKLOG)
+    except HostError:
+        listener.close()
+        raise
     except OSError as error:
         listener.close()
         raise HostError(f"{path}: {_bind_problem(path, error)}") from None
     finally:
         os.umask(mask)
     return listener
+
+
+def _group_id(path: str, group: str) -> int:
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        Path(path).unlink()
+        raise HostError(f"{path}: there is no group {group!r}; create it, or name another") from None
 
 
 def _clear_the_way(path: str) -> None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from colo_proxy.dates import rfc3339
+
 _ATTEMPTS = frozenset(1 << power for power in range(7))
 _MINUTE = 60.0  # s
 
@@ -41,7 +43,11 @@ class Seldom:
 
 class _Plain(logging.Formatter):
     def __init__(self) -> None:
-        super().__init__("%(levelname)s %(message)s")
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002
+        """The record's time, to a millisecond."""
+        return rfc3339(int(record.created), int(record.msecs), 3)
 
 
 class _Json(logging.Formatter):

@@ -2,7 +2,9 @@
 
 import errno
 import io
+import logging
 import socket
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from http.server import ThreadingHTTPServer
@@ -26,10 +28,14 @@ from colo_proxy.checkpoint.machine import LABELS
 from colo_proxy.datapath.messages import NicCounters
 from colo_proxy.endpoints import join_host_port
 from colo_proxy.errors import HostError
+from colo_proxy.logs import Seldom
 from colo_proxy.stats import Totals, dropped
+
+log = logging.getLogger(__name__)
 
 _PATH = "/metrics"
 _PORTS = ("uplink", "primary", "secondary")
+MAX_SCRAPES = 16  # at a time, each in a thread; who comes while there are as many is hung up on
 
 
 class ProxyCollector(Collector):
@@ -147,9 +153,40 @@ class _Handler(MetricsHandler):
 
 
 class _Server(ThreadingHTTPServer):
+    request_queue_size = 64
+
     def __init__(self, family: socket.AddressFamily, address: tuple[Any, ...]) -> None:
         self.address_family = family
+        self._faults = 0
+        self._told = Seldom()
+        self._places = threading.BoundedSemaphore(MAX_SCRAPES)
         super().__init__(address[:2], _Handler)
+
+    def handle_error(self, *_: Any) -> None:
+        """A scraper that hangs up ends its own scrape and nothing else; so does a limit of descriptors."""
+        fault = sys.exc_info()[1]
+        if not isinstance(fault, ConnectionError | TimeoutError):
+            self._faults += 1
+            if self._told.due(self._faults):
+                log.warning("a scrape of the metrics failed: %s", fault)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, if there are not too many."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """The thread's body."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
     def server_bind(self) -> None:
         """Bind, and do not ask the name service who we are, as HTTPServer does."""

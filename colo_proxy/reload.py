@@ -7,6 +7,7 @@ until a restart: each such key that differs is named in the log.
 import asyncio
 import dataclasses
 import logging
+import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -43,10 +44,19 @@ class Reloader:
         self._machine = machine
         self._status = status
         self._order = asyncio.Lock()
+        self._waiting = False  # a reload that has not begun
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def on_signals(self) -> None:
+        """Have SIGHUP start a reload; `colo-proxy run` has kept it waiting until now."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.start)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
     def start(self) -> None:
-        """Reload soon; a signal handler may call it."""
+        """Reload soon; a signal handler may call it. Signals that come while a reload waits are one."""
+        if self._waiting:
+            return
+        self._waiting = True
         task = asyncio.create_task(self.reload())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -54,6 +64,7 @@ class Reloader:
     async def reload(self) -> None:
         """Read the file and use what can be used of it. What cannot is told in the log, and harms nothing."""
         async with self._order:
+            self._waiting = False
             service.reloading()
             try:
                 await self._use(config.load(self._running.path))
@@ -84,7 +95,8 @@ class Reloader:
             log=read.log,
             checkpoint=running.checkpoint.model_copy(update=times),
         )
-        log.info("reloaded %s: %d policies, log level %s", read.path, len(read.policies), read.log.level)
+        rules = f"{len(read.policies)} {'policy' if len(read.policies) == 1 else 'policies'}"
+        log.info("reloaded %s: %s, log level %s", read.path, rules, read.log.level)
 
 
 def needing_restart(running: Config, read: Config) -> Iterator[str]:

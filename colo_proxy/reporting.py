@@ -15,6 +15,7 @@ from pathlib import Path
 from colo_proxy.capture.report import Report, Reports
 from colo_proxy.checkpoint.machine import Machine, State
 from colo_proxy.errors import UserError
+from colo_proxy.logs import Seldom
 from colo_proxy.words import Divergence
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class Reporter:
         self._writer = ThreadPoolExecutor(1, "reports")
         self._waiting = 0
         self._full = False
+        self._failures = 0
+        self._told = Seldom()
 
     async def close(self) -> None:
         """Wait until all is written."""
@@ -66,7 +69,9 @@ class Reporter:
         try:
             self._reports.write(report)
         except UserError as error:
-            log.warning("divergence report: %s", error)
+            self._failures += 1
+            if self._told.due(self._failures):
+                log.warning("divergence report: %s (%d have failed)", error, self._failures)
 
     def _written(self, done: "asyncio.Future[None]") -> None:
         self._waiting -= 1

@@ -105,6 +105,7 @@ class Divergence:
     docs/comparison.md says. `time` is in nanoseconds on the clock of the frames. `primary` and
     `secondary` are the packets that show the difference, from the Ethernet header, where there is one.
     `exchanges` are the flow's last frames, oldest first, and `seq_offset` is isn_svm - isn_pvm, modulo 2**32.
+    `count`: how many of this reason are reported with this one (`storms`).
     """
 
     nic: int
@@ -117,6 +118,7 @@ class Divergence:
     secondary: bytes | None = None
     exchanges: tuple[Exchange, ...] = ()
     seq_offset: int = 0
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,12 @@ class Exhausted:
 
 @dataclass(frozen=True, slots=True)
 class FlowInfo:
-    """A snapshot of one flow, for people and for `query-flows`."""
+    """A snapshot of one flow, for people and for `query-flows`.
 
+    `id` is the flow's as long as it lives, above 0; flows are listed in its order.
+    """
+
+    id: int
     nic: int
     flow: str
     protocol: str

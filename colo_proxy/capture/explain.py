@@ -5,7 +5,6 @@ scapy dissects: it knows hundreds of protocols, and this is the one place in the
 
 import itertools
 import textwrap
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -23,6 +22,7 @@ from colo_proxy.capture.difference import (
 from colo_proxy.capture.exchanges import listed
 from colo_proxy.capture.reader import NS
 from colo_proxy.capture.report import Report
+from colo_proxy.dates import rfc3339
 from colo_proxy.words import Divergence
 
 WIDTH = 80
@@ -47,10 +47,11 @@ _FREE = {("IP", "id"), ("IP", "chksum"), ("IPv6", "fl"), (_FRAGMENT, "id")}
 def explain(report: Report) -> Iterator[str]:
     """The lines for a person, at most 80 columns wide."""
     divergence = report.divergence
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(divergence.time // NS))
+    stamp = rfc3339(divergence.time // NS, divergence.time % NS // 1000, 6)
     yield f"{divergence.flow}"[:WIDTH]
-    yield f"{divergence.reason.label} at stream offset {divergence.stream_offset:,}"
-    yield f"{stamp}.{divergence.time % NS // 1000:06d} UTC, nic {divergence.nic}, epoch {report.epoch}"
+    more = f"; {divergence.count - 1:,} more within a second" if divergence.count > 1 else ""
+    yield f"{divergence.reason.label} at stream offset {divergence.stream_offset:,}{more}"
+    yield f"{stamp}, nic {divergence.nic}, epoch {report.epoch}"
     yield ""
     yield from _wrapped(sentence(divergence))
     yield ""

@@ -113,6 +113,7 @@ def _facts(report: Report) -> dict[str, Any]:
         "stream_offset": divergence.stream_offset,
         "time": divergence.time,
         "seq_offset": divergence.seq_offset,
+        "count": divergence.count,
         "epoch": report.epoch,
         "state": report.state,
     }
@@ -156,6 +157,7 @@ def load(path: str | Path) -> Report:
             if frame.comment not in ("primary", "secondary") and frame.interface < len(Port)
         ),
         seq_offset=_number(path, facts, "seq_offset"),
+        count=_number(path, {"count": 1} | facts, "count"),  # older reports have none
     )
     return Report(divergence, _number(path, facts, "epoch"), _text(path, facts, "state"))
 

@@ -34,7 +34,7 @@ class DataPath(Protocol):
     def command(self, word: Word, stamp_ns: int = 0) -> int: ...
     def attach(self, nic: int, port: Port, fd: int, *, out: bool = False) -> int: ...
     def set_policies(self, rules: Sequence[PolicyRule]) -> int: ...
-    def request_flows(self) -> int: ...
+    def request_flows(self, after: int = 0, most: int = 1 << 31) -> int: ...
     def snapshot(self) -> list[NicCounters]: ...
 
 
@@ -99,9 +99,15 @@ class Coordinator:
         if done:
             await asyncio.wait(done)
 
-    async def flows(self) -> tuple[FlowInfo, ...]:
-        """A snapshot of all flows."""
-        return (await self._answer(self.engine.request_flows())).flows
+    async def flows(self, after: int, most: int) -> list[FlowInfo]:
+        """Up to `most` flows in the order of their `id`, those above `after`; fewer: there are no more."""
+        found: list[FlowInfo] = []
+        at: int | None = after
+        while at is not None and len(found) < most:
+            done = await self._answer(self.engine.request_flows(at, most - len(found)))
+            found += done.flows
+            at = done.after
+        return found
 
     def attach(self, nic: int, port: Port, fd: int, *, out: bool = False) -> Awaitable[object]:
         """Give a port another descriptor; done when it uses the former no more."""

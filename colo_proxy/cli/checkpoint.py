@@ -6,7 +6,7 @@ from typing import Any
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
 from colo_proxy.control.client import Client, NothingMore
-from colo_proxy.errors import ControlError
+from colo_proxy.errors import ControlError, Refused
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -51,10 +51,10 @@ def _committed(client: Client, epoch: int, timeout: float) -> dict[str, Any]:
             if event["event"] == "CHECKPOINT_COMMIT" and event["data"]["epoch"] > epoch:
                 return dict(event["data"])
             if event["event"] == "FAILOVER":
-                raise ControlError("the SVM has taken over; there will be no checkpoint")
+                raise Refused("the SVM has taken over; there will be no checkpoint")
     except NothingMore:
         pass
     with Client(client.path) as another:  # what has timed out is not read any more
         begun = another.execute("query-status")["state"] == "stopped"
     vmm = "the VMM is at it" if begun else "the VMM has not begun"
-    raise ControlError(f"no commit within {timeout:g} s: {vmm}; the request stands")
+    raise Refused(f"no commit within {timeout:g} s: {vmm}; the request stands")

@@ -35,5 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
         for action in command._actions:
             if action.dest in _FILES:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
+            if isinstance(action, argparse._SubParsersAction):
+                # shtab shows a command's description, which is paragraphs; its help is a line.
+                for shown in action._choices_actions:
+                    action.choices[shown.dest].description = shown.help
     print(shtab.complete(top, shell=arguments.shell))
     return 0

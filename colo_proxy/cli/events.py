@@ -2,11 +2,11 @@
 
 import argparse
 import json
-import time
 from typing import Any
 
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
+from colo_proxy.dates import rfc3339
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -39,11 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def line(event: dict[str, Any]) -> str:
-    """One event for a person: the time, what happened, and what is known of it."""
+    """One event for a person: the time (RFC 3339), what happened, and what is known of it."""
     stamp = event["timestamp"]
-    clock = time.strftime("%H:%M:%S", time.localtime(stamp["seconds"]))
-    said = sentence(event["event"], event["data"])
-    return target.printable(f"{clock}.{stamp['microseconds'] // 1000:03d} {event['event']:<18} {said}")
+    when = rfc3339(stamp["seconds"], stamp["microseconds"] // 1000, 3)
+    return target.printable(f"{when} {event['event']:<18} {sentence(event['event'], event['data'])}")
 
 
 def sentence(name: str, data: dict[str, Any]) -> str:  # noqa: PLR0911
@@ -57,7 +56,10 @@ def sentence(name: str, data: dict[str, Any]) -> str:  # noqa: PLR0911
         case "CHECKPOINT_COMMIT" | "CHECKPOINT_ABORT", {"epoch": epoch, "reason": reason, "seconds": seconds}:
             return f"epoch {epoch:,} ({reason}), {seconds * 1000:.1f} ms"
         case "DIVERGENCE", {"reason": reason, "stream_offset": at, "flow": flow, "report": report}:
-            return f"{reason} at byte {at:,} of {flow}" + (f"; report {report}" if report else "")
+            more = f" and {data['count'] - 1:,} more" if data.get("count", 1) > 1 else ""
+            return f"{reason} at byte {at:,} of {flow}{more}" + (f"; report {report}" if report else "")
+        case "EVENTS_LOST", {"lost": lost, "state": state}:
+            return f"{lost:,} events were not read in time; the state is now {state}"
         case "STATE_CHANGE", {"from": old, "to": new, "why": why}:
             return f"{old} -> {new}: {why}"
         case "FAILOVER", {"epoch": epoch, "why": why}:

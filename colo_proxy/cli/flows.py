@@ -13,8 +13,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     parser = subparsers.add_parser(
         "flows",
         help="list the flows of a running proxy",
-        description="List the flows, those that hold most first. The data path stands still while it writes "
-        "them down; to watch a busy proxy there is top.",
+        description="List the flows, those that hold most first. Of a busy proxy each flow is shown as it is "
+        "at some moment of the listing.",
         examples=(
             ("colo-proxy flows web1.toml", "who waits, and who diverges"),
             (
@@ -30,7 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the answer to `query-flows`."""
     with target.connect(arguments) as client:
-        flows = client.execute("query-flows")
+        flows = list(client.flows())
     if arguments.json:
         target.print_json(flows)
         return 0

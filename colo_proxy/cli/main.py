@@ -28,6 +28,7 @@ COMMANDS = (
     "events",
     "checkpoint",
     "failover",
+    "quit",
     "policy",
     "completion",
 )
@@ -82,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _abandon_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            say("too many open files: raise the limit (ulimit -n, LimitNOFILE= in the unit)")
+            return UserError.exit_status
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
             raise
         _abandon_output()

@@ -1,8 +1,11 @@
 """`colo-proxy run`: the proxy."""
 
 import argparse
+import os
+import signal
 
 from colo_proxy.cli.parsers import CommandParser
+from colo_proxy.errors import ConfigError
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -11,7 +14,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         "run",
         help="run the proxy",
         description="Run the proxy in the foreground until SIGTERM, Ctrl-C or 'quit' on its control socket. "
-        "SIGHUP has it read its configuration again.",
+        "SIGHUP has it read its configuration again. Exit status: 0 stopped as asked; 78 the configuration "
+        "is wrong, and starting again does not help; 2 the host cannot do what it asks, or a part failed.",
         examples=(
             ("colo-proxy run web1.toml", "in the foreground"),
             ("systemctl enable --now colo-proxy@web1", "as a service: runs /etc/colo-proxy/web1.toml"),
@@ -23,9 +27,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until told to stop."""
+    # Until the proxy can reload, SIGHUP waits; it would end the process.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     from colo_proxy import config, daemon, logs  # noqa: PLC0415
 
-    settings = config.load(arguments.config)
+    try:
+        settings = config.load(arguments.config)
+    except ConfigError as error:
+        error.exit_status = os.EX_CONFIG
+        raise
     logs.set_up(level=settings.log.level, form=settings.log.format)
     daemon.run(settings)
     return 0

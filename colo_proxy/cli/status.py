@@ -14,9 +14,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     parser = subparsers.add_parser(
         "status",
         help="show a running proxy's state",
-        description="Show whether the VM is protected, and what is held.",
+        description="Show whether the VM is protected, and what is held. Exit status: 0 protected, or a "
+        "checkpoint is under way; 3 unprotected, or the VMM does not make the checkpoint that is awaited; "
+        "4 failed over; 5 no proxy answers; 6 the proxy refuses.",
         examples=(
             ("colo-proxy status web1.toml", "is it protected?"),
+            ("colo-proxy status web1.toml && echo protected", "for scripts: the exit status says it"),
             (
                 "colo-proxy status --json | jq -r .state",
                 "for programs; the only proxy that runs need not be named",
@@ -35,7 +38,14 @@ def run(arguments: argparse.Namespace) -> int:
         target.print_json(status)
     else:
         print("\n".join(lines(status)))
-    return 0
+    return exit_status(status)
+
+
+def exit_status(status: dict[str, Any]) -> int:
+    """0 protected or a checkpoint under way, 3 unprotected, 4 failed over."""
+    if status["state"] == "failed-over":
+        return 4
+    return 3 if status["state"] == "unprotected" or status["alarm"] else 0
 
 
 def lines(status: dict[str, Any]) -> list[str]:
@@ -46,7 +56,7 @@ def lines(status: dict[str, Any]) -> list[str]:
     if status["alarm"]:
         facts.append(("ALARM", f"a checkpoint has been awaited for {waiting}; output is held meanwhile"))
     if status["reason"]:
-        facts.append(("wanted for", f"{status['reason']}, since {waiting}"))
+        facts.append(("checkpoint", f"wanted for {waiting}, because of {status['reason']}"))
     sides = ", ".join(f"{side} {'up' if up else 'DOWN'}" for side, up in status["vmm_connected"].items())
     facts += [
         ("epoch", f"{status['epoch']:,}"),

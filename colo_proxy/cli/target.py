@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 from colo_proxy.control.client import Client
-from colo_proxy.errors import ControlError
+from colo_proxy.errors import ControlError, Unreachable
 
 RUNTIME = Path("/run/colo-proxy")
 _SHOWN = 8  # names in a message
@@ -53,7 +53,7 @@ def socket_of(arguments: argparse.Namespace) -> str:
         return str(found[0])
     what = "no proxy runs" if not found else f"{len(found)} proxies run"
     names = f" ({', '.join(printable(path.name) for path in found[:_SHOWN])}{', …' * (len(found) > _SHOWN)})"
-    raise ControlError(
+    raise (ControlError if found else Unreachable)(
         f"{what} with a control socket in {RUNTIME}{names if found else ''}; "
         "name the proxy: its CONFIG.toml, or --socket PATH"
     )

@@ -1,6 +1,8 @@
-"""What is said on stderr."""
+"""What is said on stderr, and what is asked at a terminal."""
 
 import sys
+
+from colo_proxy.errors import UserError
 
 
 def say(line: str) -> None:
@@ -9,6 +11,20 @@ def say(line: str) -> None:
     A newline, too: a line remains one.
     """
     print(f"colo-proxy: {visible(line)}", file=sys.stderr)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be undone; `yes` is the answer that was given on the command line.
+
+    Raises UserError where the answer is no, or where nobody can be asked.
+    """
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UserError(f"{question} Nobody can be asked here: answer with --yes")
+    print(f"colo-proxy: {visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UserError("nothing was done")
 
 
 def visible(text: str) -> str:

@@ -64,6 +64,18 @@ def _socket(value: object) -> str:
     return endpoints.socket_path(value)
 
 
+def _group(value: object) -> str:
+    if not isinstance(value, str) or (value and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}", value)):
+        raise ValueError(f'must be the name of a group, or "", not {shown(value)}')
+    return value
+
+
+def _mode(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"0?[67][0-7]0", value):
+        raise ValueError(f'must be an octal mode that keeps others out, as "0660", not {shown(value)}')
+    return value
+
+
 def _address(value: object) -> tuple[str, int] | None:
     if not isinstance(value, str):
         raise ValueError(f'must be "HOST:PORT", or "" for off, not {shown(value)}')
@@ -93,7 +105,11 @@ class Proxy(Section):
     name: Annotated[str, PlainValidator(_name)]
     """up to 64 letters, digits, `-`, `_`, `.`; said in the greeting, in `status`, in `colo_proxy_info`"""
     control: Annotated[str, PlainValidator(_socket)]
-    """path of the control socket (mode 0660). Its directory must exist"""
+    """path of the control socket. Its directory must exist"""
+    control_group: Annotated[str, PlainValidator(_group)] = ""
+    """the group whose members may use the control socket; `""`: the group of the proxy's user"""
+    control_mode: Annotated[str, PlainValidator(_mode)] = "0660"
+    """the control socket's permissions in octal, as chmod(1) takes them; none for others"""
     metrics: Annotated[tuple[str, int] | None, PlainValidator(_address)] = ("127.0.0.1", 9308)
     """where Prometheus reads `/metrics`; `""` turns it off"""
     reports: Annotated[str, PlainValidator(_directory)] = ""

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from colo_proxy.errors import ControlError
+from colo_proxy.errors import ControlError, Refused, Unreachable
+
+_PAGE = 1000  # flows asked for at a time
 
 
 class Client:
@@ -21,13 +23,13 @@ class Client:
             self._socket.connect(path)
         except OSError as error:
             self._socket.close()
-            raise ControlError(f"{path}: {_connect_problem(error)}") from None
+            raise Unreachable(f"{path}: {_connect_problem(error)}") from None
         self._file = self._socket.makefile("rb")
         self._events: list[dict[str, Any]] = []
         greeting = self._receive()
         if not isinstance(greeting.get("colo-proxy"), dict):
             self.close()
-            raise ControlError(f"{path}: this is not a colo-proxy's control socket")
+            raise Unreachable(f"{path}: this is not a colo-proxy's control socket")
         self.greeting: dict[str, Any] = greeting["colo-proxy"]
 
     def __enter__(self) -> Self:
@@ -59,9 +61,19 @@ class Client:
             if "event" in message:
                 self._events.append(message)
             elif "error" in message:
-                raise ControlError(f"{command}: {message['error']['desc']}")
+                raise Refused(f"{command}: {message['error']['desc']}")
             else:
                 return message["return"]
+
+    def flows(self) -> Iterator[dict[str, Any]]:
+        """All flows, a page at a time; one that lives throughout comes exactly once."""
+        after = 0
+        while True:
+            page = self.execute("query-flows", limit=_PAGE, after=after)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1]["id"]
 
     def events(self, timeout: float | None = None) -> Iterator[dict[str, Any]]:
         """Wait for events for as long as the proxy lives, or in all `timeout` seconds; then ControlError."""
@@ -88,19 +100,19 @@ class Client:
         except TimeoutError:
             raise _NoAnswer(f"{self.path}: the proxy does not answer; see its log") from None
         except OSError as error:
-            raise ControlError(f"{self.path}: {error.strerror or error}") from None
+            raise Unreachable(f"{self.path}: {error.strerror or error}") from None
         if not line.endswith(b"\n"):
-            raise ControlError(f"{self.path}: the proxy has closed the connection")
+            raise Unreachable(f"{self.path}: the proxy has closed the connection")
         try:
             message = json.loads(line)
         except ValueError:
             message = None
         if not isinstance(message, dict):
-            raise ControlError(f"{self.path}: what answers there is no colo-proxy")
+            raise Unreachable(f"{self.path}: what answers there is no colo-proxy")
         return message
 
 
-class _NoAnswer(ControlError):
+class _NoAnswer(Unreachable):
     pass
 
 
@@ -114,5 +126,5 @@ def _connect_problem(error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "nobody listens there; the proxy is not running"
     if isinstance(error, PermissionError):
-        return "permission denied; become a user of the socket's group, or root"
+        return "permission denied; root may, and the group that [proxy] control_group names"
     return str(error.strerror or error)

@@ -16,7 +16,7 @@ from colo_proxy.checkpoint.events import (
     SvmStopped,
     Wanted,
 )
-from colo_proxy.checkpoint.machine import IllegalWord
+from colo_proxy.checkpoint.machine import IllegalWord, State
 from colo_proxy.config import Config, policy_rule, unwise
 from colo_proxy.control.protocol import CommandError
 from colo_proxy.datapath.messages import NicCounters
@@ -26,6 +26,7 @@ from colo_proxy.stats import Totals
 log = logging.getLogger(__name__)
 
 MAX_POLICIES = 1000
+MAX_FLOWS = 10_000  # in one reply
 VMM_WORDS = ("vmm-ready", "checkpoint-begin", "checkpoint-commit", "checkpoint-abort", "replica-lost")
 
 
@@ -41,10 +42,10 @@ class Commands:
         self._totals = totals
         self._quit = quit_
         self._policies: Sequence[PolicyRule] = config.policies
-        # By name: what it does, and the arguments it takes (all of them optional for `Any`).
+        # By name: what it does, and the arguments it takes.
         self._table: dict[str, tuple[Callable[..., Awaitable[object]], dict[str, type]]] = {
             "query-status": (self._query_status, {}),
-            "query-flows": (self._query_flows, {}),
+            "query-flows": (self._query_flows, {"limit": int, "after": int}),
             "query-stats": (self._query_stats, {}),
             "query-policy": (self._query_policy, {}),
             "query-commands": (self._query_commands, {}),
@@ -70,10 +71,10 @@ class Commands:
         for name, value in arguments.items():
             if name not in parameters:
                 raise CommandError("BadArguments", f"{command} takes no argument {name[:100]!r}")
-            if not isinstance(value, parameters[name]):
+            if not isinstance(value, parameters[name]) or isinstance(value, bool):
                 raise CommandError("BadArguments", f"{name!r} must be a JSON {_JSON[parameters[name]]}")
         for name in parameters:
-            if name not in arguments:
+            if name not in arguments and name not in _OPTIONAL:
                 raise CommandError("BadArguments", f"{command} needs the argument {name!r}")
         try:
             return await action(**arguments)
@@ -84,17 +85,26 @@ class Commands:
 
     async def _query_status(self) -> object:
         counters = self._coordinator.engine.snapshot()
-        machine = self._machine
         return {
             "name": self._config.proxy.name,
-            "state": machine.state.label,
-            "epoch": machine.epoch,
             "vmm": self._config.checkpoint.vmm,
             "vmm_connected": self._totals.connected(),
+            "nics": [self._nic(index, nic) for index, nic in enumerate(counters)],
+            **self._summary(counters),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """State and counters: what a client needs that has lost events (`EVENTS_LOST`)."""
+        return self._summary(self._coordinator.engine.snapshot())
+
+    def _summary(self, counters: Sequence[NicCounters]) -> dict[str, Any]:
+        machine = self._machine
+        return {
+            "state": machine.state.label,
+            "epoch": machine.epoch,
             "reason": machine.reason,
             "alarm": machine.alarm,
             "waiting_ms": self._coordinator.held_ns() // 1_000_000,
-            "nics": [self._nic(index, nic) for index, nic in enumerate(counters)],
             "flows": sum(nic.flows for nic in counters),
             "held_frames": sum(nic.held_frames for nic in counters),
             "held_bytes": sum(nic.held_bytes for nic in counters),
@@ -116,8 +126,12 @@ class Commands:
             "timeout_ms": counters.timeout_ns // 1_000_000,
         }
 
-    async def _query_flows(self) -> object:
-        return [dataclasses.asdict(flow) for flow in await self._coordinator.flows()]
+    async def _query_flows(self, limit: int = MAX_FLOWS, after: int = 0) -> object:
+        if not 1 <= limit <= MAX_FLOWS:
+            raise CommandError("BadArguments", f"'limit' must be from 1 to {MAX_FLOWS}")
+        if not 0 <= after < 1 << 63:
+            raise CommandError("BadArguments", "'after' must be the 'id' of a flow, or 0")
+        return [dataclasses.asdict(flow) for flow in await self._coordinator.flows(after, limit)]
 
     async def _query_stats(self) -> object:
         bounds = self._config.compare
@@ -157,6 +171,8 @@ class Commands:
         return {"epoch": epoch}
 
     async def _failover(self) -> object:
+        if self._machine.state is State.FAILED_OVER:
+            return {}  # what is wanted is so already
         await self._coordinator.say(Failover())
         return {}
 
@@ -197,4 +213,5 @@ def warn_of(rules: Sequence[PolicyRule]) -> None:
         log.warning("policy %d: %s", number, what)
 
 
+_OPTIONAL = ("limit", "after")
 _JSON = {list: "array", dict: "object", str: "string", int: "number"}

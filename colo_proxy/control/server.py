@@ -1,7 +1,12 @@
 """The control socket's server: a UNIX socket on asyncio, closed to others, that no client can harm.
 
-Each client's commands are carried out one after the other; a client that does not read its replies stops
-being read, and one that does not read its events is dropped, so that a client costs bounded memory.
+Each client's commands are carried out one after the other. A client that does not read its replies stops
+being read, and one that does not read its events loses events (`peer`): a client costs bounded memory.
+
+There are `MAX_CLIENTS` places. Where they are taken, a newcomer gets the place of the client that has been
+idle longest, if that is `IDLE_S` or more. Otherwise one more place is open while the VMM is not connected,
+because the VMM must always get in: whoever takes it has `VMM_WORD_S` to send a word of the VMM. The VMM
+itself never has to go.
 """
 
 import asyncio
@@ -14,18 +19,24 @@ from pathlib import Path
 from typing import Any
 
 from colo_proxy.control import protocol
+from colo_proxy.control.peer import Peer, Summary, event_now
+from colo_proxy.logs import Seldom
 
 log = logging.getLogger(__name__)
 
 MAX_CLIENTS = 64
-MAX_UNREAD = 1 << 20  # bytes of events that wait for one client before it is dropped
+IDLE_S = 10.0  # without a command for so long, a client's place may be given to another
+VMM_WORD_S = 1.0
 _READ = 8 * 1024  # bytes of a client that are looked at before others have their turn
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[object]]
 
 
 class Server:
-    """Serves one control socket until `close`. A client that has said one of `vmm_words` is the VMM."""
+    """Serves one control socket until `close`. A client that has said one of `vmm_words` is the VMM.
+
+    `summary` gives what a client is told that has lost events.
+    """
 
     def __init__(
         self,
@@ -33,7 +44,9 @@ class Server:
         name: str,
         version: str,
         handler: Handler,
+        *,
         vmm_words: Container[str] = (),
+        summary: Summary = dict,
     ) -> None:
         self._listener = listener
         self._path = Path(listener.getsockname())
@@ -41,8 +54,11 @@ class Server:
         self._hello = protocol.greeting(version, name)
         self._handler = handler
         self._vmm_words = vmm_words
-        self._vmms: set[asyncio.StreamWriter] = set()
-        self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+        self._summary = summary
+        self._clients: dict[Peer, asyncio.Task[None]] = {}
+        self._kept: Peer | None = None  # in the place that is kept for the VMM
+        self._refusals = 0
+        self._refusals_told = Seldom()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -58,9 +74,8 @@ class Server:
             self._server.close()
         # A command that a client is waiting for (`quit`) still gets its reply.
         tasks = [task for task in self._clients.values() if task is not asyncio.current_task()]
-        for writer in list(self._clients):
-            with contextlib.suppress(OSError, RuntimeError):
-                writer.write_eof() if writer.can_write_eof() else None
+        for peer in list(self._clients):
+            peer.say_goodbye()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -74,44 +89,87 @@ class Server:
     @property
     def vmms(self) -> int:
         """How many of them are the VMM."""
-        return len(self._vmms)
+        return sum(peer.is_vmm for peer in self._clients)
 
     def broadcast(self, name: str, data: dict[str, Any]) -> None:
-        """Send an event to every client; one that has stopped reading is dropped."""
-        seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-        line = protocol.event(name, data, seconds, nanoseconds // 1000)
-        for writer in list(self._clients):
-            if writer.transport.get_write_buffer_size() > MAX_UNREAD:
-                log.warning("dropping a control client that does not read its events")
-                writer.transport.abort()
-            elif not writer.is_closing():
-                writer.write(line)
+        """Send an event to every client."""
+        line = event_now(name, data)
+        for peer in self._clients:
+            peer.event(line)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._clients) >= MAX_CLIENTS:
+        peer = Peer(writer, self._summary)
+        if not self._let_in(peer):
             error = protocol.CommandError("GenericError", f"{MAX_CLIENTS} clients are connected already")
             writer.write(self._hello + protocol.failure(error))
             writer.close()
             return
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a stream server runs each client in a task
-        self._clients[writer] = task
+        self._clients[peer] = task
         try:
-            writer.write(self._hello)
-            requests = protocol.RequestReader()
-            while data := await reader.read(_READ):
-                for message in requests.feed(data):
-                    if isinstance(message, protocol.Request) and message.command in self._vmm_words:
-                        self._vmms.add(writer)
-                    writer.write(await self._reply(message))
-                    await writer.drain()
-                await asyncio.sleep(0)  # neither read nor drain need give others a turn
+            await peer.reply(self._hello)
+            await self._serve(reader, peer)
         except (ConnectionError, asyncio.CancelledError):
             pass  # the client is gone, or the proxy is going
         finally:
-            del self._clients[writer]
-            self._vmms.discard(writer)
-            writer.close()
+            self._leave(peer)
+            peer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, peer: Peer) -> None:
+        requests = protocol.RequestReader()
+        while data := await reader.read(_READ):
+            for message in requests.feed(data):
+                peer.idle_since = time.monotonic()
+                if isinstance(message, protocol.Request) and message.command in self._vmm_words:
+                    peer.is_vmm = True
+                    if peer is self._kept:
+                        self._kept = None
+                await peer.reply(await self._reply(message))
+            await asyncio.sleep(0)  # neither read nor drain need give others a turn
+
+    def _let_in(self, peer: Peer) -> bool:
+        """Whether there is a place for a new client; somebody idle may have to go for it."""
+        if len(self._clients) < MAX_CLIENTS or self._make_room():
+            return True
+        if self._kept is None and not self.vmms:
+            self._kept = peer
+            asyncio.get_running_loop().call_later(VMM_WORD_S, self._end_of_trial, peer)
+            return True
+        self._refusals += 1
+        if self._refusals_told.due(self._refusals):
+            log.warning(
+                "%d clients are connected; another is refused (%d so far)", MAX_CLIENTS, self._refusals
+            )
+        return False
+
+    def _make_room(self) -> bool:
+        """Have the client go that has been idle longest, if that is long enough."""
+        idle = min(
+            (peer for peer in self._clients if not peer.is_vmm),
+            key=lambda peer: peer.idle_since,
+            default=None,
+        )
+        if idle is None or time.monotonic() - idle.idle_since < IDLE_S:
+            return False
+        log.info("a client that has sent no command for %.0f s makes room for another", IDLE_S)
+        self._send_away(idle)
+        return True
+
+    def _end_of_trial(self, peer: Peer) -> None:
+        """Whoever has the kept place and is not the VMM by now gives it back."""
+        if peer is self._kept:
+            self._send_away(peer)
+
+    def _send_away(self, peer: Peer) -> None:
+        task = self._clients[peer]
+        self._leave(peer)
+        task.cancel()
+
+    def _leave(self, peer: Peer) -> None:
+        self._clients.pop(peer, None)
+        if peer is self._kept:
+            self._kept = None
 
     async def _reply(self, message: protocol.Request | protocol.CommandError) -> bytes:
         if isinstance(message, protocol.CommandError):

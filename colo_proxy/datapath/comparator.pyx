@@ -1,6 +1,6 @@
 """The comparator of one NIC for tests, captures and anyone who has frames in a list. See comparator.pyi."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -154,11 +154,13 @@ cdef class Comparator:
 
     def flows(self):
         cdef uint64_t room = self.core.table.count
+        cdef uint32_t place = 0
+        cdef uint32_t steps = UINT32_MAX
         cdef FlowRecord *records = <FlowRecord *>malloc((room + 1) * sizeof(FlowRecord))
         if records == NULL:
             raise MemoryError
         try:
-            room = core_flows(self.core, records, room)
+            room = core_flows(self.core, &place, &steps, records, room)
             return [flow_object(&records[index], self.nic) for index in range(room)]
         finally:
             free(records)

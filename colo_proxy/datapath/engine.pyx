@@ -2,7 +2,7 @@
 
 from libc cimport errno as c
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from posix.unistd cimport close
 
@@ -67,13 +67,19 @@ cdef enum:
     MAX_NICS = 64
     COMMANDS = 256
     EVENTS = 1024  # orders.pyx keeps 256 of them for answers to commands
+    STEPS = 512  # places of flows that one request looks at, lest the data path stand still for long
 
 cdef int64_t MILLISECOND = 1000000
 
 
-cdef struct Records:  # the answer to a request for flows, by NIC; allocated in the data path
-    FlowRecord *of[MAX_NICS]
-    uint64_t count[MAX_NICS]
+cdef struct Records:  # a request for flows, and its answer
+    uint32_t nic  # from where on; then where to go on
+    uint32_t place
+    uint32_t steps
+    uint32_t room
+    uint32_t count
+    uint32_t[STEPS] nics
+    FlowRecord[STEPS] flows
 
 
 cdef class Engine:
@@ -252,16 +258,22 @@ cdef class Engine:
         self.tables[command.ticket] = table
         return self.post()
 
-    def request_flows(self):
-        """Ask for a snapshot of all flows; return the ticket of the Done that carries them.
+    def request_flows(self, uint64_t after=0, uint32_t most=STEPS):
+        """Ask for flows; return the ticket of the Done that carries at most `most` of them, perhaps none.
 
-        The data path stands still while it writes them down.
+        They come in the order of their `id`, from the first above `after` on. To have all, ask again with
+        `Done.after` until it is None: so the data path never stands still for long.
         """
         cdef Command *command = self.draft(C_CALL, CALL_FLOWS)
-        command.call = record_flows
-        command.argument = calloc(1, sizeof(Records))
-        if command.argument == NULL:
+        cdef Records *records = <Records *>calloc(1, sizeof(Records))
+        if records == NULL:
             raise MemoryError
+        records.nic = <uint32_t>min(after >> 32, <uint64_t>MAX_NICS)
+        records.place = <uint32_t>after
+        records.steps = STEPS
+        records.room = min(most, <uint32_t>STEPS)
+        command.call = record_flows
+        command.argument = records
         return self.post()
 
     def events(self):
@@ -284,7 +296,9 @@ cdef class Engine:
             self.underway -= 1
             if event.command.kind == C_CALL and event.command.code == CALL_POLICIES:
                 self.table = self.tables.pop(event.command.ticket)  # the one before is used no more
-            return Done(event.command.ticket, bool(event.late), recorded_flows(event))
+            if event.command.kind == C_CALL and event.command.code == CALL_FLOWS:
+                return recorded_flows(event, self.loop.count)
+            return Done(event.command.ticket, bool(event.late))
         if event.kind == E_DIVERGED:
             return divergence_object(&event.diverged, event.nic)
         if event.kind == E_EXHAUSTED:
@@ -305,10 +319,11 @@ cdef class Engine:
         return [nic_counters(&self.loop.nics[nic], self.names[nic]) for nic in range(self.loop.count)]
 
 
+VNET_HDR = "Is vnet_hdr here what vnet_hdr_support is there?"
 FAULTS = {
     c.ENOTCONN: "the peer closed the connection",
-    c.EMSGSIZE: "the peer announced a frame longer than any can be; connection closed",
-    c.EPROTO: "the peer sent a virtio-net header length that cannot be; connection closed",
+    c.EMSGSIZE: "the peer announced a frame longer than any can be; connection closed. " + VNET_HDR,
+    c.EPROTO: "the peer sent a virtio-net header length that cannot be; connection closed. " + VNET_HDR,
     c.ENETDOWN: "the interface is down",
     c.ENODEV: "the interface has been removed",
     c.EBADFD: "the interface has been removed",
@@ -342,15 +357,10 @@ cdef void free_nic(Nic *nic) noexcept nogil:
 
 cdef void forget_event(Event *event) noexcept nogil:
     """Free what an event owns and no object has taken over."""
-    cdef Records *records
-    cdef int nic
     if event.kind == E_DIVERGED:
         forget_diverged(&event.diverged)
     elif event.kind == E_DONE and event.command.kind == C_CALL and event.command.code == CALL_FLOWS:
-        records = <Records *>event.command.argument
-        for nic in range(MAX_NICS):
-            free(records.of[nic])
-        free(records)
+        free(event.command.argument)
 
 
 # What commands do to each core, in the data path.
@@ -361,22 +371,27 @@ cdef void use_policies(Core *core, uint32_t nic, void *argument) noexcept nogil:
 
 cdef void record_flows(Core *core, uint32_t nic, void *argument) noexcept nogil:
     cdef Records *records = <Records *>argument
-    cdef uint64_t room = core.table.count
-    records.of[nic] = <FlowRecord *>malloc((room + 1) * sizeof(FlowRecord))
-    if records.of[nic] != NULL:
-        records.count[nic] = core_flows(core, records.of[nic], room)
+    cdef uint64_t found
+    if nic != records.nic or records.count == records.room:
+        return
+    found = core_flows(
+        core, &records.place, &records.steps, &records.flows[records.count], records.room - records.count
+    )
+    while found:
+        records.nics[records.count] = nic
+        records.count += 1
+        found -= 1
+    if records.steps and records.count < records.room:  # no more here: on with the next NIC
+        records.nic += 1
+        records.place = 0
 
 
-cdef recorded_flows(Event *event):
+cdef recorded_flows(Event *event, uint32_t nics):
     cdef Records *records = <Records *>event.command.argument
-    cdef uint64_t at
-    cdef int nic
-    flows = []
-    if event.command.kind == C_CALL and event.command.code == CALL_FLOWS:
-        for nic in range(MAX_NICS):
-            for at in range(records.count[nic]):
-                flows.append(flow_object(&records.of[nic][at], nic))
-    return tuple(flows)
+    cdef uint32_t at
+    flows = tuple([flow_object(&records.flows[at], records.nics[at]) for at in range(records.count)])
+    after = None if records.nic >= nics else (<uint64_t>records.nic << 32) + records.place
+    return Done(event.command.ticket, False, flows, after)
 
 
 cdef check_port(const Plug *plug, int fd):

@@ -24,8 +24,9 @@ cdef enum Word:
     # Between SVM_STOP and COMMIT: the SVM runs on the PVM's state (a failover now needs no offsets).
     W_SVM_LOADED = 8
 
-# A flow as users see it.
+# A flow as users see it. `place`: see table_walk.
 cdef struct FlowRecord:
+    uint32_t place
     char[128] flow
     char[24] protocol
     uint64_t held_frames
@@ -56,5 +57,8 @@ cdef bint core_divergence(Core *core, Diverged *into) noexcept nogil
 # A bit per DropId that asks for a checkpoint (D_MEMORY, D_FLOWS) since the last call.
 cdef uint32_t core_exhausted(Core *core) noexcept nogil
 cdef Counts *core_counts(Core *core) noexcept nogil
-# Up to `room` flows, longest idle first; returns how many.
-cdef uint64_t core_flows(Core *core, FlowRecord *into, uint64_t room) noexcept nogil
+# Up to `room` flows from a place on, looking at `steps` places at most; returns how many, and where to go on
+# in `place`. `steps` is what is left of them: with some left and room too, there are no more flows.
+cdef uint64_t core_flows(
+    Core *core, uint32_t *place, uint32_t *steps, FlowRecord *into, uint64_t room
+) noexcept nogil

@@ -45,6 +45,7 @@ from colo_proxy.datapath.flow cimport (
     table_fetch_flow,
     table_open,
     table_try,
+    table_walk,
 )
 from colo_proxy.datapath.flows cimport flow_for_uplink, offset_of_flow
 from colo_proxy.datapath.forms cimport forms_answered
@@ -335,14 +336,20 @@ cdef Counts *core_counts(Core *core) noexcept nogil:
     return &core.counts
 
 
-cdef uint64_t core_flows(Core *core, FlowRecord *into, uint64_t room) noexcept nogil:
-    cdef Flow *flow = core.table.idle_first
+cdef uint64_t core_flows(
+    Core *core, uint32_t *place, uint32_t *steps, FlowRecord *into, uint64_t room
+) noexcept nogil:
+    cdef Flow *flow
     cdef FlowRecord *record
     cdef uint64_t count = 0
-    while flow != NULL and count < room:
+    while count < room:
+        flow = table_walk(&core.table, place, steps)
+        if flow == NULL:
+            break
         if not flow.flags & F_ALIAS:
             record = &into[count]
             memset(record, 0, sizeof(FlowRecord))
+            record.place = place[0]
             key_text(&flow.key, record.flow, sizeof(record.flow))
             key_protocol(&flow.key, record.protocol, sizeof(record.protocol))
             count_held(flow.pvm.first, record)
@@ -353,7 +360,7 @@ cdef uint64_t core_flows(Core *core, FlowRecord *into, uint64_t room) noexcept n
             record.blocked = (flow.flags & F_BLOCKED) != 0
             record.idle = core.now - flow.used
             count += 1
-        flow = flow.idle_next
+        place[0] += 1
     return count
 
 

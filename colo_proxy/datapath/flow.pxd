@@ -40,6 +40,7 @@ cdef enum FlowFlag:
     F_RESET_LEFT = 131072  # both have reset it, and clients know
     F_FORMS = 262144  # a guest has sent its SYN in several forms
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
+    F_FREE = 1 << 30  # no flow: its memory waits for the next one
 
 cdef struct Flow
 
@@ -151,6 +152,7 @@ cdef struct Slab:
     Slab *next
     size_t used  # bytes, this header included
     size_t size
+    uint32_t first  # the place of its first flow: so many lie in the slabs before
 
 cdef struct Table:
     Flow **buckets
@@ -188,4 +190,8 @@ cdef void table_fetch_flow(const Table *table, Guess *guess) noexcept nogil
 # Let the next search look there first; a guess from before the table last changed is left alone.
 cdef void table_try(Table *table, const Guess *guess) noexcept nogil
 cdef void table_remove(Table *table, Flow *flow) noexcept nogil
+# Walk all flows in an order that use does not change: each has a place in memory that it keeps as long as it
+# lives. Returns the first from `place` on, and its place; NULL: there are no more, or none among the next
+# `steps` places. `place` is then where to go on, and `steps` what is left of them.
+cdef Flow *table_walk(const Table *table, uint32_t *place, uint32_t *steps) noexcept nogil
 cdef void table_use(Table *table, Flow *flow, int64_t now) noexcept nogil

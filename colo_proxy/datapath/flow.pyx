@@ -104,6 +104,9 @@ cdef Flow *fresh(Table *table) noexcept nogil:
             return NULL
         if size == HUGE:
             madvise(slab, size, MADV_HUGEPAGE)
+        slab.first = 0
+        if table.slabs != NULL:
+            slab.first = table.slabs.first + <uint32_t>((table.slabs.used - LINE) // FLOW)
         slab.next = table.slabs
         slab.used = LINE
         slab.size = size
@@ -209,8 +212,36 @@ cdef void table_remove(Table *table, Flow *flow) noexcept nogil:
     table.aliases -= 1 if flow.flags & F_ALIAS else 0
     if table.recent == flow:
         table.recent = NULL
+    flow.flags = F_FREE
     flow.chain = table.spare
     table.spare = flow
+
+
+cdef Flow *table_walk(const Table *table, uint32_t *place, uint32_t *steps) noexcept nogil:
+    cdef Slab *slab = table.slabs
+    cdef Flow *flow
+    cdef size_t at
+    while slab != NULL and slab.first > place[0]:  # the newest is first
+        slab = slab.next
+    while slab != NULL and steps[0]:
+        at = LINE + <size_t>(place[0] - slab.first) * FLOW
+        if at >= slab.used:
+            slab = slab_behind(table, slab)
+            continue
+        flow = <Flow *>(<char *>slab + at)
+        steps[0] -= 1
+        if not flow.flags & F_FREE:
+            return flow
+        place[0] += 1
+    return NULL
+
+
+cdef Slab *slab_behind(const Table *table, const Slab *slab) noexcept nogil:
+    """The slab that was made after another; NULL: there is none."""
+    cdef Slab *behind = table.slabs if table.slabs != slab else NULL
+    while behind != NULL and behind.next != slab:
+        behind = behind.next
+    return behind
 
 
 cdef bint unlink_newer(Flow *oldest, Flow *flow) noexcept nogil:

@@ -28,12 +28,14 @@ class Done:
     """The command of this ticket has been applied to all NICs.
 
     `late`: a frame that the kernel stamped after the command's `stamp_ns` had already been judged, as one
-    from before the stop. `flows`: the answer to `request_flows`.
+    from before the stop. `flows`: the answer to `request_flows`, and `after`: what to ask with for those that
+    follow; None: there are no more.
     """
 
     ticket: int
     late: bool = False
     flows: tuple[FlowInfo, ...] = ()
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 # See objects.pxd.
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from colo_proxy.datapath.core cimport Diverged, forget_diverged
 from colo_proxy.datapath.entry cimport FlowRecord
@@ -58,8 +58,13 @@ cdef tuple exchanges_of(const Diverged *diverged):
     return tuple(found)
 
 
+cdef uint64_t flow_cursor(uint64_t nic, uint32_t place) noexcept nogil:
+    return (nic << 32) + place + 1
+
+
 cdef object flow_object(const FlowRecord *record, int nic):
     return FlowInfo(
+        id=flow_cursor(nic, record.place),
         nic=nic,
         flow=(<const char *>record.flow).decode(),
         protocol=(<const char *>record.protocol).decode(),

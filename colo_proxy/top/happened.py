@@ -56,7 +56,7 @@ class Happened:
                 if state == "failed-over":
                     self.interrupted()
             case "DIVERGENCE", {"nic": nic, "flow": flow, "reason": reason}:
-                self._put((nic, flow, reason), at, sentence(name, data), name)
+                self._put((nic, flow, reason), at, sentence(name, data), name, data.get("count", 1))
             case _:
                 if name == "STATE_CHANGE":
                     self.interrupted()
@@ -72,9 +72,9 @@ class Happened:
         """The last lines, the latest at the end."""
         return list(self._lines.values())
 
-    def _put(self, key: Hashable, at: float, said: str, kind: str = "CHECKPOINT") -> None:
+    def _put(self, key: Hashable, at: float, said: str, kind: str = "CHECKPOINT", times: int = 1) -> None:
         before = self._lines.pop(key, None)
-        times = before.times + 1 if before and key != _NOW else 1
+        times += before.times if before and key != _NOW else 0
         self._lines[key] = Line(at, kind, said, times)
         while len(self._lines) > _MOST:
             del self._lines[next(iter(self._lines))]

@@ -100,7 +100,7 @@ def _faults(look: Look) -> Iterator[str]:
 def _banner(said: str, style: str, width: int) -> Text:
     """The first line: what matters most, and the time, so that one sees whether the screen lives."""
     left = max(0, width - 11)
-    return Text(f" {_cut(said, left):{left}} {time.strftime('%H:%M:%S')} ", style)
+    return Text(f" {_cut(said, left):{left}} {time.strftime('%H:%M:%SZ', time.gmtime())} ", style)
 
 
 # What is shown of throughput: the heading, the short one, the port's role and its direction.
@@ -205,9 +205,8 @@ def _events(happened: Sequence[Line], room: int, width: int) -> Iterator[Text]:
         return
     yield Text(" EVENTS" + ("" if happened else "  none since top began"), _HEADING)
     for line in happened[1 - room :]:
-        clock = time.strftime("%H:%M:%S", time.localtime(line.at))
-        if width >= _WIDE:
-            clock += f".{int(line.at % 1 * 1000):03d}"
+        clock = time.strftime("%H:%M:%S", time.gmtime(line.at))
+        clock += f".{int(line.at % 1 * 1000):03d}Z" if width >= _WIDE else "Z"
         often = f"{line.times:,}× " if line.times > 1 else ""
         style = "red" if line.kind in _WRONG else "yellow" if line.kind == "DIVERGENCE" else ""
         yield Text(printable(f" {clock} {line.kind:10} {often}{line.said}"), style)

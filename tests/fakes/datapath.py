@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from colo_proxy.datapath.messages import PROTOCOLS, Done, NicCounters, PortCounters, PortFault
 from colo_proxy.words import Divergence, Drop, Exhausted, FlowInfo, Mode, Port, Reason, Word
 
-FLOW = FlowInfo(0, "tcp 192.0.2.2:80 > 192.0.2.1:40000", "tcp", 2, 3000, 1 << 20, 77, True, 1, 1500)
+FLOW = FlowInfo(1, 0, "tcp 192.0.2.2:80 > 192.0.2.1:40000", "tcp", 2, 3000, 1 << 20, 77, True, 1, 1500)
 
 
 class FakeEngine:
@@ -21,6 +21,7 @@ class FakeEngine:
         self.rules: list[object] = []
         self.attached: list[tuple[int, Port, int, bool]] = []
         self.counters = [counters()]
+        self.flows = [FLOW]
         self.late: set[Word] = set()
         self.fail: Exception | None = None
         self._ticket = 0
@@ -61,8 +62,8 @@ class FakeEngine:
         self.rules = list(rules)
         return self._done()
 
-    def request_flows(self) -> int:
-        return self._done(flows=(FLOW,))
+    def request_flows(self, after: int = 0, most: int = 1 << 31) -> int:
+        return self._done(flows=tuple(flow for flow in self.flows if flow.id > after)[:most])
 
     def snapshot(self) -> list[NicCounters]:
         return self.counters

@@ -11,7 +11,7 @@ from colo_lab.namespaces import Namespace
 from colo_lab.protected import Protected, protected
 from colo_lab.replica.content import Content
 from colo_lab.transfer import MIB, Transfer
-from colo_vm.qemu import bare
+from colo_vm import qemu
 
 A, B = "198.51.100.11", "198.51.100.12"
 
@@ -30,7 +30,7 @@ def filters(space: Namespace, port: str, into: str, out: str) -> Iterator[None]:
 
     The TAP stands for a guest's netdev, seen from its other end: what it sends (tx) is what the guest says.
     """
-    qemu, _ = bare()
+    command = qemu.find().command(qemu.CACHE)  # reconnect-ms is of QEMU 9.2
     tap, bridge = f"t{port}", f"b{port}"
     with kernel.inside(space.fd):
         for line in (
@@ -41,7 +41,7 @@ def filters(space: Namespace, port: str, into: str, out: str) -> Iterator[None]:
             f"link set {bridge} up",
         ):
             subprocess.run(["ip", *line.split()], check=True, timeout=10)
-    command = [*qemu, "-machine", "none", "-nodefaults", "-nographic"]
+    command += ["-machine", "none", "-nodefaults", "-nographic"]
     command += ["-netdev", f"tap,id=n0,ifname={tap},script=no,downscript=no,vnet_hdr=off"]
     command += ["-netdev", "hubport,id=h0,hubid=0,netdev=n0"]
     for name, address in (("in", into), ("out", out)):

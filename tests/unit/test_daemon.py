@@ -161,8 +161,7 @@ async def test_failover_and_replica_lost(tmp_path: Path):
         assert await events.next() == {"event": "FAILOVER", "epoch": 0, "why": "operator"}
         assert proxy.engine.words == [(Word.FAILOVER, 0)]
         over = "is not possible in state failed-over: the SVM is the service$"
-        with pytest.raises(ControlError, match=f"^failover: failover {over}"):
-            await proxy.execute("failover")
+        await proxy.execute("failover")  # what is wanted is so already
         with pytest.raises(ControlError, match=f"^checkpoint: a checkpoint {over}"):
             await proxy.execute("checkpoint")
         events.close()

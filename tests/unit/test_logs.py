@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,9 @@ def speak(directory: Path, level: str, form: str, *, journal: bool = False) -> l
         return file.read().splitlines()
 
 
+RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}"
+
+
 @pytest.mark.parametrize(
     ("what", "data"),
     [
@@ -71,6 +75,7 @@ def speak(directory: Path, level: str, form: str, *, journal: bool = False) -> l
                 "protocol": "tcp",
                 "reason": "payload",
                 "stream_offset": 7,
+                "count": 1,
                 "report": None,
             },
         ),
@@ -87,7 +92,9 @@ def test_an_event_is_structured_for_programs_as_on_the_control_socket(
     assert event
     assert (entry["event"], entry["data"]) == (event[0], data)
     assert entry["message"]
-    assert logs._Plain().format(record) == f"{record.levelname} {entry['message']}"
+    stamp, _, said = logs._Plain().format(record).partition("Z ")
+    assert re.fullmatch(RFC3339, stamp)
+    assert said == f"{record.levelname} {entry['message']}"
 
 
 def test_what_is_no_event_has_none(caplog: pytest.LogCaptureFixture):
@@ -111,10 +118,15 @@ def test_a_request_that_nobody_hears_is_logged_ever_less_often(caplog: pytest.Lo
 
 def test_for_people(tmp_path: Path):
     lines = speak(tmp_path, "info", "text")
-    assert lines[:3] == ["INFO a fact", "WARNING a worry", "ERROR a fault"]
+    assert [line.partition("Z ")[2] for line in lines[:3]] == [
+        "INFO a fact",
+        "WARNING a worry",
+        "ERROR a fault",
+    ]
+    assert re.fullmatch(RFC3339, lines[0].partition("Z ")[0])
     assert lines[-1] == "ZeroDivisionError: division by zero"
-    assert speak(tmp_path, "debug", "text")[0] == "DEBUG a detail"
-    assert speak(tmp_path, "error", "text")[0] == "ERROR a fault"
+    assert speak(tmp_path, "debug", "text")[0].endswith("Z DEBUG a detail")
+    assert speak(tmp_path, "error", "text")[0].endswith("Z ERROR a fault")
 
 
 def test_for_programs(tmp_path: Path):

@@ -1,8 +1,11 @@
 """Every metric of the design, with its labels, from counters that are all different."""
 
+import socket
+import struct
+import time
 import urllib.error
 import urllib.request
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection
 
 import pytest
@@ -13,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from colo_proxy.checkpoint.commands import Finished
 from colo_proxy.checkpoint.machine import LABELS, Machine
 from colo_proxy.errors import HostError
-from colo_proxy.metrics import MetricsServer, ProxyCollector
+from colo_proxy.metrics import MAX_SCRAPES, MetricsServer, ProxyCollector
 from colo_proxy.stats import Totals
 
 
@@ -127,3 +130,33 @@ def test_head_and_other_paths(totals: Totals):
 def test_an_address_that_is_not_ours():
     with pytest.raises(HostError, match=r"metrics 192\.0\.2\.1:9308: "):
         MetricsServer(("192.0.2.1", 9308))
+
+
+def test_scrapers_that_hang_up_or_stall_leave_no_trace(
+    totals: Totals, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+):
+    server = MetricsServer(("127.0.0.1", 0))
+    try:
+        server.start("web1", "control", totals)
+        with ExitStack() as slow:
+            stalled = [
+                slow.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+                for _ in range(MAX_SCRAPES + 1)
+            ]
+            # Who finds no place is hung up on at once.
+            stalled[-1].settimeout(8)
+            assert stalled[-1].recv(1) == b""
+            for each in stalled:
+                with suppress(OSError):
+                    each.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                assert urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics").status == 200
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+    finally:
+        server.close()
+    assert "Traceback" not in caplog.text + capsys.readouterr().err

@@ -42,7 +42,7 @@ async def test_what_can_be_changed_is(
         assert not (await proxy.execute("query-status"))["alarm"]
         text = NIC + '[checkpoint]\nmax_hold_ms = 1\n[log]\nlevel = "debug"\nformat = "json"\n' + RULE
         said = await hang_up(proxy, caplog, text)
-        assert said == [f"reloaded {proxy.config.path}: 1 policies, log level debug"]
+        assert said == [f"reloaded {proxy.config.path}: 1 policy, log level debug"]
         assert await proxy.execute("query-policy") == [
             {"match": {"protocol": "udp", "port": 123}, "action": "bypass"}
         ]

@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
+import pty
 import socket
 import subprocess
 import sys
@@ -144,7 +146,7 @@ async def test_events_follow(proxy: Running):
         pass
     assert event["data"]["stream_offset"] == 4096
     await proxy.execute("quit")
-    assert await asyncio.wait_for(process.wait(), 20) == 2
+    assert await asyncio.wait_for(process.wait(), 20) == 5
 
 
 async def test_checkpoint_waits_for_the_commit(proxy: Running):
@@ -162,7 +164,7 @@ async def test_checkpoint_waits_for_the_commit(proxy: Running):
 
 async def test_checkpoint_that_nobody_makes(proxy: Running):
     done = await cli("checkpoint", "--socket", proxy.socket, "--timeout", "0.3")
-    assert done.returncode == 2
+    assert done.returncode == 6
     said = "colo-proxy: no commit within 0.3 s: the VMM {}; the request stands\n"
     assert done.stderr == said.format("has not begun")
     await proxy.execute("checkpoint-begin")
@@ -179,11 +181,51 @@ async def test_checkpoint_that_nobody_makes(proxy: Running):
 
 
 async def test_failover(proxy: Running):
-    assert (await cli("failover", proxy.socket)).stdout == "the SVM has taken over\n"
-    again = await cli("failover", proxy.socket)
-    assert again.returncode == 2
-    assert "not possible in state failed-over" in again.stderr
-    assert again.stderr.count("\n") == 1
+    unasked = await cli("failover", proxy.socket)
+    assert (unasked.returncode, unasked.stdout) == (2, "")
+    assert unasked.stderr == (
+        "colo-proxy: Let the SVM of web1 take over? There is no way back. "
+        "Nobody can be asked here: answer with --yes\n"
+    )
+    assert (await proxy.execute("query-status"))["state"] != "failed-over"
+    for _ in range(2):  # where it has been done, it is done
+        done = await cli("failover", proxy.socket, "--yes")
+        assert (done.returncode, done.stdout) == (0, "the SVM has taken over\n")
+    assert (await cli("status", proxy.socket)).returncode == 4
+
+
+@pytest.mark.parametrize(("answer", "status", "said"), [("y", 0, "is stopping"), ("", 2, "nothing was done")])
+async def test_quit_asks_at_a_terminal(proxy: Running, answer: str, status: int, said: str):
+    ours, its = pty.openpty()
+    command = [sys.executable, "-m", "colo_proxy.cli.main", "quit", proxy.socket]
+    process = await asyncio.create_subprocess_exec(*command, stdin=its, stdout=its, stderr=its)
+    os.close(its)
+    text = b""
+    while b"[y/N]" not in text:
+        text += await asyncio.to_thread(os.read, ours, 1000)
+    assert b"Stop the proxy of web1? Its VM cannot reach clients without one." in text
+    os.write(ours, answer.encode() + b"\n")
+    assert await asyncio.wait_for(process.wait(), 20) == status
+    assert said in os.read(ours, 1000).decode()
+    os.close(ours)
+
+
+async def test_status_says_by_its_exit_status_how_it_is(tmp_path: Path):
+    observed = tmp_path / "observed"
+    observed.mkdir()
+    async with running(observed, '[checkpoint]\nvmm = "none"\n') as observer:
+        assert (await cli("status", observer.socket)).returncode == 3
+    async with running(tmp_path, "[checkpoint]\nmax_hold_ms = 300\n") as proxy:
+        assert (await cli("status", proxy.socket, "--json")).returncode in (0, 3)
+        await proxy.execute("checkpoint-begin")
+        await proxy.execute("checkpoint-commit")
+        assert (await cli("status", proxy.socket)).returncode == 0
+        proxy.engine.report(PAYLOAD)
+        while not (await proxy.execute("query-status"))["alarm"]:
+            await asyncio.sleep(0.05)
+        assert (await cli("status", proxy.socket)).returncode == 3
+        await proxy.execute("replica-lost")
+        assert (await cli("status", proxy.socket)).returncode == 3
 
 
 async def test_policy(proxy: Running, tmp_path: Path):
@@ -219,7 +261,7 @@ async def test_policy(proxy: Running, tmp_path: Path):
         (["set", str(tmp_path / "none")], "No such file"),
     ):
         done = await cli("policy", *wrong, "--socket", proxy.socket)
-        assert done.returncode == 2
+        assert done.returncode == (6 if what == "none was changed" else 2)
         assert what in done.stderr
         assert done.stderr.count("\n") == 1
     assert len(await proxy.execute("query-policy")) == 2
@@ -232,14 +274,14 @@ async def test_policy(proxy: Running, tmp_path: Path):
 
 
 @pytest.mark.parametrize("command", ["status", "flows", "events", "checkpoint", "failover"])
-async def test_no_proxy_is_one_line_and_status_2(tmp_path: Path, command: str):
+async def test_no_proxy_is_one_line_and_status_5(tmp_path: Path, command: str):
     nobody = tmp_path / "s.sock"
     for path, what in (
         (nobody, "no such socket; is the proxy running?"),
         (tmp_path, "nobody listens there; the proxy is not running"),
     ):
         done = await cli(command, "--socket", str(path))
-        assert done.returncode == 2
+        assert done.returncode == 5
         assert done.stderr.startswith(f"colo-proxy: {path}: ")
         assert done.stderr.count("\n") == 1
         assert what in done.stderr
@@ -287,7 +329,7 @@ async def test_what_answers_but_is_no_proxy(tmp_path: Path):
     server = await asyncio.start_unix_server(talk, str(tmp_path / "s"))
     for _ in greetings:
         done = await cli("status", "--socket", str(tmp_path / "s"))
-        assert done.returncode == 2
+        assert done.returncode == 5
         assert done.stderr.count("\n") == 1
         assert "Traceback" not in done.stderr
     assert not left
@@ -298,6 +340,6 @@ async def test_run_with_a_wrong_configuration(tmp_path: Path):
     wrong = tmp_path / "w.toml"
     wrong.write_text("[proxy]\nnmae = 'x'\n[compare]\nreorder_ms = '5'\n")
     done = await cli("run", str(wrong))
-    assert done.returncode == 2
+    assert done.returncode == os.EX_CONFIG
     assert [line.split(": ")[1] for line in done.stderr.splitlines()] == [f"{wrong}:{n}" for n in (1, 2, 4)]
     assert list(tmp_path.iterdir()) == [wrong]

@@ -1,14 +1,18 @@
 """The control socket against clients that are rude, slow, many, or gone."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from colo_proxy.control import peer as peers
 from colo_proxy.control import server as module
 from colo_proxy.control.protocol import CommandError
 from colo_proxy.control.server import Server
@@ -21,8 +25,8 @@ async def handler(command: str, arguments: dict[str, Any]) -> object:
         raise RuntimeError("a bug")
     if command == "refuse":
         raise CommandError("WrongState", "not now")
-    if command == "big":
-        return "x" * 100_000
+    if command in ("big", "huge"):
+        return "x" * (100_000 if command == "big" else 3_000_000)
     return {"command": command, **arguments}
 
 
@@ -51,7 +55,14 @@ class Peer:
 @pytest.fixture
 async def served(tmp_path: Path):
     path = tmp_path / "ctl"
-    server = Server(listen(Unix(str(path))), "web1", "1.2", handler, ("begin",))
+    server = Server(
+        listen(Unix(str(path))),
+        "web1",
+        "1.2",
+        handler,
+        vmm_words=("begin",),
+        summary=lambda: {"state": "protected"},
+    )
     await server.start()
     yield server, path
     await server.close()
@@ -125,21 +136,68 @@ async def test_a_client_that_does_not_read_its_replies_is_not_read(served):
             assert "return" in await peer.ask(b'{"execute":"hi"}\n')
 
 
-async def test_a_client_that_does_not_read_its_events_is_dropped(served, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "MAX_UNREAD", 50_000)
+@contextlib.contextmanager
+def mute(path: Path) -> Iterator[socket.socket]:
+    """A client that reads nothing."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        yield client
+
+
+async def connected(server: Server, wanted: int) -> None:
+    async with asyncio.timeout(5):
+        while server.clients != wanted:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_does_not_read_loses_events_and_not_its_connection(
+    served, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(peers, "MAX_UNREAD", 50_000)
     server, path = served
-    async with Peer(path) as reading:
-        with socket.socket(socket.AF_UNIX) as mute:
-            mute.connect(str(path))
-            while server.clients < 2:
-                await asyncio.sleep(0.01)
-            for number in range(2000):
-                server.broadcast("E", {"n": number, "pad": "x" * 500})
-                assert (await reading.line())["data"]["n"] == number
-                if server.clients == 1:
-                    break
-            await asyncio.sleep(0.05)
-            assert server.clients == 1
+    with mute(path) as slow:
+        await connected(server, 1)
+        for number in range(3000):
+            server.broadcast("E", {"n": number, "pad": "x" * 500})
+        await asyncio.sleep(0)
+        reader, writer = await asyncio.open_unix_connection(sock=slow, limit=1 << 22)
+        await reader.readline()
+        seen = []
+        while (event := json.loads(await asyncio.wait_for(reader.readline(), 5)))["event"] == "E":
+            seen.append(event["data"]["n"])
+        assert seen == list(range(len(seen)))
+        assert event["event"] == "EVENTS_LOST"
+        assert event["data"] == {"lost": 3000 - len(seen), "state": "protected"}
+        assert 0 < len(seen) < 3000
+        writer.write(b'{"execute":"hi"}\n')
+        assert "return" in json.loads(await asyncio.wait_for(reader.readline(), 5))
+        server.broadcast("E", {"n": "after"})
+        assert json.loads(await asyncio.wait_for(reader.readline(), 5))["data"] == {"n": "after"}
+        writer.close()
+
+
+async def test_a_large_reply_is_not_counted_as_unread_events(served, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(peers, "MAX_UNREAD", 50_000)
+    server, path = served
+    async with Peer(path) as peer:
+        peer.writer.write(b'{"execute":"huge"}\n')
+        await asyncio.sleep(0.05)
+        for number in range(10):
+            server.broadcast("E", {"n": number})
+        lines = [await peer.line() for _ in range(11)]
+        assert len(lines[0]["return"]) == 3_000_000
+        assert [line["data"]["n"] for line in lines[1:]] == list(range(10))
+
+
+async def test_what_a_slow_client_costs_is_bounded(served):
+    server, path = served
+    with mute(path):
+        await connected(server, 1)
+        tracemalloc.start()
+        for number in range(20_000):
+            server.broadcast("E", {"n": number, "pad": "x" * 500})
+        assert tracemalloc.get_traced_memory()[0] < 4 * peers.MAX_UNREAD
+        tracemalloc.stop()
 
 
 async def test_who_says_a_word_of_the_vmm_is_it_until_he_leaves(served):
@@ -159,9 +217,46 @@ async def test_who_says_a_word_of_the_vmm_is_it_until_he_leaves(served):
 async def test_too_many_clients_are_told(served, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "MAX_CLIENTS", 1)
     _, path = served
-    async with Peer(path), Peer(path) as second:
-        assert "clients are connected" in (await second.line())["error"]["desc"]
-        assert await second.reader.read() == b""
+    async with Peer(path) as vmm:
+        await vmm.ask(b'{"execute":"begin"}\n')
+        async with Peer(path) as second:
+            assert "clients are connected" in (await second.line())["error"]["desc"]
+            assert await second.reader.read() == b""
+
+
+async def test_the_vmm_gets_in_where_all_places_are_taken(served, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_CLIENTS", 2)
+    server, path = served
+    async with Peer(path), Peer(path), Peer(path) as vmm:
+        assert "return" in await vmm.ask(b'{"execute":"begin"}\n')
+        assert (server.vmms, server.clients) == (1, 3)
+        await asyncio.sleep(0)
+        async with Peer(path) as fourth:
+            assert "clients are connected" in (await fourth.line())["error"]["desc"]
+
+
+async def test_the_place_of_the_vmm_is_not_held_by_others(served, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_CLIENTS", 1)
+    monkeypatch.setattr(module, "VMM_WORD_S", 0.01)
+    _, path = served
+    async with Peer(path), Peer(path) as looker:
+        assert await asyncio.wait_for(looker.reader.read(), 5) == b""
+        async with Peer(path) as vmm:
+            assert "return" in await vmm.ask(b'{"execute":"begin"}\n')
+
+
+async def test_who_has_been_idle_longest_makes_room(served, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_CLIENTS", 3)
+    monkeypatch.setattr(module, "IDLE_S", 0.0)
+    _, path = served
+    async with Peer(path) as vmm, Peer(path) as busy, Peer(path) as idle:
+        await vmm.ask(b'{"execute":"begin"}\n')
+        await idle.ask(b'{"execute":"hi"}\n')
+        await busy.ask(b'{"execute":"hi"}\n')
+        async with Peer(path) as new:
+            assert await asyncio.wait_for(idle.reader.read(), 5) == b""
+            for peer in (vmm, busy, new):
+                assert "return" in await peer.ask(b'{"execute":"hi"}\n')
 
 
 async def test_a_client_that_leaves_in_mid_line(served):

@@ -418,6 +418,75 @@ def test_flows_come_with_the_answer():
         assert done.flows[0].nic == 0
 
 
+def of_flow(number):
+    """A frame of a flow of its own."""
+    return frame(number, ethertype=(0x9000 + number).to_bytes(2, "big"))
+
+
+def listed(bench, most=512):
+    """All flows, asked for in pages."""
+    after, found = 0, []
+    while after is not None:
+        bench.engine.request_flows(after, most)
+        [done] = bench.events(1)
+        assert len(done.flows) <= most
+        found += done.flows
+        after = done.after
+    return found
+
+
+def test_flows_come_in_pages_each_exactly_once():
+    with Bench(nics=3, mode=Mode.HOLD) as bench:
+        for nic, count in ((0, 1500), (2, 3)):
+            for number in range(count):
+                bench.peers[nic][Port.PRIMARY].sendall(wire(of_flow(number)))
+        until(lambda: [nic.flows for nic in bench.engine.snapshot()] == [1500, 0, 3])
+        for most in (512, 100, 7):
+            flows = listed(bench, most)
+            assert [flow.nic for flow in flows] == [0] * 1500 + [2] * 3
+            assert len({(flow.nic, flow.flow) for flow in flows}) == 1503
+            ids = [flow.id for flow in flows]
+            assert ids == sorted(set(ids))
+        bench.engine.request_flows(ids[-1])
+        [done] = bench.events(1)
+        assert (done.flows, done.after) == ((), None)
+        bench.engine.request_flows(2**64 - 1)
+        [done] = bench.events(1)
+        assert (done.flows, done.after) == ((), None)
+
+
+def test_a_flow_that_lives_throughout_is_listed_once_whatever_else_happens():
+    """While pages are asked for, flows are used, evicted, and made anew in the evicted ones' memory."""
+    with Bench(mode=Mode.COMPARE, max_flows=300) as bench:
+
+        def say(number):
+            data = of_flow(number)
+            bench.pvm.sendall(wire(data))
+            bench.svm.sendall(wire(data))
+            read(bench.uplink, data)
+
+        kept = range(0, 300, 3)
+        for number in range(300):
+            say(number)
+        after, found, fresh = 0, [], 300
+        while after is not None:
+            bench.engine.request_flows(after, 40)
+            [done] = bench.events(1)
+            found += done.flows
+            after = done.after
+            for number in kept:
+                say(number)
+            time.sleep(0.11)  # the order of use is kept to a tenth of a second
+            for number in kept:
+                say(number)
+            for _ in range(20):
+                say(fresh)
+                fresh += 1
+        names = [flow.flow for flow in found]
+        of_the_kept = [name for name in names if int(name.split()[1], 16) in {0x9000 + n for n in kept}]
+        assert len(of_the_kept) == len(set(of_the_kept)) == len(kept)
+
+
 def test_stop_before_run_and_run_once():
     bench = Bench()
     bench.engine.stop()
