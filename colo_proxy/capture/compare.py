@@ -7,65 +7,26 @@ clients' copies and are left out.
 """
 
 import heapq
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
+from colo_proxy.capture.notices import of_addresses, of_file, of_frames, of_shift
 from colo_proxy.capture.origin import Heard, Survey, listen, mac_text, survey, vm_address
 from colo_proxy.capture.reader import NS, Capture, Captured, CaptureError
+from colo_proxy.capture.result import NotCompared, Result
+from colo_proxy.capture.tap import Tap
+from colo_proxy.capture.times import Times, steady
 from colo_proxy.datapath.comparator import Comparator
 from colo_proxy.errors import UserError
-from colo_proxy.words import Divergence, Exhausted, Frame, Mode, Port
+from colo_proxy.words import Divergence, Drop, Exhausted, Frame, Mode, Port, Reason
 
 # A capture waits for nobody, so more may be held than by a proxy that guards a service.
 MAX_HELD_BYTES = 1 << 30
 MAX_FLOW_BYTES = 1 << 28
 MAX_FLOWS = 1_000_000
 _COUNT_EVERY = 30 * NS  # the comparator forgets a flow that is over after 60 s
-
-
-@dataclass(slots=True)
-class Result:
-    """What `colo-proxy compare` reports. Frames count what the VM sent; times are those of the primary's
-    capture.
-    """
-
-    vm: bytes | None = None  # MAC address; None where the captures are empty
-    shift: int = 0  # ns that were added to the secondary's times
-    later: int = 0  # ns by which the secondary's capture began after the primary's, where they were not moved
-    flows: int = 0
-    primary_frames: int = 0
-    secondary_frames: int = 0
-    released_frames: int = 0
-    held_frames: int = 0
-    divergences: list[Divergence] = field(default_factory=list)
-
-    @property
-    def identical(self) -> bool:
-        return not self.divergences
-
-    def as_json(self) -> dict[str, Any]:
-        """The object that `--json` prints; programs rely on its names."""
-        return {
-            "verdict": "identical" if self.identical else "diverged",
-            "flows": self.flows,
-            "primary_frames": self.primary_frames,
-            "secondary_frames": self.secondary_frames,
-            "released_frames": self.released_frames,
-            "held_frames": self.held_frames,
-            "divergences": [
-                {
-                    "flow": divergence.flow,
-                    "reason": divergence.reason.label,
-                    "stream_offset": divergence.stream_offset,
-                    "time": divergence.time / NS,
-                }
-                for divergence in self.divergences
-            ],
-        }
 
 
 class Origin(IntEnum):
@@ -76,6 +37,9 @@ class Origin(IntEnum):
     SVM = 2
 
 
+_Said = tuple[int, Origin, bytes, bytes | None]  # time in ns, who, frame and virtio-net header
+
+
 class Comparison:
     """One run over two captures. `primary` and `secondary` tell how far it has got."""
 
@@ -84,22 +48,24 @@ class Comparison:
         primary: str | Path,
         secondary: str | Path,
         *,
-        vm: bytes | None = None,
+        vms: Sequence[bytes] = (),
         timeout_ms: int = 3000,
         reorder_ms: int = 5,
         released: Callable[[int, bytes], None] | None = None,
     ) -> None:
-        """`released` gets each frame that clients would have received, with its time in ns.
+        """`vms` are the VM's MAC addresses; none: the captures tell. `released` gets each frame that clients
+        would have received, with its time in ns.
 
         Raises CaptureError if a capture cannot be read.
         """
-        self.primary = Capture(primary)
-        self.secondary = Capture(secondary)
-        self._vm = vm
+        self.primary = Capture(primary, cut=True)
+        self.secondary = Capture(secondary, cut=True)
+        self._vms = tuple(vms)
         self._released = released
         self.progress: Callable[[], None] | None = None  # called now and then
         self._passes = 0  # done, of so many
         self._all_passes = 2
+        self._timeout = timeout_ms * 1_000_000
         self._horizon = 4 * (timeout_ms + reorder_ms) * 1_000_000
         self._comparator = Comparator(
             timeout_ms=timeout_ms,
@@ -108,6 +74,7 @@ class Comparison:
             max_flow_bytes=MAX_FLOW_BYTES,
             max_flows=MAX_FLOWS,
             observe=True,
+            captured=True,
             mode=Mode.COMPARE,
         )
         self._result = Result()
@@ -123,28 +90,50 @@ class Comparison:
 
     def run(self) -> Result:
         """Compare. Raises CaptureError where a capture makes no sense or does not tell what the VM sent."""
-        pvm = survey(self._watched(self.primary))
-        svm = survey(self._watched(self.secondary))
+        pvm = survey(steady(self._watched(self.primary), Times()))
+        svm = survey(steady(self._watched(self.secondary), Times()))
+        shift = 0
         if pvm.frames or svm.frames:
-            self._result.vm = self._identify(pvm, svm)
-            self._result.shift = _shift(pvm, svm, self._horizon)
-            if pvm.frames and svm.frames and not self._result.shift:
-                self._result.later = svm.first - pvm.first
+            self._result.vms = self._identify(pvm, svm)
+            shift = _shift(pvm, svm, self._horizon)
+        vms = self._result.vms
+        taps = Tap(self.primary.path, vms), Tap(self.secondary.path, vms)
         self._next_pass()
-        self._feed()
+        self._feed(self._frames(*taps, shift))
         self._result.flows = len(self._flows)
+        self._result.primary_frames, self._result.secondary_frames = (tap.frames for tap in taps)
+        self._leave_out(*taps)
+        self._result.notices += of_shift(taps, (pvm, svm), shift, self._result, self._timeout)
+        for capture, tap in zip((self.primary, self.secondary), taps, strict=True):
+            self._result.notices += of_file(capture, tap)
+        self._result.notices += of_addresses(taps, (pvm, svm))
+        self._result.notices += of_frames(taps)
         return self._result
 
-    def _identify(self, pvm: Survey, svm: Survey) -> bytes:
-        if self._vm is None:
-            return vm_address(pvm, svm, self._listen)
-        if self._vm not in pvm.sources and self._vm not in svm.sources:
-            seen = sorted(mac_text(address) for address, _ in (pvm.sources + svm.sources).most_common(8))
-            raise CaptureError(
-                f"{mac_text(self._vm)} sent no frame in either capture; "
-                f"give as --vm-mac one of {', '.join(seen)}"
-            )
-        return self._vm
+    def _identify(self, pvm: Survey, svm: Survey) -> tuple[bytes, ...]:
+        if not self._vms:
+            return (vm_address(pvm, svm, self._listen),)
+        for vm in self._vms:
+            if vm not in pvm.sources and vm not in svm.sources:
+                seen = sorted(mac_text(address) for address, _ in (pvm.sources + svm.sources).most_common(8))
+                raise CaptureError(
+                    f"{mac_text(vm)} sent no frame in either capture; "
+                    f"give as --vm-mac one of {', '.join(seen)}"
+                )
+        return self._vms
+
+    def _leave_out(self, *taps: Tap) -> None:
+        """What was not looked at; of a flow whose frames are cut, what seems to be missing may be there."""
+        for tap in taps:
+            self._result.not_compared += tap.not_compared()
+        if fragments := self._comparator.counters["dropped"][Drop.FRAGMENT]:
+            self._result.not_compared.append(NotCompared("dropped", fragments))
+        cut = {flow for tap in taps for flow in tap.cut}
+        self._result.divergences = [
+            each
+            for each in self._result.divergences
+            if each.flow not in cut or each.reason in (Reason.PAYLOAD, Reason.CONTROL)
+        ]
 
     def _listen(self, candidates: set[bytes]) -> tuple[Heard, Heard]:
         self._all_passes += 1
@@ -164,45 +153,41 @@ class Comparison:
                 self.progress()
             yield frame
 
-    def _frames(self) -> Iterator[tuple[int, Origin, bytes]]:
-        """Both captures as one, by time; what the SVM was sent is left out.
+    def _frames(self, primary: Tap, secondary: Tap, shift: int) -> Iterator[_Said]:
+        """Both captures as one, by time, the secondary's moved by `shift`; without what the SVM was sent."""
 
-        A time that goes backwards inside a capture counts as the latest seen: the file's order is what the
-        port saw.
-        """
-        vm = self._result.vm
-
-        def of(capture: Capture, said: Origin, others: Origin | None, shift: int) -> Iterator[Any]:
-            latest = 0
-            for time, data, *_ in self._watched(capture):
-                latest = max(latest, time + shift)
-                origin = said if data[6:12] == vm else others
+        def of(
+            capture: Capture, tap: Tap, said: Origin, others: Origin | None, shift: int
+        ) -> Iterator[_Said]:
+            for frame in steady(self._watched(capture), tap.times):
+                if (taken := tap.take(frame)) is None:
+                    continue
+                from_vm, data, vnet = taken
+                origin = said if from_vm else others
                 if origin is not None:
-                    yield latest, origin, data
+                    yield frame.time + shift, origin, data, vnet
 
         return heapq.merge(
-            of(self.primary, Origin.PVM, Origin.CLIENT, 0),
-            of(self.secondary, Origin.SVM, None, self._result.shift),
+            of(self.primary, primary, Origin.PVM, Origin.CLIENT, 0),
+            of(self.secondary, secondary, Origin.SVM, None, shift),
             key=itemgetter(0, 1),
         )
 
-    def _feed(self) -> None:
+    def _feed(self, frames: Iterator[_Said]) -> None:
         comparator = self._comparator
         deadline = sample = 0
-        for time, origin, data in self._frames():
+        for time, origin, data, vnet in frames:
             if time >= sample:
                 self._count_flows()
                 sample = time + _COUNT_EVERY
             self._wait_until(deadline, time)
             match origin:
                 case Origin.CLIENT:
-                    comparator.uplink(data, time)
+                    comparator.uplink(data, time, vnet)
                 case Origin.PVM:
-                    self._result.primary_frames += 1
-                    comparator.primary(data, time)
+                    comparator.primary(data, time, vnet)
                 case Origin.SVM:
-                    self._result.secondary_frames += 1
-                    comparator.secondary(data, time)
+                    comparator.secondary(data, time, vnet)
             self._take(time)
             deadline = comparator.tick(time)
             self._take(time)

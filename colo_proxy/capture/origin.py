@@ -1,29 +1,32 @@
 """Which frames of a capture the VM sent: those with its MAC address as their source.
 
 A capture of a VM's port holds what the VM sent and what it was sent, so the VM's address is on every unicast
-frame. Where that leaves two (one VM, one router), direction and QEMU's address prefix decide, in this order.
+frame; but bridges flood frames of others, and a guest may have two addresses. So what each address sends is
+compared between the captures: what clients send is the same in both, what two guests send differs, at least
+in their initial sequence numbers. Whoever sends something else in each is the VM, if nobody else does.
 
-Where they do not, both captures are read once more, to tell the guests from the mirror: what clients say is
-the same in both, what two guests say differs, at least in their initial sequence numbers. Who accepts
-connections is only a hint (guests open some, too): it counts where the other says nothing of its own in each.
+Where that does not tell (two equal captures), the VM is the address on every frame, or that with QEMU's
+prefix, unless what the captures hold speaks against it: one that sends exactly the same twice while others
+do not may be a client that is compared with itself. Who accepts connections is only a hint: guests open some.
 
-Where it still may be either, nobody guesses: CaptureError names them, to be told by `--vm-mac`: also where
-the second address is another one in each capture: two routers', or two guests' whose client is the first.
+Where it stays open, nobody guesses: CaptureError names the addresses, to be given by `--vm-mac`.
+
+The file is longer than most: what is kept of a capture, and what follows from it, are read together.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import permutations
+from typing import NoReturn
 
 from colo_proxy.capture.reader import Captured, CaptureError
 
 QEMU_PREFIX = bytes.fromhex("525400")  # QEMU's default, net/net.c of 11.1
-_GROUP = 1  # bit of the first octet (IEEE 802)
+GROUP = 1  # bit of the first octet (IEEE 802)
 _SHOWN = 8  # addresses in a message
-_IPV4, _ARP, _IPV6 = b"\x08\x00", b"\x08\x06", b"\x86\xdd"  # EtherTypes
-_TAGS = (b"\x81\x00", b"\x88\xa8")
+IPV4, _ARP, IPV6 = b"\x08\x00", b"\x08\x06", b"\x86\xdd"  # EtherTypes
+TAGS = (b"\x81\x00", b"\x88\xa8")
 _FIN, _SYN, _ACK = 1, 2, 16  # TCP flags (RFC 9293, 3.1)
 _ICMPV6 = 58
 _NEIGHBOURS = tuple(bytes([kind]) for kind in range(133, 138))  # discovery of neighbours (RFC 4861)
@@ -32,7 +35,7 @@ _SAMPLE = 1 << 14  # hashes that are kept at least, once there are so many; 8 se
 
 @dataclass(slots=True)
 class Survey:
-    """What one pass over a capture tells: when it was, and who was in it."""
+    """What one pass over a capture tells: when it was, who was in it, and what they sent."""
 
     frames: int = 0
     first: int = 0  # ns; the earliest and the latest time
@@ -40,9 +43,12 @@ class Survey:
     on_all: set[bytes] | None = None  # addresses on every unicast frame; None: there is none yet
     sources: Counter[bytes] = field(default_factory=Counter)
     unicast: set[bytes] = field(default_factory=set)  # sources of unicast frames
+    said: dict[bytes, "Said"] = field(default_factory=dict)  # by the first of them, and by all others (ALL)
 
 
 _MOST_ADDRESSES = 100_000  # more than that are made up
+_FOLLOWED = 8  # addresses of which it is kept what they send
+ALL = b""  # all others, as one
 
 
 def survey(frames: Iterable[Captured]) -> Survey:
@@ -52,33 +58,36 @@ def survey(frames: Iterable[Captured]) -> Survey:
         seen.first = min(seen.first, time) if seen.frames else time
         seen.last = max(seen.last, time)
         seen.frames += 1
-        if len(data) < 14:
+        if len(data) < 14 or data[6] & GROUP:  # nobody sends from a group's address
             continue
         target, source = data[:6], data[6:12]
         if source in seen.sources or len(seen.sources) < _MOST_ADDRESSES:
             seen.sources[source] += 1
-        if target[0] & _GROUP:
+        if target[0] & GROUP:
             continue
         if len(seen.unicast) < _MOST_ADDRESSES:
             seen.unicast.add(source)
+        if source not in seen.said and len(seen.said) < _FOLLOWED:
+            seen.said[source] = Said()
+        (seen.said.get(source) or seen.said.setdefault(ALL, Said())).add(data)
         ends = {target, source}
         seen.on_all = ends if seen.on_all is None else seen.on_all & ends
     return seen
 
 
-def _network(frame: bytes) -> tuple[bytes, int]:
+def network(frame: bytes) -> tuple[bytes, int]:
     """The EtherType behind up to two VLAN tags, and where what it announces begins."""
     at = 12
-    while frame[at : at + 2] in _TAGS and at < 20:
+    while frame[at : at + 2] in TAGS and at < 20:
         at += 4
     return frame[at : at + 2], at + 2
 
 
 def _tcp(frame: bytes, kind: bytes, at: int) -> int:
     """Where the header of an unfragmented TCP segment begins that has a whole one; 0 where there is none."""
-    if kind == _IPV4 and len(frame) >= at + 20 and frame[at + 9] == 6:
+    if kind == IPV4 and len(frame) >= at + 20 and frame[at + 9] == 6:
         header = 0 if frame[at + 6] & 0x3F or frame[at + 7] else at + (frame[at] & 15) * 4
-    elif kind == _IPV6 and len(frame) >= at + 40 and frame[at + 6] == 6:
+    elif kind == IPV6 and len(frame) >= at + 40 and frame[at + 6] == 6:
         header = at + 40
     else:
         return 0
@@ -108,6 +117,11 @@ class Sample:
                 self.below = ordered[_SAMPLE]
                 self.kept = set(ordered[:_SAMPLE])
 
+    def merge(self, other: "Sample") -> None:
+        """Add all that another sample holds."""
+        self.below = min(self.below, other.below)
+        self.kept = {name for name in self.kept | other.kept if name < self.below}
+
 
 @dataclass(slots=True)
 class Said:
@@ -124,11 +138,11 @@ class Said:
     def add(self, frame: bytes) -> None:
         """Add what a frame says."""
         self.silent = False
-        kind, at = _network(frame)
-        if kind == _IPV4 and len(frame) >= at + 20:
+        kind, at = network(frame)
+        if kind == IPV4 and len(frame) >= at + 20:
             length = frame[at + 2] << 8 | frame[at + 3]
             addresses = frame[at + 12 : at + 20]
-        elif kind == _IPV6 and len(frame) >= at + 40:
+        elif kind == IPV6 and len(frame) >= at + 40:
             length = frame[at + 4] << 8 | frame[at + 5]
             length += 40 if length else 0
             addresses = frame[at + 8 : at + 40]
@@ -145,26 +159,33 @@ class Said:
                 self.accepts |= flags & (_SYN | _ACK) == _SYN | _ACK
                 where = frame[header : header + 2] + frame[header + 4 : header + 8]  # port, sequence number
                 self.streams.add(addresses + where + bytes((ends,)) + payload, opens=flags & _SYN > 0)
-        elif kind == _IPV4:  # but for its identification and checksum
+        elif kind == IPV4:  # but for its identification and checksum
             self.rest.add(frame[at : at + 4] + frame[at + 6 : at + 10] + frame[at + 12 : end])
         elif frame[at + 6] != _ICMPV6 or frame[at + 40 : at + 41] not in _NEIGHBOURS:
             self.rest.add(frame[at:end])
+
+    def merge(self, other: "Said") -> None:
+        """Add all that another one says."""
+        self.streams.merge(other.streams)
+        self.rest.merge(other.rest)
+        self.accepts |= other.accepts
+        self.silent &= other.silent
 
 
 Heard = Mapping[bytes, Said]
 
 
 def listen(frames: Iterable[Captured], candidates: Iterable[bytes]) -> Heard:
-    """Read a capture once more, for what these addresses say to one another."""
-    heard = {address: Said() for address in candidates}
+    """Read a capture once more, for what these addresses say, and all others (ALL)."""
+    heard = {address: Said() for address in [*candidates, ALL]}
     for _, data, *_ in frames:
-        if data[6:12] in heard and len(data) >= 14 and not data[0] & _GROUP:
-            heard[data[6:12]].add(data)
+        if len(data) >= 14 and not (data[0] | data[6]) & GROUP:
+            heard.get(data[6:12], heard[ALL]).add(data)
     return heard
 
 
 class _Mirror:
-    """How far what an address says in one capture is what it says in the other."""
+    """How far what somebody says in one capture is what it says in the other."""
 
     def __init__(self, primary: Sample, secondary: Sample) -> None:
         below = min(primary.below, secondary.below)
@@ -177,95 +198,214 @@ class _Mirror:
         self.own = 1 - len(one & other) / min(len(one), len(other)) if self.heard else 0.0
 
 
-_Mirrors = Mapping[bytes, _Mirror]
+class _Party:
+    """What one address, or several, say in both captures."""
+
+    def __init__(self, primary: Said, secondary: Said) -> None:
+        self.streams = _Mirror(primary.streams, secondary.streams)
+        self.rest = _Mirror(primary.rest, secondary.rest)
+        self.accepts = primary.accepts or secondary.accepts
+        self.silent = primary.silent and secondary.silent
+        self.silent_in_one = primary.silent or secondary.silent
+
+    @property
+    def heard(self) -> bool:
+        return self.streams.heard or self.rest.heard
+
+    @property
+    def same(self) -> bool:
+        return self.streams.same and self.rest.same
+
+    @property
+    def own(self) -> float:
+        return max(self.streams.own, self.rest.own)
+
+    @property
+    def draws(self) -> bool:
+        """Whether it says something of its own in each capture, as a guest does that draws its numbers."""
+        return self.streams.own > 0.5 or (not self.streams.heard and self.rest.own > 0.5)
 
 
-def _says_most_anew(mirrors: _Mirrors) -> bytes | None:
-    """Who says something else in each capture, while most of what the other one says is in both.
+@dataclass(slots=True, frozen=True)
+class _Case:
+    """The supposition that one address is the VM's."""
 
-    Here belong all guests that draw sequence numbers.
+    vm: _Party
+    others: _Party  # all others
+
+
+_Cases = Mapping[bytes, _Case]
+
+
+def _cases(primary: Heard, secondary: Heard) -> _Cases:
+    def others(heard: Heard, vm: bytes) -> Said:
+        every = Said()
+        for address, said in heard.items():
+            if address != vm:
+                every.merge(said)
+        return every
+
+    return {
+        vm: _Case(_Party(primary[vm], secondary[vm]), _Party(others(primary, vm), others(secondary, vm)))
+        for vm in primary
+        if vm != ALL
+    }
+
+
+def _most_anew(vm: _Mirror, others: _Mirror) -> bool:
+    """It says something else in each capture, while most of what all others say is in both.
+
+    True of all guests that draw sequence numbers.
     """
-    for vm, client in permutations(mirrors):
-        if mirrors[client].heard and mirrors[vm].own > max(0.5, 4 * mirrors[client].own):
-            return vm
-    return None
+    return others.heard and vm.own > max(0.5, 4 * others.own)
 
 
-def _says_some_anew(mirrors: _Mirrors) -> bytes | None:
-    """Who says as much in both captures, but not all the same, while the other one says exactly the same.
+def _some_anew(vm: _Mirror, others: _Mirror) -> bool:
+    """It says as much in both captures, but not all the same, while all others say exactly the same.
 
     A mirror may have missed a frame where one of the captures began or ended; then it has less.
     """
-    for vm, client in permutations(mirrors):
-        if mirrors[client].heard and mirrors[client].same and mirrors[vm].as_much and not mirrors[vm].same:
-            return vm
-    return None
+    return others.heard and others.same and vm.as_much and not vm.same
 
 
-def _by_what_differs(primary: Heard, secondary: Heard) -> bytes | None:
-    """Which of two addresses is the VM's, by what they say in both captures; None: it may be either."""
-    streams = {address: _Mirror(primary[address].streams, secondary[address].streams) for address in primary}
-    rest = {address: _Mirror(primary[address].rest, secondary[address].rest) for address in primary}
-    if vm := _says_most_anew(streams):  # SYN/ACKs, too: so this is better than who accepts
-        return vm
-    for vm, client in permutations(primary):  # one capture may be without the clients
-        if (primary[client].silent or secondary[client].silent) and streams[vm].own > 0.5:
-            return vm
-    accepts = [address for address in primary if primary[address].accepts or secondary[address].accepts]
+def _proven(cases: _Cases) -> list[bytes]:
+    """Who says something else in each capture, while the others do not."""
+    return [
+        address
+        for address, case in cases.items()
+        if _most_anew(case.vm.streams, case.others.streams)
+        # One capture may be without the clients.
+        or (case.others.silent_in_one and case.vm.streams.own > 0.5)
+        or (case.others.silent and case.vm.rest.own > 0.5)
+    ]
+
+
+def _by_what_differs(cases: _Cases) -> list[bytes]:
+    """Who may be the VM, by less than that; nobody: it may be any."""
+    accepts = [address for address, case in cases.items() if case.vm.accepts]
     if len(accepts) == 1:
-        (client,) = primary.keys() - accepts
+        case = cases[accepts[0]]
+        if case.others.accepts:
+            return []
         # A mirror adds nothing of its own, but may have missed something. A guest may be silent altogether.
-        mirrored = streams[client].own == 0 and rest[client].own == 0
-        silent = not streams[client].heard and streams[accepts[0]].heard and streams[accepts[0]].own == 0
-        return accepts[0] if mirrored and not silent else None
-    return _says_some_anew(streams) or _says_most_anew(rest) or _says_some_anew(rest)
+        silent = not case.others.streams.heard and case.vm.streams.heard and case.vm.streams.own == 0
+        return accepts if case.others.own == 0 and not silent else []
+    for rule, part in ((_some_anew, "streams"), (_most_anew, "rest"), (_some_anew, "rest")):
+        found = [a for a, case in cases.items() if rule(getattr(case.vm, part), getattr(case.others, part))]
+        if found:
+            return found
+    return []
+
+
+def _spoken_against(case: _Case) -> bool:
+    """Whether an address that seems to be the VM's may be a client's, which is the same in both captures."""
+    vm, others = case.vm, case.others
+    if vm.silent:
+        return True
+    if others.silent:  # all that the captures hold is the VM's, or nothing
+        return vm.same and not vm.accepts
+    if others.silent_in_one:
+        return others.accepts and not vm.accepts
+    if vm.heard and vm.same and others.heard and not others.same:
+        return True
+    return others.own > (max(0.5, 4 * vm.own) if vm.heard else 0)
 
 
 Listen = Callable[[set[bytes]], tuple[Heard, Heard]]
 
 
-def _common(address: bytes, sets: list[set[bytes]], heard: Listen) -> bytes:
-    """The one address that is on all frames of both captures, if it is no client of two guests' own ones.
+class _Search:
+    """Both captures, and who may be the VM."""
 
-    Raises CaptureError if it may be.
-    """
-    others = sorted(set().union(*sets) - {address})
-    prefixed = [each for each in (address, *others) if each.startswith(QEMU_PREFIX)]
-    if len(others) < 2 or prefixed == [address]:
-        return address
-    primary, secondary = (each[address] for each in heard({address}))
-    if max(_Mirror(primary.streams, secondary.streams).own, _Mirror(primary.rest, secondary.rest).own) > 0.5:
-        return address
-    raise CaptureError(
-        f"{' and '.join(map(mac_text, others))} are in one capture each, {mac_text(address)} is in both: PVM "
-        f"and SVM must have the same MAC address; if it is {mac_text(address)}, give it as --vm-mac"
-    )
+    def __init__(self, primary: Survey, secondary: Survey, heard: Listen) -> None:
+        self.surveys = (primary, secondary)
+        sets = [seen.on_all for seen in self.surveys if seen.on_all is not None]
+        self.sources = primary.sources + secondary.sources
+        few = {address for address, _ in self.sources.most_common(_FOLLOWED)}
+        self.on_all = set.intersection(*sets) if sets else few
+        self.unicast = primary.unicast | secondary.unicast
+        common = [address for address, _ in self.sources.most_common() if address in self.unicast]
+        self.cases = self._cases(self.on_all | set(common[:_FOLLOWED]), heard)
+        self.prefixed = {address for address in self.cases if address.startswith(QEMU_PREFIX)}
+
+    def _cases(self, candidates: set[bytes], heard: Listen) -> _Cases:
+        """The cases of these, from what the surveys have kept, if they have kept enough."""
+        if any(seen.unicast & candidates - seen.said.keys() for seen in self.surveys):
+            return _cases(*heard(candidates))
+        whole = []
+        for seen in self.surveys:
+            said: dict[bytes, Said] = {address: Said() for address in [*candidates, ALL]}
+            for address, each in seen.said.items():
+                said.get(address, said[ALL]).merge(each)
+            whole.append(said)
+        return _cases(*whole)
+
+    def vm(self) -> bytes:
+        """The VM's address. Raises CaptureError where the captures do not tell."""
+        found = _proven(self.cases)
+        guess = None if found else self._guess()
+        if guess is not None and not _spoken_against(self.cases[guess]):
+            found = [guess]
+        found = found or self._differing()
+        if len(found) != 1:
+            self._fail(found)
+        drawing = [address for address, case in self.cases.items() if case.vm.draws]
+        if found[0] not in self.on_all and set(drawing) - set(found):
+            self._fail(drawing)
+        return found[0]
+
+    def _differing(self) -> list[bytes]:
+        """Who may be the VM by what differs, unless its address says otherwise."""
+        found = _by_what_differs(self.cases)
+        return found if self.on_all.issuperset(found) or self.prefixed.issubset(found) else []
+
+    def _guess(self) -> bytes | None:
+        """Who seems to be the VM: the only one on every frame, or the only one of them with the prefix."""
+        prefixed = self.on_all & self.prefixed
+        if len(prefixed) == 1 and (len(self.on_all) == 2 or self.prefixed == prefixed):
+            return min(prefixed)
+        if len(self.on_all) != 1:
+            return None
+        (address,) = self.on_all
+        case = self.cases[address]
+        others = set().union(*(seen.on_all or () for seen in self.surveys)) - {address}
+        if case.vm.own > 0.5:
+            return address
+        if len(others) > 1:
+            raise CaptureError(
+                f"{' and '.join(map(mac_text, sorted(others)))} are in one capture each, {mac_text(address)} "
+                f"is in both: PVM and SVM must have the same MAC address; if it is {mac_text(address)}, "
+                "give it as --vm-mac"
+            )
+        return None if self.prefixed or (case.others.accepts and not case.vm.accepts) else address
+
+    def _fail(self, found: list[bytes]) -> NoReturn:
+        found = found or [address for address, case in self.cases.items() if case.vm.draws]
+        if len(found) > 1:
+            raise CaptureError(
+                f"{' and '.join(sorted(map(mac_text, found)))} each send something of their own in each "
+                "capture; give --vm-mac for each that is the VM's"
+            )
+        spoke = [address for address, case in self.cases.items() if not case.vm.silent]
+        if len(spoke) == 1 and self.unicast:
+            raise CaptureError(
+                f"the captures hold only what {mac_text(spoke[0])} sent, and that is the same in both; if it "
+                "is the VM, give it as --vm-mac, else capture what the VM sends, too"
+            )
+        shown = found or self.on_all or [address for address, _ in self.sources.most_common(_SHOWN)]
+        listed = ", ".join(sorted(map(mac_text, list(shown)[:_SHOWN])))
+        what = "may be the VM's" if found or self.on_all else "were seen, and none is on every frame"
+        raise CaptureError(
+            f"the captures do not tell which frames the VM sent: {listed} {what}; give it as --vm-mac"
+        )
 
 
 def vm_address(primary: Survey, secondary: Survey, heard: Listen) -> bytes:
-    """The VM's MAC address. `heard` reads both captures once more, and is called if nothing else decides.
+    """The VM's MAC address. `heard` reads both captures once more, and is called where there are many.
 
     Raises CaptureError where the captures do not tell.
     """
-    sources = primary.sources + secondary.sources
-    sets = [seen.on_all for seen in (primary, secondary) if seen.on_all is not None]
-    candidates = set.intersection(*sets) if sets else set(sources)
-    if len(candidates) == 2:
-        unicast = primary.unicast | secondary.unicast
-        prefixed = {address for address in candidates if address.startswith(QEMU_PREFIX)}
-        for hint in (unicast, prefixed):
-            if len(candidates & hint) == 1:
-                return (candidates & hint).pop()
-        if found := _by_what_differs(*heard(candidates)):
-            return found
-    if len(candidates) == 1:
-        return _common(candidates.pop(), sets, heard)
-    shown = candidates or {address for address, _ in sources.most_common(_SHOWN)}
-    listed = ", ".join(sorted(map(mac_text, list(shown)[:_SHOWN])))
-    what = "may be the VM's" if candidates else "were seen, and none is on every frame"
-    raise CaptureError(
-        f"the captures do not tell which frames the VM sent: {listed} {what}; give it as --vm-mac"
-    )
+    return _Search(primary, secondary, heard).vm()
 
 
 def mac_text(address: bytes) -> str:
@@ -282,6 +422,6 @@ def parse_mac(text: str) -> bytes:
         address = bytes(int(part, 16) for part in parts)
     except ValueError:
         raise ValueError(f"{text!r} is no MAC address; write it as 52:54:00:12:34:56") from None
-    if address[0] & _GROUP:
+    if address[0] & GROUP:
         raise ValueError(f"{text!r} is a group's address, and nobody sends from it; give the VM's own")
     return address

@@ -78,6 +78,7 @@ class Capture:
         self.position = 0
         self.frames = 0  # read so far
         self.comment = ""  # of the latest section
+        self.zeros = 0  # bytes at the end that are no frames
         if path == "-":
             raise CaptureError("-: standard input cannot be read twice; save the capture to a file")
         try:
@@ -91,7 +92,7 @@ class Capture:
 
     def __iter__(self) -> Iterator[Captured]:
         """The frames, in the order of the file. Raises CaptureError where it makes no sense."""
-        self.position = self.frames = 0
+        self.position = self.frames = self.zeros = 0
         try:
             with self.path.open("rb", buffering=1 << 18) as file:
                 magic = file.read(4)
@@ -121,6 +122,21 @@ class _Walker:
             self.fail(f"the file ends inside {what}; the capture was cut off, make it again")
         return data
 
+    def ends_in_zeros(self, head: bytes) -> bool:
+        """Whether the file from `head` on, just read, is nothing but zeros, as a crash leaves them."""
+        if any(head):
+            return False
+        at = self.file.tell()
+        zeros = len(head)
+        while data := self.file.read(1 << 16):
+            if any(data):
+                self.file.seek(at)
+                return False
+            zeros += len(data)
+        self.capture.position += zeros - len(head)
+        self.capture.zeros = zeros
+        return True
+
     def fail(self, what: str) -> NoReturn:
         raise CaptureError(
             f"{self.capture.path}: frame {self.capture.frames + 1:,} at byte {self.start:,}: {what}"
@@ -131,8 +147,9 @@ class _Walker:
         if link_type != _ETHERNET:
             name = _LINK_TYPES.get(link_type, "unknown")
             self.fail(f"link type {link_type} ({name}) is no Ethernet; capture on the VM's own interface")
-        if captured > LARGEST_FRAME:
-            self.fail(f"{captured:,} bytes are longer than any frame; the file is damaged")
+        if (original if captured < original and self.capture.cut else captured) > LARGEST_FRAME:
+            longer = max(captured, original)
+            self.fail(f"{longer:,} bytes are longer than any frame; the file is damaged")
         if captured < original and not self.capture.cut:
             self.fail(
                 f"only {captured:,} of its {original:,} bytes were captured, so it cannot be compared; "
@@ -187,7 +204,7 @@ class _Pcap(_Walker):
             self.start = self.capture.position
             head = self.file.read(16)
             self.capture.position += len(head)
-            if not head:
+            if not head or self.ends_in_zeros(head):
                 return
             if len(head) != 16:
                 self.fail("the file ends inside its header; the capture was cut off, make it again")
@@ -197,7 +214,8 @@ class _Pcap(_Walker):
                 self.fail("its time has more than a second behind the point; the file is damaged")
             data = self.exactly(captured, "it")
             self.capture.frames += 1
-            yield Captured(seconds * NS + fraction * self.scale, data)
+            size = original if captured < original else 0
+            yield Captured(seconds * NS + fraction * self.scale, data, size=size)
 
 
 class _Pcapng(_Walker):
@@ -212,7 +230,7 @@ class _Pcapng(_Walker):
             self.start = self.capture.position
             head = self.file.read(8)
             self.capture.position += len(head)
-            if not head:
+            if not head or self.ends_in_zeros(head):
                 return
             if len(head) != 8:
                 self.fail("the file ends inside a block; the capture was cut off, make it again")
@@ -339,7 +357,7 @@ class _Pcapng(_Walker):
         self.check_frame(interface.link_type, captured, original)
         if 4 + captured > len(body):
             self.fail(f"{captured:,} bytes do not fit into its block; the file is damaged")
-        return Captured(self.time, body[4 : 4 + captured])
+        return Captured(self.time, body[4 : 4 + captured], size=original if captured < original else 0)
 
     def used(self, number: int) -> _Interface:
         if number >= len(self.interfaces):

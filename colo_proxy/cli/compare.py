@@ -14,9 +14,10 @@ from colo_proxy.cli.tables import counted, table
 from colo_proxy.cli.terminal import say
 
 if TYPE_CHECKING:
-    from colo_proxy.capture.compare import Comparison, Result
+    from colo_proxy.capture.compare import Comparison
+    from colo_proxy.capture.result import Result
 
-DIVERGED = 1  # exit status
+STATUS = {"identical": 0, "diverged": 1, "incomplete": 2}
 _SHOWN = 20  # divergences in the summary
 _BIG = 32 << 20  # bytes from which on a person is shown the progress
 _REDRAW = 0.2  # seconds
@@ -29,7 +30,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         help="compare two captures",
         description="Compare what a PVM and an SVM said, from captures of their ports (pcap or pcapng, whole "
         "frames), by the rules of the proxy. After a divergence it goes on as if a checkpoint had been made. "
-        "Exit status: 0 identical, 1 diverged, 2 unusable input or output; 141 nobody reads the output.",
+        "Exit status: 0 identical, 1 diverged, 2 incomplete (no difference was found, but not all was "
+        "compared) or unusable input or output; 141 nobody reads the output.",
         examples=(
             ("colo-proxy compare pvm.pcap svm.pcap", "how many checkpoints would this workload have cost?"),
             ("colo-proxy compare pvm.pcap svm.pcap --json | jq .divergences", "for programs"),
@@ -42,7 +44,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     parser.add_argument("primary", metavar="PRIMARY", help="capture of the PVM's port, both directions")
     parser.add_argument("secondary", metavar="SECONDARY", help="capture of the SVM's port")
     parser.add_argument(
-        "--vm-mac", metavar="MAC", help="the VM's MAC address, where the captures do not tell"
+        "--vm-mac",
+        metavar="MAC",
+        action="append",
+        default=[],
+        help="the VM's MAC address, where the captures do not tell; again for each that it has",
     )
     parser.add_argument("--released", metavar="OUT.pcap", help="write what clients would have received")
     parser.add_argument(
@@ -57,52 +63,38 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare and print. Exit status 0: identical, 1: diverged."""
+    """Compare and print. Returns the exit status."""
     from colo_proxy.capture.compare import Comparison  # noqa: PLC0415
     from colo_proxy.capture.origin import parse_mac  # noqa: PLC0415
     from colo_proxy.errors import UserError  # noqa: PLC0415
 
     try:
-        vm = parse_mac(arguments.vm_mac) if arguments.vm_mac is not None else None
+        vms = [parse_mac(each) for each in arguments.vm_mac]
     except ValueError as error:
         raise UserError(f"--vm-mac: {error}") from None
     with _released(arguments) as released:
         comparison = Comparison(
-            arguments.primary, arguments.secondary, vm=vm, timeout_ms=arguments.timeout_ms, released=released
+            arguments.primary,
+            arguments.secondary,
+            vms=vms,
+            timeout_ms=arguments.timeout_ms,
+            released=released,
         )
         with _progress(comparison):
             result = comparison.run()
-    if notice := _of_time(arguments, result):
+    for notice in result.notices:
         say(notice)
     if arguments.json:
         print(json.dumps(result.as_json()))
     else:
         print("\n".join(_summary(result)))
-    return 0 if result.identical else DIVERGED
-
-
-def _of_time(arguments: argparse.Namespace, result: "Result") -> str | None:
-    """What to know of the captures' times: that they were moved, or that they may have to be."""
-    if result.shift:
-        return (
-            f"{arguments.secondary}: does not overlap {arguments.primary} in time; its times "
-            f"were moved by {result.shift / 1e9:+.6f} s, so that both begin together"
-        )
-    missing = any(each.reason.label.startswith("missing") for each in result.divergences)
-    if not missing or abs(result.later) <= arguments.timeout_ms * 1_000_000:
-        return None
-    seconds = result.later / 1e9
-    return (
-        f"{arguments.secondary}: begins {abs(seconds):.6f} s {'after' if seconds > 0 else 'before'} "
-        f"{arguments.primary}; if it is their clocks that differ, move its times (editcap -t "
-        f"{-seconds:.6f}) and compare again"
-    )
+    return STATUS[result.verdict]
 
 
 def _summary(result: "Result") -> Iterator[str]:
     from colo_proxy.capture.origin import mac_text  # noqa: PLC0415
 
-    vm = f"VM {mac_text(result.vm)}: " if result.vm else ""
+    vm = f"VM {' and '.join(map(mac_text, result.vms))}: " if result.vms else ""
     said = f"{counted(result.primary_frames, 'frame')} of the PVM, {result.secondary_frames:,} of the SVM"
     kept = f"{result.released_frames:,} released, {result.held_frames:,} held"
     yield f"{vm}{counted(result.flows, 'flow')}, {said}; {kept}"
@@ -116,8 +108,27 @@ def _summary(result: "Result") -> Iterator[str]:
     count = len(result.divergences)
     if count:
         yield f"diverged: {counted(count, 'checkpoint')} would have been needed"
+    elif result.not_compared:
+        yield from _left_out(result)
     else:
         yield "identical"
+
+
+def _left_out(result: "Result") -> Iterator[str]:
+    shown = [
+        (
+            each.what,
+            "" if each.frames is None else counted(each.frames, "frame"),
+            "" if each.bytes is None else counted(each.bytes, "byte"),
+            "" if each.begin is None or each.end is None else f"bytes {each.begin:,} to {each.end - 1:,}",
+            each.flow or "",
+        )
+        for each in result.not_compared[:_SHOWN]
+    ]
+    yield from (f"  {line}" for line in table(shown, left={0, 1, 2, 3, 4}))
+    if len(result.not_compared) > _SHOWN:
+        yield f"  and {len(result.not_compared) - _SHOWN:,} more; --json lists them all"
+    yield "incomplete: no difference was found, but this was not compared"
 
 
 def _stamp(time_ns: int) -> str:

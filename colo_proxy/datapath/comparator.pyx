@@ -34,7 +34,7 @@ from colo_proxy.datapath.entry cimport (
 from colo_proxy.datapath.objects cimport divergence_object, flow_object
 from colo_proxy.datapath.policy cimport PolicyTable
 from colo_proxy.datapath.pool cimport Node, Pool, pool_free, pool_lend, pool_new, pool_return
-from colo_proxy.datapath.wire cimport MAX_FRAME, VNET
+from colo_proxy.datapath.wire cimport MAX_CAPTURED, MAX_FRAME, VNET
 from colo_proxy.datapath.words cimport M_FAILED_OVER, PRIMARY, SECONDARY, PortId
 
 from colo_proxy.words import Drop, Exhausted, Frame, Mode, Port
@@ -47,6 +47,7 @@ cdef class Comparator:
     cdef Core *core
     cdef Pool *pool
     cdef uint8_t *buffer
+    cdef uint32_t longest  # frame
     cdef int nic
     cdef list ready
     cdef PolicyTable policies
@@ -63,6 +64,7 @@ cdef class Comparator:
         observe=False,
         passthrough=False,
         compare_only=False,
+        captured=False,
         mode=Mode.COMPARE,
         seed=0,
     ):
@@ -75,9 +77,11 @@ cdef class Comparator:
         settings.observe = observe
         settings.passthrough = passthrough
         settings.compare_only = compare_only
+        settings.captured = captured
         self.nic = nic
         self.ready = []
-        self.buffer = <uint8_t *>malloc(VNET + MAX_FRAME + 1)
+        self.longest = MAX_CAPTURED if captured else MAX_FRAME
+        self.buffer = <uint8_t *>malloc(VNET + self.longest + 1)
         if self.buffer == NULL:
             raise MemoryError
         self.pool = pool_new(max_held_bytes, max_flows)
@@ -185,30 +189,39 @@ cdef class Comparator:
 
     cdef int hear(self, PortId port, frame, int64_t now, vnet) except -1:
         """As the ports do it: a frame comes in a node of the pool, where a long one may stay."""
-        cdef Node *home = pool_lend(self.pool)
+        cdef Node *home = NULL
         cdef uint32_t size
+        if len(frame) > MAX_FRAME:  # or it is longer than any that a port would take
+            size = self.load(self.buffer, frame, vnet)
+            self.judge(port, self.buffer, size, now)
+            return 0
+        home = pool_lend(self.pool)
         if home == NULL:
             raise MemoryError
         try:
             size = self.load(home.data, frame, vnet)
             self.core.home = home
-            if port == PRIMARY:
-                core_primary(self.core, home.data, size, now)
-            else:
-                core_secondary(self.core, home.data, size, now)
+            self.judge(port, home.data, size, now)
             home = self.core.home
             self.core.home = NULL
-            self.collect()
         finally:
             if home != NULL:
                 pool_return(self.pool, home)
+        return 0
+
+    cdef int judge(self, PortId port, uint8_t *base, uint32_t size, int64_t now) except -1:
+        if port == PRIMARY:
+            core_primary(self.core, base, size, now)
+        else:
+            core_secondary(self.core, base, size, now)
+        self.collect()
         return 0
 
     cdef uint32_t load(self, uint8_t *into, frame, vnet) except 0:
         """Put a frame into a buffer; one that is too long is cut just above the bound, so refused there."""
         cdef const uint8_t[::1] header = vnet or NO_VNET
         cdef const uint8_t[::1] view = frame
-        cdef uint32_t size = <uint32_t>min(view.shape[0], MAX_FRAME + 1)
+        cdef uint32_t size = <uint32_t>min(view.shape[0], self.longest + 1)
         if header.shape[0] != VNET:
             raise ValueError(f"a virtio-net header has {VNET} bytes, not {header.shape[0]}")
         memcpy(into, &header[0], VNET)

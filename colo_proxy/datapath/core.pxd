@@ -34,6 +34,7 @@ cdef struct Settings:
     bint observe  # follow each divergence as if a checkpoint had been made
     bint passthrough  # with observe: PVM frames leave on arrival
     bint compare_only  # QEMU's filters mirror and align (rewriter.pxd)
+    bint captured  # frames come from captures: longer than a port would take them
 
 cdef struct Out:
     uint8_t *base

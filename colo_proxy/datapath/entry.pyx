@@ -68,6 +68,7 @@ from colo_proxy.datapath.wire cimport (
     K_HOUSEKEEPING,
     K_IP,
     K_UDP,
+    MAX_CAPTURED,
     MAX_FRAME,
     RST,
     SYN,
@@ -145,7 +146,7 @@ cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_
     if size < VNET + ETHERNET:
         core.counts.dropped[<int>D_TRUNCATED] += 1
         return NULL
-    if size > VNET + MAX_FRAME:
+    if size > <uint32_t>(VNET + (MAX_CAPTURED if core.settings.captured else MAX_FRAME)):
         core.counts.dropped[<int>D_OVERSIZED] += 1
         return NULL
     # All but the packet, which `parse` writes whole.

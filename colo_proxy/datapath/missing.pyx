@@ -5,14 +5,20 @@ from libc.stdint cimport INT64_MAX, int64_t
 from colo_proxy.datapath.core cimport DIVERGED, Core, discard, diverge, drop, emit, flow_of, unhold
 from colo_proxy.datapath.datagram cimport datagram_mismatch
 from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, Flow
-from colo_proxy.datapath.fragment cimport fragments_expire
+from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
 from colo_proxy.datapath.judge cimport hold_incomplete
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SORTED, N_SVM, N_UNPLACED, Node, pool_give
 from colo_proxy.datapath.prefix cimport agreed, end_of, offset_of, start_of
 from colo_proxy.datapath.release cimport out_of_date, still_owed, stray_reset
 from colo_proxy.datapath.seq cimport Seq, seq_le, seq_lt, seq_max
 from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
-from colo_proxy.datapath.words cimport D_CLOSED, D_OLD_EPOCH, R_MISSING_PRIMARY, R_MISSING_SECONDARY
+from colo_proxy.datapath.words cimport (
+    D_CLOSED,
+    D_FRAGMENT,
+    D_OLD_EPOCH,
+    R_MISSING_PRIMARY,
+    R_MISSING_SECONDARY,
+)
 
 
 cdef void missing(Core *core, Node *node) noexcept nogil:
@@ -158,7 +164,13 @@ cdef void stream_at_end(Core *core, Flow *flow) noexcept nogil:
 
 cdef void missing_at_end(Core *core) noexcept nogil:
     cdef Flow *flow
-    cdef Node *node
+    cdef Node *node = fragments_take(core.svm_fragments)
+    cdef Node *behind
+    while node != NULL:
+        behind = node.chain
+        node.chain = NULL
+        drop(core, node, D_FRAGMENT)
+        node = behind
     while core.diverged_count < DIVERGED:
         node = fragments_expire(core.pvm_fragments, INT64_MAX)
         if node == NULL:

@@ -11,7 +11,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from colo_proxy.datapath.wire cimport Packet
 
 cdef enum:
-    CLASSES = 5
+    CLASSES = 7
+    LENT = 4  # the class of nodes that are lent
     HEADROOM = 8  # in front of each received frame: a VLAN tag is put back there
 
 cdef enum NodeFlag:
@@ -63,8 +64,9 @@ cdef void pool_free(Pool *pool) noexcept nogil
 cdef Node *pool_take(Pool *pool, uint32_t size) noexcept nogil
 # The same, with nothing set but `klass` and `data`, for who writes all of it.
 cdef Node *pool_room(Pool *pool, uint32_t size) noexcept nogil
-# A node with room for any frame, HEADROOM in front, to receive into; NULL: there is no memory. It is outside
-# of the bound until it is kept; false: it would pass the bound. `pool_return` takes back what is not kept.
+# A node with room for any frame of a port, HEADROOM in front, to receive into; NULL: there is no memory. It
+# is outside of the bound until it is kept; false: it would pass the bound. `pool_return` takes back what is
+# not kept.
 cdef Node *pool_lend(Pool *pool) noexcept nogil
 cdef bint pool_keep(Pool *pool, Node *node) noexcept nogil
 cdef void pool_return(Pool *pool, Node *node) noexcept nogil

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from colo_proxy.datapath.wire cimport MAX_FRAME, VNET
+from colo_proxy.datapath.wire cimport MAX_CAPTURED, MAX_FRAME, VNET
 
 cdef extern from *:
     """
@@ -23,8 +23,10 @@ cdef extern from *:
     const bint RECYCLE "COLO_PROXY_RECYCLE"
 
 # Room in a node's data by class: an acknowledgement, a full Ethernet frame, a jumbo frame, a quarter and a
-# whole super-frame.
-cdef uint32_t[CLASSES] ROOM = [256, 2048, 9216, 20480, HEADROOM + VNET + MAX_FRAME]
+# whole super-frame; and what only captures hold.
+cdef uint32_t[CLASSES] ROOM = [
+    256, 2048, 9216, 20480, HEADROOM + VNET + MAX_FRAME, VNET + MAX_CAPTURED // 4, VNET + MAX_CAPTURED
+]
 
 
 cdef Pool *pool_new(uint64_t max_bytes, uint64_t max_flows) except NULL:
@@ -123,11 +125,11 @@ cdef Node *unused(Pool *pool, int klass) noexcept nogil:
 
 
 cdef bint is_long(uint32_t size) noexcept nogil:
-    return size > ROOM[CLASSES - 2]
+    return size > ROOM[LENT - 1]
 
 
 cdef Node *pool_lend(Pool *pool) noexcept nogil:
-    return unused(pool, CLASSES - 1)
+    return unused(pool, LENT)
 
 
 cdef bint pool_keep(Pool *pool, Node *node) noexcept nogil:

@@ -8,7 +8,7 @@ from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_CONTRADICTED, F_F
 from colo_proxy.datapath.forms cimport forms_differ
 from colo_proxy.datapath.pool cimport N_COVERED, N_SORTED, N_SVM, N_UNPLACED, Node
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
-from colo_proxy.datapath.wire cimport FIN, MAX_FRAME, SYN
+from colo_proxy.datapath.wire cimport FIN, MAX_CAPTURED, SYN
 from colo_proxy.datapath.words cimport R_CONTROL, R_PAYLOAD
 
 cdef enum What:
@@ -171,7 +171,7 @@ cdef bint overlap(const Node *a, const Node *b, Seq *at, Seq *until) noexcept no
     round.
     """
     cdef int64_t apart = seq_diff(start_of(a), start_of(b))
-    if not -MAX_FRAME <= apart <= MAX_FRAME:
+    if not -MAX_CAPTURED <= apart <= MAX_CAPTURED:
         return False
     at[0] = seq_max(start_of(a), start_of(b))
     until[0] = seq_min(end_of(a), end_of(b))

@@ -24,6 +24,7 @@ from colo_proxy.datapath.seq cimport Seq
 cdef enum:
     VNET = 10
     MAX_FRAME = 69632  # QEMU's largest: 4,096 + 65,536 bytes
+    MAX_CAPTURED = 1048576  # in captures: Linux's largest super-frame has 512 KiB (GSO_MAX_SIZE of 6.1)
     NO_VLAN = 0xffff
     ETHERNET = 14  # bytes of an untagged Ethernet header
     MULTIPATH = 30  # the kind of Multipath TCP's option (RFC 8684)

@@ -50,6 +50,8 @@ def test_two_guests_that_say_the_same_are_identical(pair):
         "released_frames": 2,
         "held_frames": 0,
         "divergences": [],
+        "not_compared": [],
+        "notices": [],
     }
     assert done.stderr == ""
 
@@ -297,6 +299,34 @@ def test_a_wrong_vm_mac_is_explained(pair, mac, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_vm_may_have_several_addresses(pair, order):
+    """Its frames with either are its own."""
+    second = "00:00:5e:00:01:07"
+    said = [
+        http(isn, ANSWER) + http(isn, ANSWER, port=40001, vm=second, start=START + SECOND) for isn in (1, 77)
+    ]
+    vms = [VM, second][::order]
+    done = compare(*pair(*said), "--vm-mac", vms[0], "--vm-mac", vms[1], "--json")
+    assert (done.returncode, verdict(done)["flows"], done.stderr) == (0, 2, "")
+    done = compare(*pair(*said), "--vm-mac", VM, "--json")
+    path = pair(*said)[0]
+    assert verdict(done)["notices"][0] == (
+        f"{path}: 6 unicast frames neither come from nor go to {VM}; if the VM has another address, "
+        "give each of them as --vm-mac"
+    )
+
+
+def test_an_address_that_sent_nothing_in_one_capture_is_noticed(pair):
+    silent = [frame for frame in http(1, ANSWER) if frame[1][6:12] != bytes.fromhex(VM.replace(":", ""))]
+    pvm, svm = pair(http(1, ANSWER), silent)
+    done = compare(pvm, svm, "--vm-mac", VM)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"colo-proxy: {svm}: {VM} sent nothing in it; was it captured at the right port?\n"
+    )
 
 
 def test_two_empty_captures_say_nothing_that_differs(pair):

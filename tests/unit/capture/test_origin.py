@@ -201,6 +201,129 @@ def test_the_captures_are_not_read_again_where_the_address_tells(judge, monkeypa
     assert judge(pvm, pvm) == (QEMU, "identical")
 
 
+SERVED = b"HTTP/1.1 200 OK\r\n\r\n" + b"served" * 500
+SPOILED = SERVED[:1500] + b"!" + SERVED[1501:]
+ROUTER, STRANGER = CLIENT, "02:00:00:00:00:77"
+
+
+def stray(wire: Wire, source: str, target: str) -> None:
+    """A frame of somebody else's that a bridge has flooded."""
+    frame = Ether(src=source, dst=target) / IP(src="192.0.2.50", dst="192.0.2.51") / UDP(dport=7) / b"stray"
+    wire.frames.append((wire.frames[-1][0] + 1000, bytes(frame)))
+
+
+@pytest.mark.parametrize("vm", [QEMU, VM])
+@pytest.mark.parametrize("ends", [(ROUTER, STRANGER), (STRANGER, ROUTER)])
+@pytest.mark.parametrize("where", ["both", "one"])
+def test_a_stray_frame_makes_no_router_the_vm(judge, vm, ends, where):
+    """It leaves the router alone on every frame; it would be compared with itself."""
+    pvm, svm = Wire(vm, ROUTER), Wire(vm, ROUTER)
+    pvm.opens(1000, by_vm=False, answers=SERVED)
+    svm.opens(77000, by_vm=False, answers=SPOILED)
+    stray(pvm, *ends)
+    if where == "both":
+        stray(svm, *ends)
+    assert judge(pvm, svm) == (vm, "payload")
+    equal = Wire(vm, ROUTER).opens(1000, by_vm=False, answers=SERVED)
+    stray(equal, *ends)
+    assert judge(equal, equal) == (vm, "identical")
+    equal.frames.clear()  # the same numbers, and a byte that differs
+    equal.opens(1000, by_vm=False, answers=SPOILED)
+    stray(equal, *ends)
+    assert judge(pvm, equal) == (vm, "payload")
+
+
+def test_a_stray_frame_where_the_guest_opens_with_the_same_numbers(judge):
+    """The router accepts, and is the only one on every frame."""
+    pvm = Wire(VM, ROUTER).opens(1000, by_vm=True, asks=SERVED)
+    svm = Wire(VM, ROUTER).opens(1000, by_vm=True, asks=SPOILED)
+    for wire in (pvm, svm):
+        stray(wire, ROUTER, STRANGER)
+    vm, why = judge(pvm, svm)
+    assert (vm, "--vm-mac" in why) == (None, True)
+
+
+@pytest.mark.parametrize("second", ["52:54:00:00:00:09", "00:00:5e:00:01:07"])
+def test_a_guest_with_two_addresses(judge, tmp_path, second):
+    """VRRP, macvlan: the client is the only one on every frame."""
+    wires = []
+    for isn, said in ((1000, SERVED), (77000, SPOILED)):
+        wire, other = Wire(QEMU), Wire(second)
+        wire.opens(isn, by_vm=False)
+        other.opens(isn + 5, by_vm=False, port=41000, answers=said)
+        wire.frames += [(time + 10**9, data) for time, data in other.frames]
+        wires.append(wire)
+    vm, why = judge(*wires)
+    assert vm is None
+    assert QEMU in why
+    assert second in why
+    assert "--vm-mac" in why
+    addresses = [bytes.fromhex(each.replace(":", "")) for each in (QEMU, second)]
+    result = Comparison(tmp_path / "pvm.pcap", tmp_path / "svm.pcap", vms=addresses).run()
+    assert [each.reason.label for each in result.divergences] == ["payload"]
+    assert (result.divergences[0].stream_offset, result.flows, result.notices) == (1500, 2, [])
+    result = Comparison(tmp_path / "pvm.pcap", tmp_path / "svm.pcap", vms=addresses[:1]).run()
+    assert result.verdict == "identical"
+    assert [f"5 unicast frames neither come from nor go to {QEMU}" in each for each in result.notices] == [
+        True
+    ] * 2
+
+
+@pytest.mark.parametrize("wire", [(VM, CLIENT), (QEMU, CLIENT), (QEMU, ANOTHER), (VM, QEMU)])
+@pytest.mark.parametrize("by_vm", [False, True])
+def test_captures_that_hold_only_what_clients_sent(judge, wire, by_vm):
+    said = Wire(*wire).opens(1000, by_vm=by_vm)
+    said.frames = [
+        frame for frame in said.frames if frame[1][6:12] == bytes.fromhex(wire[1].replace(":", ""))
+    ]
+    vm, why = judge(said, said)
+    assert (vm, "--vm-mac" in why) == (None, True) or (by_vm and wire == (VM, QEMU)), "who has QEMU's prefix"
+    queries = Wire(*wire).datagrams(b"query", from_vm=False)
+    vm, why = judge(queries, queries)
+    assert (vm, "--vm-mac" in why) == (None, True)
+
+
+def test_captures_that_hold_only_what_the_vm_sent(judge):
+    pvm, svm = Wire().opens(1000, by_vm=False), Wire().opens(77000, by_vm=False, answers=b"nothing")
+    for each in (pvm, svm):
+        each.frames = [one for one in each.frames if one[1][6:12] == bytes.fromhex(VM.replace(":", ""))]
+    assert judge(pvm, svm) == (VM, "payload")
+
+
+def test_the_prefix_is_no_proof(judge):
+    """A client in QEMU says the same to both guests, which have another prefix."""
+    pvm = Wire(VM, QEMU).opens(1000, by_vm=False, answers=SERVED)
+    assert judge(pvm, Wire(VM, QEMU).opens(77000, by_vm=False, answers=SPOILED)) == (VM, "payload")
+    assert judge(pvm, Wire(VM, QEMU).opens(1000, by_vm=False, answers=SPOILED)) == (VM, "payload")
+    svm = Wire(VM, QEMU).opens(1000, by_vm=False)
+    svm.frames = [frame for frame in svm.frames if frame[1][6:12] == bytes.fromhex(QEMU.replace(":", ""))]
+    assert judge(pvm, svm)[1] != "identical"
+
+
+def test_many_addresses_are_told_apart_by_reading_again(judge):
+    """More than are followed in the first pass."""
+    wires = []
+    for isn, said in ((1000, SERVED), (77000, SPOILED)):
+        wire = Wire(VM)
+        for number in range(20):
+            each = Wire(VM, f"02:00:00:00:01:{number:02x}")
+            each.opens(
+                isn + number * 100_000,
+                by_vm=False,
+                port=40000 + number,
+                answers=said if number == 19 else SERVED,
+            )
+            wire.frames += [(time + number * 10**7, data) for time, data in each.frames]
+        stray(wire, f"02:00:00:00:01:{3:02x}", STRANGER)
+        wires.append(wire)
+    for wire in wires:  # whom nobody follows
+        for number in range(30):
+            wire.frames.insert(
+                0, (START, bytes(Ether(src=f"02:00:00:00:02:{number:02x}", dst=STRANGER) / b"flooded"))
+            )
+    assert judge(*wires) == (VM, "payload")
+
+
 def test_a_sample_is_bounded_and_the_same_of_what_is_the_same(monkeypatch):
     monkeypatch.setattr(origin, "_SAMPLE", 64)
     one, other = Said(), Said()
