@@ -122,6 +122,18 @@ class Divergence:
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """Bytes of a stream that neither of two captures has, though the client has acknowledged them.
+
+    Stream offsets: the first, and one past the last.
+    """
+
+    flow: str
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Exhausted:
     """A bound was reached (`Drop.MEMORY` or `Drop.FLOWS`): a checkpoint is needed to go on."""
 

@@ -20,7 +20,7 @@ from colo_proxy.capture.tap import Tap
 from colo_proxy.capture.times import Times, steady
 from colo_proxy.datapath.comparator import Comparator
 from colo_proxy.errors import UserError
-from colo_proxy.words import Divergence, Drop, Exhausted, Frame, Mode, Port, Reason
+from colo_proxy.words import Divergence, Drop, Exhausted, Frame, Missed, Mode, Port, Reason
 
 # A capture waits for nobody, so more may be held than by a proxy that guards a service.
 MAX_HELD_BYTES = 1 << 30
@@ -124,11 +124,11 @@ class Comparison:
 
     def _leave_out(self, *taps: Tap) -> None:
         """What was not looked at; of a flow whose frames are cut, what seems to be missing may be there."""
-        for tap in taps:
-            self._result.not_compared += tap.not_compared()
+        cut = {flow for tap in taps for flow in tap.cut}
+        missing = [each for each in self._result.not_compared if each.flow not in cut]
+        self._result.not_compared = [each for tap in taps for each in tap.not_compared()] + missing
         if fragments := self._comparator.counters["dropped"][Drop.FRAGMENT]:
             self._result.not_compared.append(NotCompared("dropped", fragments))
-        cut = {flow for tap in taps for flow in tap.cut}
         self._result.divergences = [
             each
             for each in self._result.divergences
@@ -217,6 +217,10 @@ class Comparison:
                         self._released(time, what.data)
                 case Divergence():
                     self._result.divergences.append(what)
+                case Missed():
+                    self._result.not_compared.append(
+                        NotCompared("missing", None, what.end - what.begin, what.flow, what.begin, what.end)
+                    )
                 case Exhausted():
                     raise UserError(
                         f"{self.primary.path}: what waits for the SVM exceeds {MAX_HELD_BYTES >> 20} MiB or "

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from colo_proxy.datapath.policy import PolicyRule
-from colo_proxy.words import Divergence, Exhausted, FlowInfo, Frame, Mode
+from colo_proxy.words import Divergence, Exhausted, FlowInfo, Frame, Missed, Mode
 
 Buffer = bytes | bytearray | memoryview
 
@@ -34,7 +34,7 @@ class Comparator:
         """`timeout_ms` 0 learns the SVM's usual lag. `observe` follows each divergence as if a checkpoint had
         been made; with `passthrough` PVM frames leave on arrival. `compare_only`: the SVM's frames come
         through QEMU's filter-rewriter. `captured`: frames of captures may be longer than any port takes
-        them. `seed` is that of the flow table's hash."""
+        them, and what neither capture has is told as `Missed`. `seed` is that of the flow table's hash."""
 
     def uplink(self, frame: Buffer, now: int, vnet: Buffer | None = None) -> None:
         """A frame from the clients: comes out for the PVM as it is, and aligned for the SVM."""
@@ -59,7 +59,7 @@ class Comparator:
     def finish(self, now: int) -> None:
         """The captures end: what has no counterpart is reported."""
 
-    def take(self) -> list[Frame | Divergence | Exhausted]:
+    def take(self) -> list[Frame | Divergence | Exhausted | Missed]:
         """What came out since the last call, in order."""
 
     def set_policies(self, rules: Sequence[PolicyRule]) -> None: ...

@@ -4,7 +4,7 @@ from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from colo_proxy.datapath.core cimport DIVERGED, Core, Counts, Diverged, Out, Settings
+from colo_proxy.datapath.core cimport DIVERGED, Core, Counts, Diverged, Missed as CMissed, Out, Settings
 from colo_proxy.datapath.due cimport core_tick
 from colo_proxy.datapath.entry cimport (
     W_ABORT,
@@ -37,7 +37,7 @@ from colo_proxy.datapath.pool cimport Node, Pool, pool_free, pool_lend, pool_new
 from colo_proxy.datapath.wire cimport MAX_CAPTURED, MAX_FRAME, VNET
 from colo_proxy.datapath.words cimport M_FAILED_OVER, PRIMARY, SECONDARY, PortId
 
-from colo_proxy.words import Drop, Exhausted, Frame, Mode, Port
+from colo_proxy.words import Drop, Exhausted, Frame, Missed, Mode, Port
 
 cdef dict PORTS = {int(port): port for port in Port}
 cdef bytes NO_VNET = bytes(VNET)
@@ -243,6 +243,7 @@ cdef class Comparator:
         cdef uint32_t count, until
         cdef uint32_t index = 0
         cdef Out *out
+        cdef CMissed *missed
         cdef Out *outs = core_outs(self.core, &count)
         while True:
             found = core_divergence(self.core, &diverged)
@@ -255,6 +256,10 @@ cdef class Comparator:
                 break
             self.ready.append(divergence_object(&diverged, self.nic))
         core_sent(self.core)
+        for index in range(self.core.missed_count):
+            missed = &self.core.missed[index]
+            self.ready.append(Missed(missed.flow.decode(), missed.begin, missed.end))
+        self.core.missed_count = 0
         cdef uint32_t bits = core_exhausted(self.core)
         for why in Drop:
             if bits >> <int>why & 1:

@@ -34,7 +34,7 @@ cdef struct Settings:
     bint observe  # follow each divergence as if a checkpoint had been made
     bint passthrough  # with observe: PVM frames leave on arrival
     bint compare_only  # QEMU's filters mirror and align (rewriter.pxd)
-    bint captured  # frames come from captures: longer than a port would take them
+    bint captured  # frames come from captures: longer than a port would take them, and some are not there
 
 cdef struct Out:
     uint8_t *base
@@ -58,6 +58,12 @@ cdef struct Diverged:
     uint32_t seq_offset  # isn_svm - isn_pvm
     Recorded *exchanges  # the flow's last, oldest first; malloc'ed too
     uint32_t exchange_count
+
+# What neither of two captures has of a stream (gap.pxd), as stream offsets.
+cdef struct Missed:
+    char[128] flow
+    int64_t begin
+    int64_t end
 
 # What is counted, one block a NIC; 64-bit words, written by the owning thread alone.
 cdef struct Counts:
@@ -122,6 +128,9 @@ cdef struct Core:
     Diverged[DIVERGED] diverged
     uint32_t diverged_first
     uint32_t diverged_count
+    Missed *missed  # until somebody takes them
+    uint32_t missed_count
+    uint32_t missed_room
 
 cdef Flow *flow_of(Node *node) noexcept nogil
 cdef Side *side_of(Node *node) noexcept nogil

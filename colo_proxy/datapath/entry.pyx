@@ -50,6 +50,7 @@ from colo_proxy.datapath.flow cimport (
 from colo_proxy.datapath.flows cimport flow_for_uplink, offset_of_flow
 from colo_proxy.datapath.forms cimport forms_answered
 from colo_proxy.datapath.fragment cimport fragments_free, fragments_new
+from colo_proxy.datapath.gap cimport gap_hear
 from colo_proxy.datapath.identity cimport identity_forget, identity_learn
 from colo_proxy.datapath.judge cimport (
     announce_anew,
@@ -134,6 +135,7 @@ cdef void core_free(Core *core) noexcept nogil:
     neighbours_free(core.neighbours)
     free(core.recorder)
     free(core.outs)
+    free(core.missed)
     free(core)
 
 
@@ -264,6 +266,8 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
         key_of(&key, &node.packet, base, False)
         flow = flow_for_uplink(core, &key)
         record_uplink(core, node, &key, flow)
+        if core.settings.captured:
+            gap_hear(core, &key, node)
         if flow != NULL and node.packet.flags & (SYN | ACK | RST) == SYN | ACK:
             answered(core, flow)
         if flow != NULL and core.settings.passthrough and pace_waits(core, flow, node):

@@ -20,6 +20,7 @@ from colo_proxy.datapath.flow cimport (
     table_remove,
     table_use,
 )
+from colo_proxy.datapath.gap cimport gap_at_end
 from colo_proxy.datapath.key cimport Key, key_equal
 from colo_proxy.datapath.pool cimport N_SVM, Node
 from colo_proxy.datapath.seq cimport seq_eq
@@ -335,6 +336,7 @@ cdef Flow *make(Core *core, const Key *key, bint alias) noexcept nogil:
 
 cdef void flow_remove(Core *core, Flow *flow) noexcept nogil:
     """Take out a flow on which nothing waits, and its alias."""
+    gap_at_end(core, flow)
     list_leave(flow)
     if flow.alias != NULL:
         flow_lose_alias(core, flow)

@@ -1,15 +1,16 @@
 # See missing.pxd.
 
-from libc.stdint cimport INT64_MAX, int64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
 from colo_proxy.datapath.core cimport DIVERGED, Core, discard, diverge, drop, emit, flow_of, unhold
 from colo_proxy.datapath.datagram cimport datagram_mismatch
-from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, Flow
+from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, F_HEARD, Flow
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
+from colo_proxy.datapath.gap cimport gap_at_end, gap_skip
 from colo_proxy.datapath.judge cimport hold_incomplete
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SORTED, N_SVM, N_UNPLACED, Node, pool_give
 from colo_proxy.datapath.prefix cimport agreed, end_of, offset_of, start_of
-from colo_proxy.datapath.release cimport out_of_date, still_owed, stray_reset
+from colo_proxy.datapath.release cimport out_of_date, release, still_owed, stray_reset
 from colo_proxy.datapath.seq cimport Seq, seq_le, seq_lt, seq_max
 from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
 from colo_proxy.datapath.words cimport (
@@ -23,6 +24,7 @@ from colo_proxy.datapath.words cimport (
 
 cdef void missing(Core *core, Node *node) noexcept nogil:
     cdef Flow *flow = flow_of(node)
+    cdef bint known
     if flow.flags & F_BLOCKED:
         return
     if flow.key.kind == K_TCP and not still_missing(core, flow, node):
@@ -36,6 +38,11 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
     # Should the SVM just be slow, the next wait is longer.
     core.lag = max(core.lag, core.now - node.time)
     if flow.key.kind == K_TCP and not node.flags & (N_PURE | N_OWED) and not agreed(flow, node):
+        if gap_skip(core, flow):
+            known = agreed(flow, node)
+            release(core, flow)
+            if known:
+                return
         stream_waits(core, flow)
     else:
         diverge(core, flow, R_MISSING_SECONDARY, place(flow, node), node, NULL)
@@ -141,9 +148,12 @@ cdef bint stream_waits(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef void stream_at_end(Core *core, Flow *flow) noexcept nogil:
-    cdef Node *node = flow.pvm.first
+    cdef Node *node
+    if gap_skip(core, flow):
+        release(core, flow)
     if stream_waits(core, flow):
         return
+    node = flow.pvm.first
     while node != NULL:
         if node.packet.flags & (SYN | ACK) == SYN and agreed(flow, node):  # its form is not
             diverge(core, flow, R_MISSING_SECONDARY, place(flow, node), node, NULL)
@@ -178,10 +188,13 @@ cdef void missing_at_end(Core *core) noexcept nogil:
         hold_incomplete(core, node)
     flow = core.table.idle_first
     while flow != NULL and core.diverged_count < DIVERGED:
-        if flow.flags & F_BLOCKED or not flow.waiting:
+        if flow.key.kind == K_TCP:
+            if flow.waiting and not flow.flags & F_BLOCKED:
+                stream_at_end(core, flow)
+            gap_at_end(core, flow)
+            flow.flags &= ~<uint32_t>F_HEARD  # told once
+        elif flow.flags & F_BLOCKED or not flow.waiting:
             pass
-        elif flow.key.kind == K_TCP:
-            stream_at_end(core, flow)
         elif flow.pvm.first != NULL and flow.svm.first != NULL:
             datagram_mismatch(core, flow)
             flow.flags |= F_GATHERED

@@ -1,0 +1,102 @@
+# See gap.pxd.
+
+from libc.stdint cimport int32_t, uint32_t
+from libc.stdlib cimport abs, realloc
+
+from colo_proxy.datapath.core cimport Core, Missed
+from colo_proxy.datapath.flow cimport (
+    F_ANCHORED,
+    F_BLOCKED,
+    F_CONTRADICTED,
+    F_HEARD,
+    F_OWN_OFFSET,
+    Flow,
+    table_find,
+)
+from colo_proxy.datapath.key cimport Key, key_text
+from colo_proxy.datapath.pool cimport Node
+from colo_proxy.datapath.prefix cimport FAR, advance, end_of, move_range, offset_of, position_of, start_of
+from colo_proxy.datapath.seq cimport Seq, seq_diff, seq_le, seq_lt, seq_max, seq_min
+from colo_proxy.datapath.wire cimport ACK, K_TCP, RST
+from colo_proxy.datapath.words cimport D_MEMORY
+
+cdef enum:
+    NEAR = 1 << 26  # bytes between what the PVM has acknowledged and what the client sends
+
+
+cdef void gap_hear(Core *core, const Key *key, const Node *node) noexcept nogil:
+    """Of several connections on the same ports, the one whose numbers are nearest.
+
+    A connection that is over may still be acknowledged: then what the client sends is far from what is due.
+    """
+    cdef Flow *flow = table_find(&core.table, key, False)
+    cdef Flow *nearest = NULL
+    cdef int32_t least = FAR
+    cdef int32_t apart
+    if node.packet.flags & (ACK | RST) != ACK:
+        return
+    while flow != NULL:
+        apart = abs(seq_diff(node.packet.ack, flow.pvm.end))
+        if flow.pvm.open and apart <= least and flow.pvm.acked and \
+                abs(seq_diff(node.packet.seq, flow.pvm.ack)) <= NEAR:
+            nearest = flow
+            least = apart
+        flow = flow.newer
+    if nearest != NULL and (not nearest.flags & F_HEARD or seq_lt(nearest.heard_ack, node.packet.ack)):
+        nearest.flags |= F_HEARD
+        nearest.heard_ack = node.packet.ack
+
+
+cdef bint applies(const Core *core, const Flow *flow) noexcept nogil:
+    return core.settings.captured and flow.key.kind == K_TCP and \
+        flow.flags & (F_ANCHORED | F_HEARD) == F_ANCHORED | F_HEARD and \
+        not flow.flags & (F_BLOCKED | F_CONTRADICTED)
+
+
+cdef Seq begins(const Flow *flow, const Node *node, Seq until) noexcept nogil:
+    """Where a guest's bytes that are not agreed begin, if that is before `until`."""
+    while node != NULL and seq_le(end_of(node), flow.matched):
+        node = node.sort_next
+    return until if node == NULL else seq_min(until, start_of(node))
+
+
+cdef bint gap_skip(Core *core, Flow *flow) noexcept nogil:
+    cdef bint found = False
+    cdef Seq until
+    while applies(core, flow) and (flow.pvm.low != NULL or flow.svm.low != NULL):
+        until = begins(flow, flow.pvm.low, begins(flow, flow.svm.low, flow.heard_ack))
+        if not seq_lt(flow.matched, until):
+            break
+        note(core, flow, flow.matched, until)
+        move_range(flow, until)
+        advance(core, flow)
+        found = True
+    return found
+
+
+cdef void gap_at_end(Core *core, const Flow *flow) noexcept nogil:
+    cdef Seq end = flow.pvm.end
+    if not applies(core, flow):
+        return
+    if flow.svm.open and (flow.flags & F_OWN_OFFSET or not flow.pvm.syn):
+        end = seq_max(end, position_of(flow, flow.svm.end, True))
+    if 0 < seq_diff(flow.heard_ack, end) <= FAR:
+        note(core, flow, end, flow.heard_ack)
+
+
+cdef void note(Core *core, const Flow *flow, Seq begin, Seq end) noexcept nogil:
+    """Offline only, and so free to allocate: as much as a capture says."""
+    cdef uint32_t room
+    cdef Missed *more
+    if core.missed_count == core.missed_room:
+        room = 2 * core.missed_room if core.missed_room else 64
+        more = <Missed *>realloc(core.missed, room * sizeof(Missed))
+        if more == NULL:
+            core.exhausted |= <uint32_t>1 << <int>D_MEMORY
+            return
+        core.missed = more
+        core.missed_room = room
+    key_text(&flow.key, core.missed[core.missed_count].flow, sizeof(core.missed[core.missed_count].flow))
+    core.missed[core.missed_count].begin = offset_of(flow, begin)
+    core.missed[core.missed_count].end = offset_of(flow, end)
+    core.missed_count += 1
