@@ -10,7 +10,7 @@ Layout in memory, offsets from `base`:
     base + l3            the bytes after the EtherType
     base + l4            TCP, UDP, ICMP... header
     base + payload       the layer-4 payload of TCP and UDP; l4 for all others
-    base + end           the end that the IP header gives; what follows is Ethernet padding
+    base + end           the end that the IP header gives, or the length field of 802.3; padding follows
     base + size          the end of the frame as received
 
 Always l3 <= l4 <= payload <= end <= size. Where a part is missing, its offset is that of the next. The fields
@@ -26,6 +26,7 @@ cdef enum:
     MAX_FRAME = 69632  # QEMU's largest: 4,096 + 65,536 bytes
     MAX_CAPTURED = 1048576  # in captures: Linux's largest super-frame has 512 KiB (GSO_MAX_SIZE of 6.1)
     NO_VLAN = 0xffff
+    LONGEST_8023 = 1500  # an EtherType up to this is the frame's length
     ETHERNET = 14  # bytes of an untagged Ethernet header
     MULTIPATH = 30  # the kind of Multipath TCP's option (RFC 8684)
 

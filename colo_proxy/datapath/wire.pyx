@@ -34,6 +34,8 @@ cdef void parse(Packet *p, const uint8_t *base, uint32_t size) noexcept nogil:
         at += 4
         tags += 1
     whole(p, at)
+    if p.ethertype <= LONGEST_8023 and p.ethertype <= size - at:
+        p.end = at + p.ethertype  # a length (IEEE 802.3, 3.2.6): what follows is padding
     if p.ethertype == ET_IPV4:
         parse_ipv4(p, base)
     elif p.ethertype == ET_IPV6:

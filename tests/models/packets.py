@@ -76,6 +76,8 @@ def parse(frame: bytes) -> Packet:
     packet.l3 = packet.l4 = at + 2
     packet.protocol = ethertype
     packet.target, packet.source = frame[0:6], frame[6:12]
+    if ethertype <= 1500 and packet.l3 + ethertype <= len(frame):
+        packet.end = packet.l3 + ethertype  # 802.3: a length, and padding behind it
     if ethertype == 0x0800:
         _ipv4(packet)
     elif ethertype == 0x86DD:

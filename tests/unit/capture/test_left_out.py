@@ -126,6 +126,14 @@ def test_a_partial_udp_checksum_is_none(compared, ends):
         assert compared(timed([pvm]), timed([svm]), MAC)[0] == status
 
 
+@pytest.mark.parametrize(("same", "status"), [(True, 0), (False, 1)])
+def test_padding_behind_a_length_of_802_3(compared, same, status):
+    """Spanning tree, IPX: each guest's driver pads with what it likes."""
+    pvm = ethernet(b"said" + bytes(42), 4)
+    svm = ethernet((b"said" if same else b"sais") + b"\xff" * 42, 4)
+    assert compared(timed([pvm]), timed([svm]), MAC)[0] == status
+
+
 # ------------------------------------------------------------------ what was not looked at
 
 

@@ -89,7 +89,7 @@ def check_invariants(frame: bytes, found: dict) -> None:
     if found["kind"] == "other":
         assert found["version"] == 0
         assert found["l3"] == found["l4"] == found["payload"]
-        assert found["end"] == found["size"]
+        assert found["end"] == found["size"] or found["ethertype"] <= 1500
 
 
 @pytest.mark.parametrize("packet", samples(), ids=lambda p: p.summary())
@@ -349,3 +349,14 @@ def test_wrong_arguments_are_refused() -> None:
         rewritten(frame, 0, 1, 4)
     with pytest.raises(ValueError, match="TCP header"):
         rewritten(bytes(link() / ip4() / UDP()), 44, 1, 2)
+
+
+@pytest.mark.parametrize("vlans", [b"", b"\x81\x00\x00\x07"])
+@pytest.mark.parametrize(
+    ("length", "end"), [(0, 0), (3, 3), (46, 46), (47, 46), (1500, 46), (1501, 46), (0x88B5, 46)]
+)
+def test_a_frame_of_802_3_ends_where_its_length_says(vlans: bytes, length: int, end: int) -> None:
+    """Unless it has not so many bytes; from 1,501 on the number is no length (IEEE 802.3, 3.2.6)."""
+    fields = dissect(bytes(12) + vlans + length.to_bytes(2) + bytes(46))
+    assert fields["kind"] == "other"
+    assert fields["end"] - fields["l3"] == end
