@@ -96,6 +96,11 @@ def _traffic(nics: list[NicCounters]) -> Iterator[Metric]:
         labels=["nic", "reason", "protocol"],
     )
     lost = CounterMetricFamily("colo_proxy_dropped_frames", "Frames dropped", labels=["nic", "reason"])
+    unverified = CounterMetricFamily(
+        "colo_proxy_retransmissions_unverified",
+        "The PVM's retransmissions that were let through without all of their bytes having been compared",
+        labels=["nic"],
+    )
     for index, nic in enumerate(nics):
         for role, port in zip(_PORTS, nic.ports, strict=True):
             frames.add_metric([str(index), role, "in"], port.received)
@@ -107,7 +112,8 @@ def _traffic(nics: list[NicCounters]) -> Iterator[Metric]:
             diverged.add_metric([str(index), reason.label, protocol], count)
         for reason_label, count in dropped(nic).items():
             lost.add_metric([str(index), reason_label], count)
-    yield from (frames, size, faults, diverged, lost)
+        unverified.add_metric([str(index)], nic.retransmissions_unverified)
+    yield from (frames, size, faults, diverged, lost, unverified)
     yield CounterMetricFamily(
         "colo_proxy_released_frames", "Output frames that left for clients", sum(nic.released for nic in nics)
     )

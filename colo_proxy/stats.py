@@ -106,4 +106,5 @@ def _nic(index: int, nic: NicCounters) -> dict[str, Any]:
         "hold_seconds_sum": nic.hold_sum_ns / 1e9,
         "hold_buckets": list(nic.hold_buckets),
         "timeout_ms": nic.timeout_ns / 1e6,
+        "retransmissions_unverified": nic.retransmissions_unverified,
     }

@@ -239,6 +239,14 @@ ROWS: dict[str, Sequence[Panel]] = {
             [(rate("colo_proxy_dropped_frames_total", f"{EACH}, reason"), WHO + " {{reason}}")],
             width=6,
         ),
+        Panel(
+            "Unverified retransmissions a second",
+            "TCP retransmissions of the PVM that were let through without all of their bytes having been "
+            'compared: every one, where retransmissions = "trust".',
+            "pps",
+            [(rate("colo_proxy_retransmissions_unverified_total", EACH), WHO)],
+            width=6,
+        ),
     ],
     "VMM and ports": [
         Panel(

@@ -7,6 +7,7 @@ clients' copies and are left out.
 """
 
 import heapq
+import os
 from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from operator import itemgetter
@@ -26,6 +27,7 @@ from colo_proxy.words import Divergence, Drop, Exhausted, Frame, Missed, Mode, P
 MAX_HELD_BYTES = 1 << 30
 MAX_FLOW_BYTES = 1 << 28
 MAX_FLOWS = 1_000_000
+DIGEST_BYTES = 64 << 20  # of retransmissions, whose bytes are always compared here (T14)
 _COUNT_EVERY = 30 * NS  # the comparator forgets a flow that is over after 60 s
 
 
@@ -75,6 +77,8 @@ class Comparison:
             max_flows=MAX_FLOWS,
             observe=True,
             captured=True,
+            digest_bytes=DIGEST_BYTES,
+            seed=int.from_bytes(os.urandom(8), "little"),
             mode=Mode.COMPARE,
         )
         self._result = Result()

@@ -159,6 +159,11 @@ class Compare(Section):
     """bound on flows. At it the longest idle flow with nothing to lose makes room, or else output of new
     flows is dropped, counted as `flows`, and a checkpoint is asked for"""
 
+    retransmissions: Literal["check", "trust"] = "trust"
+    """whether what the PVM sends again over TCP must be what both guests have sent before
+    ([T14](comparison.md#32-rules)). `"trust"`: it leaves at once, whatever it is. `"check"`: its bytes are
+    compared with digests, which take 4 MiB for each NIC, and processor time for every byte of TCP"""
+
 
 class Checkpoint(Section):
     """`[checkpoint]`: the VMM, how it is reached, and when it is asked."""

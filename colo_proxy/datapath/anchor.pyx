@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from colo_proxy.datapath.flow cimport F_ANCHORED, F_PROVISIONAL, F_RAISED, Flow
+from colo_proxy.datapath.flow cimport F_ACKNOWLEDGED, F_ANCHORED, F_PROVISIONAL, F_RAISED, Flow
 from colo_proxy.datapath.pool cimport N_UNPLACED, Node
 from colo_proxy.datapath.prefix cimport FAR, start_of
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_lt
@@ -21,7 +21,7 @@ cdef void anchor(Flow *flow, Node *node) noexcept nogil:
     elif not flow.flags & F_ANCHORED or (
             not flow.pvm.syn and seq_eq(flow.low, flow.matched) and node.packet.length and
             -FAR < seq_diff(node.packet.seq, flow.low) < 0):
-        flow.flags &= ~<uint32_t>(F_PROVISIONAL | F_RAISED)
+        flow.flags &= ~<uint32_t>(F_PROVISIONAL | F_RAISED | F_ACKNOWLEDGED)
         flow.flags |= F_ANCHORED
         if not node.packet.length and caught(flow):
             flow.flags |= F_PROVISIONAL
@@ -32,7 +32,7 @@ cdef void anchor(Flow *flow, Node *node) noexcept nogil:
         if seq_lt(flow.matched, node.packet.seq) and not svm_begins_at(flow, flow.matched):
             flow.low = flow.matched = flow.pieced = node.packet.seq
             flow.flags |= F_RAISED
-        flow.flags &= ~<uint32_t>F_PROVISIONAL
+        flow.flags &= ~<uint32_t>(F_PROVISIONAL | F_ACKNOWLEDGED)
 
 
 cdef bint svm_begins_at(const Flow *flow, Seq position) noexcept nogil:
@@ -49,4 +49,4 @@ cdef void lower_again(Flow *flow, const Node *node) noexcept nogil:
             not seq_eq(flow.low, flow.matched) or not seq_eq(seq_add(start, 1), flow.matched):
         return
     flow.low = flow.matched = flow.pieced = start
-    flow.flags &= ~<uint32_t>F_RAISED
+    flow.flags &= ~<uint32_t>(F_RAISED | F_ACKNOWLEDGED)

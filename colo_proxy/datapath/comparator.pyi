@@ -28,13 +28,16 @@ class Comparator:
         passthrough: bool = False,
         compare_only: bool = False,
         captured: bool = False,
+        digest_bytes: int = 0,
         mode: Mode = ...,
         seed: int = 0,
     ) -> None:
         """`timeout_ms` 0 learns the SVM's usual lag. `observe` follows each divergence as if a checkpoint had
         been made; with `passthrough` PVM frames leave on arrival. `compare_only`: the SVM's frames come
         through QEMU's filter-rewriter. `captured`: frames of captures may be longer than any port takes
-        them, and what neither capture has is told as `Missed`. `seed` is that of the flow table's hash."""
+        them, and what neither capture has is told as `Missed`. `seed` is that of the flow
+        table's hash and of the digests. `digest_bytes`: memory to check retransmissions with; 0: they are
+        trusted (T14)."""
 
     def uplink(self, frame: Buffer, now: int, vnet: Buffer | None = None) -> None:
         """A frame from the clients: comes out for the PVM as it is, and aligned for the SVM."""

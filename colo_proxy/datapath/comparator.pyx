@@ -65,6 +65,7 @@ cdef class Comparator:
         passthrough=False,
         compare_only=False,
         captured=False,
+        digest_bytes=0,
         mode=Mode.COMPARE,
         seed=0,
     ):
@@ -74,6 +75,7 @@ cdef class Comparator:
         settings.reorder = reorder_ms * 1_000_000
         settings.max_flow_bytes = max_flow_bytes
         settings.seed = seed
+        settings.digest_bytes = digest_bytes
         settings.observe = observe
         settings.passthrough = passthrough
         settings.compare_only = compare_only
@@ -184,6 +186,7 @@ cdef class Comparator:
             "held_bytes": counts.held_bytes,
             "memory": self.pool.held_bytes,
             "flows": self.core.table.count,
+            "retransmissions_unverified": counts.unverified,
             "dropped": {why: counts.dropped[<int>why] for why in Drop},
         }
 

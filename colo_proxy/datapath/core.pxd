@@ -13,6 +13,7 @@ flow's sorted list.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from colo_proxy.datapath.digests cimport Digests
 from colo_proxy.datapath.flow cimport Flow, FlowList, Side, Table
 from colo_proxy.datapath.fragment cimport Fragments
 from colo_proxy.datapath.identity cimport Identity
@@ -30,7 +31,8 @@ cdef struct Settings:
     int64_t timeout  # ns; 0: learned from the SVM's lag
     int64_t reorder  # ns
     uint64_t max_flow_bytes
-    uint64_t seed  # of the flow table's hash
+    uint64_t seed  # of the flow table's hash and the digests'
+    uint64_t digest_bytes  # memory to check retransmissions with; 0: they are trusted
     bint observe  # follow each divergence as if a checkpoint had been made
     bint passthrough  # with observe: PVM frames leave on arrival
     bint compare_only  # QEMU's filters mirror and align (rewriter.pxd)
@@ -80,6 +82,7 @@ cdef struct Counts:
     uint64_t[32] hold_buckets  # bucket k: holds shorter than 2**k microseconds that k - 1 did not count
     uint64_t hold_sum  # ns
     uint64_t timeout  # ns, in force now
+    uint64_t unverified  # retransmissions let through unchecked, or not checked altogether (T14)
 
 cdef struct List:
     Node *first
@@ -93,6 +96,7 @@ cdef struct Core:
     Policies *policies
     Fragments *pvm_fragments
     Fragments *svm_fragments
+    Digests *digests  # NULL: retransmissions are trusted
     Neighbours *neighbours
     Identity identity
     Recorder *recorder

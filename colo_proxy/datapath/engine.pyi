@@ -26,6 +26,7 @@ class Engine:
         passthrough: bool = False,
         compare_only: bool = False,
         mode: Mode = ...,
+        retransmissions: str = "trust",
         seed: int = 0,
     ) -> None: ...
     def add_nic(self, uplink: PortSpec, primary: PortSpec, secondary: PortSpec) -> int: ...

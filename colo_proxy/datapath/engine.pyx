@@ -70,6 +70,7 @@ cdef enum:
     STEPS = 512  # places of flows that one request looks at, lest the data path stand still for long
 
 cdef int64_t MILLISECOND = 1000000
+cdef uint64_t DIGEST_BYTES = 4 << 20  # a NIC's, where retransmissions are checked (T14)
 
 
 cdef struct Records:  # a request for flows, and its answer
@@ -103,7 +104,8 @@ cdef class Engine:
 
     def __cinit__(self, *, int64_t timeout_ms=3000, int64_t reorder_ms=5, uint64_t max_held_bytes=64 << 20,
                   uint64_t max_flow_bytes=16 << 20, uint64_t max_flows=100_000, bint observe=False,
-                  bint passthrough=False, bint compare_only=False, mode=Mode.HOLD, uint64_t seed=0):
+                  bint passthrough=False, bint compare_only=False, str retransmissions="trust",
+                  mode=Mode.HOLD, uint64_t seed=0):
         self.loop.epoll = -1
         if timeout_ms < 0 or reorder_ms < 0:
             raise ValueError("timeout_ms and reorder_ms cannot be negative")
@@ -112,6 +114,7 @@ cdef class Engine:
         self.settings.reorder = reorder_ms * MILLISECOND
         self.settings.max_flow_bytes = max_flow_bytes
         self.settings.seed = seed
+        self.settings.digest_bytes = DIGEST_BYTES if retransmissions == "check" else 0
         self.settings.observe = observe
         self.settings.passthrough = passthrough
         self.settings.compare_only = compare_only
@@ -420,6 +423,7 @@ cdef nic_counters(Nic *nic, names):
         hold_buckets=tuple([load(&counts.hold_buckets[at]) for at in range(32)]),
         hold_sum_ns=load(&counts.hold_sum),
         timeout_ns=load(&counts.timeout),
+        retransmissions_unverified=load(&counts.unverified),
     )
 
 

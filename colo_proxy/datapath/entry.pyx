@@ -24,6 +24,7 @@ from colo_proxy.datapath.core cimport (
     settle,
     timeout_of,
 )
+from colo_proxy.datapath.digests cimport digests_free, digests_new
 from colo_proxy.datapath.epoch cimport (
     epoch_clear,
     epoch_commit,
@@ -64,6 +65,7 @@ from colo_proxy.datapath.missing cimport missing_at_end
 from colo_proxy.datapath.pace cimport pace_clamp, pace_waits
 from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give, weigh
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
+from colo_proxy.datapath.retransmission cimport retransmission_end
 from colo_proxy.datapath.wire cimport (
     ACK,
     K_HOUSEKEEPING,
@@ -109,6 +111,8 @@ cdef Core *core_new(Pool *pool, const Settings *settings) except NULL:
         core.pvm_fragments = fragments_new()
         core.svm_fragments = fragments_new()
         core.neighbours = neighbours_new()
+        if settings.digest_bytes:
+            core.digests = digests_new(settings.digest_bytes, settings.seed)
         core.recorder = <Recorder *>calloc(1, sizeof(Recorder))
         if core.recorder == NULL:
             raise MemoryError
@@ -133,6 +137,7 @@ cdef void core_free(Core *core) noexcept nogil:
     fragments_free(core.pvm_fragments)
     fragments_free(core.svm_fragments)
     neighbours_free(core.neighbours)
+    digests_free(core.digests)
     free(core.recorder)
     free(core.outs)
     free(core.missed)
@@ -270,6 +275,8 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
             gap_hear(core, &key, node)
         if flow != NULL and node.packet.flags & (SYN | ACK | RST) == SYN | ACK:
             answered(core, flow)
+        if flow != NULL and core.digests != NULL:
+            retransmission_end(core, flow, node)
         if flow != NULL and core.settings.passthrough and pace_waits(core, flow, node):
             return False
         # From its stop on the SVM has no numbers of its own any more (C2).

@@ -36,6 +36,7 @@ from colo_proxy.datapath.piece cimport piece_leave
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, N_UNPLACED, Node, pool_give
 from colo_proxy.datapath.prefix cimport advance, agreed, position_of
 from colo_proxy.datapath.release cimport note_told, still_owed
+from colo_proxy.datapath.retransmission cimport retransmission_replace
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_adopt, stream_commit
 from colo_proxy.datapath.wire cimport ACK, K_FRAGMENT, K_TCP, RST, URG
@@ -80,6 +81,8 @@ cdef void emit_held(Core *core) noexcept nogil:
             continue
         if flow.key.kind == K_TCP:
             note_told(flow, node)
+            if core.digests != NULL:
+                retransmission_replace(core, flow, node)
         emit(core, node)
 
 

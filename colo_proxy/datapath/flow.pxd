@@ -13,6 +13,7 @@ first.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from colo_proxy.datapath.digests cimport Trail
 from colo_proxy.datapath.key cimport Key
 from colo_proxy.datapath.pool cimport Node, Pool
 from colo_proxy.datapath.seq cimport Seq
@@ -39,6 +40,7 @@ cdef enum FlowFlag:
     F_RAISED = 65536  # and so it does
     F_RESET_LEFT = 131072  # both have reset it, and clients know
     F_FORMS = 262144  # a guest has sent its SYN in several forms
+    F_ACKNOWLEDGED = 524288  # `acknowledged` is set (retransmission.pxd)
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
     F_FREE = 1 << 30  # no flow: its memory waits for the next one
 
@@ -141,6 +143,8 @@ cdef struct Flow:
     uint16_t heard_window  # raw, that of the clients' segment with heard_ack
     Seq heard_ack  # the furthest that clients have acknowledged, while observing
     uint32_t divergences
+    int64_t acknowledged  # by clients: a stream offset
+    Trail trail  # what is agreed and not acknowledged
     # datagrams
     uint64_t said_bytes  # of payload, by the PVM
     # Digests of PVM datagrams that left while observing; the SVM's copies may come late, until then (C8).

@@ -6,6 +6,7 @@ from libc.string cimport memcmp
 from colo_proxy.datapath.align cimport Offset
 from colo_proxy.datapath.anchor cimport caught
 from colo_proxy.datapath.core cimport Core
+from colo_proxy.datapath.digests cimport digests_drop
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
     F_ANCHORED,
@@ -344,6 +345,8 @@ cdef void flow_remove(Core *core, Flow *flow) noexcept nogil:
         untouch(core, flow)
     if core.swept == flow:
         core.swept = flow.idle_next
+    if core.digests != NULL:
+        digests_drop(core.digests, &flow.trail)
     table_remove(&core.table, flow)
     core.pool.flows -= 1
 

@@ -87,3 +87,4 @@ class NicCounters:
     ]  # of frames that left: bucket k held for less than 2**k microseconds, no lower one
     hold_sum_ns: int
     timeout_ns: int  # in force now
+    retransmissions_unverified: int  # of the PVM, let through without all their bytes having been compared

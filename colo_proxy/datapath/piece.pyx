@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from colo_proxy.datapath.core cimport Core, emit
 from colo_proxy.datapath.craft cimport cut, gso_size
 from colo_proxy.datapath.flow cimport F_BLOCKED, Flow, list_add
-from colo_proxy.datapath.pool cimport N_PURE, N_SENT, N_UNPLACED, N_WHOLE, Node
+from colo_proxy.datapath.pool cimport N_CONTRARY, N_PURE, N_SENT, N_UNPLACED, N_WHOLE, Node
 from colo_proxy.datapath.prefix cimport end_of, start_of
 from colo_proxy.datapath.release cimport Clamp, apply, clamp_of, tell
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_le, seq_lt, seq_max, seq_min
@@ -40,7 +40,7 @@ cdef void piece_leave(Core *core, Flow *flow, Node *node, bint whole_segments) n
     cdef int32_t count
     cdef uint32_t size
     if node == NULL or not flow.svm.acked or (whole_segments and flow.flags & F_BLOCKED) or \
-            node.flags & (N_SENT | N_WHOLE | N_PURE | N_UNPLACED) or node.packet.signature or \
+            node.flags & (N_SENT | N_WHOLE | N_PURE | N_UNPLACED | N_CONTRARY) or node.packet.signature or \
             node.packet.flags & (SYN | URG | RST | ACK) != ACK or seq_lt(node.packet.seq, flow.low):
         return
     begin = seq_max(node.packet.seq, flow.pieced)

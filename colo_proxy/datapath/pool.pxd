@@ -29,6 +29,8 @@ cdef enum NodeFlag:
     N_WHOLE = 2048  # reassembled; `chain` is what leaves
     N_DUPLICATE = 4096  # a true duplicate acknowledgement of the PVM (T7)
     N_UNPLACED = 16384  # nobody knows where in the stream: a reset, or said before the SYN of this side
+    N_CONTRARY = 32768  # a retransmission with other bytes: it waits for the commit (T14)
+    N_UNVERIFIED = 65536  # a retransmission of which not all was compared (T14)
     N_SENT = 8192  # has left on arrival (observing): what is held is for the comparison alone
 
 cdef struct Node:

@@ -6,7 +6,8 @@ from libc.string cimport memcmp
 from colo_proxy.datapath.core cimport Core, discard, diverge, side_of, unhold
 from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_CONTRADICTED, F_FINISHED, Flow, Side
 from colo_proxy.datapath.forms cimport forms_differ
-from colo_proxy.datapath.pool cimport N_COVERED, N_SORTED, N_SVM, N_UNPLACED, Node
+from colo_proxy.datapath.pool cimport N_CONTRARY, N_COVERED, N_SORTED, N_SVM, N_UNPLACED, Node
+from colo_proxy.datapath.retransmission cimport retransmission_learn
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport FIN, MAX_CAPTURED, SYN
 from colo_proxy.datapath.words cimport R_CONTROL, R_PAYLOAD
@@ -24,8 +25,8 @@ cdef int64_t offset_of(const Flow *flow, Seq position) noexcept nogil:
 
 cdef bint agreed(const Flow *flow, const Node *node) noexcept nogil:
     cdef Seq start = start_of(node)
-    if node.flags & (N_COVERED | N_UNPLACED):
-        return (node.flags & N_COVERED) != 0
+    if node.flags & (N_COVERED | N_UNPLACED | N_CONTRARY):
+        return node.flags & (N_COVERED | N_CONTRARY) == N_COVERED
     # Not by comparing ends: a hostile segment may begin nearly 2**31 away and end on the other side.
     if not seq_le(flow.low, start) or seq_diff(flow.matched, start) < <int64_t>node.packet.length:
         return False
@@ -233,6 +234,8 @@ cdef bint advance(Core *core, Flow *flow) noexcept nogil:
             diverge(core, flow, R_CONTROL, 0, pvm, svm)
             break
         found = compare(pvm, svm, flow.matched, until, kinds)
+        if core.digests != NULL:
+            retransmission_learn(core, flow, pvm, flow.matched, found)
         move_range(flow, found)
         if pvm.packet.flags & FIN and seq_eq(end_of(pvm), found):
             flow.flags |= F_FINISHED

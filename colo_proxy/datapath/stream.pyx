@@ -23,6 +23,7 @@ from colo_proxy.datapath.forms cimport form_known, forms_copy, forms_judge, form
 from colo_proxy.datapath.piece cimport piece_again, piece_watch
 from colo_proxy.datapath.pool cimport (
     N_AGAIN,
+    N_CONTRARY,
     N_DUPLICATE,
     N_PURE,
     N_SVM,
@@ -44,6 +45,7 @@ from colo_proxy.datapath.prefix cimport (
     start_of,
 )
 from colo_proxy.datapath.release cimport release, release_new, reset_text
+from colo_proxy.datapath.retransmission cimport retransmission_differs
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt
 from colo_proxy.datapath.urgent cimport urgent_alone, urgent_copy, urgent_move, urgent_note
 from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, get32
@@ -166,7 +168,9 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     if unordered:
         flow.flags |= F_DISORDERED
     hold(core, flow, node)
-    if contradicts_agreed(core, flow, node):
+    if contradicts_agreed(core, flow, node) or \
+            (seq_lt(node.packet.seq, flow.matched) and retransmission_differs(core, flow, node)):
+        node.flags |= N_CONTRARY
         return
     if agreed(flow, node):  # a retransmission
         if node.packet.flags & SYN:

@@ -99,4 +99,5 @@ def counters(scale: int = 1) -> NicCounters:
         hold_buckets=(1, 2, 4) + (0,) * 28 + (3,),
         hold_sum_ns=2_500_000_000,
         timeout_ns=120_000_000,
+        retransmissions_unverified=12,
     )

@@ -41,11 +41,14 @@ class Oracle(TcpJudge):
         observe: bool = False,
         mode: Mode = Mode.COMPARE,
         behind_holes: bool = True,
+        digest_bytes: int = 0,
         **unused: object,
     ) -> None:
         self.nic, self.observe, self.mode = nic, observe, mode
         self.timeout, self.reorder = timeout_ms * MILLISECOND, reorder_ms * MILLISECOND
         self.behind_holes = behind_holes  # see `Connection`
+        self.check = digest_bytes > 0  # retransmissions (T14)
+        self.unverified = 0
         self.now = 0
         self.since: int | None = None  # when a frame that was kept for the new epoch came
         self.number = self.heard = 0  # frames of the PVM, of the SVM
@@ -71,6 +74,9 @@ class Oracle(TcpJudge):
         segment = parse(frame)
         if segment.kind == "tcp" and segment.flags & (SYN | ACK | RST) == SYN | ACK:
             self._answered(segment)
+        packet = leading(parse(frame))
+        if packet.kind == "tcp" and self.mode is not Mode.PASS:
+            self._acknowledged(packet)
 
     def primary(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
         """A frame the PVM sent."""
@@ -304,6 +310,7 @@ class Oracle(TcpJudge):
         """Everything that the PVM has held leaves, in order, as it is."""
         for held in sorted(self.held, key=lambda each: each.number):
             connection, segment = held.connection, held.segment
+            self._leaves_unseen(held)
             if connection is not None and segment is not None:
                 ack = connection.ack_of(segment)
                 if held.kind != "owed":

@@ -45,6 +45,9 @@ class Scenario:
     observe: bool = False
     stuck: bool = False
     idle: bool = False
+    again: bool = False  # the PVM repeats itself with other bytes, and in other pieces
+    acknowledged: bool = False  # clients are heard
+    check: bool = False  # retransmissions are compared
 
 
 def drawn(seed: int) -> Scenario:
@@ -73,6 +76,9 @@ def drawn(seed: int) -> Scenario:
         observe=choose((False, False, False, True)),
         stuck=choose((False, True)),
         idle=choose((False, True)),
+        again=choose((False, True)),
+        acknowledged=choose((False, True)),
+        check=choose((False, True)),
     )
 
 

@@ -53,6 +53,7 @@ class Line:
     window: int = 20000
     closed: bool = False
     lost: list[tuple[int, int]] = field(default_factory=list)
+    cuts: list[tuple[int, int]] = field(default_factory=list)  # what was sent last, as it was cut
     difference: str = ""
 
 
@@ -81,6 +82,7 @@ class Simulation:
         self.scale = self.random.choice((None, 0, 2, 7))
         self.stamps = self.random.random() < 0.5
         self.differs_at = self.random.randint(1, max(self.length, 1))
+        self.altered_at = self.random.choice((self.differs_at, self.length))  # by the PVM, now and then
         marks = self.random.choice(((301,), (3, 301), (40, 41, 390)))
         self.urgent = marks if scenario.urgent and self.length > 400 else ()
         self.vlans = tuple(self.random.randint(1, 4000) for _ in range(scenario.vlans))
@@ -178,6 +180,24 @@ class Simulation:
         if self.of.connections:
             at = self.random.randrange(self.of.connections)
             self.client_sent[at] += self.random.choice((1, 100, 1400))
+            if self.of.acknowledged:
+                self._acknowledge(at, self.p.lines[at])
+
+    def _acknowledge(self, number: int, line: Line) -> None:
+        """A client acknowledges: what it has, or what it cannot have."""
+        reach = self.random.choice(
+            (line.sent, line.sent, self.random.randint(0, line.sent), line.sent + 5000)
+        )
+        segment = tcp(
+            (CLIENT[self.of.ipv6], line.dport),
+            (VM[self.of.ipv6], line.sport),
+            seq=self.client_isn[number] + line.incarnation * 77_777 + self.client_sent[number],
+            ack=line.isn + reach,
+            flags=ACK,
+            window=20000,
+        )
+        kind = 0x86DD if self.of.ipv6 else 0x0800
+        self._event("uplink", ethernet(segment, kind, vlans=self.vlans, from_vm=False))
 
     def _stuck(self, number: int) -> None:
         """The SVM says less than the PVM, and that again: it waits to be acknowledged (RFC 9293, 3.7.4)."""
@@ -339,6 +359,8 @@ class Simulation:
             again = 1 if chosen > 0.05 else self.random.choice((2, 3))
             for _ in range(again):  # an acknowledgement, or duplicates of one
                 self._send(guest, number, line, line.sent - (chosen < 0.02), b"", ACK)
+        elif self.of.again and chosen < 0.33 and line.cuts:
+            self._repeat(guest, number, line)
         elif chosen < 0.22 and line.sent > 1:
             at = self.random.randint(max(1, line.sent - 3000), line.sent)
             self._send_data(guest, number, line, at, self.random.randint(0, 2000))
@@ -374,6 +396,18 @@ class Simulation:
         """Has each connection but this one been opened by both guests, or by neither?"""
         pairs = [pair for at, pair in enumerate(zip(self.p.lines, self.s.lines, strict=True)) if at != number]
         return all((one.incarnation, one.opened) == (two.incarnation, two.opened) for one, two in pairs)
+
+    def _repeat(self, guest: Guest, number: int, line: Line) -> None:
+        """Some of what was sent last, as it was cut then, or joined; or one octet, as in a keep-alive."""
+        first = self.random.randrange(len(line.cuts))
+        at = line.cuts[first][0]
+        _, begin, length = max(
+            (sum(cut), *cut) for cut in line.cuts[first : first + self.random.randint(1, 3)]
+        )
+        if self.random.random() < 0.15:
+            self._send_data(guest, number, line, line.sent - 1, 1)
+        else:
+            self._send_data(guest, number, line, at, min(begin + length - at, 65_000))
 
     def _open(self, guest: Guest, number: int, line: Line) -> None:
         if self.of.opening == "vm-crossing-ports":
@@ -433,7 +467,13 @@ class Simulation:
         if self.random.random() < 0.08 and length:
             line.lost.append((at, length))
             return
-        self._send(guest, number, line, at, self._bytes(line, at, length), flags)
+        data = self._bytes(line, at, length)
+        if self.of.again and length:
+            line.cuts = [*line.cuts[-7:], (at, length)]
+            other = self.altered_at - at
+            if guest is self.p and 0 <= other < length and self.random.random() < 0.4:
+                data = data[:other] + bytes([data[other] ^ 0x77]) + data[other + 1 :]
+        self._send(guest, number, line, at, data, flags)
 
     def _send(self, guest: Guest, number: int, line: Line, at: int, data: bytes, flags: int) -> None:
         options = b""

@@ -8,6 +8,7 @@ count from the first sequence number seen.
 
 from dataclasses import dataclass, field
 
+from models.again import Known, Span
 from models.packets import ACK, FIN, RST, SYN, URG, Packet, with_tcp
 
 FAR_BACK = -(2**62)
@@ -44,6 +45,9 @@ class Side:
     reset_text: bytes = b""  # likewise (RFC 9293, 3.5.3)
     reset_by: Packet | None = None  # the first RST
     reset_time: int = 0
+    spans: list[Span] = field(
+        default_factory=list
+    )  # segments not agreed altogether, in order of their places
 
     @property
     def scale(self) -> int | None:
@@ -67,6 +71,7 @@ class Held:
     part_of: int | None = None  # owed: the number of the segment that has left
     duplicate: bool = False
     again: bool = False  # a RST where the PVM had reset before
+    contrary: bool = False  # it repeats agreed bytes otherwise, and waits for the commit (T14)
     gso: int = 0  # the size of a super-frame's segments
     frames: list[bytes] = field(default_factory=list)  # the fragments, where it came in some
     begins: int = 0  # of a datagram: the bytes that its flow had said before it
@@ -94,10 +99,13 @@ class Waiting:
 class Connection:
     """One incarnation of a flow: the PVM's stream and the SVM's."""
 
-    def __init__(self, behind_holes: bool = True) -> None:
+    def __init__(self, behind_holes: bool = True, check: bool = False) -> None:
         self.sport: object = None  # the SVM's port
         self.lone = False  # the SVM's SYN waits for one of the PVM's to take it
         self.meant: object = None  # which port of the PVM's the SVM's was paired with before
+        self.known = Known(check)
+        self.unverified = 0  # retransmissions of which not all was compared
+        self.contrary = False  # the segment that was heard last says agreed bytes otherwise
         self.behind_holes = behind_holes  # a difference counts before what lies below it was said
         self.p, self.s = Side(), Side()
         self.low: int | None = None  # the agreed range is [low, matched)
@@ -176,8 +184,11 @@ class Connection:
 
     # -------------------------------------------------------------- listening
 
-    def hear(self, side: Side, segment: Packet, now: int) -> tuple[str, int] | None:
-        """Take in a segment; returns (reason, position) if it shows a divergence."""
+    def hear(
+        self, side: Side, segment: Packet, now: int, gso: int = 0, *, judged: bool = True
+    ) -> tuple[str, int] | None:
+        """Take in a segment; returns (reason, position) if it shows a divergence (where it is judged)."""
+        self.contrary = False
         mine = side is self.p
         ack = self.ack_of(segment)
         position = self.place(side, segment)
@@ -230,7 +241,7 @@ class Connection:
         uneven = self._form_conflict(segment)
         if unknown and mine:
             uneven = uneven or ("control", 0)
-        found = self._store(side, position, segment, now)
+        found = self._store(side, position, segment, now, gso if judged else None)
         return uneven or found or self._reset_conflict() or self._urgent_conflict()
 
     def _begin_at(self, position: int) -> None:
@@ -238,21 +249,28 @@ class Connection:
         self.low = self.matched = position
         if self.midstream:
             self.start = position
+        self.known = Known(self.known.check, self.start)
 
     def _begun_at_the_end(self) -> bool:
         """Has the SVM a segment that begins where the agreed range ends?"""
         return self.matched in self.s.begun and self.matched in self.s.said
 
-    def _store(self, side: Side, position: int, segment: Packet, now: int) -> tuple[str, int] | None:
+    def _store(
+        self, side: Side, position: int, segment: Packet, now: int, gso: int | None
+    ) -> tuple[str, int] | None:
         other = self.s if side is self.p else self.p
         conflicts = []
         side.end = further(side.end, position + segment.length)
+        span = span_of(segment, position, gso or 0)
+        if side is self.p and gso is not None:
+            again = self._again(span, segment)
+            self.contrary = again is not None
+            if again is not None:
+                return again
+        self._keep(side, span)
         for at, value in self.values(segment, position):
             if self.low is not None and self.low <= at < self.matched:
-                # Agreed before: a retransmission, unless it says FIN or SYN in another way (T3).
-                if side is self.p and value == "FIN" and at != self.fin:
-                    conflicts.append(("control", at))
-                continue
+                continue  # agreed before: a retransmission
             for known in (side.said.get(at), other.said.get(at) if self.behind_holes else None):
                 if side is self.p and value != side.said.get(at, value):
                     self.contradicted = True
@@ -266,6 +284,37 @@ class Connection:
         one, two = self.p.said.get(self.matched), self.s.said.get(self.matched)
         if self.low is not None and one is not None and two is not None:
             return difference(one, two), self.matched
+        return None
+
+    def _keep(self, side: Side, span: Span) -> None:
+        if span.begin < span.end and (self.low is None or span.end > self.matched or span.begin < self.low):
+            side.spans = sorted([*side.spans, span], key=lambda each: each.begin)
+
+    def _again(self, span: Span, segment: Packet) -> tuple[str, int] | None:
+        """T3 and T14: what the PVM says of the agreed range must be what it said before."""
+        fin = span.end - 1
+        if self.low is None:
+            return None
+        if segment.flags & FIN and self.low <= fin < self.matched and fin != self.fin:
+            return "control", fin
+        begin, end = max(span.first, self.low), min(span.last, self.matched)
+        known = self.known
+        alone = segment.length == 1 and not segment.flags & (SYN | FIN) and span.end == self.p.end
+        if begin >= end or (alone and known.acknowledged is None):
+            return None
+        at_fin = self.fin is not None and self.fin == end - 1
+        waiting = [
+            each
+            for each in (*self.p.spans, *self.s.spans)
+            if self.low <= each.begin < self.matched < each.end and not each.unverified
+        ]
+        differs, unverified = known.differs(span, begin, end - at_fin, waiting)
+        if differs is not None:
+            return "payload", differs
+        span.unverified = unverified or not known.check
+        self.unverified += span.unverified
+        if at_fin and (known.acknowledged is None or known.acknowledged < end):
+            return "control", end - 1
         return None
 
     # -------------------------------------------------------------- the forms of a SYN
@@ -318,13 +367,31 @@ class Connection:
     def _advance(self) -> None:
         if self.low is None or self.contradicted:
             return
+        begin = until = self.matched
+        learned: Span | None = None
         while self.matched in self.p.said and self.p.said[self.matched] == self.s.said.get(self.matched):
             if self.p.said[self.matched] == "SYN" and self._forms_differ():
                 break
+            if self.matched == until:  # one segment of each guest has what comes next
+                self._learn(learned, begin)
+                mine, its = self._covering(self.p), self._covering(self.s)
+                learned, begin = mine, self.matched
+                until = min(mine.end, its.end)
             self.fin = self.matched if self.p.said[self.matched] == "FIN" else None
             for side in (self.p, self.s):
                 del side.said[self.matched], side.when[self.matched]
             self.matched += 1
+        self._learn(learned, begin)
+        for side in (self.p, self.s):
+            side.spans = [each for each in side.spans if each.end > self.matched or each.begin < self.low]
+
+    def _covering(self, side: Side) -> Span:
+        """The lowest segment that has the first byte that is not agreed."""
+        return next(each for each in side.spans if each.begin <= self.matched < each.end)
+
+    def _learn(self, span: Span | None, begin: int) -> None:
+        if span is not None:
+            self.known.learn(span, begin, self.matched)
 
     def _reset_conflict(self) -> tuple[str, int] | None:
         """T8: a RST of one guest against a FIN at the same place, or a SYN, of the other."""
@@ -433,8 +500,10 @@ class Connection:
         if segment.flags & URG and held.kind != "owed" and not self.announced(held):
             return False
         if held.kind == "data" and held.position is not None:
-            return self.form_agreed(segment) and all(
-                self.agreed(at) for at, _ in self.values(segment, held.position)
+            return (
+                not held.contrary
+                and self.form_agreed(segment)
+                and all(self.agreed(at) for at, _ in self.values(segment, held.position))
             )
         # a pure acknowledgement, or one owed after a data segment
         if ack is None:
@@ -510,6 +579,7 @@ class Connection:
         self.s.said.clear()
         self.s.when.clear()
         self.s.begun.clear()
+        self.s.spans.clear()
         self.s.urgent.clear()
         self.s.reset = self.s.reset and self.p.reset  # a RST that was used stays
         self.s.ack = self.s.edge = None
@@ -533,6 +603,7 @@ class Connection:
             over = side is s and (p.finished or p.reset)  # the PVM says no more
             for at in [at for at in side.said if at < self.matched or over or not observe]:
                 del side.said[at], side.when[at]
+            side.spans = [each for each in side.spans if each.end > self.matched and not over and observe]
         if observe:
             if p.ack is not None and (s.ack is None or (p.ack, p.edge or 0) > (s.ack, s.edge or 0)):
                 s.ack, s.raw, s.edge = p.ack, p.raw, p.edge
@@ -542,6 +613,12 @@ class Connection:
             s.base, s.syn, s.timestamp, s.end = p.base, p.syn, p.timestamp, p.end
             s.ack, s.edge, s.raw = p.ack, p.edge, p.raw
             s.urgent, s.reset, s.finished = set(p.urgent), p.reset, p.finished
+
+
+def span_of(segment: Packet, position: int, gso: int = 0) -> Span:
+    """Where a segment and its payload lie, from its first position on."""
+    first = position + bool(segment.flags & SYN)
+    return Span(position, position + segment.length, first, bytes(segment.payload), gso)
 
 
 def difference(one: Value, other: Value) -> str:

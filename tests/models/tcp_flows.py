@@ -4,7 +4,7 @@
 """
 
 from models.packets import ACK, RST, SYN, URG, Packet, leading, parse, slice_of, with_tcp
-from models.tcp import Connection, Held, Waiting, copy_with
+from models.tcp import Connection, Held, Waiting, copy_with, span_of
 
 from colo_proxy.words import Mode
 
@@ -17,14 +17,15 @@ class TcpFlow:
     A SYN of the SVM that waits for the PVM's (`Connection.lone`) is here under the SVM's own 5-tuple.
     """
 
-    def __init__(self, key: tuple[object, ...], behind_holes: bool = True) -> None:
+    def __init__(self, key: tuple[object, ...], behind_holes: bool = True, check: bool = False) -> None:
         self.key = key
+        self.check = check
         self.behind_holes = behind_holes
         self.connections: list[Connection] = []
 
     def begin(self, sport: int) -> Connection:
         """Another connection; `sport` is the port that the SVM has for it, as far as is known."""
-        self.connections.append(Connection(self.behind_holes))
+        self.connections.append(Connection(self.behind_holes, self.check))
         self.connections[-1].sport = sport
         return self.connections[-1]
 
@@ -70,6 +71,8 @@ class TcpJudge:
     reorder: int
     observe: bool
     behind_holes: bool
+    check: bool
+    unverified: int
     svm_stopped: bool
     mode: Mode
     held: list[Held]
@@ -89,10 +92,12 @@ class TcpJudge:
         if segment.flags & SYN and not segment.flags & ACK and connection.lone:
             connection.lone = False  # the SVM came first, from the same port
             self.lone = [each for each in self.lone if each[1] is not connection]
-        found = connection.hear(connection.p, segment, self.came)
+        found = connection.hear(connection.p, segment, self.came, gso, judged=self._judges)
+        self.unverified += connection.unverified
+        connection.unverified = 0
         held = Held(self.number, frame, self.came, flow, "data", segment, connection)
         held.position, held.frames = connection.place(connection.p, segment), frames or []
-        held.ack, held.gso = ack, gso
+        held.ack, held.gso, held.contrary = ack, gso, connection.contrary
         if segment.flags & RST:
             held.kind, held.again = "rst", again
         elif not segment.length:
@@ -148,6 +153,41 @@ class TcpJudge:
         elif position is not None and segment.length and not segment.flags & RST:
             self._said_again(connection, position, position + segment.length)
 
+    # ------------------------------------------------------------------ T14: retransmissions
+
+    @property
+    def _judges(self) -> bool:
+        """Is what the PVM says compared now?"""
+        return self.mode is Mode.COMPARE and not self.svm_stopped
+
+    def _acknowledged(self, segment: Packet) -> None:
+        """A client's segment: what has left and is acknowledged need not be known any more."""
+        flow = self.tcp.get(segment.flow(False))
+        if flow is None or not flow.connections or not segment.flags & ACK or not self.check:
+            return
+        known = flow.connections[0]
+        for each in flow.connections:
+            if each.low is not None and not (each.p.syn is not None and each.matched == 0):
+                known = each
+        at = known.position(known.p, segment.ack)
+        if at is None or known.low is None:
+            return
+        left = known.matched
+        if self.observe:
+            left = known.p.end if known.p.end is not None else left
+        else:
+            waiting = [held for held in self.held if held.connection is known and held.kind == "data"]
+            if waiting and waiting[0].position is not None:
+                left = min(left, waiting[0].position)
+        if at <= left:
+            known.known.acknowledge(at)
+
+    def _leaves_unseen(self, held: Held) -> None:
+        """A commit releases this: clients know these bytes from now on."""
+        if held.kind == "data" and held.position is not None and held.connection is not None:
+            assert held.segment is not None
+            held.connection.known.replace(span_of(held.segment, held.position, held.gso))
+
     # ------------------------------------------------------------------ T13: pieces
 
     def _lowest(self, connection: Connection) -> Held | None:
@@ -183,7 +223,7 @@ class TcpJudge:
     def _leave_part(self, held: Held, size: int = 1) -> None:
         """What both guests have said of a held segment leaves, in multiples of `size`, as one of its own."""
         connection, segment = held.connection, held.segment
-        if held.kind != "data" or held.as_it_came or connection is None or segment is None:
+        if held.kind != "data" or held.as_it_came or held.contrary or connection is None or segment is None:
             return
         if segment.flags & (SYN | URG) or not segment.flags & ACK or connection.s.ack is None:
             return
@@ -313,6 +353,7 @@ class TcpJudge:
                     connection.s.said.clear()
                     connection.s.when.clear()
                     connection.s.begun.clear()
+                    connection.s.spans.clear()
                     end = connection.s.end
                     if connection.low is None or (end is not None and end >= connection.matched):
                         connection.s.finished = False  # that counts as not said
@@ -411,7 +452,7 @@ class TcpJudge:
         return 0 if connection.low is None else max(position - connection.start, 0)
 
     def _flow(self, key: tuple[object, ...]) -> TcpFlow:
-        return self.tcp.setdefault(key, TcpFlow(key, self.behind_holes))
+        return self.tcp.setdefault(key, TcpFlow(key, self.behind_holes, self.check))
 
     # ------------------------------------------------------------------ connections the guest opens
 

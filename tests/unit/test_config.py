@@ -81,6 +81,7 @@ def test_the_shortest_configuration_and_its_defaults():
         "max_held_bytes": 64 << 20,
         "max_flow_bytes": 16 << 20,
         "max_flows": 100_000,
+        "retransmissions": "trust",
     }
     checkpoint = read.checkpoint
     assert (checkpoint.vmm, checkpoint.min_interval_ms, checkpoint.period_ms) == ("control", 50, 20_000)

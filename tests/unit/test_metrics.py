@@ -59,6 +59,7 @@ def test_divergences_and_drops(value):
     assert value("dropped_frames_total", nic="0", reason="old-epoch") == 8
     assert value("dropped_frames_total", nic="0", reason="send") == 9  # three ports
     assert value("dropped_frames_total", nic="0", reason="overrun") == 12 + 22 + 32
+    assert value("retransmissions_unverified_total", nic="1") == 12
 
 
 def test_held(value):
