@@ -51,7 +51,7 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
 cdef bint still_missing(Core *core, Flow *flow, Node *node) noexcept nogil:
     """False where nobody waits for what a node of a stream says; it may be gone then."""
     if node.flags & N_PURE:
-        if stray_reset(flow, node):
+        if stray_reset(core, flow, node):
             unhold(core, node)
             drop(core, node, D_CLOSED)
             return False
@@ -161,14 +161,14 @@ cdef void stream_at_end(Core *core, Flow *flow) noexcept nogil:
         node = node.flow_next
     node = flow.pvm.pure_first
     while node != NULL:
-        if node.packet.flags & RST and not stray_reset(flow, node):
+        if node.packet.flags & RST and not stray_reset(core, flow, node):
             diverge(core, flow, R_MISSING_SECONDARY, place(flow, node), node, NULL)
             return
         node = node.flow_next
     node = first_beyond(flow)
     if node == NULL:
         node = flow.svm.pure_first
-    if node != NULL and not stray_reset(flow, node):
+    if node != NULL and not stray_reset(core, flow, node):
         diverge(core, flow, R_MISSING_PRIMARY, place(flow, node), NULL, node)
 
 

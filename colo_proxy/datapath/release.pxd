@@ -36,4 +36,4 @@ cdef void tell(Flow *flow, const Clamp *clamp) noexcept nogil
 # A digest of a reset's text (RFC 9293, 3.5.3), 0 where it has none.
 cdef uint64_t reset_text(const Core *core, const Node *node) noexcept nogil
 # Whether a reset that only one guest has sent answers a stray segment of a connection that is over (M1).
-cdef bint stray_reset(const Flow *flow, const Node *node) noexcept nogil
+cdef bint stray_reset(const Core *core, const Flow *flow, const Node *node) noexcept nogil

@@ -32,7 +32,7 @@ from colo_proxy.datapath.wire cimport (
     set16,
     set32,
 )
-from colo_proxy.datapath.words cimport D_CLOSED
+from colo_proxy.datapath.words cimport D_CLOSED, M_COMPARE
 
 
 cdef uint8_t shift_of(const Flow *flow) noexcept nogil:
@@ -208,7 +208,9 @@ cdef uint64_t reset_text(const Core *core, const Node *node) noexcept nogil:
     )
 
 
-cdef bint stray_reset(const Flow *flow, const Node *node) noexcept nogil:
+cdef bint stray_reset(const Core *core, const Flow *flow, const Node *node) noexcept nogil:
+    if core.mode != M_COMPARE or core.svm_stopped:
+        return False  # what the SVM has acknowledged is not known
     if node.packet.flags & (RST | ACK) != RST or node.packet.payload != node.packet.end:
         return False
     if not flow.pvm.fin or not flow.svm.fin or not seq_eq(flow.matched, flow.pvm.end):

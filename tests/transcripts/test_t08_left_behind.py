@@ -132,3 +132,16 @@ def test_before_both_have_finished_it_is_missing(play):
         +3s tick
         ! missing-secondary 100
     """)
+
+
+def test_while_nothing_is_compared_a_stray_reset_is_missing_at_the_end(play):
+    """What the SVM has acknowledged is not known then."""
+    play(f"""{FINISHED}
+        svm_stop
+        pvm_stop
+        svm_loaded
+        abort
+        P R 102
+        finish
+        ! missing-secondary 101
+    """)
