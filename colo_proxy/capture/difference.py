@@ -123,7 +123,7 @@ def sentence(divergence: Divergence) -> str:
         case Reason.CONTROL if primary and secondary:
             return _control(primary, secondary)
     if primary is None or secondary is None:
-        return f"The outputs differ {where}; the packets that show it were not kept."
+        return f"The outputs differ {where}{_alone(primary, secondary)}."
     return _payload(primary, secondary, meet(primary, secondary, divergence.seq_offset), where)
 
 
@@ -133,6 +133,20 @@ def _said(segment: Segment | None) -> str:
     if not segment.payload:
         return f" (no payload; {flag_names(segment.flags)})" if segment.protocol == TCP else ""
     return f" ({len(segment.payload):,} bytes: {_quoted(segment.payload)})"
+
+
+def _alone(primary: Segment | None, secondary: Segment | None) -> str:
+    """What is known where at least one of the two packets is not at hand."""
+    shown = primary or secondary
+    if shown is None:
+        return "; the packets that show it were not kept"
+    whose, other = ("PVM", "SVM") if primary else ("SVM", "PVM")
+    flags = f" with {flag_names(shown.flags)}" if shown.protocol == TCP else ""
+    return f": the {whose} sent {len(shown.payload):,} bytes{flags}; the {other}'s packet was not kept"
+
+
+def _each(primary: object, secondary: object) -> str:
+    return f"{primary} of the PVM, {secondary} of the SVM"
 
 
 def _control(primary: Segment, secondary: Segment) -> str:
@@ -148,7 +162,7 @@ def _control(primary: Segment, secondary: Segment) -> str:
             )
         if kind in (_MSS, _WSCALE):
             values = (int.from_bytes(options.get(kind, b""), "big") for options in (one, other))
-            return "The TCP option {} differs: {} of the PVM, {} of the SVM.".format(name, *values)
+            return f"The TCP option {name} differs: {_each(*values)}."
         return f"The TCP option {name} differs: each guest draws it for itself, and it binds the client."
     return "Connection control differs; the packets below show where."
 
@@ -242,16 +256,16 @@ def _http(primary: bytes, secondary: bytes, where: str) -> str:
     heads = [payload.partition(b"\r\n\r\n") for payload in (primary, secondary)]
     one, other = (head.split(b"\r\n") for head, _, _ in heads)
     if one[0] != other[0]:
-        return f"The HTTP start line differs: {_quoted(one[0])} and {_quoted(other[0])}."
+        return f"The HTTP start line differs: {_each(_quoted(one[0]), _quoted(other[0]))}."
     for mine, its in zip(one[1:], other[1:], strict=False):
         if mine == its:
             continue
         name, _, value = mine.partition(b":")
         its_name, _, its_value = its.partition(b":")
         if name.lower() != its_name.lower():
-            return f"The HTTP headers differ: {_quoted(mine)} and {_quoted(its)}."
+            return f"The HTTP headers differ: {_each(_quoted(mine), _quoted(its))}."
         shown = name.decode("ascii", "replace")[:_SHOWN]
-        values = f"{_quoted(value)} and {_quoted(its_value)}"
+        values = _each(_quoted(value), _quoted(its_value))
         return f"The HTTP {shown} header differs{_apart(value, its_value)}: {values}."
     if len(one) != len(other):
         longer, whose = (one, "PVM") if len(one) > len(other) else (other, "SVM")
@@ -282,8 +296,8 @@ def _dns(primary: bytes, secondary: bytes) -> str:
     for name, one, other in pairs:
         if one != other:
             if name == "flags" and one & 15 != other & 15:
-                return f"The DNS response code differs: {one & 15} and {other & 15}."
-            shown = f"0x{one:04x} and 0x{other:04x}" if name in fields[:2] else f"{one} and {other}"
+                return f"The DNS response code differs: {_each(one & 15, other & 15)}."
+            shown = _each(f"0x{one:04x}", f"0x{other:04x}") if name in fields[:2] else _each(one, other)
             what = f"The DNS {name} differ" if name.endswith("s") else f"The DNS {name} differs"
             return f"{what}: {shown}."
     return f"The records of a DNS message differ: {_bytes(primary[12:], secondary[12:], base=12)}"
@@ -297,7 +311,7 @@ def _text_or_bytes(met: Meeting, where: str) -> str:
         end = data.find(b"\n", index)
         lines.append(data[max(start, index - 20) : end if end >= 0 else len(data)].rstrip(b"\r"))
     if all(line and _printable(line[:_SHOWN]) for line in lines):
-        return f"The text differs {where}: {_quoted(lines[0])} and {_quoted(lines[1])}."
+        return f"The text differs {where}: {_each(_quoted(lines[0]), _quoted(lines[1]))}."
     return f"The payload differs {where}: " + _bytes(met.primary, met.secondary)
 
 
@@ -305,9 +319,9 @@ def _bytes(one: bytes, other: bytes, base: int = 0) -> str:
     shorter = min(len(one), len(other))
     for index in range(shorter):
         if one[index] != other[index]:
-            return f"byte {base + index:,} is 0x{one[index]:02x} and 0x{other[index]:02x}."
+            return f"byte {base + index:,} is " + _each(f"0x{one[index]:02x}", f"0x{other[index]:02x}") + "."
     if len(one) != len(other):
-        return f"it is {base + len(one):,} and {base + len(other):,} bytes long."
+        return "its length in bytes is " + _each(f"{base + len(one):,}", f"{base + len(other):,}") + "."
     return "what is seen of it here is the same."
 
 

@@ -214,16 +214,24 @@ cdef Seq start_of_new(const Node *node) noexcept nogil:
     return node.packet.seq
 
 
+cdef const Node *held_with(const Side *side, uint32_t flag) noexcept nogil:
+    """The last segment of a side that waits with a flag, for the report; NULL: it was not kept."""
+    cdef const Node *node = side.last
+    while node != NULL and not node.packet.flags & flag:
+        node = node.flow_prev
+    return node
+
+
 cdef void reset_against(Core *core, Flow *flow, Node *node) noexcept nogil:
     """T8: a reset of one guest against a SYN or FIN of the other at the same position."""
     cdef Seq at
     if node.packet.flags & RST and not flow.svm.reset:
         if flow.svm.syn and not flow.pvm.syn:
-            diverge(core, flow, R_CONTROL, 0, node, NULL)
+            diverge(core, flow, R_CONTROL, 0, node, held_with(&flow.svm, SYN))
         at = position_of(flow, seq_add(flow.svm.end, -1), True)
         if flow.svm.fin and seq_eq(at, node.packet.seq) and \
                 not (flow.flags & F_ANCHORED and seq_lt(at, flow.matched)):
-            diverge(core, flow, R_CONTROL, offset_of(flow, at), node, NULL)
+            diverge(core, flow, R_CONTROL, offset_of(flow, at), node, held_with(&flow.svm, FIN))
     elif flow.svm.reset and not flow.pvm.reset:
         if node.packet.flags & SYN and not flow.svm.syn:
             diverge(core, flow, R_CONTROL, 0, node, flow.svm.pure_first)
