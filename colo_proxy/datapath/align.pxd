@@ -19,14 +19,16 @@ cdef struct Offset:
     uint16_t svm_port  # the guest's own port, as each guest chose it
     uint16_t pvm_port
 
-# A client's TCP segment, for the SVM: acknowledgement, SACK blocks, TSecr, destination port.
+# A client's TCP segment, for the SVM: acknowledgement, SACK blocks, TSecr, destination port; of UDP the port.
 cdef void align_to_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil
-# A TCP segment of the SVM, for clients: sequence number, TSval, source port.
+# A TCP segment of the SVM, for clients: sequence number, TSval, source port; of UDP the port.
 cdef void align_from_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil
 # A SYN of either guest: what offers or accepts Multipath TCP becomes padding, and the connection a plain one.
 cdef void make_plain(Packet *p, uint8_t *base) noexcept nogil
-# Whether the frame is an ICMP or ICMPv6 error that quotes a TCP segment: from outside one of the VM, from the
-# VM (`from_vm`) one of a client. `key` becomes the flow of the quoted segment, with the port that it names.
-cdef bint quoted_tcp(Key *key, const Packet *p, const uint8_t *base, bint from_vm) noexcept nogil
+# The port at `at` of a UDP datagram, or of its first fragment, and its checksum, where it is the old one.
+cdef void move_udp_port(Packet *p, uint8_t *base, uint32_t at, uint16_t old, uint16_t new) noexcept nogil
+# Whether the frame is an ICMP or ICMPv6 error that quotes TCP or UDP: from outside what the VM sent, from the
+# VM (`from_vm`) what a client did. `key` becomes the flow of what is quoted, with the port that it names.
+cdef bint quoted_key(Key *key, const Packet *p, const uint8_t *base, bint from_vm) noexcept nogil
 # Such an error, for the SVM or from it: the quote comes to be as the other side of the aligner has it.
 cdef void align_quoted(Packet *p, uint8_t *base, const Offset *offset, bint from_vm) noexcept nogil

@@ -11,8 +11,10 @@ from colo_proxy.datapath.wire cimport (
     IP_ICMP,
     IP_ICMPV6,
     IP_TCP,
+    IP_UDP,
     K_IP,
     K_TCP,
+    K_UDP,
     MULTIPATH,
     VNET,
     checksum,
@@ -24,8 +26,10 @@ from colo_proxy.datapath.wire cimport (
     get32,
     parse,
     parse_options,
+    put16,
     set16,
     set32,
+    sums_at,
 )
 
 
@@ -39,9 +43,24 @@ cdef void move_port(Packet *p, uint8_t *base, uint32_t at, uint16_t old, uint16_
         set16(p, base, at, new)
 
 
+cdef void move_udp_port(Packet *p, uint8_t *base, uint32_t at, uint16_t old, uint16_t new) noexcept nogil:
+    cdef uint32_t sum_at = p.l4 + 6
+    if old == new or get16(base + at) != old:
+        return
+    put16(base + at, new)
+    # A partial sum, if it is this header's, covers the pseudo-header alone; 0: there is none (RFC 768).
+    if get16(base + sum_at) == 0 or (p.partial and sums_at(base, p.l4, 6)):
+        return
+    checksum_fix(base + sum_at, old, new)
+    if get16(base + sum_at) == 0:
+        put16(base + sum_at, 0xffff)
+
+
 cdef void align_to_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil:
     cdef uint32_t at = p.sack
     cdef int _edge
+    if p.kind == K_UDP:
+        move_udp_port(p, base, p.l4 + 2, offset.pvm_port, offset.svm_port)
     if p.kind != K_TCP:
         return
     move_port(p, base, p.l4 + 2, offset.pvm_port, offset.svm_port)
@@ -57,6 +76,8 @@ cdef void align_to_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept 
 
 
 cdef void align_from_svm(Packet *p, uint8_t *base, const Offset *offset) noexcept nogil:
+    if p.kind == K_UDP:
+        move_udp_port(p, base, p.l4, offset.svm_port, offset.pvm_port)
     if p.kind != K_TCP:
         return
     move_port(p, base, p.l4, offset.svm_port, offset.pvm_port)
@@ -67,7 +88,7 @@ cdef void align_from_svm(Packet *p, uint8_t *base, const Offset *offset) noexcep
 
 
 # ICMP errors (RFC 792, RFC 4443): 8 bytes of header, then the packet that caused it, cut anywhere. Of the TCP
-# header the first 8 bytes (ports, sequence number) are always there, or we look away.
+# header the first 8 bytes (ports, sequence number) are always there, or we look away; of the UDP header all.
 
 cdef void make_plain(Packet *p, uint8_t *base) noexcept nogil:
     """Its data-level acknowledgements are in options, which nobody compares; without it both ends go on as
@@ -98,7 +119,8 @@ cdef void make_plain(Packet *p, uint8_t *base) noexcept nogil:
 
 cdef struct Quote:
     uint32_t l3
-    uint32_t tcp
+    uint32_t l4
+    uint8_t proto  # IP_TCP or IP_UDP
 
 
 cdef bint find_quote(Quote *quote, const Packet *p, const uint8_t *base, bint from_vm) noexcept nogil:
@@ -117,12 +139,13 @@ cdef bint find_quote(Quote *quote, const Packet *p, const uint8_t *base, bint fr
         if kind not in (3, 4, 5, 11, 12) or at + 20 > p.end or base[at] >> 4 != 4:
             return False
         header = (base[at] & 15) * 4
-        # Later fragments have no TCP header.
-        if header < 20 or base[at + 9] != IP_TCP or get16(base + at + 6) & 0x1fff or \
+        quote.proto = base[at + 9]
+        # Later fragments have no layer-4 header.
+        if header < 20 or quote.proto not in (IP_TCP, IP_UDP) or get16(base + at + 6) & 0x1fff or \
                 memcmp(base + at + (16 if from_vm else 12), base + p.l3 + (12 if from_vm else 16), 4) != 0:
             return False
-        quote.tcp = at + header
-        return quote.tcp + 8 <= p.end
+        quote.l4 = at + header
+        return quote.l4 + 8 <= p.end
     if p.version != 6 or p.proto != IP_ICMPV6:
         return False
     # Unreachable, packet too big, time exceeded, parameter problem.
@@ -138,11 +161,12 @@ cdef bint find_quote(Quote *quote, const Packet *p, const uint8_t *base, bint fr
         left -= 1
         proto = base[at]
         at += header
-    quote.tcp = at
-    return proto == IP_TCP and at + 8 <= p.end
+    quote.l4 = at
+    quote.proto = proto
+    return proto in (IP_TCP, IP_UDP) and at + 8 <= p.end
 
 
-cdef bint quoted_tcp(Key *key, const Packet *p, const uint8_t *base, bint from_vm) noexcept nogil:
+cdef bint quoted_key(Key *key, const Packet *p, const uint8_t *base, bint from_vm) noexcept nogil:
     cdef Quote quote
     cdef const uint8_t *source
     cdef const uint8_t *target
@@ -153,15 +177,27 @@ cdef bint quoted_tcp(Key *key, const Packet *p, const uint8_t *base, bint from_v
     key.vlan = p.vlan
     key.ethertype = p.ethertype
     key.version = p.version
-    key.proto = IP_TCP
-    key.kind = K_TCP
+    key.proto = quote.proto
+    key.kind = K_TCP if quote.proto == IP_TCP else K_UDP
     source = base + quote.l3 + (12 if p.version == 4 else 8)
     target = source + size
-    key.local_port = get16(base + quote.tcp + (2 if from_vm else 0))
-    key.remote_port = get16(base + quote.tcp + (0 if from_vm else 2))
+    key.local_port = get16(base + quote.l4 + (2 if from_vm else 0))
+    key.remote_port = get16(base + quote.l4 + (0 if from_vm else 2))
     memcpy(key.local, target if from_vm else source, size)
     memcpy(key.remote, source if from_vm else target, size)
     return True
+
+
+cdef void describe_quoted(Packet *inner, const uint8_t *base, uint32_t room) noexcept nogil:
+    """As much of a TCP segment as is quoted."""
+    cdef uint32_t header
+    inner.flags = base[inner.l4 + 13] if room >= 14 else 0
+    inner.partial = room < 18  # its checksum was cut off
+    if room >= 20:
+        header = (base[inner.l4 + 12] >> 4) * 4
+        if 20 <= header <= room:
+            inner.payload = inner.l4 + header
+            parse_options(inner, base)
 
 
 cdef void align_quoted(Packet *p, uint8_t *base, const Offset *offset, bint from_vm) noexcept nogil:
@@ -170,7 +206,6 @@ cdef void align_quoted(Packet *p, uint8_t *base, const Offset *offset, bint from
     cdef Offset back
     cdef Packet inner  # just as much of it as rewriting needs
     cdef uint32_t room
-    cdef uint32_t header = 20
     cdef uint16_t old
     if not find_quote(&quote, p, base, from_vm):
         return
@@ -179,25 +214,20 @@ cdef void align_quoted(Packet *p, uint8_t *base, const Offset *offset, bint from
     back.svm_port = offset.pvm_port
     back.pvm_port = offset.svm_port
     memset(&inner, 0, sizeof(Packet))
-    inner.kind = K_TCP
-    inner.l4 = quote.tcp
-    room = p.end - quote.tcp
-    inner.flags = base[quote.tcp + 13] if room >= 14 else 0
-    inner.partial = room < 18  # its checksum was cut off
-    if room >= 20:
-        header = (base[quote.tcp + 12] >> 4) * 4
-        if 20 <= header <= room:
-            inner.payload = quote.tcp + header
-            parse_options(&inner, base)
+    inner.kind = K_TCP if quote.proto == IP_TCP else K_UDP
+    inner.l4 = quote.l4
+    room = p.end - quote.l4
+    if inner.kind == K_TCP:
+        describe_quoted(&inner, base, room)
     room = min(room, 60)
     # The quote begins at an even distance from the ICMP header, so its sum is part of the outer one.
-    old = ~checksum(base + quote.tcp, room, 0)
+    old = ~checksum(base + quote.l4, room, 0)
     if from_vm:
         align_to_svm(&inner, base, &back)
     else:
         align_from_svm(&inner, base, &back)
     if not p.partial:
-        checksum_fix(base + p.l4 + 2, old, ~checksum(base + quote.tcp, room, 0))
+        checksum_fix(base + p.l4 + 2, old, ~checksum(base + quote.l4, room, 0))
 
 
 cdef enum Way:
@@ -231,29 +261,29 @@ cdef bytes aligned(Way way, bytes frame, seq_offset, ts_offset, svm_port, pvm_po
 
 def to_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_port: int = 0,
            vnet: bytes | None = None) -> bytes:
-    """A client's TCP frame as the SVM has to see it. `seq` is `isn_svm - isn_pvm`, `ts` the same of TSval.
+    """A client's TCP segment or UDP datagram as the SVM has to see it.
 
-    What is not TCP comes back as it is. Raises ValueError for a virtio-net header that is not 10 bytes long,
-    OverflowError for a port beyond 16 bits.
+    `seq` is `isn_svm - isn_pvm`, `ts` the same of TSval. Anything else comes back as it is. Raises
+    ValueError for a virtio-net header that is not 10 bytes long, OverflowError for a port beyond 16 bits.
     """
     return aligned(TO_SVM, frame, seq, ts, svm_port, pvm_port, vnet)
 
 
 def from_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_port: int = 0,
              vnet: bytes | None = None) -> bytes:
-    """The SVM's TCP frame as clients have to see it; arguments and errors as of `to_svm`."""
+    """What the SVM sent by TCP or UDP as clients have to see it; arguments and errors as of `to_svm`."""
     return aligned(FROM_SVM, frame, seq, ts, svm_port, pvm_port, vnet)
 
 
 def quoted_to_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_port: int = 0,
                   vnet: bytes | None = None) -> bytes:
-    """An ICMP or ICMPv6 error that quotes the VM's TCP segment, for the SVM; arguments as of `to_svm`."""
+    """An ICMP or ICMPv6 error that quotes TCP or UDP of the VM, for the SVM; arguments as of `to_svm`."""
     return aligned(QUOTED_TO_SVM, frame, seq, ts, svm_port, pvm_port, vnet)
 
 
 def quoted_from_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_port: int = 0,
                     vnet: bytes | None = None) -> bytes:
-    """An ICMP or ICMPv6 error of the SVM that quotes a client's TCP segment; arguments as of `to_svm`."""
+    """An ICMP or ICMPv6 error of the SVM that quotes TCP or UDP of a client; arguments as of `to_svm`."""
     return aligned(QUOTED_FROM_SVM, frame, seq, ts, svm_port, pvm_port, vnet)
 
 
@@ -264,6 +294,6 @@ def quoted_flow(frame: bytes, from_vm: bool = False) -> bytes | None:
     cdef uint32_t size
     cdef uint8_t *base = exact_copy(frame, None, &size)
     parse(&p, base, size)
-    found = quoted_tcp(&key, &p, base, from_vm)
+    found = quoted_key(&key, &p, base, from_vm)
     free(base)
     return (<uint8_t *>&key)[:sizeof(Key)] if found else None

@@ -13,10 +13,12 @@ flow's sorted list.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from colo_proxy.datapath.asked cimport Asked
 from colo_proxy.datapath.digests cimport Digests
 from colo_proxy.datapath.flow cimport Flow, FlowList, Side, Table
 from colo_proxy.datapath.fragment cimport Fragments
 from colo_proxy.datapath.identity cimport Identity
+from colo_proxy.datapath.late cimport Late
 from colo_proxy.datapath.neighbour cimport Neighbours
 from colo_proxy.datapath.policy cimport Policies
 from colo_proxy.datapath.pool cimport Node, Pool
@@ -100,6 +102,8 @@ cdef struct Core:
     Neighbours *neighbours
     Identity identity
     Recorder *recorder
+    Asked *asked
+    Late *late  # NULL: nothing leaves without the SVM's copy
     List held
     List pending
     List limbo
@@ -110,6 +114,10 @@ cdef struct Core:
     FlowList watched  # to look at `settings.reorder` after flow.watched_since (D3, T13)
     FlowList pvm_syns  # guests' SYNs that wait for the other guest's
     FlowList svm_syns
+    FlowList pvm_alone  # flows of UDP that a guest has begun (alone.pxd)
+    FlowList svm_alone
+    FlowList pvm_overdue
+    FlowList svm_overdue
     int64_t now
     uint64_t order
     int mode

@@ -21,5 +21,11 @@ cdef int64_t both_wait_since(const Flow *flow) noexcept nogil
 cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil
 # As if the SVM had received what the PVM said: its own copies may still come (C8).
 cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil
-# A PVM datagram leaves without the SVM's: its copy may come until `until`.
-cdef void datagram_expect(Flow *flow, const Node *pvm, int64_t until) noexcept nogil
+# A PVM datagram leaves without the SVM's: its copy may come for another timeout (late.pxd).
+cdef void datagram_expect(Core *core, const Flow *flow, const Node *pvm) noexcept nogil
+# Have the flow looked at exactly while something waits for less than the timeout (D3, D4).
+cdef void datagram_watch(Core *core, Flow *flow) noexcept nogil
+# Whether two datagrams of UDP are equal but for the source port and what that changes in the checksum.
+cdef bint datagram_like(const Node *a, Node *b) noexcept nogil
+# What waits on a flow of the SVM's waits on the PVM's from now on, on its port (alone.pxd).
+cdef void datagram_join(Flow *flow, Flow *svm) noexcept nogil

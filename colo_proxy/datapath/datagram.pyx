@@ -1,8 +1,9 @@
 # See datagram.pxd for the idea.
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memset
 
+from colo_proxy.datapath.align cimport move_udp_port
 from colo_proxy.datapath.core cimport (
     Core,
     discard,
@@ -11,9 +12,11 @@ from colo_proxy.datapath.core cimport (
     emit,
     hold,
     learn_lag,
+    timeout_of,
     unhold,
 )
-from colo_proxy.datapath.flow cimport F_BLOCKED, LATE, Flow, list_add, list_leave
+from colo_proxy.datapath.flow cimport F_ALIAS, F_ALONE, F_BLOCKED, Flow, list_add, list_leave
+from colo_proxy.datapath.late cimport late_expect, late_take
 from colo_proxy.datapath.pool cimport N_OVERTAKEN, N_RX, N_SVM, Node
 from colo_proxy.datapath.wire cimport IP_ICMP, K_OTHER, K_UDP, Packet, checksum, get16, get32, sums_at
 from colo_proxy.datapath.words cimport D_OLD_EPOCH, R_PAYLOAD
@@ -144,9 +147,18 @@ cdef int64_t both_wait_since(const Flow *flow) noexcept nogil:
     return max(flow.pvm.first.time, flow.svm.first.time)
 
 
-cdef void watch(Core *core, Flow *flow) noexcept nogil:
-    """Have the flow looked at exactly while something waits for less than the timeout (D3, D4)."""
+cdef void watch_alone(Core *core, Flow *flow) noexcept nogil:
+    if flow.flags & F_BLOCKED or not flow.waiting:
+        list_leave(flow)
+    elif flow.list == NULL:
+        list_add(&core.svm_alone if flow.flags & F_ALIAS else &core.pvm_alone, flow)
+
+
+cdef void datagram_watch(Core *core, Flow *flow) noexcept nogil:
     cdef int64_t since = both_wait_since(flow)
+    if flow.flags & F_ALONE:
+        watch_alone(core, flow)
+        return
     if flow.pvm.first != NULL and flow.pvm.first.flags & N_OVERTAKEN:
         since = min(since, flow.pvm.first.overtaken)
     if since == INT64_MAX or flow.flags & F_BLOCKED:
@@ -183,7 +195,7 @@ cdef void datagram_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         unhold(core, other)
         discard(core, other)
         matched(core, flow, node)
-    watch(core, flow)
+    datagram_watch(core, flow)
 
 
 cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -195,24 +207,27 @@ cdef void datagram_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
         unhold(core, other)
         discard(core, node)
         matched(core, flow, other)
-    elif flow.late_count and was_expected(core, flow, node):
+    elif core.late != NULL and late_take(core.late, digest(flow, node), core.now):
         drop(core, node, D_OLD_EPOCH)
     else:
         datagram_note(flow, node)
         hold(core, flow, node)
-    watch(core, flow)
+    datagram_watch(core, flow)
 
 
-cdef uint64_t digest(const Node *node) noexcept nogil:
-    """FNV-1a of what is compared: enough to know a late copy by, where nothing is released."""
+cdef uint64_t digest(const Flow *flow, const Node *node) noexcept nogil:
+    """FNV-1a of what is compared: enough to know a late copy by, where nothing is released.
+
+    Of UDP the source port is left out: the SVM's flow may be alone (alone.pxd), and its port another.
+    """
     cdef const Packet *p = &node.packet
-    cdef uint64_t sum = 14695981039346656037ULL
+    cdef uint64_t sum = 14695981039346656037ULL ^ (flow.key.vlan if p.kind == K_UDP else flow.hash)
     cdef uint32_t at = p.l3
     cdef uint32_t skip = checksum_at(p)  # it may be partial on one side
     while at < p.end:
         if p.version == 4 and (at == p.l3 + 4 or at == p.l3 + 10):
             at += 2
-        elif skip and at == skip:
+        elif skip and at == skip or p.kind == K_UDP and at == p.l4:
             at += 2
         elif p.version == 6 and at == p.l3 + 1:
             sum = (sum ^ (node.data[at] & 0xf0)) * 1099511628211ULL
@@ -225,20 +240,34 @@ cdef uint64_t digest(const Node *node) noexcept nogil:
     return sum
 
 
-cdef void datagram_expect(Flow *flow, const Node *pvm, int64_t until) noexcept nogil:
-    flow.late[flow.late_count % LATE] = digest(pvm)
-    flow.late_until[flow.late_count % LATE] = until
-    flow.late_count += 1
+cdef void datagram_expect(Core *core, const Flow *flow, const Node *pvm) noexcept nogil:
+    if core.late != NULL:
+        late_expect(core.late, digest(flow, pvm), core.now, core.now + timeout_of(core))
 
 
-cdef bint was_expected(const Core *core, Flow *flow, const Node *svm) noexcept nogil:
-    cdef uint64_t sum = digest(svm)
-    cdef uint32_t index
-    for index in range(min(flow.late_count, <uint32_t>LATE)):
-        if flow.late[index] == sum and core.now <= flow.late_until[index]:
-            flow.late_until[index] = -1
-            return True
-    return False
+cdef bint datagram_like(const Node *a, Node *b) noexcept nogil:
+    cdef uint16_t other = get16(a.data + a.packet.l4)
+    cdef uint16_t own = get16(b.data + b.packet.l4)
+    cdef bint alike
+    if a.packet.end - a.packet.l3 != b.packet.end - b.packet.l3 or a.packet.kind != K_UDP:
+        return False
+    move_udp_port(&b.packet, b.data, b.packet.l4, own, other)
+    alike = equal(a, b)
+    move_udp_port(&b.packet, b.data, b.packet.l4, other, own)
+    return alike
+
+
+cdef void datagram_join(Flow *flow, Flow *svm) noexcept nogil:
+    cdef Node *node = svm.svm.first
+    flow.svm = svm.svm
+    flow.waiting += svm.waiting
+    while node != NULL:
+        node.flow = flow
+        node.begins += <uint64_t>flow.position
+        move_udp_port(&node.packet, node.data, node.packet.l4, flow.svm_port, flow.key.local_port)
+        node = node.flow_next
+    memset(&svm.svm, 0, sizeof(svm.svm))
+    svm.waiting = 0
 
 
 cdef uint32_t first_difference(const Node *a, const Node *b) noexcept nogil:
@@ -263,13 +292,14 @@ cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil:
     cdef Node *a = flow.pvm.first
     cdef Node *b = flow.svm.first
     diverge(core, flow, R_PAYLOAD, <int64_t>(a.begins + first_difference(a, b)), a, b)
-    watch(core, flow)
+    datagram_watch(core, flow)
 
 
 cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
-    """The PVM's datagrams have left. Replaced, the SVM says nothing old; else its copies come late."""
+    """The PVM's datagrams have left. Replaced, the SVM has the PVM's ports; else its copies come late."""
     flow.flags &= ~<uint32_t>F_BLOCKED
     flow.position = <int64_t>flow.said_bytes
     if replaced:
-        flow.late_count = 0
-    watch(core, flow)
+        flow.flags &= ~<uint32_t>F_ALONE
+        flow.svm_port = flow.key.local_port
+    datagram_watch(core, flow)

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport INT64_MAX, int64_t
 
+from colo_proxy.datapath.alone cimport alone_due
 from colo_proxy.datapath.core cimport Core, drop, timeout_of
 from colo_proxy.datapath.datagram cimport both_wait_since, datagram_mismatch
 from colo_proxy.datapath.epoch cimport follow_observed
@@ -87,6 +88,7 @@ cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
         core.due_pending = node.next
         missing(core, node)
         follow_observed(core)
+    soonest = min(soonest, alone_due(core))
     soonest = min(soonest, look_at_watched(core))
     follow_observed(core)
     if core.due_held != NULL:

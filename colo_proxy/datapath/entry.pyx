@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from colo_proxy.datapath.align cimport Offset, align_quoted, align_to_svm, quoted_tcp
+from colo_proxy.datapath.align cimport Offset, align_quoted, align_to_svm, quoted_key
+from colo_proxy.datapath.asked cimport asked_free, asked_new, asked_note
 from colo_proxy.datapath.core cimport (
     DIVERGED,
     Core,
@@ -37,15 +38,16 @@ from colo_proxy.datapath.epoch cimport (
     follow_observed,
 )
 from colo_proxy.datapath.flow cimport (
-    F_ALIAS,
     F_BLOCKED,
     Flow,
     Guess,
+    is_alias,
     table_close,
     table_fetch_bucket,
     table_fetch_flow,
     table_open,
     table_try,
+    table_use,
     table_walk,
 )
 from colo_proxy.datapath.flows cimport flow_for_uplink, offset_of_flow
@@ -60,6 +62,7 @@ from colo_proxy.datapath.judge cimport (
     pass_secondary,
 )
 from colo_proxy.datapath.key cimport Key, key_hash, key_of, key_protocol, key_text
+from colo_proxy.datapath.late cimport late_free, late_new
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
 from colo_proxy.datapath.missing cimport missing_at_end
 from colo_proxy.datapath.pace cimport pace_clamp, pace_waits
@@ -113,6 +116,9 @@ cdef Core *core_new(Pool *pool, const Settings *settings) except NULL:
         core.neighbours = neighbours_new()
         if settings.digest_bytes:
             core.digests = digests_new(settings.digest_bytes, settings.seed)
+        core.asked = asked_new()
+        if settings.observe:
+            core.late = late_new()
         core.recorder = <Recorder *>calloc(1, sizeof(Recorder))
         if core.recorder == NULL:
             raise MemoryError
@@ -138,6 +144,8 @@ cdef void core_free(Core *core) noexcept nogil:
     fragments_free(core.svm_fragments)
     neighbours_free(core.neighbours)
     digests_free(core.digests)
+    asked_free(core.asked)
+    late_free(core.late)
     free(core.recorder)
     free(core.outs)
     free(core.missed)
@@ -220,11 +228,29 @@ cdef void core_secondary(Core *core, uint8_t *base, uint32_t size, int64_t now) 
         drop(core, node, D_OLD_EPOCH)
 
 
-cdef void record_uplink(Core *core, const Node *node, const Key *key, const Flow *flow) noexcept nogil:
+cdef uint32_t record_uplink(Core *core, const Node *node, const Key *key, const Flow *flow) noexcept nogil:
     """Clients speak first: their flow may be made only when the PVM answers, with the same hash."""
-    record_flow(
-        core.recorder, node.order, flow.hash if flow != NULL else <uint32_t>key_hash(key, core.table.seed)
-    )
+    cdef uint32_t hashed = flow.hash if flow != NULL else <uint32_t>key_hash(key, core.table.seed)
+    record_flow(core.recorder, node.order, hashed)
+    return hashed
+
+
+cdef void note_client(Core *core, Flow *flow, uint32_t hashed) noexcept nogil:
+    """Who has begun a flow of UDP, and whether a port that was mapped is still in use (alone.pxd)."""
+    if flow == NULL:
+        asked_note(core.asked, hashed, core.now)
+    elif flow.alias != NULL:
+        table_use(&core.table, flow, core.now)
+
+
+cdef void note_segment(Core *core, const Key *key, Flow *flow, Node *node) noexcept nogil:
+    """What a client's TCP segment tells about its connection."""
+    if core.settings.captured:
+        gap_hear(core, key, node)
+    if flow != NULL and node.packet.flags & (SYN | ACK | RST) == SYN | ACK:
+        answered(core, flow)
+    if flow != NULL and core.digests != NULL:
+        retransmission_end(core, flow, node)
 
 
 cdef bint core_crowded(const Core *core) noexcept nogil:
@@ -263,6 +289,7 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
     cdef Key key
     cdef Flow *flow
     cdef Offset offset
+    cdef uint32_t hashed
     if node == NULL or core.mode == M_PASS:
         return False
     if node.packet.kind == K_HOUSEKEEPING:
@@ -270,13 +297,11 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
     elif parse_first(&node.packet, base):
         key_of(&key, &node.packet, base, False)
         flow = flow_for_uplink(core, &key)
-        record_uplink(core, node, &key, flow)
-        if core.settings.captured:
-            gap_hear(core, &key, node)
-        if flow != NULL and node.packet.flags & (SYN | ACK | RST) == SYN | ACK:
-            answered(core, flow)
-        if flow != NULL and core.digests != NULL:
-            retransmission_end(core, flow, node)
+        hashed = record_uplink(core, node, &key, flow)
+        if key.kind == K_UDP:
+            note_client(core, flow, hashed)
+        else:
+            note_segment(core, &key, flow, node)
         if flow != NULL and core.settings.passthrough and pace_waits(core, flow, node):
             return False
         # From its stop on the SVM has no numbers of its own any more (C2).
@@ -284,12 +309,12 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
             align_to_svm(&node.packet, base, offset_of_flow(flow, &offset))
             if core.settings.passthrough:
                 pace_clamp(flow, node)
-    elif quoted_tcp(&key, &node.packet, base, False):
+    elif quoted_key(&key, &node.packet, base, False):
         flow = flow_for_uplink(core, &key)
         record_uplink(core, node, &key, flow)
         if flow != NULL and not core.svm_stopped:
             align_quoted(&node.packet, base, offset_of_flow(flow, &offset), False)
-    elif node.packet.kind == K_UDP or node.packet.kind == K_IP:
+    elif node.packet.kind == K_IP:
         key_of(&key, &node.packet, base, False)
         record_uplink(core, node, &key, NULL)
     return True
@@ -358,7 +383,7 @@ cdef uint64_t core_flows(
         flow = table_walk(&core.table, place, steps)
         if flow == NULL:
             break
-        if not flow.flags & F_ALIAS:
+        if not is_alias(flow):
             record = &into[count]
             memset(record, 0, sizeof(FlowRecord))
             record.place = place[0]

@@ -21,6 +21,7 @@ from colo_proxy.datapath.flow cimport (
     F_GATHERED,
     F_TOUCHED,
     Flow,
+    is_alias,
     list_leave,
 )
 from colo_proxy.datapath.flows cimport awaits_pair, flow_lose_alias, flow_remove, left_by_pvm
@@ -31,6 +32,7 @@ from colo_proxy.datapath.judge cimport (
     judge_secondary,
     pass_secondary,
 )
+from colo_proxy.datapath.late cimport late_clear
 from colo_proxy.datapath.pace cimport pace_clear
 from colo_proxy.datapath.piece cimport piece_leave
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, N_UNPLACED, Node, pool_give
@@ -66,6 +68,7 @@ cdef void drop_pending(Core *core) noexcept nogil:
     while core.svm_syns.first != NULL:
         list_leave(core.svm_syns.first)
     pool_give(core.pool, fragments_take(core.svm_fragments))
+    late_clear(core.late)
 
 
 cdef void emit_held(Core *core) noexcept nogil:
@@ -136,7 +139,7 @@ cdef void untouch_all(Core *core) noexcept nogil:
 cdef void adopt_numbers(Core *core) noexcept nogil:
     cdef Flow *flow = core.table.idle_first
     while flow != NULL:
-        if not flow.flags & F_ALIAS:
+        if not is_alias(flow):
             stream_adopt(flow)
             if flow.alias != NULL:
                 flow_lose_alias(core, flow)
@@ -162,7 +165,7 @@ cdef void epoch_unprotect(Core *core) noexcept nogil:
     flow = core.table.idle_first
     while flow != NULL:
         behind = next_flow(flow)
-        if not flow.flags & F_ALIAS:
+        if not is_alias(flow):
             flow_remove(core, flow)
         flow = behind
     feed_limbo(core, True, False)
@@ -171,7 +174,7 @@ cdef void epoch_unprotect(Core *core) noexcept nogil:
 cdef Flow *next_flow(Flow *flow) noexcept nogil:
     """The next in idle order that is no alias: an alias goes together with its flow."""
     flow = flow.idle_next
-    while flow != NULL and flow.flags & F_ALIAS:
+    while flow != NULL and is_alias(flow):
         flow = flow.idle_next
     return flow
 
@@ -209,8 +212,10 @@ cdef void replaced_flows(Core *core) noexcept nogil:
     cdef Flow *behind
     while flow != NULL:
         behind = next_flow(flow)
-        if flow.flags & F_ALIAS:
+        if is_alias(flow):
             pass
+        elif flow.flags & F_ALIAS:
+            flow_remove(core, flow)  # alone
         elif (flow.key.kind == K_TCP and not flow.flags & F_ANCHORED) or left_by_pvm(flow):
             flow_remove(core, flow)
         elif flow.key.kind == K_TCP:
@@ -220,6 +225,8 @@ cdef void replaced_flows(Core *core) noexcept nogil:
                 flow_lose_alias(core, flow)  # the SVM has the PVM's ports now
             stream_commit(core, flow, True)
         else:
+            if flow.alias != NULL:
+                flow_lose_alias(core, flow)
             datagram_commit(core, flow, True)
         flow = behind
 
@@ -303,7 +310,7 @@ cdef void pair_off(Core *core, Flow *flow) noexcept nogil:
             unhold(core, svm)
             discard(core, svm)
         if core.now - pvm.time < timeout_of(core):
-            datagram_expect(flow, pvm, core.now + timeout_of(core))
+            datagram_expect(core, flow, pvm)
         pvm = pvm.flow_next
 
 

@@ -18,9 +18,6 @@ from colo_proxy.datapath.key cimport Key
 from colo_proxy.datapath.pool cimport Node, Pool
 from colo_proxy.datapath.seq cimport Seq
 
-cdef enum:
-    LATE = 8
-
 cdef enum FlowFlag:
     F_ALIAS = 1
     F_BLOCKED = 2  # a divergence waits for its commit (C1)
@@ -41,6 +38,7 @@ cdef enum FlowFlag:
     F_RESET_LEFT = 131072  # both have reset it, and clients know
     F_FORMS = 262144  # a guest has sent its SYN in several forms
     F_ACKNOWLEDGED = 524288  # `acknowledged` is set (retransmission.pxd)
+    F_ALONE = 1 << 29  # begun by a guest; which of the other guest's flows it is, is not known (alone.pxd)
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
     F_FREE = 1 << 30  # no flow: its memory waits for the next one
 
@@ -147,10 +145,6 @@ cdef struct Flow:
     Trail trail  # what is agreed and not acknowledged
     # datagrams
     uint64_t said_bytes  # of payload, by the PVM
-    # Digests of PVM datagrams that left while observing; the SVM's copies may come late, until then (C8).
-    uint32_t late_count
-    uint64_t[LATE] late
-    int64_t[LATE] late_until
 
 cdef struct Slab:
     Slab *next
@@ -176,6 +170,10 @@ cdef struct Guess:
     uint32_t hash
     Flow *flow
     uint64_t changes  # of the table, when that was looked up
+
+# An alias is no flow of its own; one of the SVM's that is alone lies among them, and is.
+cdef inline bint is_alias(const Flow *flow) noexcept nogil:
+    return flow.flags & (F_ALIAS | F_ALONE) == F_ALIAS
 
 # Put a flow on a list, unless it is there; from any other it goes away.
 cdef void list_add(FlowList *list, Flow *flow) noexcept nogil

@@ -1,19 +1,18 @@
 # See flows.pxd. Past 400 lines: which incarnation a segment is of, and which SYNs pair, is one question.
 
-from libc.stdint cimport int64_t, uint16_t
-from libc.string cimport memcmp
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from colo_proxy.datapath.align cimport Offset
 from colo_proxy.datapath.anchor cimport caught
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.digests cimport digests_drop
 from colo_proxy.datapath.flow cimport (
-    F_ALIAS,
     F_ANCHORED,
     F_OTHER_PORT,
     F_TOUCHED,
     Flow,
     Side,
+    is_alias,
     list_add,
     list_leave,
     table_add,
@@ -22,7 +21,7 @@ from colo_proxy.datapath.flow cimport (
     table_use,
 )
 from colo_proxy.datapath.gap cimport gap_at_end
-from colo_proxy.datapath.key cimport Key, key_equal
+from colo_proxy.datapath.key cimport Key, key_alike, key_equal
 from colo_proxy.datapath.pool cimport N_SVM, Node
 from colo_proxy.datapath.seq cimport seq_eq
 from colo_proxy.datapath.stream cimport stream_closed, stream_pair
@@ -51,7 +50,7 @@ cdef Flow *flow_for_pvm(Core *core, const Key *key, Node *node) noexcept nogil:
             flow = other  # the SVM chose the same port, and was first
             other = NULL
     if flow == NULL:
-        flow = make(core, key, False)
+        flow = flow_make(core, key, False)
         if flow == NULL:
             return NULL
         if other != NULL:
@@ -79,7 +78,7 @@ cdef Flow *flow_for_svm(Core *core, const Key *key, Node *node) noexcept nogil:
         meant = meaning(core, alias, oldest, key)
         if alias != NULL:
             flow_lose_alias(core, alias.target)  # the SVM has left that connection behind
-        flow = make(core, key, False)
+        flow = flow_make(core, key, False)
         if flow == NULL:
             return NULL
         flow.meant = meant
@@ -215,10 +214,7 @@ cdef bint may_pair(const Flow *flow, const Key *key) noexcept nogil:
     Where both have spoken by now (the other without a SYN, so in mid-stream) there is nothing to pair.
     """
     return not (has_spoken(&flow.pvm) and has_spoken(&flow.svm)) and \
-        flow.key.remote_port == key.remote_port and flow.key.vlan == key.vlan and \
-        flow.key.version == key.version and \
-        memcmp(flow.key.remote, key.remote, sizeof(key.remote)) == 0 and \
-        memcmp(flow.key.local, key.local, sizeof(key.local)) == 0
+        key_alike(&flow.key, key)
 
 
 cdef Flow *svm_syn_for(Core *core, const Key *key) noexcept nogil:
@@ -325,7 +321,7 @@ cdef void join(Core *core, Flow *flow, Flow *svm) noexcept nogil:
 
 # The bound.
 
-cdef Flow *make(Core *core, const Key *key, bint alias) noexcept nogil:
+cdef Flow *flow_make(Core *core, const Key *key, bint alias) noexcept nogil:
     cdef Flow *flow
     if core.pool.flows >= core.pool.max_flows and not make_room(core):
         return NULL
@@ -351,11 +347,12 @@ cdef void flow_remove(Core *core, Flow *flow) noexcept nogil:
     core.pool.flows -= 1
 
 
-cdef void untouch(Core *core, const Flow *flow) noexcept nogil:
+cdef void untouch(Core *core, Flow *flow) noexcept nogil:
     cdef Flow **link = &core.touched
     while link[0] != flow:
         link = &link[0].commit_next
     link[0] = flow.commit_next
+    flow.flags &= ~<uint32_t>F_TOUCHED
 
 
 cdef void flow_lose_alias(Core *core, Flow *flow) noexcept nogil:
@@ -376,7 +373,7 @@ cdef void retire(Core *core, Flow *oldest) noexcept nogil:
 
 cdef bint replaceable(const Core *core, const Flow *flow) noexcept nogil:
     """Whether a flow made anew at the next packet would serve as well: nothing held, no offset to lose."""
-    if flow.waiting or flow.flags & (F_ALIAS | F_TOUCHED) or awaits_pair(core, flow):
+    if flow.waiting or flow.flags & F_TOUCHED or is_alias(flow) or awaits_pair(core, flow):
         return False
     if flow.key.kind != K_TCP:
         return True
@@ -395,9 +392,15 @@ cdef bint make_room(Core *core) noexcept nogil:
     return False
 
 
+cdef bint soon_over(const Core *core, const Flow *flow) noexcept nogil:
+    """Not where clients know the flow by a port that the only guest has not chosen."""
+    if flow.key.kind == K_TCP:
+        return stream_closed(flow)
+    return flow.alias == NULL or core.mode != M_FAILED_OVER
+
+
 cdef void sweep(Core *core) noexcept nogil:
     cdef Flow *flow = core.swept if core.swept != NULL else core.table.idle_first
-    cdef Flow *behind
     cdef int left = SWEEP
     cdef int64_t idle
     while flow != NULL and left:
@@ -405,9 +408,9 @@ cdef void sweep(Core *core) noexcept nogil:
         if idle < OVER:
             flow = NULL  # what follows was used later still
             break
-        behind = flow.idle_next
-        if replaceable(core, flow) and (idle >= FORGOTTEN or flow.key.kind != K_TCP or stream_closed(flow)):
+        core.swept = flow.idle_next  # which goes on, should that be the alias that goes with the flow
+        if replaceable(core, flow) and (idle >= FORGOTTEN or soon_over(core, flow)):
             flow_remove(core, flow)
-        flow = behind
+        flow = core.swept
         left -= 1
     core.swept = flow

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
-from colo_proxy.datapath.align cimport Offset, align_from_svm, align_quoted, make_plain, quoted_tcp
+from colo_proxy.datapath.align cimport Offset, align_from_svm, align_quoted, make_plain, quoted_key
+from colo_proxy.datapath.alone cimport alone_for_pvm, alone_for_svm, alone_known
 from colo_proxy.datapath.core cimport Core, belongs, discard, diverge, drop, emit, emit_to, hold, pooled
 from colo_proxy.datapath.datagram cimport datagram_note, datagram_primary, datagram_secondary
 from colo_proxy.datapath.flow cimport Flow, Side
@@ -22,7 +23,7 @@ from colo_proxy.datapath.policy cimport P_BYPASS, P_DEFAULT, P_DROP, policy_matc
 from colo_proxy.datapath.pool cimport N_RX, N_WHOLE, Node, chain_cost, pool_give, pool_take
 from colo_proxy.datapath.rewriter cimport undo_rewriter
 from colo_proxy.datapath.stream cimport stream_follow, stream_note, stream_primary, stream_secondary
-from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP, parse_first
+from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP, K_UDP, parse_first
 from colo_proxy.datapath.words cimport (
     D_FLOWS,
     D_FRAGMENT,
@@ -116,7 +117,10 @@ cdef void judge_primary(Core *core, Node *node) noexcept nogil:
         emit(core, node)
         return
     plain_tcp(core, node)
-    flow = flow_for_pvm(core, &key, node)
+    if node.packet.kind == K_UDP:
+        flow = alone_for_pvm(core, &key, node)
+    else:
+        flow = flow_for_pvm(core, &key, node)
     if flow == NULL:
         drop(core, node, D_FLOWS)
         return
@@ -154,7 +158,10 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
         discard(core, node)
         return
     plain_tcp(core, node)
-    flow = flow_for_svm(core, &key, node)
+    if node.packet.kind == K_UDP:
+        flow = alone_for_svm(core, &key, node)
+    else:
+        flow = flow_for_svm(core, &key, node)
     if flow == NULL:
         drop(core, node, D_FLOWS)
         return
@@ -219,8 +226,11 @@ cdef void pass_secondary(Core *core, Node *node) noexcept nogil:
     cdef Flow *flow = NULL
     if parse_first(&node.packet, node.data):
         key_of(&key, &node.packet, node.data, True)
-        flow = flow_for_svm(core, &key, node)
-        if flow != NULL:
+        if node.packet.kind == K_UDP:
+            flow = alone_known(core, &key)
+        else:
+            flow = flow_for_svm(core, &key, node)
+        if flow != NULL and node.packet.kind == K_TCP:
             stream_follow(flow, node)
     else:
         align_quote(core, node)
@@ -238,11 +248,11 @@ cdef void emit_aligned(Core *core, const Flow *flow, Node *node) noexcept nogil:
 
 
 cdef void align_quote(Core *core, Node *node) noexcept nogil:
-    """An ICMP error of the SVM quotes a client's segment as the SVM got it."""
+    """An ICMP error of the SVM quotes what a client sent as the SVM got it."""
     cdef Key key
     cdef Flow *flow
     cdef Offset offset
-    if quoted_tcp(&key, &node.packet, node.data, True):
+    if quoted_key(&key, &node.packet, node.data, True):
         flow = flow_for_quote(core, &key)
         if flow != NULL:
             align_quoted(&node.packet, node.data, offset_of_flow(flow, &offset), True)

@@ -4,7 +4,7 @@ A key is compared and hashed as plain bytes, so every byte that a kind of flow d
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from colo_proxy.datapath.wire cimport Packet
 
@@ -34,6 +34,11 @@ cdef inline bint key_equal(const Key *a, const Key *b) noexcept nogil:
             return False
         at += 8
     return True
+
+# Whether two keys of one protocol differ in no more than the VM's port, which a guest may draw.
+cdef inline bint key_alike(const Key *a, const Key *b) noexcept nogil:
+    return a.remote_port == b.remote_port and a.vlan == b.vlan and a.version == b.version and \
+        memcmp(a.remote, b.remote, sizeof(a.remote)) == 0 and memcmp(a.local, b.local, sizeof(a.local)) == 0
 
 # The key of a parsed frame at `base`; `from_vm`: the VM is its source, else its destination.
 cdef void key_of(Key *key, const Packet *p, const uint8_t *base, bint from_vm) noexcept nogil

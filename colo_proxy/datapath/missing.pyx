@@ -2,6 +2,7 @@
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
+from colo_proxy.datapath.alone cimport alone_at_end
 from colo_proxy.datapath.core cimport DIVERGED, Core, discard, diverge, drop, emit, flow_of, unhold
 from colo_proxy.datapath.datagram cimport datagram_mismatch
 from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, F_HEARD, Flow
@@ -186,6 +187,7 @@ cdef void missing_at_end(Core *core) noexcept nogil:
         if node == NULL:
             break
         hold_incomplete(core, node)
+    alone_at_end(core)
     flow = core.table.idle_first
     while flow != NULL and core.diverged_count < DIVERGED:
         if flow.key.kind == K_TCP:

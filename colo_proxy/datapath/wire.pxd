@@ -100,8 +100,9 @@ cdef struct Packet:
     uint8_t partial
 
 cdef void parse(Packet *p, const uint8_t *base, uint32_t size) noexcept nogil
-# A fragment that begins a TCP segment and holds its whole header is seen as that segment, cut short, from now
-# on: its checksum, that of all fragments, can be kept right all the same. True for such and for segments.
+# A fragment that begins a TCP segment or a UDP datagram and holds its whole header is seen as that, cut
+# short, from now on: its checksum, that of all fragments, can be kept right all the same. True for such, and
+# for whole ones.
 cdef bint parse_first(Packet *p, const uint8_t *base) noexcept nogil
 
 cdef inline uint16_t get16(const uint8_t *at) noexcept nogil:

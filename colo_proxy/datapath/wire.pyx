@@ -167,7 +167,10 @@ cdef void parse_fragment(Packet *p, uint32_t at, uint32_t id, uint32_t offset, b
 cdef bint parse_first(Packet *p, const uint8_t *base) noexcept nogil:
     if p.kind == K_FRAGMENT and p.frag_offset == 0 and p.proto == IP_TCP:
         parse_tcp(p, base)
-    return p.kind == K_TCP
+    elif p.kind == K_FRAGMENT and p.frag_offset == 0 and p.proto == IP_UDP and p.end >= p.l4 + 8:
+        p.kind = K_UDP
+        p.payload = p.l4 + 8
+    return p.kind == K_TCP or p.kind == K_UDP
 
 
 cdef void parse_layer4(Packet *p, const uint8_t *base, uint32_t at) noexcept nogil:

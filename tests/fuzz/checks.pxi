@@ -26,8 +26,12 @@ cdef void check(Story *story) noexcept nogil:
     check_list(story, &core.watched)
     check_list(story, &core.pvm_syns)
     check_list(story, &core.svm_syns)
+    check_list(story, &core.pvm_alone)
+    check_list(story, &core.svm_alone)
+    check_list(story, &core.pvm_overdue)
+    check_list(story, &core.svm_overdue)
     while flow != NULL:
-        if not flow.flags & F_ALIAS:
+        if not is_alias(flow):
             check_flow(story, flow, &flow.pvm, flow.owed)
             check_flow(story, flow, &flow.svm, NULL)
         flow = flow.idle_next

@@ -40,7 +40,7 @@ from colo_proxy.datapath.entry cimport (
     core_uplink,
     core_word,
 )
-from colo_proxy.datapath.flow cimport F_ALIAS, Flow, FlowList, Side
+from colo_proxy.datapath.flow cimport Flow, FlowList, Side, is_alias
 from colo_proxy.datapath.policy cimport P_BYPASS, P_COMPARE, P_DROP, Policies, Rule
 from colo_proxy.datapath.pool cimport N_OWED, Node, Pool, node_cost, pool_free, pool_new, weigh
 from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, MAX_FRAME, VNET, Packet, get16, parse, put16, put32

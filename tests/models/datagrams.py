@@ -29,13 +29,12 @@ class DatagramFlow:
 
     key: tuple[object, ...]
     unmatched: list[Entry] = field(default_factory=list)
-    expected: list[tuple[bytes, int]] = field(
-        default_factory=list
-    )  # copies of what left without them, since when
     said: int = 0  # payload bytes of the PVM
     agreed: int = 0  # where the furthest datagram ends that both have said
     blocked: bool = False
     reported: bool = False
+    alone: bool = False  # the guest has begun it, and the other guest's is not known yet (alone.py)
+    port: int = 0  # the SVM's
 
     def take(self, packet: Packet) -> bool:
         """Use up an equal datagram of the SVM, if there is one."""
@@ -49,18 +48,6 @@ class DatagramFlow:
         """Keep a datagram of the SVM until the PVM says the same."""
         begins = max([self.agreed, *(entry.ends for entry in self.unmatched[-1:])])
         self.unmatched.append(Entry(packet, frames, now, number, begins))
-
-    def expect(self, packet: Packet, now: int) -> None:
-        """This left without its counterpart, which may come late; only the last eight are remembered."""
-        self.expected = [*self.expected, (equal_form(packet), now)][-8:]
-
-    def expected_late(self, packet: Packet, before: int) -> bool:
-        """Is this the late copy of a datagram that already left, and not longer ago than this?"""
-        for at, (form, since) in enumerate(self.expected):
-            if form == equal_form(packet) and since >= before:
-                self.expected[at] = (b"", since)
-                return True
-        return False
 
 
 def equal_form(packet: Packet | None) -> bytes:

@@ -9,6 +9,7 @@ and looks at all of it each time. Memory bounds and policies are not modelled.
 import sys
 from collections.abc import Callable
 
+from models.alone import Pairing, mapped
 from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
 from models.packets import ACK, RST, SYN, Packet, leading, parse, plain, with_tcp, with_timestamp
 from models.report import name, protocol
@@ -29,7 +30,7 @@ REASONS = {
 }
 
 
-class Oracle(TcpJudge):
+class Oracle(TcpJudge, Pairing):
     """See the module's text. Times in nanoseconds; frames begin at the Ethernet header."""
 
     def __init__(
@@ -55,6 +56,7 @@ class Oracle(TcpJudge):
         self.out: list[Frame | Divergence] = []
         self.tcp: dict[tuple[object, ...], TcpFlow] = {}
         self.datagrams: dict[tuple[object, ...], DatagramFlow] = {}
+        self.alone, self.opened, self.expected = {}, {}, {}
         self.held: list[Held] = []  # in the order in which the PVM sent
         self.waiting: list[Waiting] = []  # SVM segments not agreed
         self.pieces = {"p": Reassembly(), "s": Reassembly()}
@@ -77,6 +79,7 @@ class Oracle(TcpJudge):
         packet = leading(parse(frame))
         if packet.kind == "tcp" and self.mode is not Mode.PASS:
             self._acknowledged(packet)
+        self._client_sent(frame)
 
     def primary(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
         """A frame the PVM sent."""
@@ -129,7 +132,8 @@ class Oracle(TcpJudge):
         if self.comparing:
             for flow in list(self.tcp.values()):
                 self._tick_tcp(flow)
-            for queue in list(self.datagrams.values()):
+            self._pair_the_overdue(self.now - self.reorder)
+            for queue in self._queues():
                 self._tick_datagrams(queue)
             self._tick_fragments()
             for flow in list(self.tcp.values()):
@@ -154,7 +158,8 @@ class Oracle(TcpJudge):
             for connection in flow.connections:
                 waits += [*set(connection.s.when.values()), connection.s.reset_time]
                 pieces += [connection.grown] if connection.watched else []
-        entries = [entry.time for queue in self.datagrams.values() for entry in queue.unmatched]
+        entries = [entry.time for queue in self._queues() for entry in queue.unmatched]
+        pieces += [held.time for held in self.held if isinstance(held.flow, DatagramFlow) and held.flow.alone]
         due = [time + self.timeout for time in waits + entries]
         overtaken = [held.overtaken for held in self.held if held.overtaken is not None]
         due += [time + self.reorder for time in entries + pieces + overtaken]
@@ -167,7 +172,8 @@ class Oracle(TcpJudge):
             self._finish_tcp(flow)
         self._incomplete(self.now, self._report)
         followed: list[Held] = []
-        for queue in self.datagrams.values():
+        self._pair_the_overdue(self.now)
+        for queue in self._queues():
             mine = [held for held in self.held if held.flow is queue]
             if queue.blocked or queue.reported:
                 continue
@@ -182,6 +188,9 @@ class Oracle(TcpJudge):
             self.held.remove(held)
             self._emit_held(held)
 
+    def _queues(self) -> list[DatagramFlow]:
+        return [*self.datagrams.values(), *self.alone.values()]
+
     def take(self) -> list[Frame | Divergence]:
         """What came out since the last take, in order."""
         out, self.out = self.out, []
@@ -190,7 +199,7 @@ class Oracle(TcpJudge):
     # ------------------------------------------------------------------ datagrams and fragments
 
     def _primary_datagram(self, packet: Packet, frames: list[bytes], since: int) -> None:
-        queue = self.datagrams.setdefault(packet.flow(True), DatagramFlow(packet.flow(True)))
+        queue = self._queue_of_pvm(packet)
         begins = queue.said
         queue.said += len(payload_of(packet))
         if self.mode is Mode.COMPARE and not queue.blocked and queue.take(packet):
@@ -205,7 +214,9 @@ class Oracle(TcpJudge):
         self.held.append(held)
 
     def _secondary_datagram(self, packet: Packet, frames: list[bytes]) -> None:
-        queue = self.datagrams.setdefault(packet.flow(True), DatagramFlow(packet.flow(True)))
+        queue = self._queue_of_svm(packet)
+        packet = mapped(queue, packet)
+        frames = [mapped(queue, parse(frame)).frame for frame in frames]
         for held in self.held:
             if held.flow is queue and not queue.blocked and equal_form(held.segment) == equal_form(packet):
                 self.held.remove(held)
@@ -213,7 +224,7 @@ class Oracle(TcpJudge):
                 queue.agreed = max(queue.agreed, held.begins + len(payload_of(packet)))
                 self._overtake(queue, held.number)
                 return
-        if queue.expected_late(packet, self.now - self.timeout):
+        if self._expected_late(packet, self.now - self.timeout):
             return
         queue.keep(packet, frames, self.came, self.heard)
 
@@ -285,7 +296,7 @@ class Oracle(TcpJudge):
                 connection.blocked = connection.reported = False
                 if connection in touched:
                     connection.commit(observe=True)
-        for queue in self.datagrams.values():
+        for queue in self._queues():
             queue.blocked = queue.reported = False
             queue.agreed = queue.said
         if isinstance(flow, DatagramFlow):
@@ -325,7 +336,7 @@ class Oracle(TcpJudge):
                 if isinstance(held.flow, DatagramFlow) and held.segment is not None:
                     del held.flow.unmatched[:1]
                     if self.now - held.time < self.timeout:
-                        held.flow.expect(held.segment, self.now)
+                        self._expect(held.segment, self.now - self.timeout)
         self.held.clear()
         for _, frame in () if self.observe else self.pieces["p"].remove_all():
             self._emit(frame)
@@ -350,7 +361,8 @@ class Oracle(TcpJudge):
                 connection.forget_secondary()
         for queue in self.datagrams.values():
             queue.unmatched.clear()
-            queue.expected.clear()
+        self.alone.clear()
+        self.expected.clear()
         self.pieces["s"] = Reassembly()
         self.waiting.clear()
         for _, connection in self.lone:
@@ -382,7 +394,8 @@ class Oracle(TcpJudge):
         for queue in self.datagrams.values():
             queue.blocked = queue.reported = False
             queue.agreed = queue.said
-            queue.expected.clear()
+        self.expected.clear()
+        self._ports_are_the_pvms()
         self.mode, self.svm_stopped, self.pvm_stopped, self.loaded = Mode.COMPARE, False, False, False
         later, self.later = self.later, []
         for who, frame, since, gso in later:
@@ -404,6 +417,8 @@ class Oracle(TcpJudge):
                 p, s = connection.p, connection.s
                 s.base, s.syn, s.timestamp = p.base, p.syn, p.timestamp
                 connection.sport = flow.key[4]
+        if self.loaded:
+            self._ports_are_the_pvms()
         self.loaded = False
         self.mode, self.svm_stopped, self.pvm_stopped = Mode.HOLD, False, False
         self._forget_secondary()
@@ -445,6 +460,8 @@ class Oracle(TcpJudge):
                     connection.sport = flow.key[4]
                 if connection.s.base is None:
                     connection.p.base = None
+        if self.loaded:
+            self._ports_are_the_pvms()
         kept: list[tuple[int, bytes]] = []
         if self.mode is Mode.COMPARE:
             for each in self.waiting:
@@ -455,7 +472,7 @@ class Oracle(TcpJudge):
                     known = low is not None and low <= each.position <= matched - each.segment.length
                 if not known:
                     kept += [(each.number, frame) for frame in self._kept_by_the_svm(each)]
-            for queue in self.datagrams.values():
+            for queue in self._queues():
                 kept += [(entry.number, frame) for entry in queue.unmatched for frame in entry.frames]
         for _, frame in sorted(kept, key=lambda entry: entry[0]):
             self._emit(frame)
@@ -489,12 +506,15 @@ class Oracle(TcpJudge):
     def _followed(self, packet: Packet) -> bytes:
         """A frame of the SVM after the failover."""
         packet = leading(packet)
+        if packet.kind == "udp":
+            queue = self._mapped_queue(packet)
+            return mapped(queue, packet).frame if queue else packet.frame
         if packet.kind != "tcp":
             return packet.frame
         flow, connection = self._of_svm(packet)
-        mapped = self._mapped(packet, flow)
-        connection.place(connection.s, mapped)
-        return self._aligned(mapped, connection)
+        segment = self._mapped(packet, flow)
+        connection.place(connection.s, segment)
+        return self._aligned(segment, connection)
 
     def _aligned(self, mapped: Packet, connection: Connection) -> bytes:
         """A segment of the SVM in the numbers that clients know (C7)."""

@@ -88,10 +88,16 @@ def parse(frame: bytes) -> Packet:
 
 
 def leading(packet: Packet) -> Packet:
-    """A fragment that begins a TCP segment, with its whole header, as that segment; others as they are."""
-    if packet.kind != "fragment" or packet.protocol != 6 or packet.fragment_offset:
+    """A fragment that begins a TCP segment or a UDP datagram, with its whole header, as that."""
+    if packet.kind != "fragment" or packet.fragment_offset:
         return packet
     segment = replace(packet)
+    if packet.protocol == 17 and packet.end - packet.l4 >= 8:
+        segment.kind = "udp"
+        segment.sport, segment.dport = struct.unpack("!HH", packet.frame[packet.l4 : packet.l4 + 4])
+        return segment
+    if packet.protocol != 6:
+        return packet
     _transport(segment)
     return segment if segment.kind == "tcp" else packet
 
@@ -402,6 +408,21 @@ def with_timestamp(frame: bytes, add: int) -> bytes:
         at += 1 if head[at] == 1 else head[at + 1]
     struct.pack_into("!I", head, at + 2, (int.from_bytes(head[at + 2 : at + 6]) + add) % 2**32)
     return _summed(packet, head) + frame[packet.end :]
+
+
+def with_udp_port(frame: bytes, sport: int) -> bytes:
+    """A UDP datagram, or its first fragment, from another port; a checksum of 0 is none (RFC 768)."""
+    at = leading(parse(frame)).l4
+    was, summed = struct.unpack("!H4xH", frame[at : at + 8])
+    if summed:
+        summed = (summed + was - sport) % 0xFFFF or 0xFFFF
+    return (
+        frame[:at]
+        + struct.pack("!H", sport)
+        + frame[at + 2 : at + 6]
+        + struct.pack("!H", summed)
+        + frame[at + 8 :]
+    )
 
 
 def plain(frame: bytes) -> bytes:

@@ -10,9 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from models.datagrams import Reassembly, equal_form
-from models.packets import ACK, FIN, RST, SYN, Packet, parse
+from models.packets import ACK, FIN, RST, SYN, Packet, parse, with_udp_port
 
 from colo_proxy.words import Frame, Port
+
+DRAWN = 123  # a service outside that generated guests ask, from ports that each of them draws
 
 
 class PromiseBroken(AssertionError):
@@ -44,7 +46,8 @@ class Made:
         flow = packet.flow(True)
         flow = (*flow[:4], ports.get(flow, flow[4]), *flow[5:])
         if packet.kind != "tcp":
-            self.datagrams[flow].append(equal_form(packet))
+            flow, form = known_by(packet, flow)
+            self.datagrams[flow].append(form)
             return
         if packet.flags & (SYN | RST) == SYN and (not self.first[flow] or self.first[flow][-1] != packet.seq):
             self.first[flow].append(packet.seq)
@@ -101,6 +104,13 @@ class Made:
     def knows(self, flow: object, number: int, place: object) -> bool:
         """Has the guest this place of the stream, whatever stands there?"""
         return self.seen(flow, number, place) or self.in_state(flow, number, place)
+
+
+def known_by(packet: Packet, flow: tuple[object, ...]) -> tuple[tuple[object, ...], bytes]:
+    """A datagram's flow and bytes; but for the source port where each guest has drawn one."""
+    if packet.kind != "udp" or packet.dport != DRAWN:
+        return flow, equal_form(packet)
+    return (*flow[:4], None, *flow[5:]), equal_form(parse(with_udp_port(packet.frame, 0)))
 
 
 def marks(packet: Packet, base: int) -> set[tuple[object, object]]:
@@ -192,7 +202,7 @@ class Promise:
         if packet.kind == "tcp":
             self._check_segment(packet, flow)
             return
-        form = equal_form(packet)
+        flow, form = known_by(packet, flow)
         self.released[flow].append(form)
         if self.svm.datagrams[flow].count(form) < self.released[flow].count(form):
             raise PromiseBroken(f"a datagram that the SVM did not send: {item.data.hex()}")

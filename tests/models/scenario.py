@@ -30,6 +30,7 @@ class Scenario:
     checkpoints: bool = False
     failover: bool = False
     datagrams: bool = False
+    drawn: bool = False  # the guest begins UDP, from ports that it draws
     fragments: bool = False
     offload: bool = False
     early: bool = False
@@ -79,6 +80,7 @@ def drawn(seed: int) -> Scenario:
         again=choose((False, True)),
         acknowledged=choose((False, True)),
         check=choose((False, True)),
+        drawn=choose((False, False, True)),
     )
 
 

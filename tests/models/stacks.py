@@ -29,10 +29,12 @@ from models.packets import (
     udp,
     with_options,
 )
+from models.promise import DRAWN
 from models.scenario import Event, Scenario
 
 VM = {False: "192.0.2.2", True: "2001:db8::2"}
 CLIENT = {False: "192.0.2.1", True: "2001:db8::1"}
+PORTS = range(5000, 5008)  # few, so that what one guest draws is often another socket's of the other guest
 VM_OPENS = ("vm", "vm-other-port", "vm-crossing-ports")
 
 
@@ -65,6 +67,8 @@ class Guest:
     style: str
     said: list[int]
     ident: int
+    asked: list[int] = field(default_factory=list)  # how much each socket has sent, of those that draw a port
+    ports: dict[int, int] = field(default_factory=dict)  # and the ports they have drawn
     queue: list[tuple[bytes, bytes | None]] = field(default_factory=list)  # with virtio-net headers
 
 
@@ -88,6 +92,10 @@ class Simulation:
         self.vlans = tuple(self.random.randint(1, 4000) for _ in range(scenario.vlans))
         flows = 2 if scenario.datagrams else 0
         self.datagrams = [[self._datagram() for _ in range(12)] for _ in range(flows)]
+        self.chance = random.Random(f"drawn {scenario.seed}")  # apart: other scenarios stay what they were
+        sockets = self.chance.randint(1, 8) if scenario.drawn else 0
+        said = (b"ask", self.chance.randbytes(40), self.chance.randbytes(300))
+        self.sockets = [[self._asks(said) for _ in range(self.chance.randint(1, 3))] for _ in range(sockets)]
         lines = [Line(self._isn(), 1000, 80, 40000 + i) for i in range(scenario.connections)]
         if scenario.opening == "vm-crossing-ports":  # to one destination; the SVM is one port ahead
             lines = [Line(self._isn(), 1000, 33000 + i, 443) for i in range(scenario.connections)]
@@ -98,6 +106,7 @@ class Simulation:
             styles.append("tiny")
         self.p = Guest(lines, self.random.choice(styles if self.length < 5000 else ["super"]), [0] * flows, 7)
         self.s = Guest(copy.deepcopy(lines), self.random.choice(styles), [0] * flows, 9000)
+        self.p.asked, self.s.asked = [0] * sockets, [0] * sockets
         for line in self.s.lines:
             line.difference = scenario.difference
             if scenario.opening != "midstream":
@@ -117,6 +126,10 @@ class Simulation:
         kind = self.random.choice(("udp", "udp", "icmp", "gre"))
         return kind, self.random.randbytes(self.random.choice((0, 1, 8, 40, 300)))
 
+    def _asks(self, said: tuple[bytes, ...]) -> bytes:
+        """Mostly something that no other socket asks."""
+        return self.chance.choice(said) + (b"" if self.chance.random() < 0.2 else self.chance.randbytes(4))
+
     # -------------------------------------------------------------- the schedule
 
     def run(self) -> list[Event]:
@@ -124,6 +137,8 @@ class Simulation:
         if self.of.idle and self.of.opening == "midstream":
             for number in range(self.of.connections):
                 self._keep_alive(number)
+        for flow in range(len(self.datagrams)):  # which clients have opened
+            self._answer(53 + flow, 5000)
         for _ in range(self.of.steps):
             self._pass()
             if self.of.stuck and self.of.connections and self.random.random() < 0.08:
@@ -274,12 +289,40 @@ class Simulation:
 
     def _step(self, guest: Guest, side: str) -> None:
         flows = len(guest.said)
-        if flows and (not guest.lines or self.random.random() < 0.4):
+        if guest.asked and (not (guest.lines or flows) or self.chance.random() < 0.3):
+            self._ask(guest)
+        elif flows and (not guest.lines or self.random.random() < 0.4):
             self._say_datagram(guest, self.random.randrange(flows))
         elif guest.lines:
             at = self.random.randrange(len(guest.lines))
             self._say_segment(guest, at, guest.lines[at])
         self._deliver(guest, side)
+
+    def _answer(self, port: int, remote: int) -> None:
+        here, there = VM[self.of.ipv6], CLIENT[self.of.ipv6]
+        packet = udp((there, remote), (here, port), b"answer")
+        ethertype = 0x86DD if self.of.ipv6 else 0x0800
+        self._event("uplink", ethernet(packet, ethertype, vlans=self.vlans, from_vm=False))
+
+    def _ask(self, guest: Guest) -> None:
+        """One of the sockets sends its next datagram; before its first it draws a port."""
+        open_ = [n for n, sent in enumerate(guest.asked) if sent < len(self.sockets[n])]
+        if not open_:
+            return
+        number = open_[min(self.chance.choice((0, 0, 0, 1)), len(open_) - 1)]
+        in_use = [guest.ports[n] for n in open_ if n in guest.ports]
+        free = [port for port in PORTS if port not in in_use]
+        port = guest.ports.setdefault(number, self.chance.choice(free))
+        data = self.sockets[number][guest.asked[number]]
+        guest.asked[number] += 1
+        guest.ident = (guest.ident + 1) % 2**16
+        if guest is self.s and self.of.difference == "flip" and self.chance.random() < 0.1:
+            data = bytes([data[0] ^ 1]) + data[1:]
+        if self.chance.random() < 0.1:
+            self._answer(port, DRAWN)
+        if self.chance.random() > 0.02:  # or lost for good
+            packet = udp((VM[self.of.ipv6], port), (CLIENT[self.of.ipv6], DRAWN), data, ident=guest.ident)
+            self._hand_over(guest, packet, 0.3)
 
     def _say_datagram(self, guest: Guest, flow: int) -> None:
         at = guest.said[flow]

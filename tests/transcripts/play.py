@@ -184,7 +184,8 @@ class Play:
         payload = packet.payload if packet.kind == "udp" else item.data[packet.l4 : packet.end]
         where = f"#{packet.dport - 40000}" if packet.kind == "udp" and packet.dport != 40000 else ""
         ident = int.from_bytes(item.data[packet.l3 + 4 : packet.l3 + 6]) if len(packet.source) == 4 else 0
-        return f">{where} {word} {payload!r}" + (f" id {ident}" if ident else "")
+        sport = f" sport {packet.sport}" if packet.kind == "udp" and packet.sport != 80 else ""
+        return f">{where} {word} {payload!r}" + (f" id {ident}" if ident else "") + sport
 
     def wanted(self, line: str, came: list[str]) -> str:
         """An expectation in the form of `describe`; a window that it leaves out is taken from what came."""

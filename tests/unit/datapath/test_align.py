@@ -101,9 +101,9 @@ def test_partial_checksum_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "packet", [ip4() / UDP() / Raw(bytes(40)), ip6() / ICMPv6EchoRequest(data=bytes(40))], ids=repr
+    "packet", [ip4(proto=132) / Raw(bytes(40)), ip6() / ICMPv6EchoRequest(data=bytes(40))], ids=repr
 )
-def test_what_is_not_tcp_is_left_alone(packet: Packet) -> None:
+def test_what_is_neither_tcp_nor_udp_is_left_alone(packet: Packet) -> None:
     frame = bytes(link() / packet)
     for align in (to_svm, from_svm, quoted_to_svm):
         assert align(frame, seq=5, ts=7, **PORTS) == frame
@@ -235,7 +235,8 @@ TCP6 = bytes(ip6() / segment())
     [
         error4(ICMP(type=8), TCP4),  # an echo request that happens to carry a packet
         error4(ICMP(type=3), TCP4[:27]),  # 7 bytes of TCP
-        error4(ICMP(type=3), bytes(ip4() / UDP() / bytes(20))),
+        error4(ICMP(type=3), bytes(ip4() / UDP() / bytes(20))[:27]),
+        error4(ICMP(type=3), bytes(ip4(proto=132) / bytes(20))),  # SCTP
         error4(ICMP(type=3), bytes(IP(src="192.0.2.9", dst="192.0.2.1") / segment())),  # not the VM's
         error4(ICMP(type=3), bytes(ip4(frag=3) / segment())),
         error4(ICMP(type=3), bytes(ip4(ihl=4) / segment())),
