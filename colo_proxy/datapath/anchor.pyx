@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 from colo_proxy.datapath.flow cimport F_ACKNOWLEDGED, F_ANCHORED, F_PROVISIONAL, F_RAISED, Flow
 from colo_proxy.datapath.pool cimport N_UNPLACED, Node
 from colo_proxy.datapath.prefix cimport FAR, start_of
+from colo_proxy.datapath.ranges cimport has_ranges, last_end
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_lt
 from colo_proxy.datapath.wire cimport RST
 
@@ -20,7 +21,7 @@ cdef void anchor(Flow *flow, Node *node) noexcept nogil:
         pass
     elif not flow.flags & F_ANCHORED or (
             not flow.pvm.syn and seq_eq(flow.low, flow.matched) and node.packet.length and
-            -FAR < seq_diff(node.packet.seq, flow.low) < 0):
+            -FAR < seq_diff(node.packet.seq, flow.low) < 0 and not far_ahead(flow, node.packet.seq)):
         flow.flags &= ~<uint32_t>(F_PROVISIONAL | F_RAISED | F_ACKNOWLEDGED)
         flow.flags |= F_ANCHORED
         if not node.packet.length and caught(flow):
@@ -33,6 +34,11 @@ cdef void anchor(Flow *flow, Node *node) noexcept nogil:
             flow.low = flow.matched = flow.pieced = node.packet.seq
             flow.flags |= F_RAISED
         flow.flags &= ~<uint32_t>(F_PROVISIONAL | F_ACKNOWLEDGED)
+
+
+cdef bint far_ahead(const Flow *flow, Seq start) noexcept nogil:
+    """Whether something agreed lies further beyond a place than anything of the stream can."""
+    return has_ranges(flow) and seq_diff(last_end(flow), start) > FAR
 
 
 cdef bint svm_begins_at(const Flow *flow, Seq position) noexcept nogil:

@@ -11,7 +11,7 @@ from colo_proxy.datapath.flows cimport sweep
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_oldest
 from colo_proxy.datapath.judge cimport announce, hold_incomplete
 from colo_proxy.datapath.missing cimport missing
-from colo_proxy.datapath.piece cimport piece_leave
+from colo_proxy.datapath.piece cimport piece_due
 from colo_proxy.datapath.pool cimport Node
 from colo_proxy.datapath.wire cimport K_TCP
 from colo_proxy.datapath.words cimport D_FRAGMENT, M_COMPARE
@@ -53,7 +53,7 @@ cdef int64_t look_at_watched(Core *core) noexcept nogil:
             soonest = min(soonest, due)
         elif flow.key.kind == K_TCP:
             list_leave(flow)
-            piece_leave(core, flow, flow.pvm.low, True)
+            piece_due(core, flow)
         elif both_wait_since(flow) <= core.now - core.settings.reorder:
             datagram_mismatch(core, flow)
         else:

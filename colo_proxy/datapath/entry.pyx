@@ -67,6 +67,7 @@ from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, ne
 from colo_proxy.datapath.missing cimport missing_at_end
 from colo_proxy.datapath.pace cimport pace_clamp, pace_waits
 from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give, weigh
+from colo_proxy.datapath.ranges cimport beyond_drop
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
 from colo_proxy.datapath.retransmission cimport retransmission_end
 from colo_proxy.datapath.wire cimport (
@@ -131,11 +132,16 @@ cdef Core *core_new(Pool *pool, const Settings *settings) except NULL:
 cdef void core_free(Core *core) noexcept nogil:
     """Give everything back to the pool and free the core; the pool stays."""
     cdef Diverged left
+    cdef Flow *flow
     if core == NULL:
         return
     core_sent(core)
     if core.table.buckets != NULL:
         epoch_clear(core)
+        flow = core.table.idle_first
+        while flow != NULL:
+            beyond_drop(core, flow)
+            flow = flow.idle_next
         core.pool.flows -= core.table.count
         table_close(&core.table)
     while core_divergence(core, &left):

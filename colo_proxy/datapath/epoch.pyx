@@ -34,7 +34,7 @@ from colo_proxy.datapath.judge cimport (
 )
 from colo_proxy.datapath.late cimport late_clear
 from colo_proxy.datapath.pace cimport pace_clear
-from colo_proxy.datapath.piece cimport piece_leave
+from colo_proxy.datapath.piece cimport piece_failover
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, N_UNPLACED, Node, pool_give
 from colo_proxy.datapath.prefix cimport advance, agreed, position_of
 from colo_proxy.datapath.release cimport note_told, still_owed
@@ -264,7 +264,7 @@ cdef void epoch_failover(Core *core) noexcept nogil:
         if core.mode == M_COMPARE and not core.svm_stopped and flow_of(node).key.kind == K_TCP and \
                 not node.flags & (N_PURE | N_OWED):
             # What the SVM has said of it, it will not say again soon.
-            piece_leave(core, flow_of(node), node, False)
+            piece_failover(core, flow_of(node), node)
         unhold(core, node)
         if node.flags & N_OWED:
             discard(core, node)

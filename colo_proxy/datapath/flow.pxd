@@ -39,6 +39,7 @@ cdef enum FlowFlag:
     F_FORMS = 262144  # a guest has sent its SYN in several forms
     F_ACKNOWLEDGED = 524288  # `acknowledged` is set (retransmission.pxd)
     F_ALONE = 1 << 29  # begun by a guest; which of the other guest's flows it is, is not known (alone.pxd)
+    F_BEYOND = 1048576  # `beyond` is set
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
     F_FREE = 1 << 30  # no flow: its memory waits for the next one
 
@@ -143,6 +144,7 @@ cdef struct Flow:
     uint32_t divergences
     int64_t acknowledged  # by clients: a stream offset
     Trail trail  # what is agreed and not acknowledged
+    Node *beyond  # whose data are the sets of ranges beyond `matched` (ranges.pxd), with F_BEYOND
     # datagrams
     uint64_t said_bytes  # of payload, by the PVM
 

@@ -23,6 +23,7 @@ from colo_proxy.datapath.flow cimport (
 from colo_proxy.datapath.gap cimport gap_at_end
 from colo_proxy.datapath.key cimport Key, key_alike, key_equal
 from colo_proxy.datapath.pool cimport N_SVM, Node
+from colo_proxy.datapath.ranges cimport beyond_drop, has_ranges
 from colo_proxy.datapath.seq cimport seq_eq
 from colo_proxy.datapath.stream cimport stream_closed, stream_pair
 from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
@@ -343,6 +344,7 @@ cdef void flow_remove(Core *core, Flow *flow) noexcept nogil:
         core.swept = flow.idle_next
     if core.digests != NULL:
         digests_drop(core.digests, &flow.trail)
+    beyond_drop(core, flow)
     table_remove(&core.table, flow)
     core.pool.flows -= 1
 
@@ -377,7 +379,8 @@ cdef bint replaceable(const Core *core, const Flow *flow) noexcept nogil:
         return False
     if flow.key.kind != K_TCP:
         return True
-    return stream_closed(flow) or (flow.offset == 0 and flow.ts_offset == 0 and flow.alias == NULL)
+    return stream_closed(flow) or (
+        flow.offset == 0 and flow.ts_offset == 0 and flow.alias == NULL and not has_ranges(flow))
 
 
 cdef bint make_room(Core *core) noexcept nogil:

@@ -16,6 +16,7 @@ from colo_proxy.datapath.flow cimport (
 from colo_proxy.datapath.key cimport Key, key_text
 from colo_proxy.datapath.pool cimport Node
 from colo_proxy.datapath.prefix cimport FAR, advance, end_of, move_range, offset_of, position_of, start_of
+from colo_proxy.datapath.ranges cimport beyond_of, has_ranges
 from colo_proxy.datapath.seq cimport Seq, seq_diff, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport ACK, K_TCP, RST
 from colo_proxy.datapath.words cimport D_MEMORY
@@ -63,8 +64,10 @@ cdef Seq begins(const Flow *flow, const Node *node, Seq until) noexcept nogil:
 cdef bint gap_skip(Core *core, Flow *flow) noexcept nogil:
     cdef bint found = False
     cdef Seq until
-    while applies(core, flow) and (flow.pvm.low != NULL or flow.svm.low != NULL):
+    while applies(core, flow) and (flow.pvm.low != NULL or flow.svm.low != NULL or has_ranges(flow)):
         until = begins(flow, flow.pvm.low, begins(flow, flow.svm.low, flow.heard_ack))
+        if has_ranges(flow):
+            until = seq_min(until, beyond_of(flow).agreed.each[0].begin)
         if not seq_lt(flow.matched, until):
             break
         note(core, flow, flow.matched, until)

@@ -11,6 +11,7 @@ from colo_proxy.datapath.gap cimport gap_at_end, gap_skip
 from colo_proxy.datapath.judge cimport hold_incomplete
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SORTED, N_SVM, N_UNPLACED, Node, pool_give
 from colo_proxy.datapath.prefix cimport agreed, end_of, offset_of, start_of
+from colo_proxy.datapath.ranges cimport beyond_gap, beyond_of, has_ranges
 from colo_proxy.datapath.release cimport out_of_date, release, still_owed, stray_reset
 from colo_proxy.datapath.seq cimport Seq, seq_le, seq_lt, seq_max
 from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
@@ -112,10 +113,11 @@ cdef Node *lowest_waiting(const Flow *flow) noexcept nogil:
 
 cdef Node *first_alone(const Flow *flow, Node *said, Node *other, Seq *at) noexcept nogil:
     """The first position beyond the agreed range that one list has and the other has not, and its node."""
+    cdef Seq end
     at[0] = flow.matched
     while said != NULL:
         at[0] = seq_max(at[0], start_of(said))
-        while seq_lt(at[0], end_of(said)):
+        while beyond_gap(flow, at, end_of(said), &end):
             while other != NULL and seq_le(end_of(other), at[0]):
                 other = other.sort_next
             if other == NULL or seq_lt(at[0], start_of(other)):
@@ -148,11 +150,26 @@ cdef bint stream_waits(Core *core, Flow *flow) noexcept nogil:
     return True
 
 
+cdef bint hole_at_end(Core *core, Flow *flow) noexcept nogil:
+    """M3: nothing of the PVM's waits, but below what is agreed beyond the prefix something is missing."""
+    cdef Node *alone
+    cdef Seq at
+    if not has_ranges(flow):
+        return False
+    alone = first_alone(flow, flow.svm.low, flow.pvm.low, &at)
+    if alone != NULL:
+        diverge(core, flow, R_MISSING_PRIMARY, offset_of(flow, at), NULL, alone)
+    else:  # both have lost the same
+        at = beyond_of(flow).agreed.each[0].begin
+        diverge(core, flow, R_MISSING_SECONDARY, offset_of(flow, at), NULL, NULL)
+    return True
+
+
 cdef void stream_at_end(Core *core, Flow *flow) noexcept nogil:
     cdef Node *node
     if gap_skip(core, flow):
         release(core, flow)
-    if stream_waits(core, flow):
+    if stream_waits(core, flow) or hole_at_end(core, flow):
         return
     node = flow.pvm.first
     while node != NULL:
@@ -191,7 +208,7 @@ cdef void missing_at_end(Core *core) noexcept nogil:
     flow = core.table.idle_first
     while flow != NULL and core.diverged_count < DIVERGED:
         if flow.key.kind == K_TCP:
-            if flow.waiting and not flow.flags & F_BLOCKED:
+            if (flow.waiting or has_ranges(flow)) and not flow.flags & F_BLOCKED:
                 stream_at_end(core, flow)
             gap_at_end(core, flow)
             flow.flags &= ~<uint32_t>F_HEARD  # told once

@@ -15,5 +15,8 @@ from colo_proxy.datapath.pool cimport Node
 cdef void piece_watch(Core *core, Flow *flow) noexcept nogil
 # The SVM has said nothing new: is it part of what is held?
 cdef void piece_again(Core *core, Flow *flow, const Node *node) noexcept nogil
-# The agreed part of a held segment leaves as a segment of its own; a super-frame's, whole segments only.
-cdef void piece_leave(Core *core, Flow *flow, Node *node, bint whole_segments) noexcept nogil
+# Nothing new has been agreed for `reorder`: whole segments of super-frames leave, of the lowest one what the
+# prefix has, and of each what ranges beyond it have.
+cdef void piece_due(Core *core, Flow *flow) noexcept nogil
+# At a failover: all that is agreed of a held segment leaves.
+cdef void piece_failover(Core *core, Flow *flow, Node *node) noexcept nogil

@@ -7,6 +7,7 @@ from colo_proxy.datapath.craft cimport cut, gso_size
 from colo_proxy.datapath.flow cimport F_BLOCKED, Flow, list_add
 from colo_proxy.datapath.pool cimport N_CONTRARY, N_PURE, N_SENT, N_UNPLACED, N_WHOLE, Node
 from colo_proxy.datapath.prefix cimport end_of, start_of
+from colo_proxy.datapath.ranges cimport Beyond, beyond_of, has_ranges, last_end, ranges_add, ranges_gap
 from colo_proxy.datapath.release cimport Clamp, apply, clamp_of, tell
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport ACK, RST, SYN, URG
@@ -15,10 +16,29 @@ cdef int64_t STUCK = 100_000_000  # ns
 
 
 cdef void piece_watch(Core *core, Flow *flow) noexcept nogil:
+    cdef Seq end = flow.matched
+    if flow.pvm.low == NULL:
+        return
+    if has_ranges(flow):
+        end = last_end(flow)
     # Before the SVM has spoken the flow may be on the list of those that wait for the SVM's SYN.
-    if flow.svm.open and flow.pvm.low != NULL and seq_lt(start_of(flow.pvm.low), flow.matched):
+    if flow.svm.open and seq_lt(start_of(flow.pvm.low), end):
         flow.watched_since = core.now
         list_add(&core.watched, flow)
+
+
+cdef void piece_due(Core *core, Flow *flow) noexcept nogil:
+    cdef Node *node = flow.pvm.low
+    piece_leave(core, flow, node, True)
+    while has_ranges(flow) and node != NULL and seq_lt(start_of(node), last_end(flow)):
+        pieces_beyond(core, flow, node, True)
+        node = node.sort_next
+
+
+cdef void piece_failover(Core *core, Flow *flow, Node *node) noexcept nogil:
+    piece_leave(core, flow, node, False)
+    if has_ranges(flow):
+        pieces_beyond(core, flow, node, False)
 
 
 cdef void piece_again(Core *core, Flow *flow, const Node *node) noexcept nogil:
@@ -33,15 +53,34 @@ cdef void piece_again(Core *core, Flow *flow, const Node *node) noexcept nogil:
     piece_leave(core, flow, low, False)
 
 
-cdef void piece_leave(Core *core, Flow *flow, Node *node, bint whole_segments) noexcept nogil:
+cdef bint divisible(const Flow *flow, const Node *node) noexcept nogil:
+    """Whether a part of a held node may leave as a segment of its own."""
+    return node != NULL and flow.svm.acked and \
+        not node.flags & (N_SENT | N_WHOLE | N_PURE | N_UNPLACED | N_CONTRARY) and \
+        not node.packet.signature and \
+        node.packet.flags & (SYN | URG | RST | ACK) == ACK and not seq_lt(node.packet.seq, flow.low)
+
+
+cdef bint leave(Core *core, Flow *flow, Node *node, Seq begin, int32_t count) noexcept nogil:
+    """Send `count` bytes of a node from `begin` on; false: there is no memory."""
     cdef Clamp clamp
-    cdef Node *piece
+    cdef Node *piece = cut(core, node, begin, count)
+    if piece == NULL:
+        return False
+    clamp = clamp_of(flow, piece)
+    clamp.order = node.order
+    apply(piece, &clamp)
+    tell(flow, &clamp)
+    emit(core, piece)
+    return True
+
+
+cdef void piece_leave(Core *core, Flow *flow, Node *node, bint whole_segments) noexcept nogil:
+    """The part of a node that the prefix has."""
     cdef Seq begin
     cdef int32_t count
     cdef uint32_t size
-    if node == NULL or not flow.svm.acked or (whole_segments and flow.flags & F_BLOCKED) or \
-            node.flags & (N_SENT | N_WHOLE | N_PURE | N_UNPLACED | N_CONTRARY) or node.packet.signature or \
-            node.packet.flags & (SYN | URG | RST | ACK) != ACK or seq_lt(node.packet.seq, flow.low):
+    if not divisible(flow, node) or (whole_segments and flow.flags & F_BLOCKED):
         return
     begin = seq_max(node.packet.seq, flow.pieced)
     # No further than the payload goes: a FIN is a position without a byte.
@@ -50,14 +89,30 @@ cdef void piece_leave(Core *core, Flow *flow, Node *node, bint whole_segments) n
     if whole_segments:
         size = gso_size(node)
         count = count // <int32_t>size * <int32_t>size if size else 0
-    if count <= 0:
+    if count > 0 and leave(core, flow, node, begin, count):
+        flow.pieced = seq_add(begin, count)
+
+
+cdef void pieces_beyond(Core *core, Flow *flow, Node *node, bint whole_segments) noexcept nogil:
+    """The parts of a node that the ranges beyond the prefix have; what has left so before does not again."""
+    cdef Beyond *beyond = beyond_of(flow)
+    cdef uint32_t size = gso_size(node) if whole_segments else 1
+    cdef int32_t length, first, last
+    cdef uint32_t index
+    cdef Seq at, until, end
+    if not size or not divisible(flow, node) or (whole_segments and flow.flags & F_BLOCKED):
         return
-    piece = cut(core, node, begin, count)
-    if piece == NULL:
-        return
-    flow.pieced = seq_add(begin, count)
-    clamp = clamp_of(flow, piece)
-    clamp.order = node.order
-    apply(piece, &clamp)
-    tell(flow, &clamp)
-    emit(core, piece)
+    length = <int32_t>(node.packet.end - node.packet.payload)
+    for index in range(beyond.agreed.count):
+        first = max(seq_diff(beyond.agreed.each[index].begin, node.packet.seq), 0)
+        first = (first + <int32_t>size - 1) // <int32_t>size * <int32_t>size
+        last = min(seq_diff(beyond.agreed.each[index].end, node.packet.seq), length)
+        if last < length:  # which is where its last segment ends
+            last = last // <int32_t>size * <int32_t>size
+        if first >= last:
+            continue
+        at = seq_add(node.packet.seq, first)
+        until = seq_add(node.packet.seq, last)
+        while ranges_gap(&beyond.pieced, &at, until, &end) and leave(core, flow, node, at, seq_diff(end, at)):
+            ranges_add(&beyond.pieced, at, end)
+            at = end

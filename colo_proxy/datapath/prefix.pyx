@@ -4,19 +4,21 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
 from colo_proxy.datapath.core cimport Core, discard, diverge, side_of, unhold
-from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_CONTRADICTED, F_FINISHED, Flow, Side
+from colo_proxy.datapath.flow cimport F_ANCHORED, F_BEYOND, F_CONTRADICTED, F_FINISHED, Flow, Side
 from colo_proxy.datapath.forms cimport forms_differ
 from colo_proxy.datapath.pool cimport N_CONTRARY, N_COVERED, N_SORTED, N_SVM, N_UNPLACED, Node
+from colo_proxy.datapath.ranges cimport (
+    Beyond,
+    agreed_beyond,
+    beyond_gap,
+    beyond_of,
+    beyond_settle,
+    ranges_cut,
+)
 from colo_proxy.datapath.retransmission cimport retransmission_learn
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport FIN, MAX_CAPTURED, SYN
 from colo_proxy.datapath.words cimport R_CONTROL, R_PAYLOAD
-
-cdef enum What:
-    IS_BYTE = 0
-    IS_SYN = 1
-    IS_FIN = 2
-
 
 cdef int64_t offset_of(const Flow *flow, Seq position) noexcept nogil:
     cdef int64_t offset = flow.position + seq_diff(position, flow.matched)
@@ -29,7 +31,8 @@ cdef bint agreed(const Flow *flow, const Node *node) noexcept nogil:
         return node.flags & (N_COVERED | N_CONTRARY) == N_COVERED
     # Not by comparing ends: a hostile segment may begin nearly 2**31 away and end on the other side.
     if not seq_le(flow.low, start) or seq_diff(flow.matched, start) < <int64_t>node.packet.length:
-        return False
+        return flow.flags & F_BEYOND and \
+            agreed_beyond(flow, start, end_of(node), node.packet.flags & FIN != 0)
     return not node.packet.flags & FIN or (
         (flow.flags & F_FINISHED) != 0 and seq_eq(end_of(node), flow.matched))
 
@@ -188,7 +191,7 @@ cdef bint contradicts(Core *core, Flow *flow, Node *new, Node *old) noexcept nog
         at = seq_max(at, flow.matched)
     if seq_le(until, at):
         return False
-    found = compare(new, old, at, until, kinds)
+    found = compare_outside(flow, new, old, at, until, kinds)
     if found.n == until.n:
         return False
     if not new.flags & N_SVM:
@@ -196,6 +199,17 @@ cdef bint contradicts(Core *core, Flow *flow, Node *new, Node *old) noexcept nog
     diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found),
             NULL if new.flags & N_SVM else new, new if new.flags & N_SVM else NULL)
     return True
+
+
+cdef Seq compare_outside(const Flow *flow, const Node *a, const Node *b, Seq at, Seq until,
+                         What *kinds) noexcept nogil:
+    """`compare`, but for what is agreed beyond the prefix: that is not compared again."""
+    cdef Seq end
+    while beyond_gap(flow, &at, until, &end):
+        at = compare(a, b, at, end, kinds)
+        if at.n != end.n:
+            return at
+    return until
 
 
 cdef Node *covering(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -215,6 +229,19 @@ cdef Node *covering(Core *core, Flow *flow, Node *node) noexcept nogil:
     return NULL
 
 
+cdef void absorb(Core *core, Flow *flow) noexcept nogil:
+    """The prefix has reached a range: it becomes part of it."""
+    cdef Beyond *beyond = beyond_of(flow)
+    while beyond.agreed.count and seq_le(beyond.agreed.each[0].begin, flow.matched):
+        if seq_lt(flow.matched, beyond.agreed.each[0].end):
+            move_range(flow, beyond.agreed.each[0].end)
+            if beyond.finished and seq_eq(beyond.fin, flow.matched):
+                flow.flags |= F_FINISHED
+        ranges_cut(&beyond.agreed, flow.matched)
+    ranges_cut(&beyond.pieced, flow.matched)
+    beyond_settle(core, flow)
+
+
 cdef bint advance(Core *core, Flow *flow) noexcept nogil:
     """Compare what both sides have from `matched` on; true if the range has grown."""
     cdef What[2] kinds
@@ -223,6 +250,8 @@ cdef bint advance(Core *core, Flow *flow) noexcept nogil:
     cdef Node *pvm
     cdef Node *svm
     while not flow.flags & F_CONTRADICTED:  # nobody knows which of the two the SVM has said
+        if flow.flags & F_BEYOND:
+            absorb(core, flow)
         pvm = covering(core, flow, flow.pvm.low)
         svm = covering(core, flow, flow.svm.low)
         if pvm == NULL or svm == NULL:
@@ -245,40 +274,6 @@ cdef bint advance(Core *core, Flow *flow) noexcept nogil:
             )
             break
     return begin.n != flow.matched.n
-
-
-cdef void compare_ahead(Core *core, Flow *flow, Node *node) noexcept nogil:
-    cdef Side *others = &flow.pvm if node.flags & N_SVM else &flow.svm
-    cdef Seq start = start_of(node)
-    cdef Seq end = end_of(node)
-    cdef Node *other
-    cdef Node *behind
-    if not node.flags & N_SORTED or flow.flags & F_BLOCKED:
-        return
-    other = last_before(others, start)
-    behind = other.sort_next if other != NULL else others.low
-    while other != NULL and seq_diff(start, start_of(other)) <= <int64_t>others.longest:
-        if differs_ahead(core, flow, node, other):
-            return
-        other = other.sort_prev
-    while behind != NULL and seq_lt(start_of(behind), end):
-        if differs_ahead(core, flow, node, behind):
-            return
-        behind = behind.sort_next
-
-
-cdef bint differs_ahead(Core *core, Flow *flow, Node *node, Node *other) noexcept nogil:
-    cdef What[2] kinds
-    cdef Seq at, until, found
-    if not overlap(node, other, &at, &until) or seq_le(until, flow.matched):
-        return False
-    at = seq_max(at, flow.matched)
-    found = compare(node, other, at, until, kinds)
-    if found.n == until.n:
-        return False
-    diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, offset_of(flow, found),
-            other if node.flags & N_SVM else node, node if node.flags & N_SVM else other)
-    return True
 
 
 cdef void match_below(Core *core, Flow *flow, Seq start, Seq end) noexcept nogil:

@@ -22,6 +22,7 @@ from colo_proxy.datapath.pool cimport (
     pool_take,
 )
 from colo_proxy.datapath.prefix cimport agreed, start_of
+from colo_proxy.datapath.ranges cimport has_ranges, last_end
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.urgent cimport urgent_announced
 from colo_proxy.datapath.wire cimport (
@@ -296,6 +297,11 @@ cdef void release_new(Core *core, Flow *flow, Node *node) noexcept nogil:
     drop_left_behind(core, flow)
 
 
+cdef bint reaches(const Flow *flow, const Node *node) noexcept nogil:
+    """Whether something agreed beyond the prefix ends behind the node's beginning."""
+    return node != NULL and has_ranges(flow) and seq_lt(node.packet.seq, last_end(flow))
+
+
 cdef void release(Core *core, Flow *flow) noexcept nogil:
     cdef Node *data = flow.pvm.first
     cdef Node *pure = flow.pvm.pure_first
@@ -306,8 +312,9 @@ cdef void release(Core *core, Flow *flow) noexcept nogil:
         if pure == NULL or (data != NULL and data.order < pure.order):
             node = data
             data = data.flow_next
-            # In order, what follows a segment that is not agreed is not agreed either.
-            if not release_one(core, flow, node) and not flow.flags & F_DISORDERED:
+            # In order, what follows a segment that is not agreed is not agreed either, save in ranges.
+            if not release_one(core, flow, node) and not flow.flags & F_DISORDERED and \
+                    not reaches(flow, data):
                 data = NULL
         else:
             node = pure

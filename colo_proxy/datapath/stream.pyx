@@ -3,10 +3,12 @@
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport abs
 
+from colo_proxy.datapath.ahead cimport compare_ahead, forget_agreed, look_again
 from colo_proxy.datapath.anchor cimport anchor, lower_again
 from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold
 from colo_proxy.datapath.flow cimport (
     F_ANCHORED,
+    F_BEYOND,
     F_BLOCKED,
     F_CONTRADICTED,
     F_DISORDERED,
@@ -34,7 +36,6 @@ from colo_proxy.datapath.pool cimport (
 from colo_proxy.datapath.prefix cimport (
     FAR,
     advance,
-    compare_ahead,
     agreed,
     end_of,
     match_below,
@@ -43,6 +44,13 @@ from colo_proxy.datapath.prefix cimport (
     position_of,
     sort_in,
     start_of,
+)
+from colo_proxy.datapath.ranges cimport (
+    agreed_beyond,
+    beyond_commit,
+    beyond_of,
+    has_ranges,
+    ranges_hold,
 )
 from colo_proxy.datapath.release cimport release, release_new, reset_text
 from colo_proxy.datapath.retransmission cimport retransmission_differs
@@ -150,7 +158,7 @@ cdef void stream_follow(Flow *flow, Node *node) noexcept nogil:
 
 cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Node *last
-    cdef bint more, unordered
+    cdef bint unordered, grown
     stream_note(core, flow, node)
     forms_judge(core, flow, node)
     if node.flags & N_PURE:
@@ -183,16 +191,20 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     if not sort_in(core, flow, node):
         return
     reset_against(core, flow, node)
-    more = advance(core, flow)
-    compare_ahead(core, flow, node)
+    grown = advance(core, flow)
+    if compare_ahead(core, flow, node):
+        forget_agreed(core, flow, start_of(node), end_of(node), &last)
+        grown = True
+    if flow.flags & F_BEYOND and look_again(core, flow):
+        grown = True
     if flow.below:
         match_below(core, flow, start_of(node), end_of(node))
     urgent_alone(core, flow, node)
-    if more or flow.below:
+    if grown or flow.below:
         release(core, flow)
     else:
         release_new(core, flow, node)
-    if more or flow.pvm.low == node:
+    if grown or flow.pvm.low == node:
         piece_watch(core, flow)
 
 
@@ -207,7 +219,16 @@ cdef bint contradicts_agreed(Core *core, Flow *flow, const Node *node) noexcept 
             not agreed(flow, node):
         diverge(core, flow, R_CONTROL, offset_of(flow, fin), node, NULL)
         return True
+    if node.packet.flags & FIN and agreed_at(flow, fin) and \
+            not agreed_beyond(flow, fin, seq_add(fin, 1), True):
+        diverge(core, flow, R_CONTROL, offset_of(flow, fin), node, NULL)
+        return True
     return False
+
+
+cdef bint agreed_at(const Flow *flow, Seq at) noexcept nogil:
+    """Whether a position is agreed beyond the prefix."""
+    return has_ranges(flow) and ranges_hold(&beyond_of(flow).agreed, at, seq_add(at, 1))
 
 
 cdef Seq start_of_new(const Node *node) noexcept nogil:
@@ -229,7 +250,7 @@ cdef void reset_against(Core *core, Flow *flow, Node *node) noexcept nogil:
         if flow.svm.syn and not flow.pvm.syn:
             diverge(core, flow, R_CONTROL, 0, node, held_with(&flow.svm, SYN))
         at = position_of(flow, seq_add(flow.svm.end, -1), True)
-        if flow.svm.fin and seq_eq(at, node.packet.seq) and \
+        if flow.svm.fin and seq_eq(at, node.packet.seq) and not agreed_at(flow, at) and \
                 not (flow.flags & F_ANCHORED and seq_lt(at, flow.matched)):
             diverge(core, flow, R_CONTROL, offset_of(flow, at), node, held_with(&flow.svm, FIN))
     elif flow.svm.reset and not flow.pvm.reset:
@@ -277,6 +298,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef bint kept = False
     cdef bint grown = False
     cdef Node *shown = NULL  # in a report; what is all agreed is gone by then
+    cdef Node *only = NULL  # of the PVM's, the one that is agreed now beyond the prefix
     cdef Seq start, end
     note(flow, node)
     node.flow = flow
@@ -296,7 +318,14 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
                 more = grown = advance(core, flow)
                 if seq_lt(flow.matched, end):
                     shown = node
-                    compare_ahead(core, flow, node)
+                    if compare_ahead(core, flow, node):
+                        grown = True
+                        if agreed_beyond(flow, start, end, False):
+                            shown = NULL
+                        if forget_agreed(core, flow, start, end, &only) > 1:
+                            more = True
+                if flow.flags & F_BEYOND and look_again(core, flow):
+                    more = grown = True
                 if flow.below:
                     match_below(core, flow, start, end)
                     more = True
@@ -306,6 +335,8 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     if more or announces or not known or raw != svm.raw or not seq_eq(ack, svm.ack) or \
             not seq_eq(edge, svm.edge):
         release(core, flow)
+    elif only != NULL:
+        release_new(core, flow, only)
     if grown:
         piece_watch(core, flow)
     elif not kept and node.packet.length and not node.packet.flags & RST:
@@ -333,7 +364,7 @@ cdef bint worth_keeping(Flow *flow, Node *node) noexcept nogil:
             return False
     elif seq_le(end, flow.matched):
         return False
-    return True
+    return not has_ranges(flow) or not ranges_hold(&beyond_of(flow).agreed, start, end)
 
 
 cdef void stream_adopt(Flow *flow) noexcept nogil:
@@ -353,6 +384,7 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         if flow.pvm.fin and seq_eq(flow.matched, end):
             flow.flags |= F_FINISHED
         flow.below = 0
+        beyond_commit(core, flow)
         flow.floor = flow.matched
         flow.low = flow.pieced = seq_add(flow.matched, -<int64_t>FAR)
     flow.svm_text = flow.pvm_text

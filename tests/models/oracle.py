@@ -470,6 +470,8 @@ class Oracle(TcpJudge, Pairing):
                     known = each.connection.p.reset
                 else:
                     known = low is not None and low <= each.position <= matched - each.segment.length
+                    its = range(each.position, each.position + each.segment.length)
+                    known = known or all(at in each.connection.ahead for at in its)
                 if not known:
                     kept += [(each.number, frame) for frame in self._kept_by_the_svm(each)]
             for queue in self._queues():
@@ -488,6 +490,7 @@ class Oracle(TcpJudge, Pairing):
         """At a failover: what both guests have said of what is held."""
         for held in sorted(self.held, key=lambda each: each.number):
             self._leave_part(held)
+            self._leave_beyond(held)
 
     def _kept_by_the_svm(self, each: Waiting) -> list[bytes]:
         """A segment that waited for the PVM's, or its fragments: of those the first is aligned."""

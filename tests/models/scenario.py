@@ -49,6 +49,7 @@ class Scenario:
     again: bool = False  # the PVM repeats itself with other bytes, and in other pieces
     acknowledged: bool = False  # clients are heard
     check: bool = False  # retransmissions are compared
+    scattered: bool = False
 
 
 def drawn(seed: int) -> Scenario:
@@ -81,6 +82,7 @@ def drawn(seed: int) -> Scenario:
         acknowledged=choose((False, True)),
         check=choose((False, True)),
         drawn=choose((False, False, True)),
+        scattered=choose((False, False, True)),
     )
 
 

@@ -143,6 +143,8 @@ class Simulation:
             self._pass()
             if self.of.stuck and self.of.connections and self.random.random() < 0.08:
                 self._stuck(self.random.randrange(self.of.connections))
+            if self.of.scattered and self.of.connections and self.random.random() < 0.06:
+                self._scatter(self.random.randrange(self.of.connections))
             chosen = self.random.random()
             if chosen < 0.42:
                 self._step(self.p, "primary")
@@ -242,6 +244,27 @@ class Simulation:
             if self.of.checkpoints and not self.of.observe and self.random.random() < 0.1:
                 for word in ("svm_stop", "pvm_stop", "svm_loaded", "commit"):
                     self._event(word)
+
+    def _scatter(self, number: int) -> None:
+        """Both say a lot at once, and each loses some: more holes than anybody remembers."""
+        pvm, svm = self.p.lines[number], self.s.lines[number]
+        if not (pvm.opened and svm.opened) or pvm.closed or svm.closed or pvm.incarnation != svm.incarnation:
+            return
+        at, size = min(pvm.sent, svm.sent), self.random.choice((1, 3, 10, 100, 700))
+        room = min(self._end(pvm), self._end(svm)) - at
+        pieces = [(at + size * n, size) for n in range(min(room // size, self.random.randint(3, 150)))]
+        kept = self.random.choice((0.5, 0.8, 0.95))
+        for again in range(self.random.randint(1, 3)):
+            for guest, line in ((self.p, pvm), (self.s, svm)):
+                said = [each for each in pieces if self.random.random() < kept + 0.1 * again]
+                if self.of.disorder and self.random.random() < 0.5:
+                    self.random.shuffle(said)
+                for begin, length in said:
+                    self._send_data(guest, number, line, begin, length)
+                    line.sent = max(line.sent, begin + length)
+                self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
+            self.now += self.random.choice((1_003, 5_300_001))
+            self._event("tick")
 
     def _checkpoint(self) -> bool:
         """All that a VMM may do; True if it ended in a failover."""

@@ -13,6 +13,7 @@ from models.packets import ACK, FIN, RST, SYN, URG, Packet, with_tcp
 
 FAR_BACK = -(2**62)
 FORMS = 6
+RANGES = 48  # of positions agreed beyond the prefix
 Value = int | str  # a byte, "SYN" or "FIN"
 
 
@@ -111,6 +112,12 @@ class Connection:
         self.low: int | None = None  # the agreed range is [low, matched)
         self.matched = 0
         self.fin: int | None = None  # where the agreed range has the FIN
+        self.ahead: set[int] = set()  # what is agreed beyond it
+        self.runs = 0  # the ranges that these positions make up
+        self.ahead_fin: int | None = None  # where they have the FIN
+        self.crowded = False  # something found no room there
+        self.pieced_ahead: set[int] = set()  # what of it has left as pieces of held segments (T13)
+        self.count = 0  # positions that have come to be agreed
         self.blocked = self.reported = False  # a divergence was found: nothing more leaves
         self.contradicted = False  # the PVM has said two things about one position
         self.floor = FAR_BACK  # where the last commit found the PVM
@@ -260,6 +267,7 @@ class Connection:
     ) -> tuple[str, int] | None:
         other = self.s if side is self.p else self.p
         conflicts = []
+        mine = []  # positions of which this side says two things
         side.end = further(side.end, position + segment.length)
         span = span_of(segment, position, gso or 0)
         if side is self.p and gso is not None:
@@ -271,6 +279,12 @@ class Connection:
         for at, value in self.values(segment, position):
             if self.low is not None and self.low <= at < self.matched:
                 continue  # agreed before: a retransmission
+            if at in self.ahead:
+                if side is self.p and value == "FIN" and at != self.ahead_fin:
+                    conflicts.append(("control", at))
+                continue
+            if value != side.said.get(at, value):
+                mine.append(at)
             for known in (side.said.get(at), other.said.get(at) if self.behind_holes else None):
                 if side is self.p and value != side.said.get(at, value):
                     self.contradicted = True
@@ -279,6 +293,9 @@ class Connection:
             side.said.setdefault(at, value)
             side.when.setdefault(at, now)
         self._advance()
+        if not mine:
+            first = conflicts[0][1] if conflicts else position + segment.length
+            self._agree_ahead([at for at, _ in self.values(segment, position) if at < first])
         if conflicts:
             return conflicts[0]
         one, two = self.p.said.get(self.matched), self.s.said.get(self.matched)
@@ -369,7 +386,15 @@ class Connection:
             return
         begin = until = self.matched
         learned: Span | None = None
-        while self.matched in self.p.said and self.p.said[self.matched] == self.s.said.get(self.matched):
+        while self.matched in self.ahead or self._both_say(self.matched):
+            if self.matched in self.ahead:  # the prefix has reached a range
+                self.fin = self.matched if self.matched == self.ahead_fin else None
+                self.ahead.remove(self.matched)
+                self.runs -= self.matched + 1 not in self.ahead
+                self.matched += 1
+                self.count += 1
+                until = max(until, self.matched)
+                continue
             if self.p.said[self.matched] == "SYN" and self._forms_differ():
                 break
             if self.matched == until:  # one segment of each guest has what comes next
@@ -378,8 +403,7 @@ class Connection:
                 learned, begin = mine, self.matched
                 until = min(mine.end, its.end)
             self.fin = self.matched if self.p.said[self.matched] == "FIN" else None
-            for side in (self.p, self.s):
-                del side.said[self.matched], side.when[self.matched]
+            self._said_by_both(self.matched)
             self.matched += 1
         self._learn(learned, begin)
         for side in (self.p, self.s):
@@ -392,6 +416,37 @@ class Connection:
     def _learn(self, span: Span | None, begin: int) -> None:
         if span is not None:
             self.known.learn(span, begin, self.matched)
+
+    def _both_say(self, at: int) -> bool:
+        return at in self.p.said and self.p.said[at] == self.s.said.get(at)
+
+    def _said_by_both(self, at: int) -> None:
+        self.count += 1
+        for side in (self.p, self.s):
+            del side.said[at], side.when[at]
+
+    def _agree_ahead(self, positions: list[int]) -> None:
+        """Take in what both say beyond the prefix: of a segment; where there may be room again, of all."""
+        if self.low is None or self.contradicted or self.known.check:
+            return
+        for at in positions:
+            self._take_ahead(at)
+        if self.crowded and self.runs <= RANGES // 2:
+            self.crowded = False
+            for at in sorted(self.p.said):
+                self._take_ahead(at)
+
+    def _take_ahead(self, at: int) -> None:
+        if at < self.matched or not self._both_say(at) or self.p.said[at] == "SYN":
+            return
+        if at - 1 not in self.ahead and self.runs == RANGES:
+            self.crowded = True
+            return
+        self.runs += 1 - (at - 1 in self.ahead) - (at + 1 in self.ahead)
+        self.ahead.add(at)
+        if self.p.said[at] == "FIN":
+            self.ahead_fin = at
+        self._said_by_both(at)
 
     def _reset_conflict(self) -> tuple[str, int] | None:
         """T8: a RST of one guest against a FIN at the same place, or a SYN, of the other."""
@@ -420,7 +475,7 @@ class Connection:
             return False
         if position < self.low:
             return position in self.p.said and self.p.said[position] == self.s.said.get(position)
-        return position < self.matched
+        return position < self.matched or position in self.ahead
 
     def missing(self, waiting: list[Held]) -> tuple[str, int]:
         """M1: these segments of the PVM wait. For whom, and for which position first?"""
@@ -444,6 +499,11 @@ class Connection:
         finished = self.p.finished and self.s.finished and self.matched == self.p.end
         place = self.position(side, segment.seq)
         return finished and place == self.matched and self.p.ack is not None and self.p.ack == self.s.ack
+
+    def hole(self) -> tuple[str, int]:
+        """M3: nothing of the PVM's waits, but below what is agreed beyond the prefix something is missing."""
+        lone = [at for at in self.s.said if at >= self.matched and at not in self.p.said]
+        return ("missing-primary", min(lone)) if lone else ("missing-secondary", min(self.ahead))
 
     def lacks(self, held: Held) -> bool:
         """Has a held frame something that the SVM has not said? (Acknowledgements do not count.)"""
@@ -592,7 +652,10 @@ class Connection:
             self.low = FAR_BACK
             self.provisional = self.provisional and (p.end is None or p.end <= self.matched)
             self.matched = self.floor = max(self.matched, self.matched if p.end is None else p.end)
-            self.pieced = None
+            self.pieced = self.ahead_fin = None
+            self.ahead.clear()
+            self.pieced_ahead.clear()
+            self.runs, self.crowded = 0, False
             if p.finished and self.matched == p.end:
                 self.fin = p.end - 1
         s.refused, s.reset_text = p.refused, p.reset_text

@@ -88,7 +88,7 @@ class TcpJudge:
         flow = self._flow(segment.flow(True))
         connection = flow.incarnation("p", segment) or self._opened_by_pvm(flow, segment)
         ack = connection.ack_of(segment)
-        again, matched = connection.p.reset, connection.matched
+        again, count = connection.p.reset, connection.count
         if segment.flags & SYN and not segment.flags & ACK and connection.lone:
             connection.lone = False  # the SVM came first, from the same port
             self.lone = [each for each in self.lone if each[1] is not connection]
@@ -125,7 +125,7 @@ class TcpJudge:
         elif connection.blocked:
             return
         else:
-            news = connection.matched > matched or self._lowest(connection) is held
+            news = connection.count > count or self._lowest(connection) is held
             self._let_go(flow)
             if news:
                 self._watch(connection)
@@ -133,7 +133,7 @@ class TcpJudge:
     def _secondary_tcp(self, segment: Packet, frames: list[bytes]) -> None:
         flow, connection = self._of_svm(segment)
         segment = self._mapped(segment, flow)
-        matched, again = connection.matched, connection.s.reset
+        count, again = connection.count, connection.s.reset
         found = connection.hear(connection.s, segment, self.came)
         position = connection.place(connection.s, segment)
         if segment.flags & RST and again:
@@ -148,7 +148,7 @@ class TcpJudge:
             self._diverge(flow, connection, found[0], self._offset(connection, found[1]))
             return
         self._let_go(flow)
-        if connection.matched > matched:
+        if connection.count > count:
             self._watch(connection)
         elif position is not None and segment.length and not segment.flags & RST:
             self._said_again(connection, position, position + segment.length)
@@ -199,7 +199,8 @@ class TcpJudge:
     def _watch(self, connection: Connection) -> None:
         """Something new is agreed, or waits: of the lowest segment, is it a part?"""
         lowest = self._lowest(connection) if connection.s.base is not None else None
-        if lowest is not None and lowest.position is not None and lowest.position < connection.matched:
+        end = max(connection.ahead, default=connection.matched)
+        if lowest is not None and lowest.position is not None and lowest.position < end:
             connection.grown, connection.watched = self.now, True
 
     def _tick_pieces(self, flow: TcpFlow) -> None:
@@ -209,6 +210,10 @@ class TcpJudge:
                 lowest = self._lowest(connection)
                 if lowest is not None and lowest.gso and not connection.blocked:
                     self._leave_part(lowest, lowest.gso)
+                waiting = [held for held in self._waiting(connection) if held.position is not None]
+                for held in sorted(waiting, key=lambda held: (held.position, held.number)):
+                    if held.gso and not connection.blocked:
+                        self._leave_beyond(held, held.gso)
 
     def _said_again(self, connection: Connection, first: int, end: int) -> None:
         """The SVM repeats what is agreed: if the PVM's lowest segment has some of it, that leaves."""
@@ -221,25 +226,54 @@ class TcpJudge:
             self._leave_part(lowest)
 
     def _leave_part(self, held: Held, size: int = 1) -> None:
-        """What both guests have said of a held segment leaves, in multiples of `size`, as one of its own."""
-        connection, segment = held.connection, held.segment
-        if held.kind != "data" or held.as_it_came or held.contrary or connection is None or segment is None:
-            return
-        if segment.flags & (SYN | URG) or not segment.flags & ACK or connection.s.ack is None:
-            return
-        first = connection.place(connection.p, segment)
-        if first is None or connection.low is None or first < connection.low:
+        """What the prefix has of a held segment leaves, in multiples of `size`, as one of its own."""
+        connection, segment, first = held.connection, held.segment, self._divisible(held)
+        if connection is None or segment is None or first is None:
             return
         begin = first
         if connection.pieced is not None and first < connection.pieced <= connection.matched:
             begin = connection.pieced
         end = min(first + len(segment.payload), connection.matched)
         end -= (end - begin) % size
-        if begin >= end:
+        if begin < end:
+            connection.pieced = end
+            self._leave(held, begin - first, end - first)
+
+    def _leave_beyond(self, held: Held, size: int = 1) -> None:
+        """What is agreed beyond the prefix of a held segment leaves: each of its own segments, once."""
+        connection, segment, first = held.connection, held.segment, self._divisible(held)
+        if connection is None or segment is None or first is None:
             return
-        connection.pieced = end
+        length = len(segment.payload)
+        wanted: set[int] = set()
+        for begin in range(0, length, size):
+            its = set(range(begin, min(begin + size, length)))
+            if all(first + at in connection.ahead for at in its):
+                wanted |= {at for at in its if first + at not in connection.pieced_ahead}
+        for begin in sorted(at for at in wanted if at - 1 not in wanted):
+            end = begin
+            while end in wanted:
+                end += 1
+            connection.pieced_ahead |= set(range(first + begin, first + end))
+            self._leave(held, begin, end)
+
+    def _divisible(self, held: Held) -> int | None:
+        """The position of a held segment, if a part of it may leave as a segment of its own."""
+        connection, segment = held.connection, held.segment
+        if held.kind != "data" or held.as_it_came or held.contrary or connection is None or segment is None:
+            return None
+        if segment.flags & (SYN | URG) or not segment.flags & ACK or connection.s.ack is None:
+            return None
+        first = connection.place(connection.p, segment)
+        return first if first is not None and connection.low is not None and first >= connection.low else None
+
+    def _leave(self, held: Held, begin: int, end: int) -> None:
+        """Bytes of a held segment's payload leave as a segment of their own."""
+        connection, segment = held.connection, held.segment
+        assert connection is not None
+        assert segment is not None
         ack, window = connection.clamp(segment)
-        frame = slice_of(segment, begin - first, end - first)
+        frame = slice_of(segment, begin, end)
         self._emit(copy_with(Held(0, frame, 0, None, segment=parse(frame)), ack, window))
         connection.tell(segment, ack, window, held.number)
 
@@ -424,6 +458,9 @@ class TcpJudge:
             ]
             if waiting and not connection.reported:
                 reason, at = connection.missing(waiting)
+                self._report(flow, connection, reason, self._offset(connection, at))
+            if connection.ahead and not connection.reported:
+                reason, at = connection.hole()
                 self._report(flow, connection, reason, self._offset(connection, at))
             if forms and not connection.reported:
                 self._report(

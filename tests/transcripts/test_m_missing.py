@@ -57,14 +57,16 @@ def test_m1_counts_from_each_segment(play):
 
 
 def test_m1_a_gap_in_what_the_pvm_said(play):
-    """Nothing of the SVM's is missing: what is held waits for the PVM itself."""
+    """Nothing of the SVM's is missing, and nothing waits: the PVM sends it again, or at the end has not."""
     play(f"""{HANDSHAKE}
         S . 1:301 ack 1
         P . 1:101 ack 1
         > . 1:101 ack 1
         +1s P . 201:301 ack 1
+        > . 201:301 ack 1
         +2s tick
         +1s tick
+        finish
         ! missing-primary 100
     """)
 
@@ -82,7 +84,9 @@ def test_m1_the_same_gap_in_both(play):
     play(f"""{HANDSHAKE}
         P . 101:201 ack 1
         S . 101:201 ack 1
+        > . 101:201 ack 1
         +3s tick
+        finish
         ! missing-secondary 100
     """)
 

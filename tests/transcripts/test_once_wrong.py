@@ -33,8 +33,10 @@ CASES = {
         S F. 101 ack 1
         +1s tick
         P F. 101 ack 1
+        > F. 101 ack 1
         +2s tick
         +1s tick
+        finish
         ! missing-secondary 100
         """,
         {},

@@ -37,15 +37,109 @@ def test_a_segment_waits_for_its_last_byte(play):
     """)
 
 
-def test_a_hole_is_noticed(play):
+def test_what_both_have_sent_beyond_a_hole_leaves(play):
     play(f"""{HANDSHAKE}
         P . 1:1001 ack 1
         P . 1001:2001 ack 1
-        S . 1001:2001 ack 1
+        S . 1001:2001 ack 1           #  the SVM lost its first segment
+        > . 1001:2001 ack 1            #  clients SACK it, and the SVM learns of its loss
         S . 1:1001 ack 1
         > . 1:1001 ack 1
-        > . 1001:2001 ack 1
+        P . 2001:3001 ack 1
+        S . 2001:3001 ack 1
+        > . 2001:3001 ack 1
     """)
+
+
+def test_beyond_a_hole_of_the_pvm(play):
+    play(f"""{HANDSHAKE}
+        S . 1:3001 ack 1
+        P . 1001:2001 ack 1
+        > . 1001:2001 ack 1
+        P . 2001:3001 ack 1
+        > . 2001:3001 ack 1
+        P . 1:1001 ack 1
+        > . 1:1001 ack 1
+    """)
+
+
+def test_beyond_a_hole_of_each(play):
+    play(f"""{HANDSHAKE}
+        P . 1:1001 ack 1
+        P . 1001:2001 ack 1
+        S . 1:1001 ack 1
+        > . 1:1001 ack 1
+        S . 2001:4001 ack 1            #  1001:2001 is missing
+        P . 3001:4001 ack 1            #  2001:3001 is missing
+        > . 3001:4001 ack 1
+        S . 1001:2001 ack 1
+        > . 1001:2001 ack 1
+        P . 2001:3001 ack 1
+        > . 2001:3001 ack 1
+        P . 4001:4002 ack 1
+        S . 4001:4002 ack 1
+        > . 4001:4002 ack 1
+    """)
+
+
+def test_a_part_beyond_a_hole_is_not_enough(play):
+    play(f"""{HANDSHAKE}
+        P . 1001:3001 ack 1
+        S . 1501:2501 ack 1
+        P . 1601:2401 ack 1            #  a retransmission of what is agreed
+        > . 1601:2401 ack 1
+        S . 2501:3001 ack 1
+        S . 1001:1501 ack 1
+        > . 1001:3001 ack 1
+        P . 1:1001 ack 1
+        S . 1:1001 ack 1
+        > . 1:1001 ack 1
+    """)
+
+
+def test_a_fin_beyond_a_hole(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        P F. 101:201 ack 1
+        S F. 101:201 ack 1
+        > F. 101:201 ack 1
+        P F. 201 ack 1                 #  once more, by itself
+        > F. 201 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+    """)
+
+
+def test_across_the_wrap_beyond_a_hole(play):
+    play(
+        f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        P . 101:301 ack 1
+        S . 101:301 ack 1
+        > . 101:301 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+    """,
+        p_isn=2**32 - 150,
+        s_isn=2**32 - 250,
+    )
+
+
+def test_no_more_ranges_than_there_is_room_for(play):
+    """48 ranges; what finds no room waits, and is looked at again when no more than 24 are left."""
+    lines = []
+    for n in range(1, 60):
+        lines += [f"P . {1 + 20 * n}:{11 + 20 * n} ack 1", f"S . {1 + 20 * n}:{11 + 20 * n} ack 1"]
+        lines += [f"> . {1 + 20 * n}:{11 + 20 * n} ack 1"] if n <= 48 else []
+    for n in range(24):
+        lines += [f"P . {11 + 20 * n}:{21 + 20 * n} ack 1"]
+    lines += ["P . 1:11 ack 1", "S . 1:21 ack 1", "> . 11:21 ack 1", "> . 1:11 ack 1"]
+    for n in range(1, 24):
+        lines += [f"S . {11 + 20 * n}:{21 + 20 * n} ack 1"]
+        # The last of these makes room, and what waited for it leaves first: the PVM sent it earlier.
+        lines += [f"> . {1 + 20 * m}:{11 + 20 * m} ack 1" for m in range(49, 60)] if n == 23 else []
+        lines += [f"> . {11 + 20 * n}:{21 + 20 * n} ack 1"]
+    play(HANDSHAKE + "\n".join(lines))
 
 
 def test_a_retransmission_leaves_at_once(play):

@@ -63,3 +63,14 @@ def test_across_two_to_the_thirty_second(play):
         p_isn=2**32 - 200,
         s_isn=2**32 - 900,
     )
+
+
+def test_beyond_an_agreed_range(play):
+    """What was equal behind the hole has left; a difference behind it is found all the same."""
+    play(f"""{HANDSHAKE}
+        P . 2001:3001 ack 1
+        S . 2001:2501 ack 1
+        S . 2301:3001 ack 1 flip 2900
+        ! payload 2899
+        P . 2001:2501 ack 1
+    """)

@@ -143,3 +143,13 @@ def test_multipath_tcp_becomes_plain_tcp(play):
         > S 0
         > S 0
     """)
+
+
+def test_a_fin_inside_a_range_beyond_a_hole(play):
+    play(f"""{HANDSHAKE}
+        P . 101:201 ack 1
+        S . 101:201 ack 1
+        > . 101:201 ack 1
+        P F. 101:151 ack 1
+        ! control 150
+    """)

@@ -76,8 +76,8 @@ def test_what_was_sent_in_another_order_begins_there_too(play, numbers):
         P . 150:200 ack 1
         S . 100:200 ack 1
         > . 99 ack 1
-        P . 100:150 ack 1
         > . 150:200 ack 1
+        P . 100:150 ack 1
         > . 100:150 ack 1
         +9s tick
     """,
@@ -130,6 +130,7 @@ def test_an_acknowledgement_at_the_next_byte_begins_there(play, numbers):
         S . 100:200 ack 1
         > . 100 ack 1
         P . 150:200 ack 1
+        > . 150:200 ack 1
         finish
         ! missing-primary 0
     """,
@@ -147,7 +148,7 @@ def test_nor_is_one_lost_byte_taken_for_a_keepalive(play, numbers, svm):
         [*svm, "P . 100 ack 1", leaves, "P . 101:200 ack 1"],
         ["S . 100 ack 1", "P . 100 ack 1", leaves, "P . 101:200 ack 1", *svm],
     ):
-        play("\n".join([*events, "finish", "! missing-primary 0"]), **numbers)
+        play("\n".join([*events, "> . 101:200 ack 1", "finish", "! missing-primary 0"]), **numbers)
 
 
 @pytest.mark.parametrize("numbers", [MIDSTREAM, WRAPPING])
@@ -166,6 +167,7 @@ def test_a_keepalive_with_an_octet_is_said_by_both(play, numbers):
         P . 99:100 "x" ack 1
         S . 100:200 ack 1
         P . 100:200 ack 1
+        > . 100:200 ack 1
         +3s tick
         ! missing-secondary 0
     """,
@@ -237,7 +239,9 @@ def test_after_bytes_were_seen_no_empty_segment_is_provisional(play, numbers):
         commit
         P . 101:200 ack 1
         S . 101:200 ack 1
+        > . 101:200 ack 1
         +3s tick
+        finish
         ! missing-secondary 100
     """,
         **numbers,

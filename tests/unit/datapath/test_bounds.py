@@ -201,14 +201,17 @@ ORDERS = {
 @pytest.mark.parametrize("svm", ORDERS)
 @pytest.mark.parametrize("pvm", ORDERS)
 def test_segments_of_one_byte_behind_a_hole(pvm: str, svm: str) -> None:
-    """Bytes 1 to 2000 come in any order, byte 0 last: nothing leaves before it, and all of it then."""
+    """Bytes 1 to 2000 come in any order, byte 0 last: what finds room leaves at once, and all of it then."""
     count = 2000
     flooded = Flooded()
     for side in ("primary", "secondary"):
         flooded.say(side, [segment(99, SYN | ACK)])
     for side, order in (("primary", pvm), ("secondary", svm)):
         flooded.say(side, (segment(101 + n, data=bytes([n & 255])) for n in ORDERS[order](count)))
-    assert flooded.released == 1
+    if "random" in {pvm, svm}:  # which has more holes than there is room for
+        assert 1 < flooded.released <= 1 + count
+    else:
+        assert flooded.released == 1 + count
     for side in ("primary", "secondary"):
         flooded.say(side, [segment(100, data=b"0")])
     assert flooded.released == 1 + count + 1
@@ -230,4 +233,4 @@ def test_tiny_segments_take_no_quadratic_time(kind: str, order: str) -> None:
         for n in ORDERS[order](count):
             tell(segment(100 + n, data=bytes([n & 255])), 0)
     assert time.monotonic() - begun < 30
-    assert comparator.counters["held_frames"] == (count if kind == "behind a hole" else 0)
+    assert comparator.counters["held_frames"] == 0

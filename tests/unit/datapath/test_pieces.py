@@ -157,3 +157,30 @@ def test_a_blocked_flow_lets_no_piece_go() -> None:
     comparator.secondary(segment(7001, DATA[:1000] + b"\xff" * 400), 2 * MS)
     comparator.secondary(segment(7001, DATA[:1000]), 202 * MS)
     assert not any(isinstance(item, Frame) for item in comparator.take())
+
+
+def test_segments_beyond_a_hole_leave_too_and_once() -> None:
+    comparator = opened()
+    comparator.primary(segment(1001, DATA[:5500]), 1 * MS, SUPER)
+    comparator.secondary(segment(7001, DATA[:1000]), 2 * MS)
+    comparator.secondary(segment(8501, DATA[1500:3200]), 2 * MS)  # 1000:1500 was lost
+    comparator.tick(7 * MS)
+    assert out(comparator) == [(1001, DATA[:1000], bytes(10)), (3001, DATA[2000:3000], bytes(10))]
+    comparator.secondary(segment(10201, DATA[3200:5500]), 8 * MS)
+    comparator.tick(13 * MS)
+    [(seq, data, vnet)] = out(comparator)  # what has left is not sent again; the last, short one is whole
+    assert (seq, data, vnet) == (4001, DATA[3000:5500], SUPER)
+    comparator.secondary(segment(8001, DATA[1000:1500]), 14 * MS)
+    assert out(comparator) == [(1001, DATA[:5500], SUPER)]
+    comparator.tick(30 * MS)
+    assert out(comparator) == []
+
+
+def test_at_a_failover_what_is_agreed_beyond_a_hole_leaves() -> None:
+    comparator = opened()
+    comparator.primary(segment(1001, DATA[:3000]), 1 * MS)
+    comparator.secondary(segment(7501, DATA[500:1500]), 2 * MS)
+    comparator.secondary(segment(9001, DATA[2000:2500]), 2 * MS)
+    assert out(comparator) == []
+    comparator.failover(3 * MS)
+    assert [each[:2] for each in out(comparator)] == [(1501, DATA[500:1500]), (3001, DATA[2000:2500])]

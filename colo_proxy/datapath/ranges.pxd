@@ -1,0 +1,87 @@
+"""Sets of sequence numbers: what both guests have sent beyond a hole of one (docs/comparison.md, 3.1).
+
+    ... agreed prefix ...|  hole  |--- range ---|  hole  |-- range --|
+                      matched     begin        end
+
+A `Ranges` is a set of positions, kept as a short list. Invariants, between any two calls:
+
+- each range is not empty: `begin` lies before `end`;
+- they are in order, and no two touch: each `end` lies before the next `begin`;
+- there are RANGES at most. Going upwards, a position is taken in if it continues a range, or while there is
+  room for another one; so it makes no difference how what is added was cut.
+- all positions of one set lie within 2**31 of each other. Callers see to that: they take in what lies at most
+  FAR (prefix.pxd) beyond a number that only grows, and `ranges_cut` forgets what it has passed.
+
+The sets of a flow are in its `Beyond`, in a node of the pool that the flow has only while one of them is not
+empty (F_BEYOND): a flow without holes pays one test of a flag, and no memory. `agreed` has these too:
+
+- every range of it begins beyond `matched`, as soon as `advance` (prefix.pxd) has returned: a range that the
+  prefix reaches becomes part of it;
+- no node of the SVM lies wholly inside a range (it is forgotten), and none of the PVM's that does is on the
+  sorted list;
+- it is empty after a commit: all that the PVM has sent is below `matched` then.
+"""
+
+from libc.stdint cimport uint32_t
+
+from colo_proxy.datapath.core cimport Core
+from colo_proxy.datapath.flow cimport F_BEYOND, Flow
+from colo_proxy.datapath.seq cimport Seq, seq_lt
+
+cdef enum:
+    RANGES = 48  # more than a window that loses 1 % of 4,000 segments has
+    FEW = RANGES // 2
+
+cdef struct Range:
+    Seq begin
+    Seq end  # one past the last position
+
+cdef struct Ranges:
+    uint32_t count
+    Range[RANGES] each
+
+cdef struct Beyond:
+    Ranges agreed
+    bint finished  # a FIN is agreed here, `fin` is one past it
+    Seq fin
+    bint crowded  # something agreed found no room
+    Ranges pieced  # what has left as pieces of held segments (T13)
+
+# Take in what lies from `begin` to `end`; false: not all of it found room.
+cdef bint ranges_add(Ranges *ranges, Seq begin, Seq end) noexcept nogil
+# Whether one range holds all from `begin` to `end`.
+cdef bint ranges_hold(const Ranges *ranges, Seq begin, Seq end) noexcept nogil
+# The first part of what lies from `at` to `until` that no range has: moves `at` to its beginning and sets
+# `end` to its end. False: there is none.
+cdef bint ranges_gap(const Ranges *ranges, Seq *at, Seq until, Seq *end) noexcept nogil
+# Forget what lies below a position.
+cdef void ranges_cut(Ranges *ranges, Seq below) noexcept nogil
+
+cdef inline Beyond *beyond_of(const Flow *flow) noexcept nogil:
+    """A flow's sets; only with F_BEYOND."""
+    return <Beyond *>flow.beyond.data
+
+cdef inline bint has_ranges(const Flow *flow) noexcept nogil:
+    """Whether anything is agreed beyond the prefix."""
+    return flow.flags & F_BEYOND and beyond_of(flow).agreed.count
+
+cdef inline bint beyond_gap(const Flow *flow, Seq *at, Seq until, Seq *end) noexcept nogil:
+    """`ranges_gap` for what is agreed beyond the prefix, which may be nothing."""
+    if flow.flags & F_BEYOND:
+        return ranges_gap(&beyond_of(flow).agreed, at, until, end)
+    end[0] = until
+    return seq_lt(at[0], until)
+
+cdef inline Seq last_end(const Flow *flow) noexcept nogil:
+    """Where the last of its ranges ends; only with some."""
+    return beyond_of(flow).agreed.each[beyond_of(flow).agreed.count - 1].end
+
+# A flow's sets, made if there are none; NULL: the pool is full, and all stays as it would be without ranges.
+cdef Beyond *beyond_make(Core *core, Flow *flow) noexcept nogil
+# Give the sets back if all are empty, or in any case.
+cdef void beyond_settle(Core *core, Flow *flow) noexcept nogil
+cdef void beyond_drop(Core *core, Flow *flow) noexcept nogil
+# Forget what is agreed beyond the prefix: a commit has passed it.
+cdef void beyond_commit(Core *core, Flow *flow) noexcept nogil
+# Whether a range has all from `start` to `end`, `fin` being its last position or not.
+cdef bint agreed_beyond(const Flow *flow, Seq start, Seq end, bint fin) noexcept nogil
