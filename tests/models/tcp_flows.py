@@ -369,7 +369,8 @@ class TcpJudge:
             waits = [(connection.s.when[at], beyond[0]) for at in beyond]
             if self._reset_alone(connection):
                 due = self.now - connection.s.reset_time >= self.timeout
-                if due and connection.stray(connection.s, connection.s.reset_by):
+                stray = connection.stray(connection.s, connection.s.reset_by)
+                if due and stray and not connection.reported:
                     connection.s.reset_by = None  # it is not looked at again
                     self.waiting = [
                         each
