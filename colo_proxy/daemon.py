@@ -149,7 +149,7 @@ async def serve(
     stop.on_signals()
     machine = _machine(config)
     coordinator = Coordinator(engine, machine)
-    totals = Totals(engine.snapshot, machine)
+    totals = Totals(engine.snapshot, machine, engine.policy_frames)
     commands = Commands(config, coordinator, totals, stop)
     where = f"control socket {config.proxy.control}"
     observes = config.checkpoint.vmm == "none"

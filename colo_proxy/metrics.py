@@ -54,6 +54,17 @@ class ProxyCollector(Collector):
         yield from _traffic(nics)
         yield from _held(nics)
         yield from self._checkpoints()
+        yield self._policies()
+
+    def _policies(self) -> Metric:
+        frames = CounterMetricFamily(
+            "colo_proxy_policy_frames",
+            "Frames of the PVM that a rule decided on, since the rules were set",
+            labels=["rule", "action"],
+        )
+        for position, (rule, count) in enumerate(self._totals.policies(), 1):
+            frames.add_metric([str(position), rule.action], count)
+        return frames
 
     def _checkpoints(self) -> Iterator[Metric]:
         machine, totals = self._totals.machine, self._totals

@@ -8,6 +8,7 @@ from prometheus_client import Histogram, disable_created_metrics
 from colo_proxy.checkpoint.commands import Command, Finished
 from colo_proxy.checkpoint.machine import Machine
 from colo_proxy.datapath.messages import NicCounters, PortFault
+from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.tally import Tally, service
 from colo_proxy.words import Divergence, Exhausted
 
@@ -21,9 +22,16 @@ _ROOM = 256  # counted, so that those are right
 class Totals:
     """One proxy's counts. The metrics' thread only reads: integers, and a Histogram that locks itself."""
 
-    def __init__(self, snapshot: Callable[[], list[NicCounters]], machine: Machine) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], list[NicCounters]],
+        machine: Machine,
+        policies: Callable[[], list[tuple[PolicyRule, int]]] = list,
+    ) -> None:
+        """`policies`: the rules, each with the frames that it has decided on."""
         self.snapshot = snapshot
         self.machine = machine
+        self.policies = policies
         self.checkpoints = dict.fromkeys(RESULTS, 0)
         self.reasons: dict[str, int] = {}  # of checkpoints that were committed, or assumed
         self.committed_ns = [0, 0]  # how long checkpoints took: all that were committed, and the last
@@ -49,6 +57,10 @@ class Totals:
         elif isinstance(what, Divergence):
             self.flows.add(what.flow)
             self.services.add(service(what.flow))
+
+    def bypassed(self) -> int:
+        """Frames that rules have let leave uncompared, since the rules were set."""
+        return sum(frames for rule, frames in self.policies() if rule.action == "bypass")
 
     def as_json(self) -> dict[str, Any]:
         """`query-stats`: every counter, by its name in the design. Its size is bounded."""

@@ -105,6 +105,18 @@ ROWS: dict[str, Sequence[Panel]] = {
             width=6,
             words=[("no", "green"), ("alarm", "red")],
         ),
+        Panel(
+            "Frames a second that rules decide on",
+            "What a rule bypasses leaves uncompared: a VM that is protected is so but for that.",
+            "pps",
+            [
+                (
+                    rate("colo_proxy_policy_frames_total", f"{EACH}, rule, action"),
+                    WHO + " rule {{rule}} {{action}}",
+                )
+            ],
+            width=24,
+        ),
     ],
     "Checkpoints and their reasons": [
         Panel(

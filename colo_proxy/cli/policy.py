@@ -9,6 +9,7 @@ from typing import Any
 
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
+from colo_proxy.cli.tables import counted
 from colo_proxy.control.client import Client
 from colo_proxy.errors import ControlError
 
@@ -34,7 +35,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     listing = commands.add_parser(
         "list",
         help="show the rules, in order",
-        description="Show the rules in force, in order, each with its number.",
+        description="Show the rules in force, in order: the number of each, and how many frames of the PVM "
+        "it has decided on since the rules were set.",
         examples=(("colo-proxy policy list web1.toml --json", "as `policy add` takes them"),),
     )
     target.add_arguments(listing)
@@ -119,16 +121,22 @@ def _rules(path: Path) -> list[Any]:
     return rules
 
 
+def _in_force(client: Client) -> list[Any]:
+    """The rules without their counts: a request may be 64 KiB long, and 1,000 rules need them."""
+    rules: list[dict[str, Any]] = client.execute("query-policy")
+    return [{key: value for key, value in rule.items() if key != "frames"} for rule in rules]
+
+
 def _add(arguments: argparse.Namespace) -> int:
     rule = _rule(arguments.rule)
     with target.connect(arguments) as client:
-        rules = client.execute("query-policy")
+        rules = _in_force(client)
         return _replace(arguments, client, [rule, *rules] if arguments.first else [*rules, rule])
 
 
 def _remove(arguments: argparse.Namespace) -> int:
     with target.connect(arguments) as client:
-        rules = client.execute("query-policy")
+        rules = _in_force(client)
         if not 0 <= arguments.number < len(rules):
             raise ControlError(f"there is no rule {arguments.number}; there are {len(rules)}, counted from 0")
         del rules[arguments.number]
@@ -161,6 +169,8 @@ def _show(arguments: argparse.Namespace, rules: list[dict[str, Any]]) -> None:
         return
     if not rules:
         print("no rules: everything is compared but housekeeping")
+    width = max((len(counted(rule["frames"], "frame")) for rule in rules), default=0)
     for number, rule in enumerate(rules):
         match = " ".join(f"{key}={value}" for key, value in rule.get("match", {}).items())
-        print(f"{number:>3} {rule['action']:<8} {match or 'everything'}")
+        frames = counted(rule["frames"], "frame")
+        print(f"{number:>3} {rule['action']:<8} {frames:>{width}}  {match or 'everything'}")

@@ -57,6 +57,8 @@ def lines(status: dict[str, Any]) -> list[str]:
         facts.append(("ALARM", f"a checkpoint has been awaited for {waiting}; output is held meanwhile"))
     if status["reason"]:
         facts.append(("checkpoint", f"wanted for {waiting}, because of {status['reason']}"))
+    if status["bypassed_frames"]:
+        facts.append(("uncompared", f"{let_by(status)}; `colo-proxy policy list` shows which"))
     sides = ", ".join(f"{side} {'up' if up else 'DOWN'}" for side, up in status["vmm_connected"].items())
     facts += [
         ("epoch", f"{status['epoch']:,}"),
@@ -81,7 +83,14 @@ def meaning(status: dict[str, Any]) -> str:
     state = state_of(status)
     if state == "protected" and any(_svm_is_cut_off(nic) for nic in status["nics"]):
         return "but the SVM cannot take over while its port has a fault"
+    if state == "protected" and status["bypassed_frames"]:
+        return f"but for {let_by(status)}"
     return MEANING[state]
+
+
+def let_by(status: dict[str, Any]) -> str:
+    """How much of the output nobody has compared, because a rule says so."""
+    return f"{counted(status['bypassed_frames'], 'frame')} that rules let leave uncompared"
 
 
 def _svm_is_cut_off(nic: dict[str, Any]) -> bool:

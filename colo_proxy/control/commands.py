@@ -41,7 +41,6 @@ class Commands:
         self._machine = coordinator.machine
         self._totals = totals
         self._quit = quit_
-        self._policies: Sequence[PolicyRule] = config.policies
         # By name: what it does, and the arguments it takes.
         self._table: dict[str, tuple[Callable[..., Awaitable[object]], dict[str, type]]] = {
             "query-status": (self._query_status, {}),
@@ -108,6 +107,7 @@ class Commands:
             "flows": sum(nic.flows for nic in counters),
             "held_frames": sum(nic.held_frames for nic in counters),
             "held_bytes": sum(nic.held_bytes for nic in counters),
+            "bypassed_frames": self._totals.bypassed(),
             "checkpoints": machine.checkpoints,
             "divergences": sum(sum(nic.divergences.values()) for nic in counters),
         }
@@ -145,7 +145,10 @@ class Commands:
         return [{"name": name} for name in self._table]
 
     async def _query_policy(self) -> object:
-        return [{"match": dict(rule.match), "action": rule.action} for rule in self._policies]
+        return [
+            {"match": dict(rule.match), "action": rule.action, "frames": frames}
+            for rule, frames in self._totals.policies()
+        ]
 
     async def _set_policy(self, policies: list[Any]) -> object:
         if len(policies) > MAX_POLICIES:
@@ -153,7 +156,7 @@ class Commands:
         rules = []
         for index, table in enumerate(policies):
             try:
-                rules.append(policy_rule(table))
+                rules.append(policy_rule(_without_frames(table)))
             except ValueError as error:
                 raise CommandError("BadArguments", f"policy {index}: {error}; none was changed") from None
         await self.use_policies(rules)
@@ -162,7 +165,6 @@ class Commands:
     async def use_policies(self, rules: Sequence[PolicyRule]) -> None:
         """Let these rules decide from now on."""
         await self._coordinator.set_policies(rules)
-        self._policies = tuple(rules)
         warn_of(rules)
 
     async def _checkpoint(self) -> object:
@@ -205,6 +207,13 @@ class Commands:
 
     async def _nothing(self) -> object:
         return {}
+
+
+def _without_frames(rule: object) -> object:
+    """A rule as `query-policy` tells it may be given back: the count is not part of it."""
+    if not isinstance(rule, dict):
+        return rule
+    return {key: value for key, value in rule.items() if key != "frames"}
 
 
 def warn_of(rules: Sequence[PolicyRule]) -> None:

@@ -86,9 +86,9 @@ cdef struct Records:  # a request for flows, and its answer
 cdef class Engine:
     """The data path of one proxy: its NICs, their comparators, and the one thread that turns the loop.
 
-    `run` is that thread's body. Everything else belongs to the control thread, except `stop`, `snapshot` and
-    `beat`, which any thread may use. Descriptors stay their openers': the engine neither duplicates nor
-    closes them.
+    `run` is that thread's body. Everything else belongs to the control thread, except `stop`, `snapshot`,
+    `policy_frames` and `beat`, which any thread may use. Descriptors stay their openers': the engine neither
+    duplicates nor closes them.
     """
 
     cdef Loop loop
@@ -99,6 +99,7 @@ cdef class Engine:
     cdef uint32_t underway  # commands without an answer yet
     cdef bint started
     cdef object table  # the PolicyTable in force
+    cdef object latest  # that which was set last, in force or on its way
     cdef dict tables  # those on their way, by ticket
     cdef object running  # a lock: held while the loop turns
 
@@ -121,6 +122,7 @@ cdef class Engine:
         self.mode = Mode(mode).value
         self.names = []
         self.tables = {}
+        self.latest = PolicyTable()
         self.running = threading.Lock()
         self.loop.nics = <Nic *>calloc(MAX_NICS, sizeof(Nic))
         if self.loop.nics == NULL:
@@ -259,7 +261,13 @@ cdef class Engine:
         command.call = use_policies
         command.argument = table.policies
         self.tables[command.ticket] = table
+        self.latest = table
         return self.post()
+
+    def policy_frames(self):
+        """Return the rules that were set last, each with the frames of the PVM it has decided on."""
+        cdef PolicyTable table = self.latest
+        return list(zip(table.rules, table.hits, strict=True))
 
     def request_flows(self, uint64_t after=0, uint32_t most=STEPS):
         """Ask for flows; return the ticket of the Done that carries at most `most` of them, perhaps none.

@@ -1,6 +1,6 @@
 # See judge.pxd.
 
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
 from colo_proxy.datapath.align cimport Offset, align_from_svm, align_quoted, make_plain, quoted_key
 from colo_proxy.datapath.alone cimport alone_for_pvm, alone_for_svm, alone_known
@@ -93,6 +93,18 @@ cdef bint fits(const Core *core, const Side *side, const Node *node) noexcept no
     return node.flags & N_RX or side.bytes + chain_cost(node.chain) < core.settings.max_flow_bytes
 
 
+cdef inline uint64_t frames_of(const Node *node) noexcept nogil:
+    """Of how many frames it is: a datagram that came in fragments is of several."""
+    cdef uint64_t count = 1
+    cdef const Node *piece = node.chain
+    if piece != NULL:
+        count = 0
+    while piece != NULL:
+        count += 1
+        piece = piece.chain
+    return count
+
+
 cdef void plain_tcp(const Core *core, Node *node) noexcept nogil:
     """A SYN offers no Multipath TCP, unless it leaves as it came: what carries it is not compared."""
     if node.packet.kind == K_TCP and node.packet.multipath and not node.packet.signature and \
@@ -109,7 +121,7 @@ cdef void judge_primary(Core *core, Node *node) noexcept nogil:
         if node == NULL:
             return
     key_of(&key, &node.packet, node.data, True)
-    action = policy_match(core.policies, &key)
+    action = policy_match(core.policies, &key, frames_of(node))
     if action == P_DROP:
         drop(core, node, D_POLICY)
         return
@@ -149,7 +161,7 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
         if node == NULL:
             return
     key_of(&key, &node.packet, node.data, True)
-    action = policy_match(core.policies, &key)
+    action = policy_match(core.policies, &key, 0)  # its copies are not counted
     if action == P_DROP or action == P_BYPASS:
         discard(core, node)
         return

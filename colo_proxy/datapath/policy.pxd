@@ -1,7 +1,8 @@
 """Policies: an ordered list of rules that say of a flow whether it is compared, bypassed or dropped.
 
 The first rule that matches wins. Rules are checked (`PolicyRule`) and compiled to a flat array
-(`PolicyTable`) once; the data path walks it and counts each rule's hits.
+(`PolicyTable`) once; the data path walks it and counts the frames of the PVM that each rule has decided on:
+one table for all NICs, whose counts its one thread writes and anybody reads.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -25,7 +26,7 @@ cdef struct Ports:
     uint8_t set  # 0: any, and flows without ports too
 
 cdef struct Rule:
-    uint64_t hits
+    uint64_t hits  # frames of the PVM
     uint32_t action
     int32_t proto  # -1: any
     int32_t ethertype  # -1: any
@@ -42,8 +43,8 @@ cdef struct Policies:
     uint32_t count
     Rule *rules
 
-# `policies` may be NULL: no rules.
-cdef Action policy_match(Policies *policies, const Key *key) noexcept nogil
+# `policies` may be NULL: no rules. `frames`: as many are counted for the rule that decides.
+cdef Action policy_match(Policies *policies, const Key *key, uint64_t frames) noexcept nogil
 
 cdef class PolicyRule:
     cdef Rule rule

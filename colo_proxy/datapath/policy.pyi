@@ -34,7 +34,7 @@ class PolicyTable:
     def rules(self) -> tuple[PolicyRule, ...]: ...
     @property
     def hits(self) -> list[int]:
-        """How often each rule has matched."""
+        """How many frames of the PVM each rule has decided on."""
 
     def decide(self, frame: bytes, from_vm: bool = True) -> Literal["compare", "bypass", "drop"] | None:
         """The action for a frame (from its Ethernet header), counted; None where no rule matches."""

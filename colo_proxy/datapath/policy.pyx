@@ -1,10 +1,11 @@
 # See policy.pxd.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from colo_proxy.datapath.key cimport key_of
+from colo_proxy.datapath.mailbox cimport load
 from colo_proxy.datapath.wire cimport K_TCP, K_UDP, Packet, exact_copy, parse
 
 import ipaddress
@@ -51,13 +52,13 @@ cdef bint matches(const Rule *rule, const Key *key) noexcept nogil:
         in_ports(&rule.either_ports, key.local_port) or in_ports(&rule.either_ports, key.remote_port)))
 
 
-cdef Action policy_match(Policies *policies, const Key *key) noexcept nogil:
+cdef Action policy_match(Policies *policies, const Key *key, uint64_t frames) noexcept nogil:
     cdef uint32_t index
     if policies == NULL:
         return P_DEFAULT
     for index in range(policies.count):
         if matches(&policies.rules[index], key):
-            policies.rules[index].hits += 1
+            policies.rules[index].hits += frames
             return <Action>policies.rules[index].action
     return P_DEFAULT
 
@@ -205,8 +206,8 @@ cdef class PolicyTable:
 
     @property
     def hits(self):
-        """How often each rule has matched; a word a rule, so any thread may read it."""
-        return [self.policies.rules[index].hits for index in range(self.policies.count)]
+        """How many frames of the PVM each rule has decided on; a word a rule, so any thread may read it."""
+        return [load(&self.policies.rules[index].hits) for index in range(self.policies.count)]
 
     def decide(self, frame: bytes, from_vm: bool = True) -> str | None:
         """The action for a frame (from its Ethernet header), counted as the data path does; None: no rule."""
@@ -217,5 +218,5 @@ cdef class PolicyTable:
         parse(&p, base, size)
         key_of(&key, &p, base, from_vm)
         free(base)
-        action = policy_match(self.policies, &key)
+        action = policy_match(self.policies, &key, 1)
         return next((name for name, value in ACTIONS.items() if value == action), None)

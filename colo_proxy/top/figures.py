@@ -36,6 +36,7 @@ class Figures:
     drops: float  # frames a second
     checkpoints: float  # a minute
     divergences: float  # a minute
+    bypassed: float  # frames a second that rules let leave uncompared
 
 
 PERCENTILES = (50, 90, 99, 100)
@@ -89,6 +90,7 @@ class History:
             drops=rate(lost(last.stats).total(), lost(before.stats).total()),
             checkpoints=max(0, last.status["checkpoints"] - checkpoints) / minutes,
             divergences=max(0, last.status["divergences"] - divergences) / minutes,
+            bypassed=rate(last.status["bypassed_frames"], before.status["bypassed_frames"]),
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from colo_proxy.cli.status import meaning, state_of
+from colo_proxy.cli.status import let_by, meaning, state_of
 from colo_proxy.cli.tables import size
 from colo_proxy.cli.target import printable
 from colo_proxy.top.figures import Figures, Look, PortRate, lost
@@ -45,7 +45,7 @@ def screen(
     """
     lines: list[Text] = []
     if look is not None and figures is not None:
-        lines += _head(look, name, width)
+        lines += _head(look, figures, name, width)
         lines += _throughput(look, figures, width, height)
         lines += _holding(look, figures, width)
         lines += _checkpoints(look, figures, width)
@@ -65,7 +65,7 @@ def screen(
     return lines
 
 
-def _head(look: Look, name: str, width: int) -> Iterator[Text]:
+def _head(look: Look, figures: Figures, name: str, width: int) -> Iterator[Text]:
     status = look.status
     state = state_of(status)
     yield _banner(f"{name}  {state.upper()}: {meaning(status)}", _STYLES[state], width)
@@ -84,6 +84,8 @@ def _head(look: Look, name: str, width: int) -> Iterator[Text]:
         said.append(Text(f" FAULT: {'; '.join(faults)}", "bold red"))
     if status["reason"] and not status["alarm"]:
         said.append(Text(f" a checkpoint is wanted for {status['reason']}, since {waiting}", "yellow"))
+    if status["bypassed_frames"]:
+        said.append(Text(f" RULES: {let_by(status)} ({_count(figures.bypassed)}/s)", "yellow"))
     yield from said or [Text("")]
 
 

@@ -33,6 +33,7 @@ def watched() -> Iterator[Protected]:
 
 def play(made: Protected) -> None:
     """Let it all happen. Ends with a failover."""
+    uncompared(made)
     downloads(made)
     storm(made)
     slow_svm(made)
@@ -40,6 +41,17 @@ def play(made: Protected) -> None:
     failing_checkpoints(made)
     broken_port(made)
     no_replica_then_failover(made)
+
+
+def uncompared(made: Protected) -> None:
+    """A rule bypasses everything for a while."""
+    with made.proxy.connect() as control:
+        control.execute("set-policy", policies=[{"action": "bypass"}])
+        time.sleep(_PAUSE)
+        with Transfer(made.lab, made.lab.topology.nics[0].url(f"/bytes/{MIB}")) as download:
+            download.results()
+        time.sleep(_PAUSE)
+        control.execute("set-policy", policies=[])
 
 
 def downloads(made: Protected) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 
 from colo_proxy.datapath.messages import PROTOCOLS, Done, NicCounters, PortCounters, PortFault
+from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.words import Divergence, Drop, Exhausted, FlowInfo, Mode, Port, Reason, Word
 
 FLOW = FlowInfo(1, 0, "tcp 192.0.2.2:80 > 192.0.2.1:40000", "tcp", 2, 3000, 1 << 20, 77, True, 1, 1500)
@@ -18,7 +19,8 @@ class FakeEngine:
         self.by_hand = by_hand  # answers wait for `answer`
         self.beat = 0
         self.words: list[tuple[Word, int]] = []
-        self.rules: list[object] = []
+        self.rules: list[PolicyRule] = []
+        self.hits: dict[int, int] = {}  # by place among the rules
         self.attached: list[tuple[int, Port, int, bool]] = []
         self.counters = [counters()]
         self.flows = [FLOW]
@@ -58,9 +60,13 @@ class FakeEngine:
         self.attached.append((nic, port, fd, out))
         return self._done()
 
-    def set_policies(self, rules: Sequence[object]) -> int:
+    def set_policies(self, rules: Sequence[PolicyRule]) -> int:
         self.rules = list(rules)
+        self.hits = {}
         return self._done()
+
+    def policy_frames(self) -> list[tuple[PolicyRule, int]]:
+        return [(rule, self.hits.get(at, 0)) for at, rule in enumerate(self.rules)]
 
     def request_flows(self, after: int = 0, most: int = 1 << 31) -> int:
         return self._done(flows=tuple(flow for flow in self.flows if flow.id > after)[:most])

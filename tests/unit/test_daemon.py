@@ -201,7 +201,7 @@ async def test_flows_and_policies(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         [flow] = await proxy.execute("query-flows")
         assert (flow["flow"], flow["held_frames"], flow["blocked"]) == (FLOW, 2, True)
         before = await proxy.execute("query-policy")
-        assert before == [{"match": {"protocol": "udp", "port": 123}, "action": "bypass"}]
+        assert before == [{"match": {"protocol": "udp", "port": 123}, "action": "bypass", "frames": 0}]
         assert proxy.engine.rules == list(proxy.config.policies)
         for bad in (
             [before[0], {"match": {}, "action": "eat"}],
@@ -215,15 +215,28 @@ async def test_flows_and_policies(tmp_path: Path, caplog: pytest.LogCaptureFixtu
             with pytest.raises(ControlError, match="none was changed"):
                 await proxy.execute("set-policy", policies=bad)
         with pytest.raises(ControlError, match="at most 1000"):
-            await proxy.execute("set-policy", policies=before * 1001)
+            await proxy.execute("set-policy", policies=[{"action": "drop"}] * 1001)
         assert await proxy.execute("query-policy") == before
-        new = [{"match": {"protocol": "tcp"}, "action": "compare"}]
+        new = [{"match": {"protocol": "tcp"}, "action": "compare", "frames": 0}]
         await proxy.execute("set-policy", policies=new)
         assert await proxy.execute("query-policy") == new
         assert len(proxy.engine.rules) == 1
         told = await proxy.execute("set-policy", policies=[*new, {"action": "bypass"}])
         assert told == {"warnings": [f"policy 1: {EVERYTHING}"]}
         assert f"policy 1: {EVERYTHING}" in caplog.text
+
+
+async def test_what_rules_let_by_is_told_until_they_are_replaced(tmp_path: Path):
+    text = "".join(f'[[policy]]\naction = "{action}"\n' for action in ("bypass", "drop", "bypass", "compare"))
+    async with running(tmp_path, text) as proxy:
+        assert (await proxy.execute("query-status"))["bypassed_frames"] == 0
+        proxy.engine.hits = {0: 5, 1: 70, 2: 8, 3: 900}
+        rules = await proxy.execute("query-policy")
+        assert [rule["frames"] for rule in rules] == [5, 70, 8, 900]
+        assert (await proxy.execute("query-status"))["bypassed_frames"] == 13
+        await proxy.execute("set-policy", policies=rules)
+        assert [rule["frames"] for rule in await proxy.execute("query-policy")] == [0] * 4
+        assert (await proxy.execute("query-status"))["bypassed_frames"] == 0
 
 
 @pytest.mark.parametrize(

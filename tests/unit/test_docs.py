@@ -22,6 +22,7 @@ from colo_proxy.config import sections
 from colo_proxy.control.commands import Commands
 from colo_proxy.control.protocol import CommandError
 from colo_proxy.datapath.messages import PortFault
+from colo_proxy.datapath.policy import ACTIONS
 from colo_proxy.metrics import ProxyCollector
 from colo_proxy.stats import RESULTS, Totals
 from colo_proxy.words import Divergence, FlowInfo, Port, Reason
@@ -134,6 +135,7 @@ def test_configuration_policies_and_vmms() -> None:
 def test_metrics() -> None:
     totals = Totals(lambda: [counters()], Machine(0))
     totals.connected = lambda: {"control": True}
+    totals.policies = lambda: [(config.policy_rule({"action": "bypass"}), 1)]
     program = {}
     for metric in ProxyCollector("web1", "control", totals).collect():
         suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
@@ -147,6 +149,7 @@ def test_values_of_labels() -> None:
     table = {key: names(cells[0]) for key, cells in rows(DOCS / "metrics.md", "| label |").items()}
     nic = counters()
     assert table["state"] == list(LABELS)
+    assert set(table["action"]) == set(ACTIONS)
     assert [name for name in table["result"] if name in RESULTS] == list(RESULTS)
     reasons = dict.fromkeys(reason.label for reason, _ in nic.divergences)
     assert table["reason` of a divergence"] == list(reasons)

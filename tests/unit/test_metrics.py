@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from colo_proxy.checkpoint.commands import Finished
 from colo_proxy.checkpoint.machine import LABELS, Machine
+from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.errors import HostError
 from colo_proxy.metrics import MAX_SCRAPES, MetricsServer, ProxyCollector
 from colo_proxy.stats import Totals
@@ -24,6 +25,7 @@ from colo_proxy.stats import Totals
 def totals() -> Totals:
     made = Totals(lambda: [counters(), counters(2)], Machine(0))
     made.connected = lambda: {"primary": True, "secondary": False}
+    made.policies = lambda: [(PolicyRule({}, "bypass"), 51), (PolicyRule({}, "drop"), 1 << 40)]
     made.watch(Finished("committed", 1, "start", 30_000_000))
     made.watch(Finished("committed", 2, "payload", 130_000_000))
     made.watch(Finished("aborted", 2, "payload", 9_000_000_000))
@@ -60,6 +62,12 @@ def test_divergences_and_drops(value):
     assert value("dropped_frames_total", nic="0", reason="send") == 9  # three ports
     assert value("dropped_frames_total", nic="0", reason="overrun") == 12 + 22 + 32
     assert value("retransmissions_unverified_total", nic="1") == 12
+
+
+def test_rules_count_from_1(value):
+    assert value("policy_frames_total", rule="1", action="bypass") == 51
+    assert value("policy_frames_total", rule="2", action="drop") == 1 << 40
+    assert value("policy_frames_total", rule="0", action="bypass") is None
 
 
 def test_held(value):

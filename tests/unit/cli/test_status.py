@@ -30,6 +30,7 @@ STATUS: dict[str, Any] = {
     "flows": 11,
     "held_frames": 9,
     "held_bytes": 9000,
+    "bypassed_frames": 0,
     "checkpoints": 3,
     "divergences": 11,
 }
@@ -53,6 +54,17 @@ NIC  UPLINK                PRIMARY      SECONDARY    FLOWS  HELD  TIMEOUT
     )
 
 
+def test_protected_but_for_what_rules_let_by():
+    shown = lines({**STATUS, "bypassed_frames": 1234})
+    assert shown[1] == "state        protected: but for 1,234 frames that rules let leave uncompared"
+    assert shown[2] == (
+        "uncompared   1,234 frames that rules let leave uncompared; `colo-proxy policy list` shows which"
+    )
+    held = lines({**STATUS, "state": "requested", "bypassed_frames": 1})
+    assert held[1].endswith(": output is held until the VMM has made a checkpoint")
+    assert held[2].startswith("uncompared   1 frame that rules let")
+
+
 def test_one_is_one():
     assert "held         1 frame, 60 B" in lines({**STATUS, "held_frames": 1, "held_bytes": 60})
 
@@ -70,7 +82,7 @@ def test_requested_with_an_alarm_and_a_side_that_is_down():
     )
     assert shown[1] == "state        requested: output is held until the VMM has made a checkpoint"
     assert shown[2] == "ALARM        a checkpoint has been awaited for 12.3 s; output is held meanwhile"
-    assert "wanted for   payload, since 12.3 s" in shown
+    assert "checkpoint   wanted for 12.3 s, because of payload" in shown
     assert "VMM          qmp (primary up, secondary DOWN)" in shown
 
 

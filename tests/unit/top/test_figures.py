@@ -14,7 +14,8 @@ def look(at: float, *, frames: int = 0, holds: list[int] = NONE, checkpoints: in
         "hold_buckets": holds,
         "dropped_frames": {"memory": frames, "policy": 7 * frames, "old-epoch": frames},
     }
-    return Look(at, {"checkpoints": checkpoints, "divergences": 2 * checkpoints}, {"nics": [nic]})
+    status = {"checkpoints": checkpoints, "divergences": 2 * checkpoints, "bypassed_frames": 3 * frames}
+    return Look(at, status, {"nics": [nic]})
 
 
 def bucket(**counts: int) -> list[int]:
@@ -35,7 +36,7 @@ def test_rates_are_those_since_the_look_before():
         10_000,
         400,
     )
-    assert figures.drops == 200
+    assert (figures.drops, figures.bypassed) == (200, 600)
 
 
 def test_counters_that_began_again_give_no_negative_rate():
@@ -43,7 +44,7 @@ def test_counters_that_began_again_give_no_negative_rate():
     history.add(look(0, frames=1000, checkpoints=9))
     history.add(look(1))
     assert history.figures().ports[0]["uplink"].frames_in == 0
-    assert history.figures().checkpoints == 0
+    assert (history.figures().checkpoints, history.figures().bypassed) == (0, 0)
 
 
 def test_checkpoints_are_those_of_a_minute():
