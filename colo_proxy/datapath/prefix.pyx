@@ -277,7 +277,7 @@ cdef bint advance(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef void match_below(Core *core, Flow *flow, Seq start, Seq end) noexcept nogil:
-    """For PVM segments below the range of a flow caught in mid-stream: has the SVM said the same there?
+    """For PVM segments below the range: has the SVM sent the same there?
 
     Something new lies from `start` to `end`; only the segments that it touches, and those that reach into the
     range, are compared again, each against the SVM's own below the range.

@@ -67,6 +67,11 @@ cdef bint unplaced(const Flow *flow, bint svm) noexcept nogil:
     return flow.pvm.syn and not flow.svm.syn if svm else flow.svm.syn and not flow.pvm.syn
 
 
+cdef bint comparable_below(const Flow *flow) noexcept nogil:
+    """Whether the guests' numbers below the range mean the same: before their SYNs an offset says nothing."""
+    return not flow.pvm.syn or flow.offset == 0
+
+
 cdef void note(Flow *flow, Node *node) noexcept nogil:
     """Take in what a segment says of its side: numbers, options, acknowledgement, window. Not aligned."""
     cdef bint svm = (node.flags & N_SVM) != 0
@@ -147,7 +152,7 @@ cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
         if flow.owed != NULL and node.packet.flags & (ACK | RST) == ACK and \
                 seq_le(flow.owed.packet.ack, node.packet.ack):
             forget(core, flow.owed)  # this one carries it (T6)
-    elif not flow.pvm.syn and not node.flags & N_UNPLACED and seq_lt(node.packet.seq, flow.low):
+    elif not node.flags & N_UNPLACED and seq_lt(node.packet.seq, flow.low) and comparable_below(flow):
         flow.below += 1
 
 
@@ -360,7 +365,7 @@ cdef bint worth_keeping(Flow *flow, Node *node) noexcept nogil:
     if abs(seq_diff(start, flow.matched)) > FAR:
         return False
     if seq_lt(start, flow.low):
-        if flow.pvm.syn:
+        if not comparable_below(flow):
             return False
     elif seq_le(end, flow.matched):
         return False
@@ -372,6 +377,13 @@ cdef void stream_adopt(Flow *flow) noexcept nogil:
     flow.ts_offset = 0
     flow.svm_port = flow.key.local_port
     flow.flags = (flow.flags & ~<uint32_t>F_OTHER_PORT) | F_OWN_OFFSET
+
+
+cdef int64_t reach_of(const Flow *flow) noexcept nogil:
+    """How far the agreed range reaches back from its end after a commit: never to before the PVM's SYN."""
+    if not flow.pvm.syn:
+        return FAR
+    return min(<int64_t>FAR, max(flow.position + 1, <int64_t>0))  # the SYN has the stream offset -1
 
 
 cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
@@ -386,7 +398,7 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         flow.below = 0
         beyond_commit(core, flow)
         flow.floor = flow.matched
-        flow.low = flow.pieced = seq_add(flow.matched, -<int64_t>FAR)
+        flow.low = flow.pieced = seq_add(flow.matched, -reach_of(flow))
     flow.svm_text = flow.pvm_text
     if replaced:
         # The SVM is the PVM now: its numbers, its acknowledgements, its windows, its options.

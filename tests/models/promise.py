@@ -97,8 +97,10 @@ class Made:
         return (number, place) in self.marked[flow]
 
     def in_state(self, flow: object, number: int, place: object) -> bool:
-        """Was the place below where the guest had got to at a commit?"""
+        """Was the place below where the guest had got to at a commit? None lies before a SYN."""
         reach = self.reach.get((flow, number))
+        if number and isinstance(place, int) and place >= 2**31:
+            return False
         return reach is not None and isinstance(place, int) and 0 < (reach - place) % 2**32 < 2**31
 
     def knows(self, flow: object, number: int, place: object) -> bool:

@@ -50,6 +50,7 @@ class Scenario:
     acknowledged: bool = False  # clients are heard
     check: bool = False  # retransmissions are compared
     scattered: bool = False
+    tries: bool = False  # a SYN/ACK is repeated with other ISNs (SYN cookies)
 
 
 def drawn(seed: int) -> Scenario:
@@ -83,6 +84,7 @@ def drawn(seed: int) -> Scenario:
         check=choose((False, True)),
         drawn=choose((False, False, True)),
         scattered=choose((False, False, True)),
+        tries=choose((False, False, True)),
     )
 
 

@@ -485,8 +485,21 @@ class Simulation:
         size = min(self.random.choice((0, 1, 5)), self._end(line) - 1) if self.of.early else 0
         self._send(guest, number, line, 0, self._bytes(line, 1, size), flags)
         line.sent += size
+        # Urgent positions before a SYN, and many connections on the same ports, are cases of their own.
+        if self.of.tries and flags & ACK and not (size or self.urgent or self.of.reuse):
+            self._try_again(guest, number, line)
         self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
         line.opened = True
+
+    def _try_again(self, guest: Guest, number: int, line: Line) -> None:
+        """The client's SYN came again, and it takes any of the answers (SYN cookies: RFC 4987, 3.6)."""
+        isns = [line.isn]
+        for _ in range(self.random.choice((0, 1, 1, 2))):
+            near = self.random.choice((-2000, 2000, -(2**28), 2**28))
+            line.isn = (line.isn + near + self.random.randrange(500)) % 2**32
+            isns.append(line.isn)
+            self._send(guest, number, line, 0, b"", SYN | ACK)
+        line.isn = self.random.choice(isns)
 
     def _close(self, guest: Guest, number: int, line: Line) -> None:
         line.closed = True

@@ -143,6 +143,15 @@ class Connection:
         return (self.p.reset and self.s.reset) or finished
 
     @property
+    def strange(self) -> bool:
+        """Do the guests' numbers before their SYNs mean nothing to each other?"""
+        return self.p.syn is not None and self.s.base is not None and self.s.base != self.p.base
+
+    def is_strange(self, position: int) -> bool:
+        """Is this such a number?"""
+        return self.strange and self.low is not None and position < self.low
+
+    @property
     def midstream(self) -> bool:
         return self.p.syn is None and self.s.syn is None
 
@@ -219,8 +228,8 @@ class Connection:
                 side.refused = segment.ack
             elif segment.flags & SYN and side.irs is None:
                 side.irs = segment.ack
-        if segment.flags & FIN:
-            side.finished = True
+        if segment.flags & FIN and position is not None:
+            side.finished = side.finished or position + segment.length >= (side.end or position)
         if segment.flags & RST:
             if not side.reset:
                 side.reset_time, side.reset_by = now, segment
@@ -269,6 +278,8 @@ class Connection:
         conflicts = []
         mine = []  # positions of which this side says two things
         side.end = further(side.end, position + segment.length)
+        if side is self.s and self.is_strange(position):
+            return None
         span = span_of(segment, position, gso or 0)
         if side is self.p and gso is not None:
             again = self._again(span, segment)
@@ -285,7 +296,8 @@ class Connection:
                 continue
             if value != side.said.get(at, value):
                 mine.append(at)
-            for known in (side.said.get(at), other.said.get(at) if self.behind_holes else None):
+            counts = self.behind_holes and not self.is_strange(at)
+            for known in (side.said.get(at), other.said.get(at) if counts else None):
                 if side is self.p and value != side.said.get(at, value):
                     self.contradicted = True
                 if known is not None and known != value:
@@ -474,7 +486,8 @@ class Connection:
         if self.low is None:
             return False
         if position < self.low:
-            return position in self.p.said and self.p.said[position] == self.s.said.get(position)
+            alike = position in self.p.said and self.p.said[position] == self.s.said.get(position)
+            return alike and not self.strange
         return position < self.matched or position in self.ahead
 
     def missing(self, waiting: list[Held]) -> tuple[str, int]:
@@ -649,7 +662,7 @@ class Connection:
         p, s = self.p, self.s
         self.contradicted = False
         if p.base is not None:
-            self.low = FAR_BACK
+            self.low = FAR_BACK if p.syn is None else 0  # no segment lies before the SYN
             self.provisional = self.provisional and (p.end is None or p.end <= self.matched)
             self.matched = self.floor = max(self.matched, self.matched if p.end is None else p.end)
             self.pieced = self.ahead_fin = None

@@ -138,7 +138,9 @@ class TcpJudge:
         position = connection.place(connection.s, segment)
         if segment.flags & RST and again:
             pass  # the first one waits for the PVM's
-        elif segment.flags & RST or (position is not None and segment.length):
+        elif segment.flags & RST or (
+            position is not None and segment.length and not connection.is_strange(position)
+        ):
             self.waiting.append(
                 Waiting(self.heard, self.came, flow, connection, segment, position or 0, frames)
             )
