@@ -111,6 +111,18 @@ class Reassembly:
         first = next(part for part, _, _, _ in parts if part.fragment_offset == 0)
         return Whole(_rebuilt(first, data), [each for _, each, _, _ in parts])
 
+    def forget_other(self, packet: Packet) -> None:
+        """Where a fragment contradicts what came with its ID, that was another datagram: the ID is in use again.
+
+        For who reads all that a guest makes, however long it takes (`promise`).
+        """
+        parts = self.parts.get((*packet.flow(True), packet.fragment_id), [])
+        if any(
+            part.fragment_offset == packet.fragment_offset and _data(part) != _data(packet)
+            for part, *_ in parts
+        ):
+            parts.clear()
+
     def stale(self, before: int) -> list[tuple[int, tuple[object, ...]]]:
         """Datagrams whose first fragment came at or before this time and that are not complete."""
         return [(parts[0][2], key) for key, parts in self.parts.items() if parts[0][2] <= before]
@@ -131,9 +143,13 @@ class Reassembly:
             del self.parts[key]
 
 
+def _data(fragment: Packet) -> bytes:
+    return fragment.frame[fragment.l4 : fragment.end]
+
+
 def _joined(parts: list[Packet]) -> bytes | None:
     """The data of the fragments if they are complete and neither overlap nor contradict (F2)."""
-    said = sorted({(part.fragment_offset, not part.more, part.frame[part.l4 : part.end]) for part in parts})
+    said = sorted({(part.fragment_offset, not part.more, _data(part)) for part in parts})
     if len(parts) > MOST or [last for _, last, _ in said] != [False] * (len(said) - 1) + [True]:
         return None
     data = b""

@@ -39,6 +39,7 @@ class Made:
         """A guest says this frame. `ports` maps (flow of the SVM) to the port it has on the PVM."""
         packet = parse(frame)
         if packet.kind == "fragment":
+            self.fragments.forget_other(packet)
             whole = self.fragments.add(packet, frame, 0)
             if whole is None:
                 return
