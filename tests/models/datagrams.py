@@ -112,7 +112,7 @@ class Reassembly:
         return Whole(_rebuilt(first, data), [each for _, each, _, _ in parts])
 
     def forget_other(self, packet: Packet) -> None:
-        """Where a fragment contradicts what came with its ID, that was another datagram: the ID is in use again.
+        """Forget what came with a fragment's ID where it contradicts it: the ID is in use again.
 
         For who reads all that a guest makes, however long it takes (`promise`).
         """
