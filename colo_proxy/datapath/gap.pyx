@@ -18,7 +18,7 @@ from colo_proxy.datapath.pool cimport Node
 from colo_proxy.datapath.prefix cimport FAR, advance, end_of, move_range, offset_of, position_of, start_of
 from colo_proxy.datapath.ranges cimport beyond_of, has_ranges
 from colo_proxy.datapath.seq cimport Seq, seq_diff, seq_le, seq_lt, seq_max, seq_min
-from colo_proxy.datapath.wire cimport ACK, K_TCP, RST
+from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
 from colo_proxy.datapath.words cimport D_MEMORY
 
 cdef enum:
@@ -29,12 +29,13 @@ cdef void gap_hear(Core *core, const Key *key, const Node *node) noexcept nogil:
     """Of several connections on the same ports, the one whose numbers are nearest.
 
     A connection that is over may still be acknowledged: then what the client sends is far from what is due.
+    A SYN/ACK answers a SYN and acknowledges no bytes, least of all those of the connection before.
     """
     cdef Flow *flow = table_find(&core.table, key, False)
     cdef Flow *nearest = NULL
     cdef int32_t least = FAR
     cdef int32_t apart
-    if node.packet.flags & (ACK | RST) != ACK:
+    if node.packet.flags & (SYN | ACK | RST) != ACK:
         return
     while flow != NULL:
         apart = abs(seq_diff(node.packet.ack, flow.pvm.end))

@@ -167,6 +167,23 @@ def test_the_next_connection_on_the_same_ports(compared, first):
     assert (status, found["verdict"]) == (0, "identical")
 
 
+@pytest.mark.parametrize("apart", [2000, 4990, 1_000_000])
+def test_the_next_connection_of_a_guest_that_binds_its_port(compared, apart):
+    """The client's SYN/ACK acknowledges the guest's new number, and no bytes of the connection before."""
+
+    def port(isn: int) -> Port:
+        port = Port(isn)
+        for _ in range(3):
+            port.add(VM, seq=port.isn, ack=0, flags=SYN)
+            port.add(CLIENT, seq=port.seq - 1, ack=port.isn + 1, flags=SYN | ACK)
+            port.sends(0, 200).acks(200).waits(8)
+            port.isn, port.seq = port.isn + apart, port.seq + 900
+        return port
+
+    status, found = compared(port(10), port(77_000))
+    assert (status, found["verdict"], found["not_compared"]) == (0, "identical", [])
+
+
 def test_a_reset_acknowledges_nothing(compared):
     ports = [Port(isn).opens().sends(0, 1000).acks(1000) for isn in (1, 2)]
     for port in ports:
