@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from colo_proxy.capture.origin import Survey, mac_text
+from colo_proxy.capture.origin import Survey, drawing_to_groups, mac_text
 from colo_proxy.capture.reader import NS, Capture
 from colo_proxy.capture.result import Result
 from colo_proxy.capture.tap import Tap
@@ -24,6 +24,11 @@ def of_addresses(taps: tuple[Tap, Tap], surveys: tuple[Survey, Survey]) -> Itera
         for vm in tap.vms:
             if seen.frames and vm not in seen.sources:
                 yield f"{tap.path}: {mac_text(vm)} sent nothing in it; was it captured at the right port?"
+    for address in drawing_to_groups(*surveys, taps[0].vms):
+        yield (
+            f"{mac_text(address)} sends other frames to groups in each capture, which are not compared; "
+            "if it is the VM's address, too, give it as another --vm-mac"
+        )
 
 
 def of_shift(

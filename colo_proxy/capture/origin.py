@@ -44,10 +44,14 @@ class Survey:
     sources: Counter[bytes] = field(default_factory=Counter)
     unicast: set[bytes] = field(default_factory=set)  # sources of unicast frames
     said: dict[bytes, "Said"] = field(default_factory=dict)  # by the first of them, and by all others (ALL)
+    to_groups: dict[bytes, "Said"] = field(
+        default_factory=dict
+    )  # likewise, in multicast and broadcast frames
 
 
 _MOST_ADDRESSES = 100_000  # more than that are made up
 _FOLLOWED = 8  # addresses of which it is kept what they send
+_FOLLOWED_TO_GROUPS = 64  # likewise, of those that send to groups; bridges flood what all clients send
 ALL = b""  # all others, as one
 
 
@@ -64,15 +68,21 @@ def survey(frames: Iterable[Captured]) -> Survey:
         if source in seen.sources or len(seen.sources) < _MOST_ADDRESSES:
             seen.sources[source] += 1
         if target[0] & GROUP:
+            _of(seen.to_groups, source, _FOLLOWED_TO_GROUPS).add(data)
             continue
         if len(seen.unicast) < _MOST_ADDRESSES:
             seen.unicast.add(source)
-        if source not in seen.said and len(seen.said) < _FOLLOWED:
-            seen.said[source] = Said()
-        (seen.said.get(source) or seen.said.setdefault(ALL, Said())).add(data)
+        _of(seen.said, source, _FOLLOWED).add(data)
         ends = {target, source}
         seen.on_all = ends if seen.on_all is None else seen.on_all & ends
     return seen
+
+
+def _of(said: dict[bytes, "Said"], source: bytes, most: int) -> "Said":
+    """What is kept of an address: for itself, or with all others where there are so many already."""
+    if source not in said and len(said) < most:
+        said[source] = Said()
+    return said.get(source) or said.setdefault(ALL, Said())
 
 
 def network(frame: bytes) -> tuple[bytes, int]:
@@ -348,10 +358,10 @@ class _Search:
             found = [guess]
         found = found or self._differing()
         if len(found) != 1:
-            self._fail(found)
+            self.fail(found)
         drawing = [address for address, case in self.cases.items() if case.vm.draws]
         if found[0] not in self.on_all and set(drawing) - set(found):
-            self._fail(drawing)
+            self.fail(drawing)
         return found[0]
 
     def _differing(self) -> list[bytes]:
@@ -379,7 +389,8 @@ class _Search:
             )
         return None if self.prefixed or (case.others.accepts and not case.vm.accepts) else address
 
-    def _fail(self, found: list[bytes]) -> NoReturn:
+    def fail(self, found: list[bytes]) -> NoReturn:
+        """Say who may be the VM. Raises CaptureError."""
         found = found or [address for address, case in self.cases.items() if case.vm.draws]
         if len(found) > 1:
             raise CaptureError(
@@ -405,7 +416,22 @@ def vm_address(primary: Survey, secondary: Survey, heard: Listen) -> bytes:
 
     Raises CaptureError where the captures do not tell.
     """
-    return _Search(primary, secondary, heard).vm()
+    search = _Search(primary, secondary, heard)
+    vm = search.vm()
+    if second := drawing_to_groups(primary, secondary, [vm]):
+        search.fail([vm, *second])
+    return vm
+
+
+def drawing_to_groups(primary: Survey, secondary: Survey, vms: Iterable[bytes]) -> list[bytes]:
+    """Who, but for these, sends something else to groups in each capture, as a guest's second address does.
+
+    VRRP advertises from an address that may be in no other frame. What others send is the same in both.
+    """
+    both = primary.to_groups.keys() & secondary.to_groups.keys() - {ALL, *vms}
+    return sorted(
+        address for address in both if _Party(primary.to_groups[address], secondary.to_groups[address]).draws
+    )
 
 
 def mac_text(address: bytes) -> str:

@@ -269,6 +269,33 @@ def test_a_guest_with_two_addresses(judge, tmp_path, second):
     ] * 2
 
 
+def test_a_second_address_that_sends_to_groups_alone(judge, tmp_path):
+    """VRRP's advertisements; what others send to groups is the same in both captures."""
+    second, group = "00:00:5e:00:01:07", "01:00:5e:00:00:12"
+
+    def wire(isn: int, says: bytes) -> Wire:
+        wire = Wire(QEMU).opens(isn, by_vm=False)
+        for source, said in ((second, says), (STRANGER, b"the same")):
+            frame = Ether(src=source, dst=group) / IP(src=VM_IP, dst="224.0.0.18", proto=112) / Raw(said)
+            wire.frames.append((wire.frames[-1][0] + 1000, bytes(frame)))
+        return wire
+
+    pvm = wire(1000, b"priority 100")
+    assert judge(pvm, wire(77000, b"priority 100")) == (QEMU, "identical")
+    vm, why = judge(pvm, wire(77000, b"priority 101"))
+    assert vm is None
+    assert all(each in why for each in (QEMU, second, "--vm-mac"))
+    assert STRANGER not in why
+    one, both = (
+        [bytes.fromhex(QEMU.replace(":", ""))],
+        [bytes.fromhex(each.replace(":", "")) for each in (QEMU, second)],
+    )
+    result = Comparison(tmp_path / "pvm.pcap", tmp_path / "svm.pcap", vms=both).run()
+    assert ([each.reason.label for each in result.divergences], result.notices) == (["payload"], [])
+    result = Comparison(tmp_path / "pvm.pcap", tmp_path / "svm.pcap", vms=one).run()
+    assert [second in each for each in result.notices] == [True]
+
+
 @pytest.mark.parametrize("wire", [(VM, CLIENT), (QEMU, CLIENT), (QEMU, ANOTHER), (VM, QEMU)])
 @pytest.mark.parametrize("by_vm", [False, True])
 def test_captures_that_hold_only_what_clients_sent(judge, wire, by_vm):
