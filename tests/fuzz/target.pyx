@@ -251,6 +251,8 @@ cdef void word(Story *story, Word what) noexcept nogil:
 cdef void step(Story *story) noexcept nogil:
     cdef uint8_t what = byte(story)
     cdef FlowRecord[4] records
+    cdef uint32_t place = 0
+    cdef uint32_t steps = 64
     story.now = max(story.now + TIMES[what >> 4], 0)
     what &= 15
     if what <= 6:
@@ -284,7 +286,7 @@ cdef void step(Story *story) noexcept nogil:
     else:
         core_tick(story.core, story.now)
         collect(story, False)
-        core_flows(story.core, records, 4)
+        core_flows(story.core, &place, &steps, records, 4)
 
 
 cdef void read_settings(Story *story, Settings *settings, uint64_t *max_flows, int *mode) noexcept nogil:
