@@ -227,8 +227,9 @@ cdef class Engine:
     def command(self, word, int64_t stamp_ns=0):
         """Post a checkpoint word for all NICs; return the ticket that its Done will carry.
 
-        SVM_STOP and PVM_STOP first take in what that guest's port received up to `stamp_ns` (CLOCK_REALTIME;
-        0: until now); a port without timestamps is read until it is empty. BlockingIOError: too many commands
+        SVM_STOP and PVM_STOP first take in what that guest's port received up to `stamp_ns`, CLOCK_REALTIME.
+        0: what is in the port's queue now, whatever the clock says; a port that does not tell how much that
+        is is read until it is empty. BlockingIOError: too many commands
         are under way.
         """
         cdef Command *command = self.draft(C_WORD, Word(word).value)

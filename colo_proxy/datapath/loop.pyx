@@ -21,7 +21,7 @@ from colo_proxy.datapath.kernel cimport (
 from colo_proxy.datapath.mailbox cimport load_acquire, store
 from colo_proxy.datapath.orders cimport report, take_commands
 from colo_proxy.datapath.plug cimport BACK_OFF, fail, is_open, outruns, poll_port, writer
-from colo_proxy.datapath.ports cimport monotonic, port_count_overruns, port_gone, port_send, port_waits
+from colo_proxy.datapath.ports cimport monotonic, port_count_queue, port_gone, port_send, port_waits
 from colo_proxy.datapath.ports cimport Port as PortState
 from colo_proxy.datapath.words cimport PRIMARY, SECONDARY, UPLINK
 
@@ -164,7 +164,7 @@ cdef void keep_house(Loop *loop) noexcept nogil:
     loop.housekeeping = loop.now + IDLE
     for nic in range(loop.count):
         for which in range(PORTS):
-            port_count_overruns(&loop.nics[nic].plugs[which].port)
+            port_count_queue(&loop.nics[nic].plugs[which].port)
             if loop.nics[nic].plugs[which].fault and port_gone(&loop.nics[nic].plugs[which].port):
                 fail(loop, nic, which, c.ENODEV)
         loop.nics[nic].stirred = True

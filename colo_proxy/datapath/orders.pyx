@@ -1,6 +1,6 @@
 # See orders.pxd.
 
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from colo_proxy.datapath.carry cimport judge, send_outs
 from colo_proxy.datapath.entry cimport (
@@ -37,7 +37,15 @@ from colo_proxy.datapath.mailbox cimport (
     ring_vacant,
 )
 from colo_proxy.datapath.plug cimport attach, fail
-from colo_proxy.datapath.ports cimport P_PACKET, P_STREAM, Frame, port_receive, realtime
+from colo_proxy.datapath.ports cimport (
+    BATCH,
+    P_PACKET,
+    P_STREAM,
+    Frame,
+    port_count_queue,
+    port_receive,
+    realtime,
+)
 from colo_proxy.datapath.ports_stream cimport stream_stop
 from colo_proxy.datapath.words cimport DROPS, PRIMARY, SECONDARY
 
@@ -106,56 +114,80 @@ cdef bint is_timed(const Nic *nic, int which) noexcept nogil:
 
 
 cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp) noexcept nogil:
-    """Judge what a guest said before it stopped, apply the word, then judge the rest of what was read.
+    """Judge what a guest said before it stopped, and apply the word; true: what came later had been judged.
 
-    A port with times is read up to the first frame that is younger than the stop. Of the others, with a stop
-    that is being waited for (`stamp` 0), all that is there is old: a stopped guest says nothing, and so is a
-    frame of a stream whose beginning is there. With a stop that is past, and the guest perhaps running
-    again, what is still there is taken the safe way: the SVM's is old, and dropped; the PVM's is new, and
-    compared.
+    With a stop that is being waited for (`stamp` 0) what had been received by now is old, and no clock is
+    asked: a stopped guest says nothing. With a stop that is past, and the guest perhaps running again, a port
+    with times is read up to the first frame that is younger. Of the others, what is still there is taken the
+    safe way: the SVM's is old, and dropped; the PVM's is new, and compared.
     """
     cdef Plug *plug = &loop.nics[number].plugs[which]
-    cdef Frame *frames = loop.batch.frames
-    cdef uint32_t at
-    cdef int _
-    cdef int error = 0
     cdef bint timed = is_timed(&loop.nics[number], which)
     cdef bint late = timed and stamp != 0 and plug.port.newest > stamp
-    if not timed and stamp != 0 and which == PRIMARY:
+    cdef int error = 0
+    if timed and stamp != 0:
+        error = drain_until(loop, number, which, word, stamp)
+    else:
+        if stamp == 0 or which == SECONDARY:
+            error = drain_queue(loop, number, which)
         core_word(loop.nics[number].core, word, loop.now)
         send_outs(loop, number)
-        return False
-    if not timed:
-        stamp = INT64_MAX
-    elif stamp == 0:
-        stamp = realtime()
-    at = 0
+    if plug.port.kind == P_STREAM and (stamp == 0 or which == SECONDARY):
+        stream_stop(plug.port.stream)
+    if error:
+        fail(loop, number, which, error)
+    return late
+
+
+cdef int drain_queue(Loop *loop, uint32_t number, int which) noexcept nogil:
+    """Judge what the kernel had for the port when this began. Returns the errno of a fault, or 0.
+
+    Of a packet socket that is a number of frames, so what somebody else floods the interface with meanwhile
+    is left. Of the others nobody tells how much it is: they are read until they are empty, but for no more
+    batches than any queue holds. A frame of a stream whose beginning is there counts as there.
+    """
+    cdef Plug *plug = &loop.nics[number].plugs[which]
+    cdef bint counted = plug.port.kind == P_PACKET
+    cdef int error = 0
+    cdef int _
+    port_count_queue(&plug.port)
+    for _ in range(DRAIN):
+        if counted:
+            if plug.port.taken >= plug.port.queued:
+                break
+            loop.batch.most = <uint32_t>min(plug.port.queued - plug.port.taken, <uint64_t>BATCH)
+        error = port_receive(&plug.port, loop.batch)
+        judge(loop, number, which, 0, loop.batch.count)
+        send_outs(loop, number)
+        if error or (not loop.batch.more and loop.batch.count == 0):
+            break
+    loop.batch.most = BATCH
+    plug.ready = True
+    return error
+
+
+cdef int drain_until(Loop *loop, uint32_t number, int which, Word word, int64_t stamp) noexcept nogil:
+    """Judge what a port with times received up to `stamp`, apply the word, judge the rest of the batch."""
+    cdef Plug *plug = &loop.nics[number].plugs[which]
+    cdef Frame *frames = loop.batch.frames
+    cdef uint32_t at = 0
+    cdef int error = 0
+    cdef int _
     for _ in range(DRAIN):
         error = port_receive(&plug.port, loop.batch)
         at = 0
         while at < loop.batch.count and frames[at].stamp <= stamp:
             at += 1
-        if at < loop.batch.count:
-            break
         judge(loop, number, which, 0, at)
         send_outs(loop, number)
-        if error or (not loop.batch.more and loop.batch.count == 0):
+        if at < loop.batch.count or error or (not loop.batch.more and loop.batch.count == 0):
             break
-    if at == loop.batch.count:
-        core_word(loop.nics[number].core, word, loop.now)
-        send_outs(loop, number)
-    else:
-        judge(loop, number, which, 0, at)
-        core_word(loop.nics[number].core, word, loop.now)
-        send_outs(loop, number)
-        judge(loop, number, which, at, loop.batch.count)
-        send_outs(loop, number)
+    core_word(loop.nics[number].core, word, loop.now)
+    send_outs(loop, number)
+    judge(loop, number, which, at, loop.batch.count)
+    send_outs(loop, number)
     plug.ready = loop.batch.more
-    if plug.port.kind == P_STREAM:
-        stream_stop(plug.port.stream)
-    if error:
-        fail(loop, number, which, error)
-    return late
+    return error
 
 
 cdef void report(Loop *loop, uint32_t number) noexcept nogil:

@@ -51,6 +51,7 @@ cdef struct Batch:
     void *scratch  # of the packet ports: message headers, set up once
     uint32_t count
     bint more  # the port may have more to read at once
+    uint32_t most  # packet ports: frames to read at a time at most, BATCH unless somebody counts them
     Frame[BATCH] frames
 
 cdef struct Stream:
@@ -79,6 +80,10 @@ cdef struct Port:
     bint stalled  # patience has been spent and nothing has gone since
     Stream *stream
     int64_t newest  # the latest stamp received
+    # Packet ports: frames that the kernel has put into the descriptor's queue, as far as it has been asked,
+    # and frames taken out of it, also those that are none.
+    uint64_t queued
+    uint64_t taken
     uint64_t received
     uint64_t received_bytes  # from the Ethernet header, as all bytes counted
     uint64_t sent
@@ -104,7 +109,8 @@ cdef int port_send(Port *port, Frame *frames, uint32_t count) noexcept nogil
 cdef bint port_waits(const Port *port) noexcept nogil
 # More of it than a moment's stall explains.
 cdef bint port_crowded(const Port *port) noexcept nogil
-cdef void port_count_overruns(Port *port) noexcept nogil
+# Brings `overruns` and `queued` up to date.
+cdef void port_count_queue(Port *port) noexcept nogil
 # The interface has been removed and the port will never work again.
 cdef bint port_gone(const Port *port) noexcept nogil
 

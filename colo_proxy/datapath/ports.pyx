@@ -37,7 +37,7 @@ from colo_proxy.datapath.kernel cimport (
 )
 from colo_proxy.datapath.pool cimport HEADROOM, Pool, pool_free, pool_new, pool_return
 from colo_proxy.datapath.ports_packet cimport (
-    packet_count_overruns,
+    packet_count_queue,
     packet_gone,
     packet_receive,
     packet_scratch_free,
@@ -72,6 +72,7 @@ cdef Batch *batch_new(Pool *pool) except NULL:
     if batch == NULL:
         raise MemoryError
     batch.pool = pool
+    batch.most = BATCH
     if posix_memalign(<void **>&batch.arena, 64, <size_t>BATCH * SLOT) != 0:
         free(batch)
         raise MemoryError
@@ -180,9 +181,9 @@ cdef bint port_crowded(const Port *port) noexcept nogil:
     return port.stream != NULL and stream_crowded(port.stream)
 
 
-cdef void port_count_overruns(Port *port) noexcept nogil:
+cdef void port_count_queue(Port *port) noexcept nogil:
     if port.kind == P_PACKET and port.fd >= 0:
-        packet_count_overruns(port)
+        packet_count_queue(port)
 
 
 cdef bint port_gone(const Port *port) noexcept nogil:
@@ -294,6 +295,7 @@ cdef int port_attach(Port *port, int fd) noexcept nogil:
     if port.stream != NULL:
         stream_attach(port)
     port.fd = fd
+    port.queued = port.taken = 0
     port.stalled = False
     return 0
 
@@ -391,7 +393,7 @@ cdef class PortIO:
 
     @property
     def counters(self):
-        port_count_overruns(&self.port)
+        port_count_queue(&self.port)
         return {
             "received": self.port.received,
             "received_bytes": self.port.received_bytes,

@@ -13,6 +13,6 @@ cdef void *packet_scratch_new(uint8_t *first, uint32_t stride) noexcept nogil
 cdef void packet_scratch_free(void *scratch) noexcept nogil
 cdef int packet_receive(Port *port, Batch *batch) noexcept nogil
 cdef int packet_send(Port *port, Frame *frames, uint32_t count) noexcept nogil
-cdef void packet_count_overruns(Port *port) noexcept nogil
+cdef void packet_count_queue(Port *port) noexcept nogil
 # The interface has been removed: the socket stays without one for ever.
 cdef bint packet_gone(const Port *port) noexcept nogil

@@ -102,9 +102,10 @@ cdef int packet_receive(Port *port, Batch *batch) noexcept nogil:
     cdef int64_t size, stamp
     cdef int at, got
     lend_homes(batch, scratch)
-    got = recvmmsg(port.fd, scratch.messages, BATCH, MSG_DONTWAIT, NULL)
+    got = recvmmsg(port.fd, scratch.messages, batch.most, MSG_DONTWAIT, NULL)
     if got < 0:
         return receive_error(port, batch, c.errno)
+    port.taken += <uint32_t>got
     for at in range(got):
         message = &scratch.messages[at]
         base = <uint8_t *>scratch.parts[at].iov_base
@@ -119,7 +120,7 @@ cdef int packet_receive(Port *port, Batch *batch) noexcept nogil:
                 batch.frames[batch.count - 1].home = batch.homes[at]
                 batch.homes[at] = NULL
         message.msg_hdr.msg_controllen = CONTROL
-    batch.more = got == BATCH
+    batch.more = <uint32_t>got == batch.most
     return 0
 
 
@@ -138,6 +139,7 @@ cdef void lend_homes(Batch *batch, Scratch *scratch) noexcept nogil:
 cdef int receive_error(Port *port, Batch *batch, int error) noexcept nogil:
     if error == c.EINVAL:  # one frame, of a GSO kind that the header cannot describe; it is gone
         port.dropped[<int>D_TRUNCATED] += 1
+        port.taken += 1
         batch.more = True
         return 0
     if error == c.EINTR or is_full(error):
@@ -221,10 +223,11 @@ cdef int packet_send(Port *port, Frame *frames, uint32_t count) noexcept nogil:
     return 0
 
 
-cdef void packet_count_overruns(Port *port) noexcept nogil:
-    """Reading the statistics sets them to zero in the kernel."""
+cdef void packet_count_queue(Port *port) noexcept nogil:
+    """Reading the statistics sets them to zero in the kernel. `tp_packets` counts those dropped too."""
     cdef tpacket_stats stats
     cdef socklen_t size = sizeof(stats)
     memset(&stats, 0, sizeof(stats))
     if getsockopt(port.fd, SOL_PACKET, PACKET_STATISTICS, &stats, &size) == 0:
         port.overruns += stats.tp_drops
+        port.queued += stats.tp_packets - stats.tp_drops
