@@ -90,7 +90,7 @@ def _listen_unix(path: str, group: str, mode: int) -> socket.socket:
     try:
         listener.bind(path)
         if group:
-            os.chown(path, -1, _group_id(path, group))
+            _give(path, group)
         Path(path).chmod(mode)
         listener.listen(_BACKLOG)
     except HostError:
@@ -104,12 +104,18 @@ def _listen_unix(path: str, group: str, mode: int) -> socket.socket:
     return listener
 
 
-def _group_id(path: str, group: str) -> int:
+def _give(path: str, group: str) -> None:
+    """Let a file belong to a group. Raises HostError, with the file removed."""
     try:
-        return grp.getgrnam(group).gr_gid
+        os.chown(path, -1, grp.getgrnam(group).gr_gid)
     except KeyError:
         Path(path).unlink()
         raise HostError(f"{path}: there is no group {group!r}; create it, or name another") from None
+    except PermissionError:
+        Path(path).unlink()
+        raise HostError(
+            f"{path}: the proxy is no member of group {group!r}; make it one (systemd: SupplementaryGroups=)"
+        ) from None
 
 
 def _clear_the_way(path: str) -> None:
