@@ -29,7 +29,7 @@ from colo_proxy.datapath.messages import NicCounters
 from colo_proxy.endpoints import join_host_port
 from colo_proxy.errors import HostError
 from colo_proxy.logs import Seldom
-from colo_proxy.stats import Totals, dropped
+from colo_proxy.stats import Totals, by_guest, dropped
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,20 @@ def _traffic(nics: list[NicCounters]) -> Iterator[Metric]:
         "The PVM's retransmissions that were let through without all of their bytes having been compared",
         labels=["nic"],
     )
+    gaps = CounterMetricFamily(
+        "colo_proxy_stream_gaps",
+        "TCP segments of a guest beyond what it had sent before: what is between was lost or overtaken",
+        labels=["nic", "port"],
+    )
+    resent = CounterMetricFamily(
+        "colo_proxy_retransmitted_segments",
+        "TCP segments of a guest that began before the end of what it had sent: sent again or overtaken",
+        labels=["nic", "port"],
+    )
     for index, nic in enumerate(nics):
+        for family, counts in ((gaps, nic.stream_gaps), (resent, nic.retransmitted)):
+            for role, count in by_guest(counts).items():
+                family.add_metric([str(index), role], count)
         for role, port in zip(_PORTS, nic.ports, strict=True):
             frames.add_metric([str(index), role, "in"], port.received)
             frames.add_metric([str(index), role, "out"], port.sent)
@@ -124,7 +137,7 @@ def _traffic(nics: list[NicCounters]) -> Iterator[Metric]:
         for reason_label, count in dropped(nic).items():
             lost.add_metric([str(index), reason_label], count)
         unverified.add_metric([str(index)], nic.retransmissions_unverified)
-    yield from (frames, size, faults, diverged, lost, unverified)
+    yield from (frames, size, faults, diverged, lost, gaps, resent, unverified)
     yield CounterMetricFamily(
         "colo_proxy_released_frames", "Output frames that left for clients", sum(nic.released for nic in nics)
     )

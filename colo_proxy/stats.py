@@ -89,6 +89,11 @@ def dropped(nic: NicCounters) -> dict[str, int]:
     return {**counts, "overrun": sum(port.overruns for port in nic.ports)}
 
 
+def by_guest(counts: tuple[int, int]) -> dict[str, int]:
+    """A count of the PVM's and of the SVM's, by the port that they come from."""
+    return dict(zip(("primary", "secondary"), counts, strict=True))
+
+
 def _nic(index: int, nic: NicCounters) -> dict[str, Any]:
     divergences: dict[str, dict[str, int]] = {}
     for (reason, protocol), count in nic.divergences.items():
@@ -118,5 +123,7 @@ def _nic(index: int, nic: NicCounters) -> dict[str, Any]:
         "hold_seconds_sum": nic.hold_sum_ns / 1e9,
         "hold_buckets": list(nic.hold_buckets),
         "timeout_ms": nic.timeout_ns / 1e6,
+        "stream_gaps": by_guest(nic.stream_gaps),
+        "retransmitted_segments": by_guest(nic.retransmitted),
         "retransmissions_unverified": nic.retransmissions_unverified,
     }

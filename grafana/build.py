@@ -259,6 +259,26 @@ ROWS: dict[str, Sequence[Panel]] = {
             [(rate("colo_proxy_retransmissions_unverified_total", EACH), WHO)],
             width=6,
         ),
+        Panel(
+            "Holes in TCP streams a second",
+            "Segments that came beyond what their guest had sent before: the leg from that guest loses or "
+            "reorders frames.",
+            "pps",
+            [(rate("colo_proxy_stream_gaps_total", f"{EACH}, nic, port"), WHO + " nic {{nic}} {{port}}")],
+            width=9,
+        ),
+        Panel(
+            "Segments sent again a second",
+            "By the guest. Of both alike: the client's side loses. Of one: the leg from it does.",
+            "pps",
+            [
+                (
+                    rate("colo_proxy_retransmitted_segments_total", f"{EACH}, nic, port"),
+                    WHO + " nic {{nic}} {{port}}",
+                )
+            ],
+            width=9,
+        ),
     ],
     "VMM and ports": [
         Panel(

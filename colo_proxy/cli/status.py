@@ -110,6 +110,15 @@ MEANING = {
 }
 
 
+def lost_by_guest(nic: dict[str, Any]) -> str:
+    """Holes in the guests' TCP streams and what was sent again, by guest: which leg loses frames."""
+    return "; ".join(
+        f"of the {guest} {counted(nic['stream_gaps'][port], 'hole')}, "
+        f"{counted(nic['retransmitted_segments'][port], 'segment')} again"
+        for guest, port in (("PVM", "primary"), ("SVM", "secondary"))
+    )
+
+
 def _nics(nics: list[dict[str, Any]]) -> Iterator[str]:
     """A table, each column as wide as it must be; what is counted stands to the right."""
     rows = [("NIC", "UPLINK", "PRIMARY", "SECONDARY", "FLOWS", "HELD", "TIMEOUT")]
@@ -120,5 +129,8 @@ def _nics(nics: list[dict[str, Any]]) -> Iterator[str]:
     yield heading
     for line, nic in zip(lines, nics, strict=True):
         yield line
+        indent = f"{'':{len(str(nic['nic']))}}    "
         if nic["faults"]:
-            yield f"{'':{len(str(nic['nic']))}}    FAULT: {', '.join(nic['faults'])} (the log says what)"
+            yield f"{indent}FAULT: {', '.join(nic['faults'])} (the log says what)"
+        if any(nic["stream_gaps"].values()) or any(nic["retransmitted_segments"].values()):
+            yield f"{indent}lost or overtaken on the way here: {lost_by_guest(nic)}"

@@ -21,7 +21,7 @@ from colo_proxy.config import Config, policy_rule, unwise
 from colo_proxy.control.protocol import CommandError
 from colo_proxy.datapath.messages import NicCounters
 from colo_proxy.datapath.policy import PolicyRule
-from colo_proxy.stats import Totals
+from colo_proxy.stats import Totals, by_guest
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +124,8 @@ class Commands:
             "held_frames": counters.held_frames,
             "held_bytes": counters.held_bytes,
             "timeout_ms": counters.timeout_ns // 1_000_000,
+            "stream_gaps": by_guest(counters.stream_gaps),
+            "retransmitted_segments": by_guest(counters.retransmitted),
         }
 
     async def _query_flows(self, limit: int = MAX_FLOWS, after: int = 0) -> object:

@@ -186,6 +186,8 @@ cdef class Comparator:
             "held_bytes": counts.held_bytes,
             "memory": self.pool.held_bytes,
             "flows": self.core.table.count,
+            "gaps": (counts.gaps[0], counts.gaps[1]),
+            "resent": (counts.resent[0], counts.resent[1]),
             "retransmissions_unverified": counts.unverified,
             "dropped": {why: counts.dropped[<int>why] for why in Drop},
         }

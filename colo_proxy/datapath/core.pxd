@@ -84,6 +84,8 @@ cdef struct Counts:
     uint64_t[32] hold_buckets  # bucket k: holds shorter than 2**k microseconds that k - 1 did not count
     uint64_t hold_sum  # ns
     uint64_t timeout  # ns, in force now
+    uint64_t[2] gaps  # TCP segments of the PVM and of the SVM that came beyond what their side had sent
+    uint64_t[2] resent  # and those that began before the end of it
     uint64_t unverified  # retransmissions let through unchecked, or not checked altogether (T14)
 
 cdef struct List:

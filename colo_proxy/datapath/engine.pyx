@@ -432,6 +432,8 @@ cdef nic_counters(Nic *nic, names):
         hold_buckets=tuple([load(&counts.hold_buckets[at]) for at in range(32)]),
         hold_sum_ns=load(&counts.hold_sum),
         timeout_ns=load(&counts.timeout),
+        stream_gaps=(load(&counts.gaps[0]), load(&counts.gaps[1])),
+        retransmitted=(load(&counts.resent[0]), load(&counts.resent[1])),
         retransmissions_unverified=load(&counts.unverified),
     )
 

@@ -243,7 +243,7 @@ cdef void pass_secondary(Core *core, Node *node) noexcept nogil:
         else:
             flow = flow_for_svm(core, &key, node)
         if flow != NULL and node.packet.kind == K_TCP:
-            stream_follow(flow, node)
+            stream_follow(core, flow, node)
     else:
         align_quote(core, node)
     emit_aligned(core, flow, node)

@@ -87,4 +87,8 @@ class NicCounters:
     ]  # of frames that left: bucket k held for less than 2**k microseconds, no lower one
     hold_sum_ns: int
     timeout_ns: int  # in force now
+    # TCP segments of the PVM and of the SVM: beyond what their side had sent before, so something between was
+    # lost or overtaken; and beginning before its end, so sent again or overtaken.
+    stream_gaps: tuple[int, int]
+    retransmitted: tuple[int, int]
     retransmissions_unverified: int  # of the PVM, let through without all their bytes having been compared

@@ -16,7 +16,7 @@ from colo_proxy.datapath.pool cimport Node
 # Take in what a PVM segment says, unjudged: it will leave on the next commit.
 cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil
 # After a failover: what an SVM segment says of its connection, so that a new one is told from the old.
-cdef void stream_follow(Flow *flow, Node *node) noexcept nogil
+cdef void stream_follow(Core *core, Flow *flow, Node *node) noexcept nogil
 cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil
 cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil
 # What the PVM had said counts as said by the SVM: after a checkpoint, or as if there had been one (C4, C8).

@@ -72,7 +72,19 @@ cdef bint comparable_below(const Flow *flow) noexcept nogil:
     return not flow.pvm.syn or flow.offset == 0
 
 
-cdef void note(Flow *flow, Node *node) noexcept nogil:
+cdef void count_disorder(Core *core, const Side *side, const Node *node) noexcept nogil:
+    """A segment that does not begin where its side's stream ended: something was lost, or sent again."""
+    cdef int64_t ahead = seq_diff(node.packet.seq, side.end)
+    cdef int which = (node.flags & N_SVM) != 0
+    if node.packet.flags & RST or not -FAR < ahead <= FAR:
+        return
+    if ahead > 0:
+        core.counts.gaps[which] += 1
+    else:
+        core.counts.resent[which] += 1
+
+
+cdef void note(Core *core, Flow *flow, Node *node) noexcept nogil:
     """Take in what a segment says of its side: numbers, options, acknowledgement, window. Not aligned."""
     cdef bint svm = (node.flags & N_SVM) != 0
     cdef Side *side = &flow.svm if svm else &flow.pvm
@@ -93,6 +105,8 @@ cdef void note(Flow *flow, Node *node) noexcept nogil:
         learn_offset(flow)
         if svm:
             urgent_move(side, flow.offset)  # what an observed commit has put there (C8)
+    elif node.packet.length and side.open and not seq_eq(node.packet.seq, side.end):
+        count_disorder(core, side, node)
     if node.packet.flags & (SYN | RST) == SYN:
         forms_note(flow, node)
     if not node.packet.flags & RST:  # which says nothing of where a stream is
@@ -140,7 +154,7 @@ cdef void learn_offset(Flow *flow) noexcept nogil:
 
 
 cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
-    note(flow, node)
+    note(core, flow, node)
     anchor(flow, node)
     if node.packet.flags & RST:
         if flow.pvm.reset:
@@ -156,9 +170,9 @@ cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
         flow.below += 1
 
 
-cdef void stream_follow(Flow *flow, Node *node) noexcept nogil:
+cdef void stream_follow(Core *core, Flow *flow, Node *node) noexcept nogil:
     node.flow = flow
-    note(flow, node)
+    note(core, flow, node)
 
 
 cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -305,7 +319,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Node *shown = NULL  # in a report; what is all agreed is gone by then
     cdef Node *only = NULL  # of the PVM's, the one that is agreed now beyond the prefix
     cdef Seq start, end
-    note(flow, node)
+    note(core, flow, node)
     node.flow = flow
     if flow.flags & F_RAISED:
         lower_again(flow, node)

@@ -33,6 +33,7 @@ class Figures:
 
     ports: list[dict[str, PortRate]]  # by NIC and role
     hold_us: dict[int, int | None]
+    gaps: dict[str, float]  # by the guest's port: holes in its TCP streams a second, all NICs together
     drops: float  # frames a second
     checkpoints: float  # a minute
     divergences: float  # a minute
@@ -87,6 +88,10 @@ class History:
                 for new, old in nics
             ],
             hold_us=percentiles(_holds(self._looks[0], last)),
+            gaps={
+                port: sum(rate(new["stream_gaps"][port], old["stream_gaps"][port]) for new, old in nics)
+                for port in ("primary", "secondary")
+            },
             drops=rate(lost(last.stats).total(), lost(before.stats).total()),
             checkpoints=max(0, last.status["checkpoints"] - checkpoints) / minutes,
             divergences=max(0, last.status["divergences"] - divergences) / minutes,

@@ -82,6 +82,12 @@ def _head(look: Look, figures: Figures, name: str, width: int) -> Iterator[Text]
         )
     if faults := list(_faults(look)):
         said.append(Text(f" FAULT: {'; '.join(faults)}", "bold red"))
+    if any(figures.gaps.values()):
+        holes = ", ".join(
+            f"of the {guest} {figures.gaps[port]:,.1f}/s"
+            for guest, port in (("PVM", "primary"), ("SVM", "secondary"))
+        )
+        said.append(Text(f" a leg loses frames: holes in TCP streams {holes}", "yellow"))
     if status["reason"] and not status["alarm"]:
         said.append(Text(f" a checkpoint is wanted for {status['reason']}, since {waiting}", "yellow"))
     if status["bypassed_frames"]:

@@ -105,5 +105,7 @@ def counters(scale: int = 1) -> NicCounters:
         hold_buckets=(1, 2, 4) + (0,) * 28 + (3,),
         hold_sum_ns=2_500_000_000,
         timeout_ns=120_000_000,
+        stream_gaps=(13, 14 * scale),
+        retransmitted=(15, 16),
         retransmissions_unverified=12,
     )

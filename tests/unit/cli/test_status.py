@@ -16,6 +16,8 @@ NIC = {
     "held_frames": 9,
     "held_bytes": 9000,
     "timeout_ms": 120,
+    "stream_gaps": {"primary": 0, "secondary": 0},
+    "retransmitted_segments": {"primary": 0, "secondary": 0},
 }
 STATUS: dict[str, Any] = {
     "name": "web1",
@@ -95,6 +97,15 @@ def test_columns_line_up_for_several_nics_and_a_fault_stands_under_its_nic():
         assert all(line[place - 2 : place] == "  " and line[place] != " " for line in table[:3])
     assert len({len(line) for line in table[:3]}) == 1
     assert "123,456" in table[2]
+
+
+def test_a_leg_that_loses_frames_is_named_under_its_nic():
+    losing = {**NIC, "nic": 1, "stream_gaps": {"primary": 0, "secondary": 1200}}
+    losing["retransmitted_segments"] = {"primary": 1, "secondary": 34}
+    assert lines({**STATUS, "nics": [NIC, losing]})[-1] == (
+        "     lost or overtaken on the way here: of the PVM 0 holes, 1 segment again; "
+        "of the SVM 1,200 holes, 34 segments again"
+    )
 
 
 def test_each_state_is_explained():

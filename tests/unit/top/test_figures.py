@@ -12,6 +12,7 @@ def look(at: float, *, frames: int = 0, holds: list[int] = NONE, checkpoints: in
     nic: dict[str, Any] = {
         "ports": {"uplink": port, "primary": port, "secondary": port},
         "hold_buckets": holds,
+        "stream_gaps": {"primary": 0, "secondary": frames},
         "dropped_frames": {"memory": frames, "policy": 7 * frames, "old-epoch": frames},
     }
     status = {"checkpoints": checkpoints, "divergences": 2 * checkpoints, "bypassed_frames": 3 * frames}
@@ -37,6 +38,7 @@ def test_rates_are_those_since_the_look_before():
         400,
     )
     assert (figures.drops, figures.bypassed) == (200, 600)
+    assert figures.gaps == {"primary": 0, "secondary": 200}
 
 
 def test_counters_that_began_again_give_no_negative_rate():

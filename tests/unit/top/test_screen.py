@@ -79,6 +79,15 @@ def test_what_rules_let_by_is_told():
     assert lines[2] == " RULES: 1,234 frames that rules let leave uncompared (0/s)"
 
 
+def test_a_leg_that_loses_frames_now_is_named():
+    history = History()
+    history.add(look(counters()))
+    later = replace(look(replace(counters(), stream_gaps=(13, 37))), at=10)
+    history.add(later)
+    lines = screen(later, history.figures(), [], name="web1", gone=None, interval=1, width=80, height=24)
+    assert lines[2].plain == " a leg loses frames: holes in TCP streams of the PVM 0.0/s, of the SVM 2.3/s"
+
+
 @pytest.mark.parametrize(
     ("width", "height"), [(1, 1), (10, 3), (40, 12), (79, 23), (80, 24), (123, 40), (200, 60)]
 )
