@@ -48,6 +48,7 @@ def broken_promise(target: ModuleType, data: bytes) -> str | None:
     comparator = Comparator(**settings)
     promise = AnyConnection(Mode(settings["mode"]))
     for what, now, frame in target.story(data):
+        trusted = comparator.counters["retransmissions_unverified"]
         if what == TICK:
             comparator.tick(now)
         elif what == WORDS + FINISH:
@@ -61,6 +62,8 @@ def broken_promise(target: ModuleType, data: bytes) -> str | None:
             if len(frame) >= 10 + ETHERNET:
                 promise.event(side, frame[10:])
             getattr(comparator, side)(frame[10:], now, frame[:10])
+        # Nothing is promised of retransmissions that are trusted (T14).
+        promise.unverified = comparator.counters["retransmissions_unverified"] > trusted
         for item in comparator.take():
             try:
                 promise.check(item)
