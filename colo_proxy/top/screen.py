@@ -214,7 +214,8 @@ def _events(happened: Sequence[Line], room: int, width: int) -> Iterator[Text]:
     yield Text(" EVENTS" + ("" if happened else "  none since top began"), _HEADING)
     for line in happened[1 - room :]:
         clock = time.strftime("%H:%M:%S", time.gmtime(line.at))
-        clock += f".{int(line.at % 1 * 1000):03d}Z" if width >= _WIDE else "Z"
+        if width >= _WIDE:
+            clock += f".{int(line.at % 1 * 1000):03d}Z"
         often = f"{line.times:,}× " if line.times > 1 else ""
         style = "red" if line.kind in _WRONG else "yellow" if line.kind == "DIVERGENCE" else ""
         yield Text(printable(f" {clock} {line.kind:10} {often}{line.said}"), style)

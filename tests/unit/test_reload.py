@@ -44,7 +44,7 @@ async def test_what_can_be_changed_is(
         said = await hang_up(proxy, caplog, text)
         assert said == [f"reloaded {proxy.config.path}: 1 policy, log level debug"]
         assert await proxy.execute("query-policy") == [
-            {"match": {"protocol": "udp", "port": 123}, "action": "bypass"}
+            {"match": {"protocol": "udp", "port": 123}, "action": "bypass", "frames": 0}
         ]
         assert len(proxy.engine.rules) == 1
         assert logging_stays[-1] == {"level": "debug", "form": "json"}
