@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from colo_proxy.cli.parsers import HOUR_MS, CommandParser, whole_number
 from colo_proxy.cli.tables import counted, table
 from colo_proxy.cli.terminal import say
+from colo_proxy.dates import rfc3339
 
 if TYPE_CHECKING:
     from colo_proxy.capture.compare import Comparison
@@ -132,9 +133,9 @@ def _left_out(result: "Result") -> Iterator[str]:
 
 
 def _stamp(time_ns: int) -> str:
-    """A time in UTC, after ISO 8601."""
+    """A time in nanoseconds since 1970, to a microsecond."""
     seconds, fraction = divmod(time_ns, 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction // 1000:06d}Z"
+    return rfc3339(seconds, fraction // 1000, 6)
 
 
 @contextmanager
