@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .addresses import HTTP_PORT
+from .leak import Leak
 from .prometheus import METRICS
 from .protected import Protected, protected
 from .transfer import MIB, Transfer
@@ -35,6 +36,7 @@ def play(made: Protected) -> None:
     """Let it all happen. Ends with a failover."""
     uncompared(made)
     downloads(made)
+    losing_leg(made)
     storm(made)
     slow_svm(made)
     lost_vmm(made)
@@ -60,6 +62,21 @@ def downloads(made: Protected) -> None:
         url = made.lab.topology.nics[0].url(f"/bytes/{24 * MIB}", version=version)
         with Transfer(made.lab, url, rate=24e6) as download:
             download.results()
+
+
+def losing_leg(made: Protected) -> None:
+    """What the SVM sends is lost now and then on its way to the proxy."""
+    leak = Leak(made.lab.topology.svm, made.lab.topology.nics[0])
+    with Transfer(
+        made.lab, made.lab.topology.nics[0].url(f"/bytes/{24 * MIB}"), rate=8e6, marks=MIB
+    ) as download:
+        before = _gaps(made)
+        download.reach(MIB)
+        deadline = Deadline(10)
+        while _gaps(made) == before and not deadline.passed:  # a last frame that is lost leaves no hole
+            leak.burst()
+            time.sleep(_PAUSE / 10)
+    time.sleep(_PAUSE)
 
 
 def storm(made: Protected) -> None:
@@ -141,5 +158,14 @@ def _get(made: Protected, path: str) -> None:
 
 
 def _dropped(made: Protected, reason: str) -> int:
+    return sum(nic["dropped_frames"][reason] for nic in _stats(made))
+
+
+def _gaps(made: Protected) -> int:
+    """Holes in the streams of the SVM."""
+    return sum(nic["stream_gaps"]["secondary"] for nic in _stats(made))
+
+
+def _stats(made: Protected) -> list[dict[str, Any]]:
     with made.proxy.connect() as control:
-        return sum(nic["dropped_frames"][reason] for nic in control.execute("query-stats")["nics"])
+        return list(control.execute("query-stats")["nics"])
