@@ -89,7 +89,9 @@ def _head(look: Look, figures: Figures, name: str, width: int) -> Iterator[Text]
         )
         said.append(Text(f" a leg loses frames: holes in TCP streams {holes}", "yellow"))
     if status["reason"] and not status["alarm"]:
-        said.append(Text(f" a checkpoint is wanted for {status['reason']}, since {waiting}", "yellow"))
+        said.append(
+            Text(f" a checkpoint has been wanted for {waiting}, because of {status['reason']}", "yellow")
+        )
     if status["bypassed_frames"]:
         said.append(Text(f" RULES: {let_by(status)} ({_count(figures.bypassed)}/s)", "yellow"))
     yield from said or [Text("")]

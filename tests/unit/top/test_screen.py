@@ -68,7 +68,7 @@ def test_a_fault_is_told_beside_an_alarm_and_says_what_it_is():
     lines = drawn(look(broken(errno.ENETDOWN), reason="payload"))
     assert lines[2:4] == [
         " FAULT: pvm0: the interface is down",
-        " a checkpoint is wanted for payload, since 12.3 s",
+        " a checkpoint has been wanted for 12.3 s, because of payload",
     ]
     assert drawn(look(counters()))[2] == ""
 
