@@ -5,50 +5,63 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find colo_proxy -name '*.pyx' -o -name '*.pxd')
-LAB := PYTHONPATH=netns-lab $(BIN)/python -m colo_lab
+PIP := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --disable-pip-version-check --no-compile
+LAB := netns-lab/colo-lab
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo vm-demo vm-bench bench peers reference dashboard prometheus docs test lint fuzz lab-up lab-down check clean
+.PHONY: help build demo vm-demo vm-bench bench peers reference dashboard prometheus docs test lint fuzz lab lab-up lab-down check clean
 
 help:  ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-build: .venv/.built  ## set up the virtual environment and compile the data path
+build: .venv/.built .venv/.dev  ## set up the virtual environment with what developers need, and compile the data path
 
-.venv/.ready: pyproject.toml
+# `make demo` needs the first three of these; only developers need the fourth.
+.venv/.tools: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "colo-proxy needs Python 3.11 or newer as $(PYTHON): install it, or say make PYTHON=/path/to/python3"; exit 1; }
+	  { echo "colo-proxy needs Python 3.11 or newer as $(PYTHON): install it, or run make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv module: install it (Debian: apt install python3-venv)"; exit 1; }
 	@$(PYTHON) -c 'import sysconfig, os, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
 	  { echo "the C headers of $(PYTHON) are missing: install them (Debian: apt install python3-dev)"; exit 1; }
 	@command -v $${CC:-cc} >/dev/null || { echo "there is no C compiler: install one (Debian: apt install gcc)"; exit 1; }
-	@echo "setting up .venv (once, about a minute)"
+	@echo "setting up .venv: Cython and setuptools (once)"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip 'setuptools>=77' 'Cython>=3.2,<3.4' wheel
-	@PYTHONWARNINGS='ignore:Editable installation' \
-	  $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[dev]'
+	@$(PIP) --quiet 'setuptools>=77' 'Cython>=3.2,<3.4'
 	@touch $@
 
-.venv/.built: .venv/.ready setup.py $(SOURCES)
+.venv/.built: .venv/.tools setup.py $(SOURCES)
 	@echo "compiling the data path"
 	@$(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@
 
-demo: build  ## see it work: a pair of replicas in network namespaces, in a minute
+.venv/.ready: pyproject.toml | .venv/.built
+	@echo "installing colo-proxy and what it needs into .venv (once)"
+	@$(PIP) --no-build-isolation --editable .
+	@echo "$(CURDIR)/netns-lab" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/netns-lab.pth"
+	@touch $@
+
+.venv/.dev: .venv/.ready
+	@echo "installing what the tests and make lint need into .venv (once)"
+	@$(PIP) --quiet --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+lab: .venv/.ready .venv/.built
+
+demo: lab  ## see it work: a pair of replicas in network namespaces, in a minute
 	@$(LAB) demo
 
-vm-demo: build  ## a real pair of QEMUs, its PVM killed under a client's download (root; 500 MB of cache)
-	@PYTHONPATH=netns-lab $(BIN)/python -m colo_vm.demo
+vm-demo: lab  ## a real pair of QEMUs, its PVM killed under a client's download (root; 500 MB of cache)
+	@$(BIN)/python -m colo_vm.demo
 
 vm-bench: build  ## docs/peers.md: download, latency and failover of a real pair, with QEMU's own proxy and with ours
-	@PYTHONPATH=netns-lab $(BIN)/python -m bench.vm
+	@$(BIN)/python -m bench.vm
 
 bench: build  ## measure speed, latency and memory beside QEMU and beside ceilings: bench/results/ (ten minutes)
-	@PYTHONPATH=netns-lab $(BIN)/python -m bench
+	@$(BIN)/python -m bench
 
 peers: build  ## docs/peers.md: the sequences on which comparators go wrong, given to QEMU's and to ours
-	@PYTHONPATH=netns-lab $(BIN)/python -m tests.peers.table
+	@$(BIN)/python -m tests.peers.table
 
 reference: build  ## what is made from the code: parts of docs/, the manual page
 	@$(BIN)/python -m docs.reference
@@ -69,8 +82,8 @@ docs: .venv/.docs  ## these pages as HTML, into build/docs
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
 
-.venv/.docs: .venv/.ready docs/requirements.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+.venv/.docs: .venv/.dev docs/requirements.txt
+	@$(PIP) --quiet -r docs/requirements.txt
 	@touch $@
 
 test: build  ## all tests; those that need root or network namespaces say so if they cannot run
@@ -88,10 +101,10 @@ fuzz: build  ## properties and coverage-guided fuzzing for longer: make fuzz EXA
 	  HYPOTHESIS_PROFILE=fuzz EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/property \
 	    --hypothesis-seed=$$seed --hypothesis-show-statistics --timeout 0
 
-lab-up: build  ## start a lab and leave it running, with its addresses
+lab-up: lab  ## start a lab and leave it running, with its addresses
 	@$(LAB) up
 
-lab-down: build  ## stop it
+lab-down: lab  ## stop it
 	@$(LAB) down
 
 check: lint docs test  ## what CI runs

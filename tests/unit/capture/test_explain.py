@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from colo_proxy.capture.difference import sentence
 from colo_proxy.capture.explain import explain, shaded
 from colo_proxy.capture.report import MOST_EXCHANGES, Report, Reports, load
 from colo_proxy.capture.writer import PcapngWriter
+from colo_proxy.cli.main import main
 from colo_proxy.errors import UserError
 from colo_proxy.words import Divergence, Exchange, Fate, Port, Reason
 
@@ -47,6 +50,7 @@ def page(date: str, body: bytes = b"hello") -> bytes:
     return b"HTTP/1.1 200 OK\r\nServer: x\r\nDate: " + date.encode() + b"\r\n\r\n" + body
 
 
+ROOT = Path(__file__).parents[3]
 SVM = 4_000_000_000  # its offset: isn_svm - isn_pvm
 ONE, NEXT = "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:21 GMT"
 
@@ -335,3 +339,14 @@ def test_the_command(tmp_path):
     done = subprocess.run([*command, __file__], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_scapy_the_extra_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "scapy", None)  # as where it is not installed
+    assert main(["explain", str(tmp_path / "report.pcapng")]) == UserError.exit_status
+    said = capsys.readouterr()
+    assert not said.out
+    assert said.err.endswith("-m pip install 'colo-proxy[explain]'\n")
+    assert said.err.count("\n") == 1
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert any(requirement.startswith("scapy") for requirement in extras["explain"])
