@@ -23,9 +23,9 @@ import uvloop
 
 from colo_proxy import __version__, events
 from colo_proxy.checkpoint.adapter import Adapter
-from colo_proxy.checkpoint.commands import Command, RequestCheckpoint
+from colo_proxy.checkpoint.commands import RequestCheckpoint
 from colo_proxy.checkpoint.control import Absent
-from colo_proxy.checkpoint.coordinator import Coordinator
+from colo_proxy.checkpoint.coordinator import Coordinator, Occurrence
 from colo_proxy.checkpoint.machine import Machine, State
 from colo_proxy.checkpoint.xen import Xen
 from colo_proxy.datapath.engine import Engine
@@ -35,7 +35,7 @@ from colo_proxy.host.stream_port import StreamPort
 from colo_proxy.listening import listening
 from colo_proxy.running import Stop, tended, turning
 from colo_proxy.storms import Storms
-from colo_proxy.words import Divergence, Exhausted, Mode, Port
+from colo_proxy.words import Divergence, Mode, Port
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ async def _serve(
     said = events.EventLog()
     storms = Storms(said.say)
 
-    def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
+    def watch(what: Occurrence) -> None:
         if isinstance(what, Divergence):
             storms.take(what)
         else:

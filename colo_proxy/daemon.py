@@ -11,7 +11,7 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +21,9 @@ import uvloop
 
 from colo_proxy import __version__, events, privileges, reporting, service
 from colo_proxy.checkpoint.adapter import Adapter
-from colo_proxy.checkpoint.commands import Command, FailedOver, RequestCheckpoint
+from colo_proxy.checkpoint.commands import FailedOver, RequestCheckpoint
 from colo_proxy.checkpoint.control import Absent, Control
-from colo_proxy.checkpoint.coordinator import Coordinator, DataPath
+from colo_proxy.checkpoint.coordinator import Coordinator, DataPath, Occurrence, Watcher
 from colo_proxy.checkpoint.machine import Machine, State
 from colo_proxy.checkpoint.qmp import Qmp
 from colo_proxy.checkpoint.xen import Xen
@@ -42,7 +42,7 @@ from colo_proxy.reload import Reloader
 from colo_proxy.running import Stop, tended, turning
 from colo_proxy.stats import Totals
 from colo_proxy.storms import Storms
-from colo_proxy.words import Divergence, Exhausted, Mode, Port
+from colo_proxy.words import Divergence, Mode, Port
 
 log = logging.getLogger(__name__)
 
@@ -281,8 +281,8 @@ def make_adapter(config: Config, server: Server, notify_dev: socket.socket | Non
             raise NotImplementedError(f"config.py lets no {vmm} through")
 
 
-def _to_adapter(adapter: Adapter) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
-    def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
+def _to_adapter(adapter: Adapter) -> Watcher:
+    def watch(what: Occurrence) -> None:
         if isinstance(what, RequestCheckpoint):
             adapter.request(what)
         elif isinstance(what, FailedOver):
@@ -293,18 +293,18 @@ def _to_adapter(adapter: Adapter) -> Callable[[Command | Divergence | Exhausted 
 
 def _to_ports(
     ports: Mapping[tuple[int, Port, bool], StreamPort | PacketPort],
-) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
-    def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
+) -> Watcher:
+    def watch(what: Occurrence) -> None:
         if isinstance(what, PortFault) and (what.nic, what.port, what.out) in ports:
             ports[what.nic, what.port, what.out].failed(what)
 
     return watch
 
 
-def _to_end(config: Config, stop: Stop) -> Callable[[Command | Divergence | Exhausted | PortFault], None]:
+def _to_end(config: Config, stop: Stop) -> Watcher:
     """A TAP that somebody has removed is gone with all that was set on it: the next start makes another."""
 
-    def watch(what: Command | Divergence | Exhausted | PortFault) -> None:
+    def watch(what: Occurrence) -> None:
         if isinstance(what, PortFault) and what.errno == errno.EBADFD:
             endpoint = config.nics[what.nic].endpoints[what.port]
             if isinstance(endpoint, Tap):
@@ -322,14 +322,14 @@ class _Telling:
         self._log = events.EventLog()
         self._storms = Storms(self._tell)
 
-    def watch(self, what: Command | Divergence | Exhausted | PortFault) -> None:
+    def watch(self, what: Occurrence) -> None:
         """A watcher of the coordinator."""
         if isinstance(what, Divergence):
             self._storms.take(what)
         else:
             self._tell(what)
 
-    def _tell(self, what: Command | Divergence | Exhausted | PortFault) -> None:
+    def _tell(self, what: Occurrence) -> None:
         report = self._reporter.report(what) if self._reporter and isinstance(what, Divergence) else None
         self._log.say(what, report)
         event = events.event_of(what, report)

@@ -9,15 +9,16 @@ from typing import Any
 from colo_proxy.checkpoint.commands import (
     Alarm,
     Began,
-    Command,
     FailedOver,
     Finished,
     RequestCheckpoint,
     StateChanged,
     Tell,
 )
+from colo_proxy.checkpoint.coordinator import Occurrence
 from colo_proxy.datapath.messages import PortFault
 from colo_proxy.logs import Seldom
+from colo_proxy.sentences import sentence
 from colo_proxy.words import Divergence, Exhausted
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ NAMES = (
 
 
 def event_of(  # noqa: PLR0911
-    what: Command | Divergence | Exhausted | PortFault, report: Path | None = None
+    what: Occurrence, report: Path | None = None
 ) -> tuple[str, dict[str, Any]] | None:
     """The event's name and data, or None where there is none. `report`: where a divergence's is written."""
     match what:
@@ -101,46 +102,38 @@ class EventLog:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._requests = Seldom(clock)
 
-    def say(self, what: Command | Divergence | Exhausted | PortFault, report: Path | None = None) -> None:
+    def say(self, what: Occurrence, report: Path | None = None) -> None:
         """Say what a watcher of the coordinator has been told. `report`: where a divergence's is written."""
         if isinstance(what, RequestCheckpoint) and not self._requests.due(what.attempt):
             return
-        said = _sentence(what, report)
-        if said:
-            level, text = said
+        begins = _begins(what)
+        if begins:
+            level, text = begins
             event = event_of(what, report)
+            text += sentence(*event) if event else ""
             log.log(level, "%s", text, extra={"event": event[0], "data": event[1]} if event else None)
 
 
-def _sentence(  # noqa: PLR0911
-    what: Command | Divergence | Exhausted | PortFault, report: Path | None
-) -> tuple[int, str] | None:
+def _begins(what: Occurrence) -> tuple[int, str] | None:  # noqa: PLR0911
+    """How bad it is, and how its line begins: `sentence` says the rest. None: it is not logged."""
     match what:
         case Divergence():
-            where = f"{what.reason.label} at byte {what.stream_offset} of {what.flow}"
-            more = f" and {what.count - 1:,} more within a second" if what.count > 1 else ""
-            return logging.INFO, f"divergence: {where}{more}" + (f"; report {report}" if report else "")
-        case RequestCheckpoint(reason=reason, attempt=1):
-            return logging.INFO, f"checkpoint requested: {reason}"
-        case RequestCheckpoint(reason=reason, attempt=attempt):
-            why = f"(attempt {attempt}; the VMM has not reacted)"
-            return logging.WARNING, f"checkpoint requested: {reason} {why}"
-        case Finished("aborted", epoch, reason):
-            return logging.WARNING, f"checkpoint aborted in epoch {epoch} ({reason}); output stays held"
-        case Finished("committed", epoch, reason, duration_ns):
-            took = f"{duration_ns / 1e6:.1f} ms"
-            return logging.INFO, f"checkpoint committed: epoch {epoch} ({reason}), {took}"
-        case StateChanged(old, new, why):
-            level = logging.WARNING if new in ("unprotected", "failed-over") else logging.INFO
-            return level, f"state {old} -> {new}: {why}"
-        case Alarm(True, held_ns):
-            held = f"{held_ns / 1e9:.1f} s"
-            return logging.ERROR, f"a checkpoint has been awaited for {held}; output is held meanwhile"
-        case Alarm(False, held_ns):
-            return logging.WARNING, f"no checkpoint is awaited any more, after {held_ns / 1e9:.1f} s"
+            return logging.INFO, "divergence: "
+        case RequestCheckpoint(attempt=1):
+            return logging.INFO, "checkpoint requested: "
+        case RequestCheckpoint():
+            return logging.WARNING, "checkpoint requested; the VMM has not reacted: "
+        case Finished("aborted"):
+            return logging.WARNING, "checkpoint aborted; output stays held: "
+        case Finished("committed"):
+            return logging.INFO, "checkpoint committed: "
+        case StateChanged(_, new):
+            return logging.WARNING if new in ("unprotected", "failed-over") else logging.INFO, "state "
+        case Alarm(active):
+            return logging.ERROR if active else logging.WARNING, ""
         case Exhausted(nic, drop):
             return logging.WARNING, f"nic {nic} is at its bound: {drop.label}"
         case PortFault():
-            return logging.WARNING if what.errno else logging.INFO, f"nic {what.nic} {what.text}"
+            return logging.WARNING if what.errno else logging.INFO, ""
         case _:
             return None

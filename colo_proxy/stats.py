@@ -5,12 +5,13 @@ from typing import Any
 
 from prometheus_client import Histogram, disable_created_metrics
 
-from colo_proxy.checkpoint.commands import Command, Finished
+from colo_proxy.checkpoint.commands import Finished
+from colo_proxy.checkpoint.coordinator import Occurrence
 from colo_proxy.checkpoint.machine import Machine
-from colo_proxy.datapath.messages import NicCounters, PortFault
+from colo_proxy.datapath.messages import NicCounters
 from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.tally import Tally, service
-from colo_proxy.words import Divergence, Exhausted
+from colo_proxy.words import Divergence
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # series of when each was made; none asks
 
@@ -45,7 +46,7 @@ class Totals:
             registry=None,
         )
 
-    def watch(self, what: Command | Divergence | Exhausted | PortFault) -> None:
+    def watch(self, what: Occurrence) -> None:
         """A watcher of the coordinator."""
         if isinstance(what, Finished):
             self.checkpoints[what.result] += 1

@@ -39,7 +39,8 @@ class DataPath(Protocol):
     def snapshot(self) -> list[NicCounters]: ...
 
 
-Watcher = Callable[[Command | Divergence | Exhausted | PortFault], None]
+Occurrence = Command | Divergence | Exhausted | PortFault  # what watchers are told
+Watcher = Callable[[Occurrence], None]
 
 
 class Coordinator:
@@ -179,7 +180,7 @@ class Coordinator:
             delay = max(0, deadline - self._clock()) / 1e9
             self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
 
-    def _watch(self, what: Command | Divergence | Exhausted | PortFault) -> None:
+    def _watch(self, what: Occurrence) -> None:
         for watcher in self.watchers:
             try:
                 watcher(what)

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from colo_proxy.cli.events import sentence
+from colo_proxy.sentences import sentence
 
 _MOST = 50
 _NOW = "now"  # the key of the checkpoint that is wanted or being made

@@ -128,9 +128,11 @@ class Stage:
         on different sides of a second.
         """
         said = self.log.read_text(errors="replace")
-        found = re.findall(r"divergence: (\S+) at byte (\d+)", said)
+        found = re.findall(r"divergence: (\S+) at byte ([\d,]+)", said)
         return [
-            f"{reason} at byte {at}" for reason, at in found if reason != "payload" or int(at) >= HEAD_BYTES
+            f"{reason} at byte {at}"
+            for reason, at in found
+            if reason != "payload" or int(at.replace(",", "")) >= HEAD_BYTES
         ]
 
     def said(self) -> str:
