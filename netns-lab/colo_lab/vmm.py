@@ -26,13 +26,11 @@ _FOREVER = 1e6  # s
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What one checkpoint was for and how long its parts took, in ms."""
+    """What one checkpoint was for and how long it took, in ms."""
 
     reason: str
     flow: str | None
     stream_offset: int | None
-    stop_ms: float
-    copy_ms: float
     total_ms: float
     connections: int
     lost: int
@@ -176,11 +174,10 @@ class Vmm:
     def _checkpoint_now(self, request: dict[str, Any]) -> Checkpoint:
         began = time.monotonic()
         stop_both(self._pvm, self._svm)
-        stopped = time.monotonic()
         try:
             self._control.execute("checkpoint-begin")
             carried = _copy(self._pvm, self._svm)
-            copied, committed = time.monotonic(), time.time_ns()
+            committed = time.time_ns()
             self._control.execute("checkpoint-commit")
         finally:
             frames = self._svm.go() + self._pvm.go()
@@ -189,8 +186,6 @@ class Vmm:
             reason=request["reason"],
             flow=request.get("flow"),
             stream_offset=request.get("stream_offset"),
-            stop_ms=(stopped - began) * 1e3,
-            copy_ms=(copied - stopped) * 1e3,
             total_ms=(ended - began) * 1e3,
             frames=frames,
             committed=committed,

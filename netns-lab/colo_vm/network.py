@@ -6,8 +6,6 @@ The proxy runs in the host namespace; both namespaces are removed on exit.
 """
 
 import secrets
-import subprocess
-from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 
@@ -77,12 +75,3 @@ class Network:
         for name in (self.client, self.host):
             with suppress(LabError):
                 self._ip("netns", "delete", name)
-
-
-def in_client(
-    network: Network, command: Sequence[str], timeout: float = 30
-) -> subprocess.CompletedProcess[str]:
-    """Run a short command in the client namespace."""
-    return subprocess.run(
-        network.inside(network.client, *command), capture_output=True, text=True, timeout=timeout, check=False
-    )
