@@ -234,7 +234,7 @@ class Connection:
             if not side.reset:
                 side.reset_time, side.reset_by = now, segment
             side.reset, side.reset_seq, side.reset_text = True, segment.seq, segment.payload
-            return self._reset_conflict()
+            return self._form_conflict(segment) or self._reset_conflict()
         assert position is not None
         if mine and (
             self.low is None

@@ -81,6 +81,18 @@ def test_one_that_only_one_has_sent_when_the_answer_comes(play, who):
     """)
 
 
+@pytest.mark.parametrize("who", ["P", "S"])
+def test_one_that_only_one_has_sent_when_the_other_resets(play, who):
+    """The acknowledgement of a reset is one, too."""
+    other = "S" if who == "P" else "P"
+    play(f"""{FIRST}
+        {who} S 0 {FORMS[1]}
+        {who} S 0 {FORMS[2]}
+        {other} R. 1 ack 1
+        ! control 0
+    """)
+
+
 def test_one_that_the_svm_never_sends(play):
     for wait in ("+3s tick", "finish"):
         play(f"""{FIRST}
