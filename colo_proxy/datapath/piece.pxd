@@ -11,6 +11,8 @@ from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow
 from colo_proxy.datapath.pool cimport Node
 
+# The PVM's lowest segment that is not agreed altogether; NULL: there is none with a place in the stream.
+cdef Node *piece_lowest(const Flow *flow) noexcept nogil
 # Something new is agreed, or waits: look again `reorder` from now (`watched`, due.pyx).
 cdef void piece_watch(Core *core, Flow *flow) noexcept nogil
 # The SVM has said nothing new: is it part of what is held?

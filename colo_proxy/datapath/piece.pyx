@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from colo_proxy.datapath.core cimport Core, emit
 from colo_proxy.datapath.craft cimport cut, gso_size
 from colo_proxy.datapath.flow cimport F_BLOCKED, Flow, list_add
-from colo_proxy.datapath.pool cimport N_CONTRARY, N_PURE, N_SENT, N_UNPLACED, N_WHOLE, Node
+from colo_proxy.datapath.pool cimport N_CONTRARY, N_COVERED, N_PURE, N_SENT, N_UNPLACED, N_WHOLE, Node
 from colo_proxy.datapath.prefix cimport end_of, start_of
 from colo_proxy.datapath.ranges cimport Beyond, beyond_of, has_ranges, last_end, ranges_add, ranges_gap
 from colo_proxy.datapath.release cimport Clamp, apply, clamp_of, tell
@@ -15,20 +15,28 @@ from colo_proxy.datapath.wire cimport ACK, RST, SYN, URG
 cdef int64_t STUCK = 100_000_000  # ns
 
 
+cdef Node *piece_lowest(const Flow *flow) noexcept nogil:
+    cdef Node *node = flow.pvm.low
+    while node != NULL and node.flags & N_COVERED:  # below the range, and waits for something else
+        node = node.sort_next
+    return node
+
+
 cdef void piece_watch(Core *core, Flow *flow) noexcept nogil:
     cdef Seq end = flow.matched
-    if flow.pvm.low == NULL:
+    cdef const Node *low = piece_lowest(flow)
+    if low == NULL:
         return
     if has_ranges(flow):
         end = last_end(flow)
     # Before the SVM has spoken the flow may be on the list of those that wait for the SVM's SYN.
-    if flow.svm.open and seq_lt(start_of(flow.pvm.low), end):
+    if flow.svm.open and seq_lt(start_of(low), end):
         flow.watched_since = core.now
         list_add(&core.watched, flow)
 
 
 cdef void piece_due(Core *core, Flow *flow) noexcept nogil:
-    cdef Node *node = flow.pvm.low
+    cdef Node *node = piece_lowest(flow)
     piece_leave(core, flow, node, True)
     while has_ranges(flow) and node != NULL and seq_lt(start_of(node), last_end(flow)):
         pieces_beyond(core, flow, node, True)
@@ -42,7 +50,7 @@ cdef void piece_failover(Core *core, Flow *flow, Node *node) noexcept nogil:
 
 
 cdef void piece_again(Core *core, Flow *flow, const Node *node) noexcept nogil:
-    cdef Node *low = flow.pvm.low
+    cdef Node *low = piece_lowest(flow)
     cdef Seq start = start_of(node)
     cdef Seq end = end_of(node)
     if low == NULL or node.flags & N_UNPLACED or flow.flags & F_BLOCKED or \

@@ -22,7 +22,7 @@ from colo_proxy.datapath.flow cimport (
     Side,
 )
 from colo_proxy.datapath.forms cimport form_known, forms_copy, forms_judge, forms_note, options_of
-from colo_proxy.datapath.piece cimport piece_again, piece_watch
+from colo_proxy.datapath.piece cimport piece_again, piece_lowest, piece_watch
 from colo_proxy.datapath.pool cimport (
     N_AGAIN,
     N_CONTRARY,
@@ -223,7 +223,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         release(core, flow)
     else:
         release_new(core, flow, node)
-    if grown or flow.pvm.low == node:
+    if grown or piece_lowest(flow) == node:
         piece_watch(core, flow)
 
 

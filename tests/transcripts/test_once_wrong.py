@@ -180,6 +180,19 @@ CASES = {
         """,
         {"s_isn": 1_000_000},
     ),
+    "pieces above what waits for its urgent position": (
+        "T13: a segment below the first byte seen, all agreed, is taken for the lowest one that is not",
+        """
+        P . 101:301 ack 1
+        S . 101:201 ack 1
+        P U. 51:101 ack 1 urg 10
+        S . 51:101 ack 1
+        +200ms tick
+        S . 101:201 ack 1
+        > . 101:201 ack 1
+        """,
+        {"s_isn": 1_000_000},
+    ),
 }
 
 
