@@ -109,6 +109,11 @@ class Made:
         return self.seen(flow, number, place) or self.in_state(flow, number, place)
 
 
+def further(one: int, other: int) -> int:
+    """Of two sequence numbers, the later one."""
+    return other if 0 < (other - one) % 2**32 < 2**31 else one
+
+
 def known_by(packet: Packet, flow: tuple[object, ...]) -> tuple[tuple[object, ...], bytes]:
     """A datagram's flow and bytes; but for the source port where each guest has drawn one."""
     if packet.kind != "udp" or packet.dport != DRAWN:
@@ -144,6 +149,9 @@ class Promise:
         self.passing = self.holding = self.failed_over = False
         self.unverified = False  # a retransmission was let through in part: its bytes may be others
         self.ports: dict[object, int] = {}  # for guests that open connections from different ports
+        # Of each flow and ISN of the PVM's: the furthest number that has left, and that clients acknowledged.
+        self.left: dict[tuple[object, int], int] = {}
+        self.acknowledged: dict[tuple[object, int], int] = {}
 
     def event(self, kind: str, frame: bytes | None = None) -> None:
         """What the comparator is told."""
@@ -157,6 +165,8 @@ class Promise:
                 self.svm_after_stop.append(frame)
             elif self.failed_over or not (self.holding or self.passing):
                 self.svm.say(frame, self.ports)
+        elif kind == "uplink" and frame is not None:
+            self._hear_client(parse(frame))
         elif kind in ("svm_stop", "pvm_stop"):
             self.stopped[kind[:3]] = True
             if kind == "svm_stop":
@@ -169,6 +179,16 @@ class Promise:
             self.ports = {}
         elif kind == "failover":
             self.failed_over, self.holding, self.passing = True, False, False
+
+    def _hear_client(self, packet: Packet) -> None:
+        """What a client has acknowledged, of what has left, it does not take again (T14)."""
+        if packet.kind != "tcp" or not packet.flags & ACK:
+            return
+        for (flow, base), left in self.left.items():
+            key = (flow, base)
+            known = self.acknowledged.get(key, packet.ack)
+            if flow == packet.flow(False) and further(left, packet.ack) == left:
+                self.acknowledged[key] = further(known, packet.ack)
 
     def _commit(self) -> None:
         """The SVM has made all that the PVM said before its stop, and what it has said since its own."""
@@ -218,16 +238,30 @@ class Promise:
     def _check_segment(self, packet: Packet, flow: object) -> None:
         readings = list(self.readings(flow))
 
+        def taken(base: int, place: object) -> bool:
+            """Do clients have this place already?"""
+            until = self.acknowledged.get((flow, base))
+            return until is not None and isinstance(place, int) and 0 < (until - base - place) % 2**32 < 2**31
+
         def fits(svm: object, number: int, base: int) -> bool:
-            return all(self.svm.has(svm, number, place, what) for place, what in marks(packet, base))
+            return all(
+                self.svm.has(svm, number, place, what)
+                or (isinstance(what, int) and taken(base, place) and self.svm.knows(svm, number, place))
+                for place, what in marks(packet, base)
+            )
 
         def repeats(svm: object, number: int, base: int) -> bool:
             return all(self.svm.knows(svm, number, place) for place, _ in marks(packet, base))
 
         # A keep-alive's octet, and what is counted as not verified, need only be a repetition (T14).
         excused = self.unverified or (len(packet.payload) == 1 and not packet.flags & (SYN | FIN | RST))
-        if not any(fits(*reading) or (excused and repeats(*reading)) for reading in readings):
+        fitting = [each for each in readings if fits(*each) or (excused and repeats(*each))]
+        if not fitting:
             raise PromiseBroken(f"bytes or flags that the SVM did not make: {packet}")
+        if not packet.flags & RST:
+            end = (packet.seq + packet.length) % 2**32
+            for key in {(flow, base) for _, _, base in fitting}:
+                self.left[key] = further(self.left.get(key, end), end)
         acks = [ack for svm in {svm for svm, _, _ in readings} for ack in self.svm.acks[svm]]
         if packet.flags & ACK and not any((ack - packet.ack) % 2**32 < 2**31 for ack in acks):
             raise PromiseBroken(f"an acknowledgement that the SVM did not make: {packet}")
