@@ -44,7 +44,7 @@ class BuildExt(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         super().build_extension(ext)
-        print(f"[{next(self.count):2}/{len(self.extensions)}] {ext.name} is compiled", flush=True)
+        print(f"[{next(self.count):2}/{len(self.extensions)}] {ext.name} is compiled\n", end="", flush=True)
 
 
 extensions = [

@@ -1,6 +1,6 @@
 """Transfers over links that lose, reorder and duplicate frames, with the proxy and without.
 
-    PYTHONPATH=netns-lab python -m bench.loss [--transfers N] [--size BYTES] [--seed N] [--keep DIRECTORY]
+    python -m bench.loss [--transfers N] [--size BYTES] [--seed N] [--keep DIRECTORY]
 
 Two labs whose cables suffer the same in every direction (netns-lab/colo_lab/impairments.py). In one the
 proxy protects a pair: six directions suffer. In the other the VM is on the bridge itself, so that a frame

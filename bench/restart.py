@@ -1,6 +1,6 @@
 """A restart of the proxy under traffic: a client's longest silence, and whether every byte is right.
 
-    PYTHONPATH=netns-lab python -m bench.restart [--rounds N]
+    python -m bench.restart [--rounds N]
 
 In the namespaces lab: a download through the proxy, in whose middle the proxy is stopped (SIGTERM) and
 started again with the same configuration, as `systemctl restart` does. Then the same with SIGKILL. The new

@@ -3,7 +3,7 @@
 And, as the ceiling for any pair on one machine, two guests at once that know nothing of each other, each
 with a client of its own that asks for all of it. Writes its part of docs/peers.md.
 
-    PYTHONPATH=netns-lab python -m bench.vm [--rounds N]     # as root, on a machine that does nothing else
+    python -m bench.vm [--rounds N]     # as root, on a machine that does nothing else
 
 Each round runs the ways one after the other, each on fresh guests; figures are medians over all rounds.
 """

@@ -1,4 +1,4 @@
-"""`python -m colo_lab`: the lab's commands. `make demo`, `make lab-up` and `make lab-down` end here."""
+"""`netns-lab/colo-lab`: the lab's commands, which `make demo`, `make lab-up` and `make lab-down` call."""
 
 import argparse
 import signal
@@ -9,7 +9,7 @@ from .errors import LabError
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m colo_lab", description="A laboratory for colo-proxy.")
+    parser = argparse.ArgumentParser(prog="colo-lab", description="A laboratory for colo-proxy.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("demo", help="show everything within a minute, and leave nothing behind")
     up = commands.add_parser("up", help="start a lab that stays")
@@ -18,7 +18,8 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--nics", type=int, default=1, help="NICs of each VM (1 to 3)")
         command.add_argument("--plain", action="store_true", help="no proxy: the PVM on the bridge itself")
     serve.add_argument("--ready", type=int, required=True, help=argparse.SUPPRESS)
-    commands.add_parser("down", help="end it, and sweep what crashed runs left")
+    commands.add_parser("env", help='LAB, METRICS and PATH for a terminal: eval "$(netns-lab/colo-lab env)"')
+    commands.add_parser("down", help="end this checkout's lab, and sweep what crashed runs left")
     commands.add_parser("sweep", help="only sweep what crashed runs left")
     execute = commands.add_parser("exec", help="run a command in a namespace of the lab that is up")
     execute.add_argument("namespace", help="client, host, pvm or svm")
@@ -46,8 +47,10 @@ def _run(arguments: argparse.Namespace) -> int:
             print(session.up(nics=arguments.nics, plain=arguments.plain), end="")
         case "serve":
             session.serve(arguments.ready, nics=arguments.nics, plain=arguments.plain)
+        case "env":
+            print(session.environment())
         case "down":
-            print("\n".join(session.down()) or "no lab is up")
+            print("\n".join(session.down()) or "no lab of this checkout is up")
         case "sweep":
             print("\n".join(markers.sweep()) or "nothing to sweep")
         case "exec":

@@ -1,12 +1,15 @@
 """Run markers: how leftovers of a crashed run are told from everything else on the machine.
 
-A run is a directory `colo-lab-XXXXXXXX` in the system's temporary folder, with a file `owner.json` that
-names the process that made it (pid, its start time, the boot), and an environment variable that every
-process of the run carries. A run whose owner is gone is swept: its processes are killed, its
-directory is removed. Its namespaces and links need no sweeping: they end with the processes.
+A run is a directory `/tmp/colo-lab-CHECKOUT-XXXXXXXX` with a file `owner.json` that names the process that
+made it (pid, its start time, the boot), and an environment variable that every process of the run carries.
+CHECKOUT is a digest of the path of this checkout: `up`, `down` and `exec` see the labs of their own checkout
+alone. A run whose owner is gone, of whatever checkout, is swept: its processes are killed, its directory is
+removed. TMPDIR does not count, since two terminals may differ in it; COLO_LAB_DIRECTORY names another place.
+Namespaces and links need no sweeping: they end with the processes.
 Nothing without both marks is ever touched.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +26,7 @@ from .waiting import Deadline, wait_readable
 PREFIX = "colo-lab-"
 VARIABLE = "COLO_LAB_RUN"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+CHECKOUT = hashlib.sha256(os.fsencode(PACKAGE_ROOT)).hexdigest()[:8]
 _OWNER = "owner.json"
 
 
@@ -53,7 +57,7 @@ class Run:
     """One run of the lab: a directory for its sockets, configuration and logs, removed at the end."""
 
     def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{CHECKOUT}-", dir=_place()))
         self.id = self.directory.name.removeprefix(PREFIX)
         (self.directory / _OWNER).write_text(json.dumps(asdict(Owner.of(os.getpid()))))
 
@@ -73,10 +77,14 @@ class Run:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def runs() -> list[tuple[Path, Owner]]:
-    """The run directories of this user on this machine, with their owners; oldest first."""
+def _place() -> Path:
+    return Path(os.environ.get("COLO_LAB_DIRECTORY", "/tmp"))
+
+
+def runs(checkout: str = "") -> list[tuple[Path, Owner]]:
+    """The run directories of this user, of all checkouts or of one, with their owners; oldest first."""
     found = []
-    for directory in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+    for directory in _place().glob(f"{PREFIX}{checkout}*"):
         with suppress(OSError, ValueError, TypeError):
             if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
                 continue

@@ -1,4 +1,4 @@
-"""A lab that stays up for a person: `up`, `down`, `exec`.
+"""A lab that stays up for a person: `up`, `env`, `exec`, `down`. There is at most one for each checkout.
 
 A supervisor process in the background owns everything; a file in its run directory says where its
 namespaces are. When the supervisor ends, however it ends, the lab ends.
@@ -6,6 +6,7 @@ namespaces are. When the supervisor ends, however it ends, the lab ends.
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,17 +23,17 @@ from .waiting import Deadline, wait_exit, wait_readable
 
 _STATE = "lab.json"
 _METRICS = 9308
-_SELF = "PYTHONPATH=netns-lab .venv/bin/python -m colo_lab"  # from the repository, as make does it
+_SELF = "netns-lab/colo-lab"  # from the repository, as make does it
 
 
 def up(*, nics: int = 1, plain: bool = False) -> str:
     """Start a lab in the background; returns what to tell the person.
 
-    Raises LabError, also where one is up: nobody could say which of two `exec` and `down` mean.
+    Raises LabError, also where this checkout has one up: which of two would `exec` and `down` mean?
     """
     if labs := _up():
         use = f"use it ({_SELF} exec NAMESPACE COMMAND…), or end it (make lab-down)"
-        raise LabError(f"a lab is up already, in {labs[-1][0]}: {use}")
+        raise LabError(f"a lab of this checkout is up already, in {labs[-1][0]}: {use}")
     read_end, write_end = os.pipe()
     words = ["serve", "--ready", str(write_end), "--nics", str(nics), *(["--plain"] if plain else [])]
     with tempfile.TemporaryFile() as said:  # not ours: who pipes us on would wait for the lab's end
@@ -52,7 +53,7 @@ def up(*, nics: int = 1, plain: bool = False) -> str:
         if not text:
             said.seek(0)
             sys.stderr.write(said.read().decode(errors="replace"))
-            raise LabError("the lab did not come up; what it said is above")
+            raise LabError("the lab did not come up; its messages are above")
     return text
 
 
@@ -63,6 +64,7 @@ def serve(ready: int, *, nics: int, plain: bool) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     with ExitStack() as stack:
         lines = [note] if note else []
+        metrics = ""
         if plain:
             lab = stack.enter_context(Lab(uplink=Uplink.BRIDGE, nics=nics))
         else:
@@ -70,26 +72,39 @@ def serve(ready: int, *, nics: int, plain: bool) -> None:
             made = stack.enter_context(protected(nics=nics, reports=True, **sections))
             lab = made.lab
             stack.enter_context(forward.forwarding(listener, lab.topology.host, _METRICS))
+            port = listener.getsockname()[1]
+            metrics = f"http://{forward.LOOPBACK}:{port}/metrics"
             lines += [
                 f"configuration   {made.proxy.config}",
                 f"its log         {made.proxy.log}",
-                f"its metrics     http://{forward.LOOPBACK}:{listener.getsockname()[1]}/metrics",
+                f"its metrics     {metrics}" + (f"   (port {_METRICS} is taken)" if port != _METRICS else ""),
             ]
-        state = {space.name: space.fd for space in lab.topology.namespaces}
-        (lab.run.directory / _STATE).write_text(json.dumps(state))
+        spaces = {space.name: space.fd for space in lab.topology.namespaces}
+        (lab.run.directory / _STATE).write_text(json.dumps({"namespaces": spaces, "metrics": metrics}))
         lines += [
-            "namespaces      " + ", ".join(state) + f"   ({_SELF} exec NAMESPACE COMMAND…)",
-            f"a download      {_SELF} exec client curl -o /dev/null "
+            "namespaces      " + ", ".join(spaces),
+            f'each terminal   eval "$({_SELF} env)" sets LAB, METRICS and PATH',
+            "a command       colo-lab exec NAMESPACE COMMAND…",
+            "a download      colo-lab exec client curl -o /dev/null "
             + lab.topology.nics[0].url("/bytes/1000000000"),
-            "away with it    make lab-down",
+            "to end it       make lab-down",
         ]
         with os.fdopen(ready, "w") as answer:
             answer.write("\n".join(lines) + "\n")
         signal.sigwait({signal.SIGTERM, signal.SIGINT})
 
 
+def environment() -> str:
+    """Shell commands for a terminal: LAB is the lab's directory, METRICS a URL, PATH finds the programs."""
+    directory, _ = _latest()
+    path = ":".join((str(markers.PACKAGE_ROOT), str(Path(sys.executable).parent)))
+    metrics = json.loads((directory / _STATE).read_text())["metrics"]
+    words = {"LAB": shlex.quote(str(directory)), "METRICS": metrics, "PATH": f"{shlex.quote(path)}:$PATH"}
+    return "export " + " ".join(f"{name}={value}" for name, value in words.items())
+
+
 def down() -> list[str]:
-    """End every lab of this user that is up, and sweep what crashed ones left; a line for each."""
+    """End this user's lab of this checkout, and sweep what crashed ones left; a line for each."""
     lines = []
     for directory, owner in _up():
         os.kill(owner.pid, signal.SIGTERM)
@@ -102,11 +117,8 @@ def down() -> list[str]:
 
 def execute(name: str, argv: list[str]) -> None:
     """Become a program inside a namespace of the lab that is up. Returns only by raising LabError."""
-    labs = _up()
-    if not labs:
-        raise LabError("no lab is up: `make lab-up` starts one")
-    directory, owner = labs[-1]
-    spaces = json.loads((directory / _STATE).read_text())
+    directory, owner = _latest()
+    spaces = json.loads((directory / _STATE).read_text())["namespaces"]
     if name not in spaces:
         raise LabError(f"no namespace {name}: there are {', '.join(spaces)}")
     kernel.join(owner.pid, spaces[name])
@@ -116,5 +128,13 @@ def execute(name: str, argv: list[str]) -> None:
         raise LabError(f"{argv[0]}: {error.strerror}") from None
 
 
+def _latest() -> tuple[Path, markers.Owner]:
+    labs = _up()
+    if not labs:
+        raise LabError("no lab of this checkout is up: make lab-up starts one")
+    return labs[-1]
+
+
 def _up() -> list[tuple[Path, markers.Owner]]:
-    return [(path, owner) for path, owner in markers.runs() if owner.alive and (path / _STATE).exists()]
+    mine = markers.runs(markers.CHECKOUT)
+    return [(path, owner) for path, owner in mine if owner.alive and (path / _STATE).exists()]

@@ -47,8 +47,7 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
 def no_lab_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Runs are looked for and made in a folder of the test's own, so that nobody else's lab is met."""
     with tempfile.TemporaryDirectory(prefix="lab-") as directory:
-        monkeypatch.setenv("TMPDIR", directory)
-        monkeypatch.setattr("tempfile.tempdir", None)
+        monkeypatch.setenv("COLO_LAB_DIRECTORY", directory)
         yield
 
 

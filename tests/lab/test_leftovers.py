@@ -113,7 +113,7 @@ def test_sweep_after_kill_9() -> None:
 
 
 def test_sweep_leaves_strangers_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("COLO_LAB_DIRECTORY", str(tmp_path))
     unmarked = tmp_path / "colo-lab-abcdefgh"
     unmarked.mkdir()
     broken = tmp_path / "colo-lab-ijklmnop"
