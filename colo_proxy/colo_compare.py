@@ -21,7 +21,7 @@ from functools import partial
 
 import uvloop
 
-from colo_proxy import __version__, events
+from colo_proxy import __version__, descriptors, events
 from colo_proxy.checkpoint.adapter import Adapter
 from colo_proxy.checkpoint.commands import RequestCheckpoint
 from colo_proxy.checkpoint.control import Absent
@@ -43,6 +43,7 @@ _FRAME = 64 << 10  # bytes, of the largest that a guest sends
 _LEAST = 1 << 20
 _FLOWS_SHARE = 4  # of all that may be held, one side of one flow may hold this part, as in `run`
 _MAX_FLOWS = 200_000
+_OPEN = 48  # descriptors at once: each port's listener, its peer and one that waits; the loop's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Compare until SIGTERM or SIGINT. Raises HostError where an endpoint cannot be listened on."""
+    descriptors.provide(_OPEN)
     held = max(options.max_queue_size * _FRAME, _LEAST)
     engine = Engine(
         timeout_ms=options.compare_timeout,

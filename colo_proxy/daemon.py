@@ -8,7 +8,6 @@ import contextlib
 import errno
 import logging
 import os
-import resource
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from colo_proxy import __version__, events, privileges, reporting, service
+from colo_proxy import __version__, descriptors, events, privileges, reporting, service
 from colo_proxy.checkpoint.adapter import Adapter
 from colo_proxy.checkpoint.commands import FailedOver, RequestCheckpoint
 from colo_proxy.checkpoint.control import Absent, Control
@@ -29,7 +28,7 @@ from colo_proxy.checkpoint.qmp import Qmp
 from colo_proxy.checkpoint.xen import Xen
 from colo_proxy.config import Config
 from colo_proxy.control.commands import VMM_WORDS, Commands, warn_of
-from colo_proxy.control.server import Server
+from colo_proxy.control.server import MAX_CLIENTS, Server
 from colo_proxy.datapath.messages import PortFault
 from colo_proxy.endpoints import Split, Tap, Tcp, Unix, parts
 from colo_proxy.errors import HostError
@@ -37,7 +36,7 @@ from colo_proxy.host.packet_port import PacketPort
 from colo_proxy.host.ports import PacketSocket, open_ports
 from colo_proxy.host.stream_port import StreamPort
 from colo_proxy.listening import listen, listening
-from colo_proxy.metrics import MetricsServer
+from colo_proxy.metrics import MAX_SCRAPES, MetricsServer
 from colo_proxy.reload import Reloader
 from colo_proxy.running import Stop, tended, turning
 from colo_proxy.stats import Totals
@@ -46,6 +45,12 @@ from colo_proxy.words import Divergence, Mode, Port
 
 log = logging.getLogger(__name__)
 
+# Descriptors that are open at once, at most. An idle proxy with one NIC has 27; besides there are clients and
+# scrapes at their bounds, one of each that is being refused, connections to VMMs, and files. Each port of a
+# NIC has a listener, a peer, one that waits, and what the data path keeps.
+_OPEN = 48 + MAX_CLIENTS + MAX_SCRAPES
+_OPEN_BY_NIC = 16
+
 
 def run(config: Config) -> None:
     """Run the proxy until SIGTERM, SIGINT or `quit`. Raises UserError where it cannot start or go on."""
@@ -53,7 +58,7 @@ def run(config: Config) -> None:
     from colo_proxy.datapath.engine import Engine  # noqa: PLC0415
 
     observe = config.checkpoint.vmm == "none"
-    _raise_file_limit()
+    descriptors.provide(_OPEN + _OPEN_BY_NIC * len(config.nics))
     if config.proxy.reports:
         reporting.prove(config.proxy.reports)
     with ExitStack() as undo:
@@ -84,14 +89,6 @@ def run(config: Config) -> None:
         except OSError as error:
             log.warning("capabilities could not be dropped: %s", error)
         uvloop.run(serve(config, engine, listener, metrics, sockets, packets=packets))
-
-
-def _raise_file_limit() -> None:
-    """As many descriptors as we may have: many clients at once must not keep the VMM out."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _remove_socket(listener: socket.socket, path: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from colo_proxy.endpoints import Tcp, Unix
 from colo_proxy.errors import HostError
+from colo_proxy.logs import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +169,8 @@ class Door:
         self._free = asyncio.Event()
         self._free.set()
         self._renewals = 0
+        self._refusals = 0
+        self._refusals_told = Seldom(flood=True)
 
     async def enter(self) -> socket.socket:
         """Wait for the next peer; it is inside until `leave`. Its socket is non-blocking."""
@@ -179,7 +182,13 @@ class Door:
                     await self._free.wait()
                 _prepare(peer)
             except TimeoutError:
-                log.warning("%s: another peer has connected, and is turned away: one is there", self.name)
+                self._refusals += 1
+                if self._refusals_told.due(self._refusals):
+                    log.warning(
+                        "%s: another peer has connected, and is turned away: one is there (%d so far)",
+                        self.name,
+                        self._refusals,
+                    )
                 peer.close()
             except OSError as error:
                 log.info("%s: a peer did not stay: %s", self.name, error.strerror)

@@ -6,7 +6,9 @@ import logging
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from itertools import accumulate
 from socketserver import TCPServer
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 _PATH = "/metrics"
 _PORTS = ("uplink", "primary", "secondary")
 MAX_SCRAPES = 16  # at a time, each in a thread; who comes while there are as many is hung up on
+SCRAPE_S = 10.0  # in all, however slowly a scraper sends and reads
 
 
 class ProxyCollector(Collector):
@@ -164,7 +167,7 @@ def _held(nics: list[NicCounters]) -> Iterator[Metric]:
 
 
 class _Handler(MetricsHandler):
-    timeout = 10  # a client that says nothing keeps no thread
+    timeout = SCRAPE_S  # a client that says nothing keeps no thread
 
     def do_GET(self) -> None:
         """Answer a scrape."""
@@ -188,8 +191,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, family: socket.AddressFamily, address: tuple[Any, ...]) -> None:
         self.address_family = family
         self._faults = 0
-        self._told = Seldom()
-        self._places = threading.BoundedSemaphore(MAX_SCRAPES)
+        self._faults_told = Seldom(flood=True)
+        self._refusals = 0
+        self._refusals_told = Seldom(flood=True)
+        self._lock = threading.Lock()
+        self._began: dict[socket.socket, float] = {}  # scrapes under way
         super().__init__(address[:2], _Handler)
 
     def handle_error(self, *_: Any) -> None:
@@ -197,26 +203,52 @@ class _Server(ThreadingHTTPServer):
         fault = sys.exc_info()[1]
         if not isinstance(fault, ConnectionError | TimeoutError):
             self._faults += 1
-            if self._told.due(self._faults):
-                log.warning("a scrape of the metrics failed: %s", fault)
+            if self._faults_told.due(self._faults):
+                log.warning("a scrape of the metrics failed: %s (%d so far)", fault, self._faults)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread of its own, if there are not too many."""
-        if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
+        with self._lock:
+            full = len(self._began) >= MAX_SCRAPES
+            if not full:
+                self._began[request] = time.monotonic()
+        if full:
+            self._refuse(request)
             return
         try:
             super().process_request(request, client_address)
         except BaseException:
-            self._places.release()
+            self._ended(request)
             raise
+
+    def _refuse(self, request: socket.socket) -> None:
+        self._refusals += 1
+        if self._refusals_told.due(self._refusals):
+            log.warning(
+                "%d scrapes of the metrics are under way; another is refused (%d so far)",
+                MAX_SCRAPES,
+                self._refusals,
+            )
+        self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """The thread's body."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._ended(request)
+
+    def _ended(self, request: socket.socket) -> None:
+        with self._lock:
+            self._began.pop(request, None)
+
+    def service_actions(self) -> None:
+        """Twice a second: a scrape that has lasted for too long ends, and its thread with it."""
+        with self._lock:
+            for request, began in self._began.items():
+                if time.monotonic() - began > SCRAPE_S:
+                    with suppress(OSError):
+                        request.shutdown(socket.SHUT_RDWR)
 
     def server_bind(self) -> None:
         """Bind, and do not ask the name service who we are, as HTTPServer does."""

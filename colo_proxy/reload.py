@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 # Of `[checkpoint]`: what the machine alone knows. `[log]` and `[[policy]]` are reloaded as a whole.
 TIMES = ("min_interval_ms", "max_hold_ms", "repeat_ms")
+PAUSE_S = 1.0  # from one reload to the next, whatever signals come
 _SECTIONS = ("proxy", "compare", "checkpoint")
 
 
@@ -46,6 +47,7 @@ class Reloader:
         self._order = asyncio.Lock()
         self._waiting = False  # a reload that has not begun
         self._tasks: set[asyncio.Task[None]] = set()
+        self._next = 0.0  # when another reload may begin, on the loop's clock
 
     def on_signals(self) -> None:
         """Have SIGHUP start a reload; `colo-proxy run` has kept it waiting until now."""
@@ -53,7 +55,10 @@ class Reloader:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def start(self) -> None:
-        """Reload soon; a signal handler may call it. Signals that come while a reload waits are one."""
+        """Reload soon; a signal handler may call it. Signals that come while a reload waits are one.
+
+        A reload waits until the one before is `PAUSE_S` past: a storm of signals costs one a second.
+        """
         if self._waiting:
             return
         self._waiting = True
@@ -63,7 +68,10 @@ class Reloader:
 
     async def reload(self) -> None:
         """Read the file and use what can be used of it. What cannot is told in the log, and harms nothing."""
+        loop = asyncio.get_running_loop()
         async with self._order:
+            await asyncio.sleep(max(0.0, self._next - loop.time()))
+            self._next = loop.time() + PAUSE_S
             self._waiting = False
             service.reloading()
             try:

@@ -31,9 +31,10 @@ class Reporter:
         self._machine = machine
         self._writer = ThreadPoolExecutor(1, "reports")
         self._waiting = 0
-        self._full = False
         self._failures = 0
-        self._told = Seldom()
+        self._told = Seldom(flood=True)
+        self._unwritten = 0  # for want of a place in the queue
+        self._unwritten_told = Seldom(flood=True)
 
     async def close(self) -> None:
         """Wait until all is written."""
@@ -42,11 +43,13 @@ class Reporter:
     def report(self, divergence: Divergence) -> Path | None:
         """Have a report written; returns its path, or None where there is to be none."""
         if self._waiting >= MAX_WAITING:
-            if not self._full:
-                log.warning("divergences come faster than the disk takes reports; some get no report")
-            self._full = True
+            self._unwritten += 1
+            if self._unwritten_told.due(self._unwritten):
+                log.warning(
+                    "divergences come faster than the disk takes reports; some get no report (%d so far)",
+                    self._unwritten,
+                )
             return None
-        self._full = False
         # The data path's clock is CLOCK_MONOTONIC; people and captures count from 1970.
         since_1970 = time.time_ns() - time.monotonic_ns()
         exchanges = tuple(

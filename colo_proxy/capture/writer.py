@@ -1,5 +1,6 @@
 """Write captures so that a file of the wanted name is always a whole one."""
 
+import errno
 import io
 import os
 import struct
@@ -39,7 +40,8 @@ class _Output(io.BufferedWriter):
 
 
 def _failed(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path}: cannot be written: {error.strerror}; name a file that can")
+    remedy = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name a file that can"
+    return UserError(f"{path}: cannot be written: {error.strerror}; {remedy}")
 
 
 @contextmanager

@@ -58,7 +58,9 @@ class Server:
         self._clients: dict[Peer, asyncio.Task[None]] = {}
         self._kept: Peer | None = None  # in the place that is kept for the VMM
         self._refusals = 0
-        self._refusals_told = Seldom()
+        self._refusals_told = Seldom(flood=True)
+        self._gone = 0  # clients that had to make room
+        self._gone_told = Seldom(flood=True)
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -152,7 +154,13 @@ class Server:
         )
         if idle is None or time.monotonic() - idle.idle_since < IDLE_S:
             return False
-        log.info("a client that has sent no command for %.0f s makes room for another", IDLE_S)
+        self._gone += 1
+        if self._gone_told.due(self._gone):
+            log.info(
+                "a client that has sent no command for %.0f s makes room for another (%d so far)",
+                IDLE_S,
+                self._gone,
+            )
         self._send_away(idle)
         return True
 

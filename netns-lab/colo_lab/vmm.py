@@ -82,6 +82,7 @@ class Vmm:
         self._proxy, self._pvm, self._svm, self._watch = proxy, pvm, svm, watch
         self.checkpoints: list[Checkpoint] = []
         self.events: list[dict[str, Any]] = []
+        self.sessions = 0  # connections to the proxy so far
         self.error: Exception | None = None
         self._changed = threading.Condition()
         self._ending = threading.Event()
@@ -143,6 +144,7 @@ class Vmm:
                     self._changed.notify_all()
 
     def _session(self) -> None:
+        self.sessions += 1
         self._control.execute("vmm-ready")
         status = self._control.execute("query-status")
         epoch = status["epoch"]

@@ -156,3 +156,11 @@ def test_for_the_journal_every_line_has_its_priority(tmp_path: Path, form: str):
     else:
         assert lines[1] == "<6>a fact"
         assert lines[-1] == "<3>ZeroDivisionError: division by zero"
+
+
+def test_of_a_flood_one_line_and_then_one_a_minute():
+    now = 1000.0
+    seldom = logs.Seldom(lambda: now, flood=True)
+    assert [attempt for attempt in range(1, 5000) if seldom.due(attempt)] == [1]
+    now += 60
+    assert [attempt for attempt in range(5000, 9000) if seldom.due(attempt)] == [5000]

@@ -13,6 +13,7 @@ from fakes.datapath import counters
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from colo_proxy import metrics
 from colo_proxy.checkpoint.commands import Finished
 from colo_proxy.checkpoint.machine import LABELS, Machine
 from colo_proxy.datapath.policy import PolicyRule
@@ -173,3 +174,36 @@ def test_scrapers_that_hang_up_or_stall_leave_no_trace(
     finally:
         server.close()
     assert "Traceback" not in caplog.text + capsys.readouterr().err
+
+
+def test_a_scraper_that_sends_ever_so_slowly_keeps_no_place(
+    totals: Totals, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(metrics, "SCRAPE_S", 0.2)
+    server = MetricsServer(("127.0.0.1", 0))
+    try:
+        server.start("web1", "control", totals)
+        with ExitStack() as slow:
+            tricklers = [
+                slow.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+                for _ in range(MAX_SCRAPES + 20)
+            ]
+            deadline = time.monotonic() + 10
+            while tricklers:
+                assert time.monotonic() < deadline, f"{len(tricklers)} are still served"
+                for each in list(tricklers):
+                    try:
+                        each.sendall(b"G")  # more of its request line, well within the socket's own time
+                        each.settimeout(0.01)
+                        over = each.recv(1) == b""
+                    except TimeoutError:
+                        over = False
+                    except OSError:
+                        over = True
+                    if over:
+                        tricklers.remove(each)
+            assert urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics").status == 200
+    finally:
+        server.close()
+    refused = [record.message for record in caplog.records]
+    assert refused == [f"{MAX_SCRAPES} scrapes of the metrics are under way; another is refused (1 so far)"]

@@ -16,6 +16,7 @@ from colo_proxy import config, reload
 def logging_stays(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
     """pytest's own handler must stay where it is."""
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(reload, "PAUSE_S", 0.0)
     asked: list[dict[str, str]] = []
     monkeypatch.setattr(reload.logs, "set_up", lambda **keywords: asked.append(keywords))
     return asked
@@ -95,3 +96,24 @@ def test_every_key_is_either_reloaded_or_named():
             assert named == ([] if key in reload.TIMES else [f"[{section}] {key}"])
     covered = {"path", "proxy", "nics", "compare", "checkpoint", "log", "policies"}
     assert set(base.__slots__) == covered, "say in reload.py what becomes of a new section"
+
+
+async def test_a_storm_of_signals_is_one_reload_and_the_last_file_counts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    async with running(tmp_path) as proxy:
+        monkeypatch.setattr(reload, "PAUSE_S", 0.3)
+        await hang_up(proxy, caplog, NIC)
+        began = asyncio.get_running_loop().time()
+        caplog.clear()
+        for _ in range(100):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0)
+        await hang_up(proxy, caplog, NIC + RULE)
+        assert asyncio.get_running_loop().time() - began > 0.2
+        assert len(await proxy.execute("query-policy")) == 1
+        for _ in range(10):
+            await proxy.execute("query-status")
+        assert [record.message for record in caplog.records if "reloaded" in record.message] == [
+            f"reloaded {proxy.config.path}: 1 policy, log level info"
+        ]

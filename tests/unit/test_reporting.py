@@ -1,7 +1,9 @@
 """Divergence reports of a running proxy: on disk for each event that names one, bounded, beside the loop."""
 
 import asyncio
+import errno
 import logging
+import os
 import threading
 import time
 from dataclasses import replace
@@ -116,3 +118,19 @@ def test_a_directory_that_takes_no_reports_is_one_line(tmp_path: Path, directory
     assert str(tmp_path / directory) in str(caught.value)
     reporting.prove(str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+async def test_a_full_disk_is_one_line_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with running(tmp_path, reports=tmp_path) as proxy:
+        monkeypatch.setattr("tempfile.mkstemp", full)
+        for nic in range(20):  # of one NIC they would be gathered
+            proxy.engine.report(replace(payload(), nic=nic))
+        await proxy.execute("query-status")
+    failures = [record.message for record in caplog.records if "divergence report" in record.message]
+    assert len(failures) == 1
+    assert failures[0].endswith("cannot be written: No space left on device; make room there (1 have failed)")

@@ -276,3 +276,26 @@ async def test_close_leaves_a_socket_that_is_no_longer_ours(tmp_path: Path):
     path.write_text("somebody else's")
     await server.close()
     assert path.read_text() == "somebody else's"
+
+
+async def test_a_flood_of_clients_is_one_line(
+    served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(module, "MAX_CLIENTS", 2)
+    caplog.set_level("INFO")
+    _, path = served
+    async with Peer(path) as vmm, Peer(path):
+        await vmm.ask(b'{"execute":"begin"}\n')
+        for _ in range(100):
+            async with Peer(path) as refused:
+                assert "error" in await refused.line()
+        assert len(caplog.records) == 1
+        assert caplog.records[0].message == "2 clients are connected; another is refused (1 so far)"
+        caplog.clear()
+        monkeypatch.setattr(module, "IDLE_S", 0.0)
+        for _ in range(100):
+            async with Peer(path) as newcomer:
+                newcomer.writer.write(b'{"execute": "hi')  # half a line
+        assert len(caplog.records) == 1
+        assert "makes room for another (1 so far)" in caplog.records[0].message
+        assert "return" in await vmm.ask(b'{"execute":"hi"}\n')

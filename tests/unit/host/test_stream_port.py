@@ -235,3 +235,18 @@ async def test_a_peer_that_cannot_be_accepted_ends_nothing(
             async with asyncio.timeout(5):
                 (await entering).close()
     assert "svm: a peer could not be let in: Too many open files" in caplog.text
+
+
+async def test_peers_that_keep_coming_while_one_is_there_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(listening, "GRACE_S", 0.001)
+    async with scene_at(Unix(str(tmp_path / "s"))) as scene:
+        scene.call()
+        await scene.until(1)
+        for _ in range(20):
+            refused = scene.call()
+            assert await asyncio.to_thread(refused.recv, 1) == b""
+        assert scene.lent == scene.lent[:1]
+    told = [record.message for record in caplog.records if "turned away" in record.message]
+    assert told == ["svm: another peer has connected, and is turned away: one is there (1 so far)"]
