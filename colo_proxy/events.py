@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from colo_proxy.checkpoint.coordinator import Occurrence
 from colo_proxy.datapath.messages import PortFault
 from colo_proxy.logs import Seldom
 from colo_proxy.sentences import sentence
-from colo_proxy.words import Divergence, Exhausted
+from colo_proxy.words import Divergence, Drop, Exhausted
 
 log = logging.getLogger(__name__)
 
@@ -96,15 +97,22 @@ def _from_data_path(
 class EventLog:
     """Says in the log what an operator would want to find there later; with its event, for `[log] format`.
 
-    A request that is repeated while the VMM is away is said ever less often.
+    A request that is repeated while the VMM is away is said ever less often; a bound that is met again and
+    again, as in a flood of new flows, once a minute.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._requests = Seldom(clock)
+        # By NIC, and which bound.
+        self._met: Counter[tuple[int, Drop]] = Counter()
+        self._bounds: dict[tuple[int, Drop], Seldom] = {}
 
     def say(self, what: Occurrence, report: Path | None = None) -> None:
         """Say what a watcher of the coordinator has been told. `report`: where a divergence's is written."""
         if isinstance(what, RequestCheckpoint) and not self._requests.due(what.attempt):
+            return
+        if isinstance(what, Exhausted) and not self._due(what):
             return
         begins = _begins(what)
         if begins:
@@ -112,6 +120,11 @@ class EventLog:
             event = event_of(what, report)
             text += sentence(*event) if event else ""
             log.log(level, "%s", text, extra={"event": event[0], "data": event[1]} if event else None)
+
+    def _due(self, what: Exhausted) -> bool:
+        key = what.nic, what.drop
+        self._met[key] += 1
+        return self._bounds.setdefault(key, Seldom(self._clock, flood=True)).due(self._met[key])
 
 
 def _begins(what: Occurrence) -> tuple[int, str] | None:  # noqa: PLR0911

@@ -102,6 +102,24 @@ def test_what_is_no_event_has_none(caplog: pytest.LogCaptureFixture):
     assert {"event", "data"}.isdisjoint(json.loads(logs._Json().format(caplog.records[0])))
 
 
+def test_a_bound_that_is_met_again_and_again_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture):
+    now = 1000.0
+    log = EventLog(lambda: now)
+    for _ in range(3):
+        for at in range(5000):
+            log.say(Exhausted(0, Drop.FLOWS, at))
+            log.say(Exhausted(1, Drop.FLOWS, at))
+            log.say(Exhausted(0, Drop.MEMORY, at))
+        now += 20
+    lines = [
+        f"nic {nic} is at its bound: {bound}" for nic, bound in ((0, "flows"), (1, "flows"), (0, "memory"))
+    ]
+    assert [record.message for record in caplog.records] == lines
+    now += 1
+    log.say(Exhausted(0, Drop.FLOWS, 0))
+    assert [record.message for record in caplog.records] == [*lines, lines[0]]
+
+
 def test_a_request_that_nobody_hears_is_logged_ever_less_often(caplog: pytest.LogCaptureFixture):
     caplog.set_level("INFO")
     now = 0.0
