@@ -1,4 +1,4 @@
-"""Draws the pictures of streams.md and architecture.md: `make reference`.
+"""Draws the pictures of streams.md, architecture.md and qemu.md: `make reference`.
 
 Each is readable on a light and on a dark page.
 """
@@ -60,6 +60,32 @@ class Picture:
     def arrow(self, x1: float, y1: float, x2: float, y2: float) -> None:
         """An arrow from one place to another."""
         self.parts.append(f'<path class="line" marker-end="url(#tip)" d="M{_x(x1)} {y1}L{_x(x2)} {y2}"/>')
+
+    def frame(self, x: int, y: int, width: int, height: int, name: str) -> None:
+        """A large box with its name at the top, in pixels."""
+        self.parts.append(
+            f'<rect class="faint" x="{x}" y="{y}" width="{width}" height="{height}" rx="8"/>'
+            f'<text x="{x + 10}" y="{y + 18}">{name}</text>'
+        )
+
+    def box(
+        self, x: int, y: int, words: str, width: int = 60, height: int = 26, *, kind: str = "none"
+    ) -> None:
+        """A part with a name, in pixels."""
+        self.parts.append(
+            f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="3"/>'
+            f'<rect class="line" x="{x}" y="{y}" width="{width}" height="{height}" rx="3"/>'
+        )
+        self.note(x + width / 2, y + height / 2 + 4, words, anchor="middle")
+
+    def note(self, x: float, y: float, words: str, *, anchor: str = "start") -> None:
+        """Small words, in pixels."""
+        self.parts.append(f'<text class="small" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{words}</text>')
+
+    def wire(self, path: str, *, tip: bool = True, dashed: bool = False) -> None:
+        """A line in SVG's words (`M8 20H40V60`), with an arrow's tip."""
+        style = (' marker-end="url(#tip)"' if tip else "") + (' stroke-dasharray="5 3"' if dashed else "")
+        self.parts.append(f'<path class="line"{style} d="{path}"/>')
 
     def svg(self) -> str:
         """The file."""
@@ -222,6 +248,90 @@ def states() -> Picture:
     return made
 
 
+def hosts() -> Picture:
+    """A pair on two hosts, with a tunnel."""
+    made = Picture("The proxy and the PVM on host A, the SVM on host B behind a VXLAN tunnel", 196)
+    made.frame(82, 8, 378, 180, "host A")
+    made.frame(486, 8, 186, 180, "host B")
+    made.box(8, 90, "clients")
+    for x, words in ((94, "br0"), (164, "colo0")):
+        made.box(x, 90, words, 50)
+    made.box(234, 44, "colo-proxy", 76, 122, kind="agreed")
+    for y, words in ((64, "pvm0"), (130, "svm0")):
+        made.box(330, y, words, 50)
+    made.box(400, 64, "PVM", 50, kind="waits")
+    made.box(496, 130, "vx0", 40)
+    made.box(556, 130, "brsvm", 46)
+    made.box(620, 130, "svm0", 44)
+    made.box(620, 64, "SVM", 44, kind="waits")
+    for path in ("M68 103H94", "M144 103H164", "M214 103H234", "M310 77H330", "M380 77H400", "M310 143H330"):
+        made.wire(path, tip=False)
+    for path in ("M536 143H556", "M602 143H620", "M642 130V90"):
+        made.wire(path, tip=False)
+    made.wire("M380 143H496", tip=False, dashed=True)
+    made.note(420, 136, "VXLAN, eth1", anchor="middle")
+    return made
+
+
+def program() -> Picture:
+    """The parts of the program, and the way of a frame through them."""
+    made = Picture("The data path, one thread; the control plane; and what crosses between the two", 344)
+    made.frame(74, 8, 424, 328, "data path: one thread, no GIL, C structs")
+    made.frame(530, 8, 142, 216, "control (asyncio)")
+    made.frame(530, 236, 142, 100, "one more thread")
+    for y, words in ((58, "uplink"), (142, "primary"), (182, "secondary"), (305, "uplink")):
+        made.note(8, y + 4, words)
+    for y in (45, 129, 169):
+        made.box(86, y, "ports", 44)
+        made.wire(f"M68 {y + 13}H86")
+        made.box(146, y, "carry", 44)
+        made.wire(f"M130 {y + 13}H146")
+    made.wire("M168 71V94H206")
+    made.note(212, 98, "to the PVM, unchanged, at once")
+    for x, words in ((206, "entry"), (266, "flows"), (326, "align")):
+        made.box(x, 45, words, 44)
+        made.wire(f"M{x - 16} 58H{x}")
+    made.wire("M370 58H392")
+    made.note(396, 62, "to the SVM")
+    made.box(206, 129, "entry", 44, 66)
+    made.wire("M190 142H206")
+    made.wire("M190 182H206")
+    made.box(266, 129, "judge", 44, 66)
+    made.wire("M250 162H266")
+    made.box(326, 129, "stream", 56, kind="agreed")
+    made.wire("M310 142H326")
+    made.box(398, 129, "prefix", 52, kind="agreed")
+    made.wire("M382 142H398")
+    made.box(326, 169, "datagram", 62, kind="agreed")
+    made.wire("M310 182H326")
+    made.box(206, 222, "limbo", 44, kind="waits")
+    made.wire("M228 195V222")
+    made.note(256, 232, "what was sent after a stop")
+    made.note(256, 246, "is judged after the commit")
+    made.box(398, 292, "release", 52, kind="agreed")
+    made.wire("M450 142H474V305H450")
+    made.wire("M388 182H424V292")
+    made.box(206, 292, "batch of outs", 84)
+    made.wire("M398 305H290")
+    made.wire("M206 305H62")
+    for y, words in (
+        (46, "daemon, coordinator"),
+        (64, "checkpoint machine"),
+        (82, "adapter: the VMM"),
+        (112, "control socket"),
+        (130, "events, logs, reports"),
+    ):
+        made.note(540, y, words)
+    made.note(540, 274, "metrics (reads only)")
+    made.wire("M530 166H498")
+    made.note(540, 170, "commands: a ring")
+    made.wire("M498 196H530")
+    made.note(540, 200, "events: a ring")
+    made.wire("M498 300H530", dashed=True)
+    made.note(540, 304, "snapshot of counters")
+    return made
+
+
 PICTURES = {
     "agreed": agreed,
     "offset": offset,
@@ -229,6 +339,8 @@ PICTURES = {
     "clamped": clamped,
     "epochs": epochs,
     "states": states,
+    "program": program,
+    "hosts": hosts,
 }
 
 

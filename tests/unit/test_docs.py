@@ -84,7 +84,7 @@ def test_what_is_made_from_the_code_is_current(page: Path) -> None:
 
 
 def test_the_pictures_are_current_and_shown() -> None:
-    page = "".join((DOCS / name).read_text() for name in ("streams.md", "architecture.md"))
+    page = "".join((DOCS / name).read_text() for name in ("streams.md", "architecture.md", "qemu.md"))
     assert {path.stem for path in pictures.FOLDER.glob("*.svg")} == set(pictures.PICTURES)
     for name, draw in pictures.PICTURES.items():
         assert (pictures.FOLDER / f"{name}.svg").read_text() == draw().svg(), "run: make reference"
