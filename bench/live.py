@@ -83,8 +83,11 @@ def _ready(namespace: Namespace, words: list[str]) -> Iterator[int]:
 
 
 @contextmanager
-def way(name: str) -> Iterator[Way]:
-    """A lab with this way in it. A proxy protects at once: both servers are fresh, nothing is copied."""
+def way(name: str, **compare: int) -> Iterator[Way]:
+    """A lab with this way in it. A proxy protects at once: both servers are fresh, nothing is copied.
+
+    `compare`: keys of its configuration's section of that name.
+    """
     with ExitStack() as stack:
         lab = stack.enter_context(Lab(uplink=UPLINKS[name]))
         for vm in (lab.topology.pvm, lab.topology.svm):
@@ -95,7 +98,7 @@ def way(name: str) -> Iterator[Way]:
             words = [compiled("forward"), nic.uplink, nic.primary, nic.secondary]
             pid = stack.enter_context(_ready(lab.topology.host, words))
         elif name != BRIDGE:
-            proxy = stack.enter_context(Proxy(lab, proxy={"metrics": METRICS}))
+            proxy = stack.enter_context(Proxy(lab, proxy={"metrics": METRICS}, compare=compare))
             with proxy.connect() as control:
                 control.execute("checkpoint-begin")
                 control.execute("checkpoint-commit")
