@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -144,59 +144,90 @@ async def serve(
     """Run the control plane, and the engine in its thread, until told to stop. Raises UserError."""
     stop = Stop()
     stop.on_signals()
-    machine = _machine(config)
-    coordinator = Coordinator(engine, machine)
-    totals = Totals(engine.snapshot, machine, engine.policy_frames)
-    commands = Commands(config, coordinator, totals, stop)
-    where = f"control socket {config.proxy.control}"
-    observes = config.checkpoint.vmm == "none"
-    status = service.Status(config.proxy.name, where, machine.state.label, observes=observes)
-    reloader = Reloader(config, commands.use_policies, coordinator, status)
-    reloader.on_signals()
-    server = _server(config, listener, commands)
-    adapter = make_adapter(config, server, sockets.notify_dev)
-    totals.connected = lambda: adapter.connected
-    reporter = None
-    if config.proxy.reports:
-        reporter = reporting.Reporter(config.proxy.reports, config.proxy.max_reports, machine)
-    telling = _Telling(server, reporter)
-    ports = _stream_ports(sockets, coordinator, renew=config.checkpoint.vmm != "xen")
-    removable = _packet_ports(packets, coordinator)
-    coordinator.watchers += [
-        totals.watch,
-        _to_adapter(adapter),
-        _to_ports({**ports, **removable}),
-        _to_end(config, stop),
-        telling.watch,
-        status.watch,
-    ]
-    if config.policies:
-        warn_of(config.policies)
-        engine.set_policies(config.policies)  # the first thing that its thread will do
+    plane = _ControlPlane(config, engine, listener, sockets, packets=packets, stop=stop)
     try:
-        async with turning(coordinator, stop):
-            try:
-                await server.start()
-                if metrics:
-                    metrics.start(config.proxy.name, config.checkpoint.vmm, totals)
-                work = {"VMM adapter": adapter.run(coordinator)}
-                work |= {f"port {port.name}": port.run() for port in ports.values()}
-                work |= {f"port {port.name}": port.run() for port in removable.values()}
-                if patience := service.watchdog_s():
-                    work["watchdog"] = service.feed_watchdog(engine, patience)
-                async with tended(work, stop):
-                    log.info("colo-proxy %s, %s: %s", __version__, config.proxy.name, where)
-                    status.ready()
-                    await stop.wait()
-            finally:
-                status.close()
-                service.stopping()
-                await server.close()
+        async with turning(plane.coordinator, stop):
+            await plane.serve(metrics, stop)
     finally:
-        for port in ports.values():
-            port.close()
-        await telling.close()
+        await plane.close()
     log.info("stopped")
+
+
+class _ControlPlane:
+    """The parts of the control plane, each made with those that it uses, and who is told what happens."""
+
+    def __init__(
+        self,
+        config: Config,
+        engine: DataPath,
+        listener: socket.socket,
+        sockets: Sockets,
+        *,
+        packets: Mapping[tuple[int, Port], PacketSocket],
+        stop: Stop,
+    ) -> None:
+        self._config = config
+        self._where = f"control socket {config.proxy.control}"
+        machine = _machine(config)
+        self.coordinator = coordinator = Coordinator(engine, machine)
+        self._totals = Totals(engine.snapshot, machine, engine.policy_frames)
+        commands = Commands(config, coordinator, self._totals, stop)
+        observes = config.checkpoint.vmm == "none"
+        self._status = service.Status(config.proxy.name, self._where, machine.state.label, observes=observes)
+        Reloader(config, commands.use_policies, coordinator, self._status).on_signals()
+        self._server = _server(config, listener, commands)
+        self._adapter = adapter = make_adapter(config, self._server, sockets.notify_dev)
+        self._totals.connected = lambda: adapter.connected
+        self._telling = _Telling(self._server, _reporter(config, machine))
+        self._ports = _stream_ports(sockets, coordinator, renew=config.checkpoint.vmm != "xen")
+        self._removable = _packet_ports(packets, coordinator)
+        coordinator.watchers += [
+            self._totals.watch,
+            _to_adapter(adapter),
+            _to_ports({**self._ports, **self._removable}),
+            _to_end(config, stop),
+            self._telling.watch,
+            self._status.watch,
+        ]
+        if config.policies:
+            warn_of(config.policies)
+            engine.set_policies(config.policies)  # the first thing that its thread will do
+
+    async def serve(self, metrics: MetricsServer | None, stop: Stop) -> None:
+        """Serve clients, scrapes and the VMM until told to stop. Raises UserError."""
+        try:
+            await self._server.start()
+            if metrics:
+                metrics.start(self._config.proxy.name, self._config.checkpoint.vmm, self._totals)
+            async with tended(self._work(), stop):
+                log.info("colo-proxy %s, %s: %s", __version__, self._config.proxy.name, self._where)
+                self._status.ready()
+                await stop.wait()
+        finally:
+            self._status.close()
+            service.stopping()
+            await self._server.close()
+
+    def _work(self) -> dict[str, Coroutine[None, None, None]]:
+        """What runs for as long as the proxy does, by its name."""
+        work = {"VMM adapter": self._adapter.run(self.coordinator)}
+        work |= {f"port {port.name}": port.run() for port in self._ports.values()}
+        work |= {f"port {port.name}": port.run() for port in self._removable.values()}
+        if patience := service.watchdog_s():
+            work["watchdog"] = service.feed_watchdog(self.coordinator.engine, patience)
+        return work
+
+    async def close(self) -> None:
+        """Close the ports that are sockets, and wait until everything has been reported."""
+        for port in self._ports.values():
+            port.close()
+        await self._telling.close()
+
+
+def _reporter(config: Config, machine: Machine) -> reporting.Reporter | None:
+    if not config.proxy.reports:
+        return None
+    return reporting.Reporter(config.proxy.reports, config.proxy.max_reports, machine)
 
 
 def _server(config: Config, listener: socket.socket, commands: Commands) -> Server:
