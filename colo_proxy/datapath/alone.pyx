@@ -5,7 +5,8 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 from colo_proxy.datapath.align cimport Offset, align_from_svm
 from colo_proxy.datapath.asked cimport asked_lately
 from colo_proxy.datapath.core cimport Core
-from colo_proxy.datapath.datagram cimport datagram_join, datagram_like, datagram_watch
+from colo_proxy.datapath.datagram cimport datagram_join, datagram_watch
+from colo_proxy.datapath.equal cimport frames_alike
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
     F_ALONE,
@@ -35,10 +36,9 @@ cdef bint is_alone(const Flow *flow) noexcept nogil:
 cdef bint says(const Flow *flow, Node *node, int *left) noexcept nogil:
     """Whether what waits of the other guest on its flow has this datagram, whichever port it came from."""
     cdef const Node *other = flow.pvm.first if node.flags & N_SVM else flow.svm.first
-    while other != NULL and left[0]:
-        if datagram_like(other, node):
+    while other != NULL and left[0] > 0:
+        if frames_alike(other, node, left):
             return True
-        left[0] -= 1
         other = other.flow_next
     return False
 

@@ -21,11 +21,14 @@ cdef int64_t both_wait_since(const Flow *flow) noexcept nogil
 cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil
 # As if the SVM had received what the PVM said: its own copies may still come (C8).
 cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil
-# A PVM datagram leaves without the SVM's: its copy may come for another timeout (late.pxd).
-cdef void datagram_expect(Core *core, const Flow *flow, const Node *pvm) noexcept nogil
+# All that is held of the flow leaves now (C8): each datagram takes one of the SVM's with it that waits; its
+# own copy may come for another timeout (late.pxd).
+cdef void datagram_pair_off(Core *core, Flow *flow) noexcept nogil
+# Where the first datagram of a frame that waits begins in what its flow has said.
+cdef int64_t datagram_place(const Node *node) noexcept nogil
+# At a failover: what both have said of a super-frame of the PVM leaves, each datagram alone.
+cdef void datagram_agreed(Core *core, const Node *node) noexcept nogil
 # Have the flow looked at exactly while something waits for less than the timeout (D3, D4).
 cdef void datagram_watch(Core *core, Flow *flow) noexcept nogil
-# Whether two datagrams of UDP are equal but for the source port and what that changes in the checksum.
-cdef bint datagram_like(const Node *a, Node *b) noexcept nogil
 # What waits on a flow of the SVM's waits on the PVM's from now on, on its port (alone.pxd).
 cdef void datagram_join(Flow *flow, Flow *svm) noexcept nogil

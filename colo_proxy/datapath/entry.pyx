@@ -175,6 +175,7 @@ cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_
     node.chain = NULL
     node.flow = NULL
     node.klass = 0
+    node.taken[0] = node.taken[1] = 0
     node.flags = N_RX
     node.data = base
     node.size = size

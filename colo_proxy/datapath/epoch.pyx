@@ -13,7 +13,7 @@ from colo_proxy.datapath.core cimport (
     touch,
     unhold,
 )
-from colo_proxy.datapath.datagram cimport datagram_commit, datagram_expect
+from colo_proxy.datapath.datagram cimport datagram_agreed, datagram_commit, datagram_pair_off
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
     F_ANCHORED,
@@ -41,7 +41,8 @@ from colo_proxy.datapath.release cimport note_told, still_owed
 from colo_proxy.datapath.retransmission cimport retransmission_replace
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_adopt, stream_commit
-from colo_proxy.datapath.wire cimport ACK, K_FRAGMENT, K_TCP, RST, URG
+from colo_proxy.datapath.uso cimport uso_count, uso_cut, uso_taken
+from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, URG
 from colo_proxy.datapath.words cimport (
     D_OLD_EPOCH,
     D_UNCOMMITTED,
@@ -255,16 +256,30 @@ cdef void forget_unanswered(Core *core) noexcept nogil:
         flow = behind
 
 
+cdef void emit_rest(Core *core, const Flow *flow, Node *node) noexcept nogil:
+    """Of a super-frame of the SVM, clients have some datagrams: the others leave, each alone."""
+    cdef Node *alone
+    cdef uint32_t index
+    for index in range(uso_count(node)):
+        if not uso_taken(node, index):
+            alone = uso_cut(core, node, index)
+            if alone != NULL:
+                emit_aligned(core, flow, alone)
+    discard(core, node)
+
+
 cdef void epoch_failover(Core *core) noexcept nogil:
     cdef Node *node
     cdef Node *behind
     cdef Flow *flow
     while core.held.first != NULL:
         node = core.held.first
-        if core.mode == M_COMPARE and not core.svm_stopped and flow_of(node).key.kind == K_TCP and \
-                not node.flags & (N_PURE | N_OWED):
+        if core.mode == M_COMPARE and not core.svm_stopped and not node.flags & (N_PURE | N_OWED):
             # What the SVM has said of it, it will not say again soon.
-            piece_failover(core, flow_of(node), node)
+            if flow_of(node).key.kind == K_TCP:
+                piece_failover(core, flow_of(node), node)
+            else:
+                datagram_agreed(core, node)
         unhold(core, node)
         if node.flags & N_OWED:
             discard(core, node)
@@ -277,6 +292,8 @@ cdef void epoch_failover(Core *core) noexcept nogil:
         unhold(core, node)
         if flow.key.kind == K_TCP and not node.flags & N_PURE and agreed(flow, node):
             discard(core, node)  # clients have it
+        elif node.taken[0] | node.taken[1]:
+            emit_rest(core, flow, node)
         else:
             emit_aligned(core, flow, node)
     untouch_all(core)
@@ -296,23 +313,6 @@ cdef void epoch_failover(Core *core) noexcept nogil:
 
 # Observing: nothing was copied, so the SVM goes on with its own numbers, and its copies of what left come
 # late.
-
-cdef void pair_off(Core *core, Flow *flow) noexcept nogil:
-    """Each PVM datagram that leaves now takes an SVM datagram with it that waits; its own may yet come."""
-    cdef Node *pvm = flow.pvm.first
-    cdef Node *svm
-    while pvm != NULL:
-        if pvm.packet.kind == K_FRAGMENT:
-            pvm = pvm.flow_next  # of a datagram that never became one
-            continue
-        svm = flow.svm.first
-        if svm != NULL:
-            unhold(core, svm)
-            discard(core, svm)
-        if core.now - pvm.time < timeout_of(core):
-            datagram_expect(core, flow, pvm)
-        pvm = pvm.flow_next
-
 
 cdef bint is_ahead(const Flow *flow, const Node *node) noexcept nogil:
     """Whether clients learn more from a held segment than the SVM has sent, a window aside."""
@@ -335,7 +335,7 @@ cdef void follow_observed(Core *core) noexcept nogil:
         elif not flow.flags & F_GATHERED:
             flow.flags |= F_GATHERED
             touch(core, flow)
-            pair_off(core, flow)
+            datagram_pair_off(core, flow)
         node = node.next
     emit_held(core)
     while core.touched != NULL:

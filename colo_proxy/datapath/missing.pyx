@@ -4,7 +4,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
 from colo_proxy.datapath.alone cimport alone_at_end
 from colo_proxy.datapath.core cimport DIVERGED, Core, discard, diverge, drop, emit, flow_of, unhold
-from colo_proxy.datapath.datagram cimport datagram_mismatch
+from colo_proxy.datapath.datagram cimport datagram_mismatch, datagram_place
 from colo_proxy.datapath.flow cimport F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, F_HEARD, Flow
 from colo_proxy.datapath.fragment cimport fragments_expire, fragments_take
 from colo_proxy.datapath.gap cimport gap_at_end, gap_skip
@@ -84,7 +84,7 @@ cdef int64_t place(const Flow *flow, const Node *node) noexcept nogil:
     # Of the SVM's, what the PVM never got to.
     cdef Seq least = flow.pvm.end if node.flags & N_SVM else flow.matched
     if flow.key.kind != K_TCP:
-        return <int64_t>node.begins
+        return datagram_place(node)
     if not node.flags & (N_SVM | N_PURE | N_OWED | N_UNPLACED) and seq_lt(start_of(node), flow.low):
         return 0  # from before the first byte seen
     if node.flags & (N_PURE | N_OWED | N_UNPLACED):

@@ -46,6 +46,7 @@ cdef struct Node:
     uint64_t order  # arrival number
     uint64_t begins  # of a datagram: the bytes said before it (D3)
     int64_t overtaken  # of a PVM's datagram: since when, ns
+    uint64_t[2] taken  # which datagrams of the frame have found their equal (uso.pxd)
     uint32_t klass
     uint32_t flags
     uint32_t size  # bytes in data, the virtio-net header included

@@ -38,7 +38,7 @@ class Pairing:
         since = self.opened.get(packet.flow(True))
         return packet.kind == "udp" and (since is None or self.now - since >= FORGOTTEN)
 
-    def _queue_of_pvm(self, packet: Packet) -> DatagramFlow:
+    def _queue_of_pvm(self, packet: Packet, parts: list[Packet]) -> DatagramFlow:
         key = packet.flow(True)
         if key not in self.datagrams:
             queue = self.datagrams[key] = DatagramFlow(key, alone=self._begins(packet), port=packet.sport)
@@ -47,12 +47,12 @@ class Pairing:
         queue = self.datagrams[key]
         if queue.alone and self.mode is Mode.COMPARE:
             for other in self._alike(queue, self.alone.values()):
-                if any(same(entry.packet, packet) for entry in other.unmatched):
+                if any(same(entry.packet, part) for entry in other.unmatched for part in parts):
                     self._join(queue, other)
                     break
         return queue
 
-    def _queue_of_svm(self, packet: Packet) -> DatagramFlow:
+    def _queue_of_svm(self, packet: Packet, parts: list[Packet]) -> DatagramFlow:
         key = packet.flow(True)
         if known := self._mapped_queue(packet):
             return known
@@ -60,7 +60,8 @@ class Pairing:
             return self.datagrams.setdefault(key, DatagramFlow(key, port=packet.sport))
         lone = self.alone.get(key) or DatagramFlow(key, alone=True)
         for other in self._alike(lone, self.datagrams.values()):
-            if any(same(held.segment, packet) for held in self._held_of(other)):
+            waiting = [part.packet for held in self._held_of(other) for part in held.parts]
+            if any(same(one, part) for one in waiting for part in parts):
                 self._join(other, lone)
                 return other
         return self.alone.setdefault(key, lone)
@@ -163,9 +164,8 @@ def mapped(queue: DatagramFlow, packet: Packet) -> Packet:
     return parse(with_udp_port(packet.frame, int(str(queue.key[4]))))
 
 
-def same(one: Packet | None, other: Packet) -> bool:
+def same(one: Packet, other: Packet) -> bool:
     """Equal (D2) but for the source port."""
-    assert one is not None
     if one.kind != "udp" or other.kind != "udp":
         return False
     return equal_form(one) == equal_form(parse(with_udp_port(other.frame, one.sport)))

@@ -12,15 +12,37 @@ class Entry:
     """A datagram of the SVM that no datagram of the PVM has used yet."""
 
     packet: Packet
-    frames: list[bytes]
+    frames: list[bytes]  # that brought it
     time: int
     number: int
+    begins: int  # the bytes that its flow had said before it
+    count: int = 1  # datagrams that its frame had
+
+    @property
+    def ends(self) -> int:
+        """The bytes that its flow had said when it had been said."""
+        return self.begins + len(payload_of(self.packet))
+
+
+@dataclass
+class Part:
+    """A datagram of the PVM, alone or as a part of its super-frame."""
+
+    packet: Packet
     begins: int  # the bytes that its flow had said before it
 
     @property
     def ends(self) -> int:
         """The bytes that its flow had said when it had been said."""
         return self.begins + len(payload_of(self.packet))
+
+
+def parts_of(packets: list[Packet], begins: int) -> list[Part]:
+    """The datagrams of one frame, one behind the other."""
+    found: list[Part] = []
+    for packet in packets:
+        found.append(Part(packet, found[-1].ends if found else begins))
+    return found
 
 
 @dataclass
@@ -36,18 +58,19 @@ class DatagramFlow:
     alone: bool = False  # the guest has begun it, and the other guest's is not known yet (alone.py)
     port: int = 0  # the SVM's
 
-    def take(self, packet: Packet) -> bool:
-        """Use up an equal datagram of the SVM, if there is one."""
-        for entry in self.unmatched:
-            if equal_form(entry.packet) == equal_form(packet):
-                self.unmatched.remove(entry)
-                return True
-        return False
-
-    def keep(self, packet: Packet, frames: list[bytes], now: int, number: int) -> None:
-        """Keep a datagram of the SVM until the PVM says the same."""
+    def keep(self, left: list[Part], frames: list[bytes], now: int, number: int, count: int) -> None:
+        """Keep datagrams of one frame of the SVM, which had `count`, until the PVM says the same."""
         begins = max([self.agreed, *(entry.ends for entry in self.unmatched[-1:])])
-        self.unmatched.append(Entry(packet, frames, now, number, begins))
+        for part in left:
+            at = begins + part.begins - left[0].begins
+            self.unmatched.append(Entry(part.packet, frames, now, number, at, count))
+
+    def frames_of(self, number: int) -> list[bytes]:
+        """What is sent for what waits of the SVM's frame of this number."""
+        left = [entry for entry in self.unmatched if entry.number == number]
+        if len(left) == left[0].count:
+            return left[0].frames
+        return [entry.packet.frame for entry in left]
 
 
 def equal_form(packet: Packet | None) -> bytes:

@@ -10,8 +10,26 @@ import sys
 from collections.abc import Callable
 
 from models.alone import Pairing, mapped
-from models.datagrams import DatagramFlow, Reassembly, describe_difference, equal_form, payload_of
-from models.packets import ACK, RST, SYN, Packet, leading, parse, plain, with_tcp, with_timestamp
+from models.datagrams import (
+    DatagramFlow,
+    Part,
+    Reassembly,
+    describe_difference,
+    equal_form,
+    parts_of,
+)
+from models.packets import (
+    ACK,
+    RST,
+    SYN,
+    Packet,
+    datagrams_of,
+    leading,
+    parse,
+    plain,
+    with_tcp,
+    with_timestamp,
+)
 from models.report import name, protocol
 from models.tcp import Connection, Held, Waiting, copy_with
 from models.tcp_flows import TcpFlow, TcpJudge
@@ -22,6 +40,13 @@ MILLISECOND = 1_000_000
 FAR = 2**63 - 1
 AnyFlow = TcpFlow | DatagramFlow
 Judged = Connection | DatagramFlow
+
+
+def gso_of(vnet: bytes | None) -> int:
+    """The size of what a super-frame is cut into, 0: it is none (virtio 1.2, 5.1.6; host's byte order)."""
+    return int.from_bytes(vnet[4:6], sys.byteorder) if vnet and vnet[1] else 0
+
+
 REASONS = {
     "payload": Reason.PAYLOAD,
     "control": Reason.CONTROL,
@@ -85,7 +110,7 @@ class Oracle(TcpJudge, Pairing):
         """A frame the PVM sent."""
         self.now = max(self.now, now)
         if self.mode is not Mode.FAILED_OVER:
-            self._said(frame, int.from_bytes(vnet[4:6], sys.byteorder) if vnet and vnet[1] else 0)
+            self._said(frame, gso_of(vnet))
 
     def _said(self, frame: bytes, gso: int) -> None:
         if self.pvm_stopped:
@@ -102,17 +127,20 @@ class Oracle(TcpJudge, Pairing):
         elif packet.kind == "fragment":
             self._primary_fragment(packet, frame)
         else:
-            self._primary_datagram(packet, [frame], self.came)
+            self._primary_datagram(packet, [frame], self.came, gso)
 
     def secondary(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
         """A frame the SVM sent."""
         self.now = max(self.now, now)
+        self._svm_said(frame, gso_of(vnet))
+
+    def _svm_said(self, frame: bytes, gso: int) -> None:
         self.heard += 1
         packet = parse(frame if self.mode is Mode.FAILED_OVER else plain(frame))
         if self.mode is Mode.FAILED_OVER:
             self._emit(self._followed(packet))
         elif self.svm_stopped:
-            self.later.append(("s", frame, self.now, 0))
+            self.later.append(("s", frame, self.now, gso))
         elif self.mode is not Mode.COMPARE or packet.kind == "house":
             return
         elif packet.kind == "tcp":
@@ -124,7 +152,7 @@ class Oracle(TcpJudge, Pairing):
             elif whole is not None:
                 self._secondary_datagram(whole.packet, whole.frames)
         else:
-            self._secondary_datagram(packet, [frame])
+            self._secondary_datagram(packet, [frame], gso)
 
     def tick(self, now: int) -> int:
         """Time has passed: what was missing for too long is a divergence."""
@@ -178,12 +206,14 @@ class Oracle(TcpJudge, Pairing):
             if queue.blocked or queue.reported:
                 continue
             if mine and queue.unmatched:
-                offset = mine[0].begins + describe_difference(mine[0].segment, queue.unmatched[0].packet)
+                first = mine[0].parts[0]
+                offset = first.begins + describe_difference(first.packet, queue.unmatched[0].packet)
                 self._report(queue, queue, "payload", offset)
                 followed += mine if self.observe else []  # C8, for this flow alone
             elif mine or queue.unmatched:
                 reason = "missing-secondary" if mine else "missing-primary"
-                self._report(queue, queue, reason, mine[0].begins if mine else queue.unmatched[0].begins)
+                lone = mine[0].parts[0] if mine else queue.unmatched[0]
+                self._report(queue, queue, reason, lone.begins)
         for held in sorted(followed, key=lambda each: each.number):
             self.held.remove(held)
             self._emit_held(held)
@@ -198,35 +228,49 @@ class Oracle(TcpJudge, Pairing):
 
     # ------------------------------------------------------------------ datagrams and fragments
 
-    def _primary_datagram(self, packet: Packet, frames: list[bytes], since: int) -> None:
-        queue = self._queue_of_pvm(packet)
-        begins = queue.said
-        queue.said += len(payload_of(packet))
-        if self.mode is Mode.COMPARE and not queue.blocked and queue.take(packet):
-            for frame in frames:
-                self._emit(frame)
-            queue.agreed = max(queue.agreed, queue.said)
-            self._overtake(queue, self.number)
-            return
+    def _primary_datagram(self, packet: Packet, frames: list[bytes], since: int, gso: int = 0) -> None:
+        cut = datagrams_of(packet, gso)
+        queue = self._queue_of_pvm(packet, cut)
         kind = "datagram" if len(frames) == 1 else "fragments"
-        held = Held(self.number, b"", since, queue, kind, packet, begins=begins)
-        held.frames = frames
-        self.held.append(held)
+        held = Held(self.number, b"", since, queue, kind, packet, parts=parts_of(cut, queue.said))
+        queue.said, held.frames = held.parts[-1].ends, frames
+        for part in list(held.parts):
+            equal = [e for e in queue.unmatched if equal_form(e.packet) == equal_form(part.packet)]
+            if equal and self.mode is Mode.COMPARE and not queue.blocked:
+                queue.unmatched.remove(equal[0])
+                self._agree(queue, held, part)
+        if held.parts:
+            self.held.append(held)
+        else:
+            self._emit_held(held)
 
-    def _secondary_datagram(self, packet: Packet, frames: list[bytes]) -> None:
-        queue = self._queue_of_svm(packet)
+    def _secondary_datagram(self, packet: Packet, frames: list[bytes], gso: int = 0) -> None:
+        queue = self._queue_of_svm(packet, datagrams_of(packet, gso))
         packet = mapped(queue, packet)
         frames = [mapped(queue, parse(frame)).frame for frame in frames]
-        for held in self.held:
-            if held.flow is queue and not queue.blocked and equal_form(held.segment) == equal_form(packet):
-                self.held.remove(held)
-                self._emit_held(held)
-                queue.agreed = max(queue.agreed, held.begins + len(payload_of(packet)))
-                self._overtake(queue, held.number)
-                return
-        if self._expected_late(packet, self.now - self.timeout):
-            return
-        queue.keep(packet, frames, self.came, self.heard)
+        cut = parts_of(datagrams_of(packet, gso), 0)
+        left = [part for part in cut if queue.blocked or not self._answers(queue, part.packet)]
+        left = [part for part in left if not self._expected_late(part.packet, self.now - self.timeout)]
+        if left:
+            queue.keep(left, frames, self.came, self.heard, len(cut))
+
+    def _answers(self, queue: DatagramFlow, packet: Packet) -> bool:
+        """Is this the equal of a datagram that the PVM has said?"""
+        for held in [each for each in self.held if each.flow is queue]:
+            for part in held.parts:
+                if equal_form(part.packet) == equal_form(packet):
+                    self._agree(queue, held, part)
+                    if not held.parts:
+                        self.held.remove(held)
+                        self._emit_held(held)
+                    return True
+        return False
+
+    def _agree(self, queue: DatagramFlow, held: Held, part: Part) -> None:
+        held.parts.remove(part)
+        held.agreed.append(part.packet)
+        queue.agreed = max(queue.agreed, part.ends)
+        self._overtake(queue, held.number)
 
     def _overtake(self, queue: DatagramFlow, number: int) -> None:
         """The SVM has said what the PVM said as this number: what came before is late from now on."""
@@ -240,14 +284,15 @@ class Oracle(TcpJudge, Pairing):
             return
         overtaken = mine[0].overtaken if mine else None
         if mine and queue.unmatched and self._late(max(mine[0].time, queue.unmatched[0].time)):
-            offset = mine[0].begins + describe_difference(mine[0].segment, queue.unmatched[0].packet)
+            first = mine[0].parts[0]
+            offset = first.begins + describe_difference(first.packet, queue.unmatched[0].packet)
             self._diverge(queue, queue, "payload", offset)
         elif mine and overtaken is not None and self._late(overtaken):
-            self._diverge(queue, queue, "missing-secondary", mine[0].begins)
+            self._diverge(queue, queue, "missing-secondary", mine[0].parts[0].begins)
         elif mine and queue.unmatched:
             return
         elif mine and self.now - mine[0].time >= self.timeout:
-            self._diverge(queue, queue, "missing-secondary", mine[0].begins)
+            self._diverge(queue, queue, "missing-secondary", mine[0].parts[0].begins)
         elif queue.unmatched and self.now - queue.unmatched[0].time >= self.timeout:
             self._diverge(queue, queue, "missing-primary", queue.unmatched[0].begins)
 
@@ -333,10 +378,10 @@ class Oracle(TcpJudge, Pairing):
                 connection.tell(segment, ack, segment.window, held.part_of or held.number)
             else:
                 self._emit_held(held)
-                if isinstance(held.flow, DatagramFlow) and held.segment is not None:
+                for part in held.parts if isinstance(held.flow, DatagramFlow) else ():
                     del held.flow.unmatched[:1]
                     if self.now - held.time < self.timeout:
-                        self._expect(held.segment, self.now - self.timeout)
+                        self._expect(part.packet, self.now - self.timeout)
         self.held.clear()
         for _, frame in () if self.observe else self.pieces["p"].remove_all():
             self._emit(frame)
@@ -403,7 +448,7 @@ class Oracle(TcpJudge, Pairing):
             if who == "p":
                 self._said(frame, gso)
             else:
-                self.secondary(frame, self.now)
+                self._svm_said(frame, gso)
         self.since = None
 
     def abort(self, now: int) -> None:
@@ -475,22 +520,26 @@ class Oracle(TcpJudge, Pairing):
                 if not known:
                     kept += [(each.number, frame) for frame in self._kept_by_the_svm(each)]
             for queue in self._queues():
-                kept += [(entry.number, frame) for entry in queue.unmatched for frame in entry.frames]
+                for number in {entry.number for entry in queue.unmatched}:
+                    kept += [(number, frame) for frame in queue.frames_of(number)]
         for _, frame in sorted(kept, key=lambda entry: entry[0]):
             self._emit(frame)
         self.mode = Mode.FAILED_OVER
         for _, frame in self.pieces["s"].remove_all():
             self._emit(self._followed(parse(frame)))
         later, self.later = self.later, []
-        for who, frame, _, _ in later:
+        for who, frame, _, gso in later:
             if who == "s":
-                self.secondary(frame, self.now)
+                self._svm_said(frame, gso)
 
     def _agreed_parts(self) -> None:
         """At a failover: what both guests have said of what is held."""
         for held in sorted(self.held, key=lambda each: each.number):
-            self._leave_part(held)
-            self._leave_beyond(held)
+            for packet in held.agreed:  # of a super-frame
+                self._emit(packet.frame)
+            if isinstance(held.flow, TcpFlow):
+                self._leave_part(held)
+                self._leave_beyond(held)
 
     def _kept_by_the_svm(self, each: Waiting) -> list[bytes]:
         """A segment that waited for the PVM's, or its fragments: of those the first is aligned."""

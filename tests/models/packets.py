@@ -283,7 +283,7 @@ def with_options(packet: bytes) -> bytes:
 def partial(frame: bytes, gso: int = 0) -> tuple[bytes, bytes | None]:
     """The frame as a guest with checksum offload sends it, and a virtio-net header (virtio 1.2, 5.1.6.2).
 
-    With `gso` it is a TCP super-frame of segments of that size.
+    With `gso` it is a super-frame of segments, or datagrams, of that size.
     """
     packet = parse(frame)
     offset = {"tcp": 16, "udp": 6}.get(packet.kind)
@@ -293,9 +293,36 @@ def partial(frame: bytes, gso: int = 0) -> tuple[bytes, bytes | None]:
     covered = packet.source + packet.target + struct.pack("!II", length, packet.protocol)
     at = packet.l4 + offset
     frame = frame[:at] + struct.pack("!H", ~checksum(covered) & 0xFFFF) + frame[at + 2 :]
-    kind = (1 if len(packet.source) == 4 else 4) if gso else 0
+    kind = (5 if packet.kind == "udp" else 1 if len(packet.source) == 4 else 4) if gso else 0
     headers = packet.end - len(packet.payload) if gso else 0
     return frame, struct.pack("<BBHHHH", 1, kind, headers, gso, packet.l4, offset)
+
+
+def datagrams_of(packet: Packet, gso: int = 0) -> list[Packet]:
+    """What a super-frame of UDP is cut into; any other frame is its own only part."""
+    length = len(packet.frame[packet.l4 : packet.end]) - 8
+    uncut = packet.kind != "udp" or packet.atomic or len(packet.payload) != length
+    if uncut or not gso or not 0 < length <= 128 * gso:
+        return [packet]
+    pieces = [packet.payload[at : at + gso] for at in range(0, length, gso)]
+    return [parse(_datagram(packet, number, piece)) for number, piece in enumerate(pieces)]
+
+
+def _datagram(packet: Packet, number: int, payload: bytes) -> bytes:
+    """One datagram of a super-frame; Linux counts its IPv4 ID up."""
+    head = bytearray(packet.frame[: packet.l4])
+    at, length = packet.l3, 8 + len(payload)
+    if len(packet.source) == 4:
+        ident = int.from_bytes(head[at + 4 : at + 6]) + number
+        struct.pack_into("!HH", head, at + 2, packet.l4 - at + length, ident % 2**16)
+        struct.pack_into("!H", head, at + 10, 0)
+        struct.pack_into("!H", head, at + 10, checksum(bytes(head[at:])))
+    else:
+        struct.pack_into("!H", head, at + 4, packet.l4 - at - 40 + length)
+    data = struct.pack("!HHHH", packet.sport, packet.dport, length, 0) + payload
+    cover = packet.source + packet.target + struct.pack("!II", length, 17)
+    summed = checksum(cover + data) or 0xFFFF
+    return bytes(head) + data[:6] + struct.pack("!H", summed) + data[8:]
 
 
 def finished(frame: bytes, vnet: bytes | None) -> bytes:
@@ -307,6 +334,13 @@ def finished(frame: bytes, vnet: bytes | None) -> bytes:
     if value == 0 and offset == 6:
         value = 0xFFFF  # UDP
     return frame[: begin + offset] + struct.pack("!H", value) + frame[begin + offset + 2 :]
+
+
+def on_the_wire(frame: bytes, vnet: bytes | None) -> list[bytes]:
+    """What becomes of a frame: a super-frame of UDP is cut."""
+    whole = finished(frame, vnet)
+    gso = int.from_bytes(vnet[4:6], "little") if vnet and vnet[1] == 5 else 0
+    return [packet.frame for packet in datagrams_of(parse(whole), gso)] if gso else [whole]
 
 
 def pseudo(source: str, target: str, protocol: int, length: int) -> bytes:

@@ -50,6 +50,7 @@ class Scenario:
     acknowledged: bool = False  # clients are heard
     check: bool = False  # retransmissions are compared
     scattered: bool = False
+    super_frames: bool = False  # of UDP
     tries: bool = False  # a SYN/ACK is repeated with other ISNs (SYN cookies)
 
 
@@ -85,6 +86,7 @@ def drawn(seed: int) -> Scenario:
         drawn=choose((False, False, True)),
         scattered=choose((False, False, True)),
         tries=choose((False, False, True)),
+        super_frames=choose((False, False, True)),
     )
 
 

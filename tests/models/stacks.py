@@ -96,6 +96,10 @@ class Simulation:
         sockets = self.chance.randint(1, 8) if scenario.drawn else 0
         said = (b"ask", self.chance.randbytes(40), self.chance.randbytes(300))
         self.sockets = [[self._asks(said) for _ in range(self.chance.randint(1, 3))] for _ in range(sockets)]
+        self.bursts = random.Random(f"bursts {scenario.seed}")  # likewise
+        if scenario.super_frames:
+            self.datagrams = [self._in_bursts() for _ in self.datagrams]
+            self.sockets = [[data for _, data in self._in_bursts()] for _ in self.sockets]
         lines = [Line(self._isn(), 1000, 80, 40000 + i) for i in range(scenario.connections)]
         if scenario.opening == "vm-crossing-ports":  # to one destination; the SVM is one port ahead
             lines = [Line(self._isn(), 1000, 33000 + i, 443) for i in range(scenario.connections)]
@@ -125,6 +129,29 @@ class Simulation:
     def _datagram(self) -> tuple[str, bytes]:
         kind = self.random.choice(("udp", "udp", "icmp", "gre"))
         return kind, self.random.randbytes(self.random.choice((0, 1, 8, 40, 300)))
+
+    def _in_bursts(self) -> list[tuple[str, bytes]]:
+        """Datagrams of which some may share a super-frame: equally long, but for the last."""
+        found: list[tuple[str, bytes]] = []
+        for _ in range(self.bursts.randint(1, 6)):
+            size = self.bursts.choice((1, 8, 40, 300))
+            sizes = [size] * self.bursts.randint(1, 6)
+            sizes[-1] = self.bursts.choice((size, self.bursts.randint(1, size)))
+            found += [("udp", self.bursts.randbytes(each)) for each in sizes]
+            if self.bursts.random() < 0.3:
+                found.append(self.bursts.choice(found))
+            if self.bursts.random() < 0.2:
+                found.append(("icmp", b"between"))
+        return found
+
+    def _burst(self, said: list[bytes]) -> int:
+        """How many of what is to be sent next go into one super-frame."""
+        count, most = 0, self.bursts.choice((1, 2, 3, 8))
+        while count < min(most, len(said)) and 0 < len(said[count]) <= len(said[0]):
+            count += 1
+            if len(said[count - 1]) < len(said[0]):
+                break
+        return max(count, 1)
 
     def _asks(self, said: tuple[bytes, ...]) -> bytes:
         """Mostly something that no other socket asks."""
@@ -336,8 +363,10 @@ class Simulation:
         in_use = [guest.ports[n] for n in open_ if n in guest.ports]
         free = [port for port in PORTS if port not in in_use]
         port = guest.ports.setdefault(number, self.chance.choice(free))
-        data = self.sockets[number][guest.asked[number]]
-        guest.asked[number] += 1
+        left = self.sockets[number][guest.asked[number] :]
+        count = self._burst(left) if self.of.super_frames else 1
+        data = b"".join(left[:count])
+        guest.asked[number] += count
         guest.ident = (guest.ident + 1) % 2**16
         if guest is self.s and self.of.difference == "flip" and self.chance.random() < 0.1:
             data = bytes([data[0] ^ 1]) + data[1:]
@@ -345,15 +374,20 @@ class Simulation:
             self._answer(port, DRAWN)
         if self.chance.random() > 0.02:  # or lost for good
             packet = udp((VM[self.of.ipv6], port), (CLIENT[self.of.ipv6], DRAWN), data, ident=guest.ident)
-            self._hand_over(guest, packet, 0.3)
+            self._hand_over(guest, packet, 0.3, len(left[0]) if count > 1 else 0)
 
     def _say_datagram(self, guest: Guest, flow: int) -> None:
         at = guest.said[flow]
         if at == len(self.datagrams[flow]):
             return
-        guest.said[flow] += 1
         guest.ident = (guest.ident + 1) % 2**16
         kind, data = self.datagrams[flow][at]
+        count, size = 1, len(data)
+        if self.of.super_frames and kind == "udp":
+            left = [each if kind == "udp" else b"" for kind, each in self.datagrams[flow][at:]]
+            count = self._burst(left)
+            data = b"".join(left[:count])
+        guest.said[flow] += count
         here, there = VM[self.of.ipv6], CLIENT[self.of.ipv6]
         if self.random.random() < 0.02:
             return  # lost for good
@@ -367,11 +401,16 @@ class Simulation:
             packet = ip(here, there, 47, data, ident=guest.ident)
         if self.of.extensions and self.of.ipv6 and at % 3 == 0:
             packet = with_options(packet)
-        self._hand_over(guest, packet, 0.5)
+        self._hand_over(guest, packet, 0.5, size if count > 1 else 0)
 
-    def _hand_over(self, guest: Guest, packet: bytes, cut: float) -> None:
-        """A datagram goes to the wire: whole, in fragments, or with its checksum left to others."""
-        if self.of.fragments and len(packet) > 60 and self.random.random() < cut:
+    def _hand_over(self, guest: Guest, packet: bytes, cut: float, burst: int = 0) -> None:
+        """A datagram goes to the wire: whole, in fragments, or with its checksum left to others.
+
+        With `burst` it is a super-frame, of datagrams of that size.
+        """
+        if burst:
+            guest.queue.append(partial(self._ether(packet, padded=False), burst))
+        elif self.of.fragments and len(packet) > 60 and self.random.random() < cut:
             least = len(packet) // 960 + 1  # not more than 128 of one datagram (F2)
             most = least + (20 if cut > 0.1 else 100)
             pieces = fragments(packet, guest.ident, lambda: 8 * self.random.randint(least, most))

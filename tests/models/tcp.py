@@ -9,6 +9,7 @@ count from the first sequence number seen.
 from dataclasses import dataclass, field
 
 from models.again import Known, Span
+from models.datagrams import Part
 from models.packets import ACK, FIN, RST, SYN, URG, Packet, with_tcp
 
 FAR_BACK = -(2**62)
@@ -75,7 +76,8 @@ class Held:
     contrary: bool = False  # it repeats agreed bytes otherwise, and waits for the commit (T14)
     gso: int = 0  # the size of a super-frame's segments
     frames: list[bytes] = field(default_factory=list)  # the fragments, where it came in some
-    begins: int = 0  # of a datagram: the bytes that its flow had said before it
+    parts: list[Part] = field(default_factory=list)  # its datagrams that have no equal yet
+    agreed: list[Packet] = field(default_factory=list)  # and those that have
     overtaken: int | None = None  # when the SVM said a later datagram of the flow
 
     @property

@@ -23,6 +23,7 @@ unless the line begins with +3s, +5ms, +7us.
 
     P#2 ...                        another connection (client port 40002)
     P udp "data"                   also: icmp, gre, ether; words: id 7, ttl 9, pad 4
+    P udp "aabbc" cut 2            a super-frame of UDP: three datagrams, of two bytes at most
     P frag 7 0 + "0123456701234567"   a fragment: ID, offset, + if more follow
     C . 1:1 ...                    a client's frame, seen from the client (its numbers count from its ISN)
     P isn 4000000                  from here the PVM numbers from another ISN
@@ -32,7 +33,23 @@ unless the line begins with +3s, +5ms, +7us.
 import re
 from typing import Any, Protocol
 
-from models.packets import ACK, FIN, PSH, RST, SYN, URG, checksum, ethernet, ip, parse, tcp, udp
+from models.oracle import Oracle
+from models.packets import (
+    ACK,
+    FIN,
+    PSH,
+    RST,
+    SYN,
+    URG,
+    checksum,
+    ethernet,
+    finished,
+    ip,
+    parse,
+    partial,
+    tcp,
+    udp,
+)
 
 from colo_proxy.words import Divergence, Frame, Port
 
@@ -100,7 +117,11 @@ class Play:
             self.isn[who] = int(words[2])
             return
         method = {"P": "primary", "S": "secondary", "C": "uplink"}[who]
-        getattr(self.comparator, method)(self.frame(who, int(flow or 0), words[1:]), self.now)
+        frame, vnet = self.frame(who, int(flow or 0), words[1:]), None
+        if "cut" in words:
+            frame, vnet = partial(frame, int(words[words.index("cut") + 1]))
+            frame = finished(frame, vnet) if isinstance(self.comparator, Oracle) else frame
+        getattr(self.comparator, method)(frame, self.now, vnet)
 
     def frame(self, who: str, flow: int, words: list[str]) -> bytes:
         """The frame that a line describes."""
@@ -180,6 +201,9 @@ class Play:
             return "> arp"
         if packet.kind == "ether":
             return f"> ether {item.data[packet.l3 :]!r}"
+        if packet.kind == "udp" and not (item.vnet and item.vnet[0] & 1):
+            head = packet.source + packet.target + (packet.end - packet.l4).to_bytes(4) + (17).to_bytes(4)
+            assert checksum(head + item.data[packet.l4 : packet.end]) == 0, "a wrong UDP checksum left"
         word = "udp" if packet.kind == "udp" else {1: "icmp", 47: "gre"}[packet.protocol]
         payload = packet.payload if packet.kind == "udp" else item.data[packet.l4 : packet.end]
         where = f"#{packet.dport - 40000}" if packet.kind == "udp" and packet.dport != 40000 else ""

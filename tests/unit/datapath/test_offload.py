@@ -7,7 +7,7 @@ the header points, and cuts a super-frame by the frame's length, whatever the IP
 import struct
 
 import pytest
-from models.packets import ACK, RST, SYN, checksum, ethernet, ip, parse, tcp, udp
+from models.packets import ACK, RST, SYN, checksum, ethernet, fragments, ip, parse, tcp, udp
 
 from colo_proxy.datapath.comparator import Comparator
 from colo_proxy.words import Divergence, Frame, Port
@@ -93,14 +93,111 @@ def test_a_super_frame_is_as_long_as_it_says() -> None:
     assert not left(six + b"more", six, vnet(gso=4, size=1000, start=54))
 
 
+USO = vnet(gso=UDP_SEGMENTS, size=1000, offset=6)
+
+
+def parts(payload: bytes, size: int) -> list[bytes]:
+    """What a super-frame is cut into."""
+    return [datagram(payload[at : at + size]) for at in range(0, len(payload), size)]
+
+
+def leaves(frame: bytes, header: bytes, others: list[bytes]) -> bool:
+    """Does the PVM's super-frame leave when the SVM sends these?"""
+    comparator = Comparator()
+    comparator.primary(frame, 1, header)
+    for other in others:
+        comparator.secondary(other, 2)
+    return bool(comparator.take())
+
+
 def test_one_datagram_is_not_many() -> None:
     """UDP segmentation (VIRTIO_NET_HDR_GSO_UDP_L4) cuts one frame into many datagrams; fragments are one."""
-    frame = datagram(b"d" * 3000)
-    many, others = (vnet(gso=UDP_SEGMENTS, size=size, offset=6) for size in (1000, 500))
-    assert not left(frame, frame, many)
-    assert not left(frame, frame, many, others)
-    assert left(frame, frame, many, many)
+    payload = bytes(n % 251 for n in range(3000))
+    frame = datagram(payload)
+    other = vnet(gso=UDP_SEGMENTS, size=500, offset=6)
+    assert not left(frame, frame, USO)
+    assert not left(frame, frame, USO, other)
+    assert left(frame, frame, USO, USO)
+    assert leaves(frame, USO, parts(payload, 1000))
+    assert not leaves(frame, USO, parts(payload, 1000)[:2])
+    assert not leaves(frame, other, parts(payload, 1000))
     assert left(frame, frame, vnet(gso=UDP_FRAGMENTS, size=1000, offset=6))
+
+
+UNCUT = {
+    "no size": vnet(gso=UDP_SEGMENTS, size=0, offset=6),
+    "no checksum": vnet(flags=0, gso=UDP_SEGMENTS, size=1000, offset=6),
+    "a checksum elsewhere": vnet(gso=UDP_SEGMENTS, size=1000, offset=4),
+    "a checksum behind the header": vnet(gso=UDP_SEGMENTS, size=1000, start=60, offset=6),
+    "too many": vnet(gso=UDP_SEGMENTS, size=20, offset=6),
+    "congestion": vnet(gso=UDP_SEGMENTS | 0x80, size=1000, offset=6),
+    "another kind": vnet(gso=7, size=1000, offset=6),
+}
+
+
+@pytest.mark.parametrize("header", UNCUT.values(), ids=UNCUT)
+def test_a_super_frame_that_nobody_can_cut(header: bytes) -> None:
+    """It is equal only to one with the same header."""
+    payload = bytes(n % 251 for n in range(3000))
+    frame = datagram(payload)
+    assert not left(frame, frame, header)
+    assert not left(frame, frame, USO, header)
+    assert not left(frame, frame, header, USO)
+    for size in (1000, 20, 3000):
+        assert not leaves(frame, header, parts(payload, size))
+    assert left(frame, frame, header, header)
+
+
+def test_a_super_frame_whose_udp_length_is_shorter() -> None:
+    """What would be UDP options in one datagram (RFC 9868) is sent as payload once it is cut."""
+    payload = bytes(n % 251 for n in range(3000))
+    frame = datagram(payload)
+    short = frame[:38] + struct.pack("!H", 2008) + frame[40:]
+    assert not leaves(short, USO, parts(payload, 1000))
+    assert not leaves(short, USO, parts(payload[:2000], 1000))
+
+
+def test_what_equals_a_part_of_a_super_frame_has_a_right_checksum() -> None:
+    payload = bytes(n % 251 for n in range(1500))
+    frame, (first, last) = datagram(payload), parts(payload, 1000)
+    assert leaves(frame, USO, [first, last])
+    for at in (40, 41):  # the checksum
+        wrong = last[:at] + bytes([last[at] ^ 1]) + last[at + 1 :]
+        assert not leaves(frame, USO, [first, wrong])
+    assert not leaves(frame, USO, [first, last[:40] + bytes(2) + last[42:]])  # none
+    six = udp(("2001:db8::2", 80), ("2001:db8::1", 4), payload)
+    cut = [udp(("2001:db8::2", 80), ("2001:db8::1", 4), part) for part in (payload[:1000], payload[1000:])]
+    header = vnet(gso=UDP_SEGMENTS, size=1000, start=54, offset=6)
+    assert leaves(ethernet(six, 0x86DD), header, [ethernet(each, 0x86DD) for each in cut])
+
+
+def test_a_part_of_a_super_frame_may_come_in_fragments() -> None:
+    payload = bytes(n % 251 for n in range(3000))
+    pieces = fragments(datagram(payload[2000:])[14:], 7, lambda: 504)
+    comparator = Comparator()
+    comparator.primary(datagram(payload), 1, USO)
+    for other in [*parts(payload[:2000], 1000), *(ethernet(piece, 0x0800) for piece in pieces)]:
+        assert comparator.take() == []
+        comparator.secondary(other, 2)
+    assert [item.data for item in comparator.take()] == [datagram(payload)]
+
+
+def test_super_frames_take_no_more_memory_than_others() -> None:
+    """However they are cut; and what is reported is the two datagrams that differ."""
+    payload = bytes(128)
+    header = vnet(gso=UDP_SEGMENTS, size=1, offset=6)
+    comparator = Comparator()
+    comparator.secondary(datagram(payload), 1, header)
+    assert 0 < comparator.counters["memory"] < 4096
+    comparator.primary(datagram(b"\0"), 2)
+    assert [item.data for item in comparator.take()] == [datagram(b"\0")]
+    comparator.primary(datagram(b"\1"), 3)
+    comparator.tick(10**9)
+    (divergence,) = comparator.take()
+    assert isinstance(divergence, Divergence)
+    assert divergence.stream_offset == 1
+    assert (divergence.primary, divergence.secondary) != (None, None)
+    assert parse(divergence.secondary).payload == b"\0"
 
 
 def in_fragments(frame: bytes) -> list[bytes]:
