@@ -65,7 +65,7 @@ from colo_proxy.datapath.key cimport Key, key_hash, key_of, key_protocol, key_te
 from colo_proxy.datapath.late cimport late_free, late_new
 from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
 from colo_proxy.datapath.missing cimport missing_at_end
-from colo_proxy.datapath.pace cimport pace_clamp, pace_waits
+from colo_proxy.datapath.pace cimport pace_clamp, pace_hear, pace_waits
 from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give, weigh
 from colo_proxy.datapath.ranges cimport beyond_drop
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
@@ -258,6 +258,8 @@ cdef void note_segment(Core *core, const Key *key, Flow *flow, Node *node) noexc
         answered(core, flow)
     if flow != NULL and core.digests != NULL:
         retransmission_end(core, flow, node)
+    if flow != NULL:
+        pace_hear(flow, node)
 
 
 cdef bint core_crowded(const Core *core) noexcept nogil:

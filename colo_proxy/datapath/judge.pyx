@@ -6,7 +6,7 @@ from colo_proxy.datapath.align cimport Offset, align_from_svm, align_quoted, mak
 from colo_proxy.datapath.alone cimport alone_for_pvm, alone_for_svm, alone_known
 from colo_proxy.datapath.core cimport Core, belongs, discard, diverge, drop, emit, emit_to, hold, pooled
 from colo_proxy.datapath.datagram cimport datagram_note, datagram_primary, datagram_secondary
-from colo_proxy.datapath.flow cimport Flow, Side
+from colo_proxy.datapath.flow cimport F_ANCHORED, Flow, Side
 from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_quote, flow_for_svm, offset_of_flow
 from colo_proxy.datapath.fragment cimport (
     FRAGMENT_DONE,
@@ -22,6 +22,7 @@ from colo_proxy.datapath.pace cimport pace_answer
 from colo_proxy.datapath.policy cimport P_BYPASS, P_DEFAULT, P_DROP, policy_match
 from colo_proxy.datapath.pool cimport N_RX, N_WHOLE, Node, chain_cost, pool_give, pool_take
 from colo_proxy.datapath.rewriter cimport undo_rewriter
+from colo_proxy.datapath.seq cimport seq_add, seq_lt
 from colo_proxy.datapath.stream cimport stream_follow, stream_note, stream_primary, stream_secondary
 from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP, K_UDP, parse_first
 from colo_proxy.datapath.words cimport (
@@ -151,11 +152,16 @@ cdef void judge_primary(Core *core, Node *node) noexcept nogil:
         datagram_primary(core, flow, node)
 
 
+cdef bint repeats(const Flow *flow, const Node *node) noexcept nogil:
+    """Whether an SVM segment begins where both guests have sent the same before."""
+    return flow.flags & F_ANCHORED and seq_lt(seq_add(node.packet.seq, -<int64_t>flow.offset), flow.matched)
+
+
 cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
     cdef Key key
     cdef Flow *flow
     cdef int action
-    cdef bint received
+    cdef bint heard
     if node.packet.kind == K_FRAGMENT:
         node = whole(core, core.svm_fragments, node)
         if node == NULL:
@@ -183,9 +189,9 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
     elif node.packet.kind == K_TCP:
         if core.settings.compare_only:
             undo_rewriter(flow, node)
-        received = node.flags & N_RX
+        heard = node.flags & N_RX and (core.settings.passthrough or repeats(flow, node))
         stream_secondary(core, flow, node)
-        if received and core.settings.passthrough:  # and so its bytes are still there
+        if heard:  # and so its bytes are still there
             pace_answer(core, flow, node)
     else:
         align_quote(core, node)

@@ -17,8 +17,11 @@ from colo_proxy.datapath.words cimport D_SEND, SECONDARY
 cdef int64_t GIVEN_UP = 3_000_000_000  # ns
 
 
-cdef void hear(Flow *flow, const Node *node) noexcept nogil:
-    """Note what clients have acknowledged, in the PVM's numbers."""
+cdef void pace_hear(Flow *flow, const Node *node) noexcept nogil:
+    """In the PVM's numbers. What the PVM has not sent yet, nobody can have received."""
+    if not node.packet.flags & ACK or node.packet.flags & RST or not flow.pvm.open or \
+            seq_lt(flow.pvm.end, node.packet.ack):
+        return
     if not flow.flags & F_HEARD or seq_le(flow.heard_ack, node.packet.ack):
         flow.flags |= F_HEARD
         flow.heard_ack = node.packet.ack
@@ -29,7 +32,6 @@ cdef bint pace_waits(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Node *kept
     if not node.packet.flags & ACK or node.packet.flags & RST:
         return False
-    hear(flow, node)
     if not flow.pvm.syn or flow.svm.syn:
         return False
     while core.early_count and (core.early_count == EARLY or

@@ -1,4 +1,7 @@
-"""While observing, the SVM hears clients at its own pace: it is never told of what it has not said."""
+"""While observing, the SVM hears clients at its own pace: it is never told of what it has not said.
+
+And always, an acknowledgement that it missed reaches it when it repeats what was acknowledged (T15).
+"""
 
 import pytest
 from frames import ip4, ip6, link, with_right_checksum
@@ -15,8 +18,8 @@ STAMPS = {"p": 5000, "s": 90_000, "c": 40}
 class Talk:
     """PVM, SVM and a client on one connection; positions count from each one's SYN."""
 
-    def __init__(self, header=ip4) -> None:
-        self.core = Comparator(observe=True, passthrough=True, mode=Mode.COMPARE)
+    def __init__(self, header=ip4, *, observe: bool = True) -> None:
+        self.core = Comparator(observe=observe, passthrough=observe, mode=Mode.COMPARE)
         self.header = header
         self.now = 0
 
@@ -127,3 +130,67 @@ def test_at_the_bound_it_goes_on_as_after_a_checkpoint() -> None:
     talk.guest("p", 300_001, b"last")
     talk.guest("s", 300_001, b"last")
     assert core.counters["held_frames"] == 0
+
+
+def compared(header=ip4) -> Talk:
+    """A connection on which both guests have sent 3000 bytes, of which the client has acknowledged 2000."""
+    talk = Talk(header, observe=False)
+    talk.open()
+    for who in "ps":
+        assert talk.guest(who, 1, bytes(3000)) == []
+    assert [copy.ack for copy in talk.client(2001)] == [S + 2001]
+    return talk
+
+
+@pytest.mark.parametrize("header", [ip4, ip6])
+def test_an_acknowledgement_that_was_lost_is_repeated(header) -> None:
+    talk = compared(header)
+    (answer,) = talk.guest("s", 1, bytes(1000))
+    assert (answer.sport, answer.dport, answer.flags) == (40000, 80, "A")
+    assert (answer.seq, answer.ack, answer.window) == (C + 1, S + 2001, 777)
+    assert dict(answer.options)["Timestamp"] == (STAMPS["c"], STAMPS["s"])
+    (answer,) = talk.guest("s", 1001, bytes(2000))  # of which the last 1000 may still have to be repeated
+    assert answer.ack == S + 2001
+
+
+def test_what_clients_have_not_acknowledged_is_not_answered() -> None:
+    talk = compared()
+    assert talk.guest("s", 2001, bytes(1000)) == []
+    assert talk.guest("s", 3001, bytes(1000)) == []
+    assert talk.guest("s", 2001) == []  # pure acknowledgements never are
+    assert talk.guest("s", 1) == []
+
+
+def test_a_client_that_acknowledges_too_much_is_not_believed() -> None:
+    """RFC 9293, 3.10.7.4: what was never sent cannot have been received."""
+    talk = compared()
+    talk.client(9001)
+    (answer,) = talk.guest("s", 1, bytes(3000))
+    assert answer.ack == S + 2001
+    talk.client(1501)  # an old one, overtaken
+    (answer,) = talk.guest("s", 1, bytes(3000))
+    assert answer.ack == S + 2001
+
+
+def test_the_handshake_and_the_fin_are_answered_too() -> None:
+    talk = Talk(observe=False)
+    talk.open()
+    talk.client(1)
+    (answer,) = talk.guest("s", 0, flags="SA")
+    assert (answer.seq, answer.ack, answer.flags) == (C + 1, S + 1, "A")
+    for who in "ps":
+        talk.guest(who, 1, flags="FA")
+    talk.client(2)
+    (answer,) = talk.guest("s", 1, flags="FA")
+    assert (answer.seq, answer.ack) == (C + 1, S + 2)
+
+
+def test_a_reset_is_not_answered() -> None:
+    talk = compared()
+    assert talk.guest("s", 1, flags="RA") == []
+
+
+def test_nothing_is_made_for_an_svm_that_is_stopped() -> None:
+    talk = compared()
+    talk.core.svm_stop(talk.now)
+    assert talk.guest("s", 1, bytes(1000)) == []
