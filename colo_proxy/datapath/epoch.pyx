@@ -37,7 +37,7 @@ from colo_proxy.datapath.pace cimport pace_clear
 from colo_proxy.datapath.piece cimport piece_failover
 from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SVM, N_UNPLACED, Node, pool_give
 from colo_proxy.datapath.prefix cimport advance, agreed, position_of
-from colo_proxy.datapath.release cimport note_told, still_owed
+from colo_proxy.datapath.release cimport note_told, stamp, still_owed
 from colo_proxy.datapath.retransmission cimport retransmission_replace
 from colo_proxy.datapath.seq cimport seq_le, seq_lt
 from colo_proxy.datapath.stream cimport stream_adopt, stream_commit
@@ -85,6 +85,7 @@ cdef void emit_held(Core *core) noexcept nogil:
             continue
         if flow.key.kind == K_TCP:
             note_told(flow, node)
+            stamp(flow, node)
             if core.digests != NULL:
                 retransmission_replace(core, flow, node)
         emit(core, node)

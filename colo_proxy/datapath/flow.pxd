@@ -40,6 +40,7 @@ cdef enum FlowFlag:
     F_ACKNOWLEDGED = 524288  # `acknowledged` is set (retransmission.pxd)
     F_ALONE = 1 << 29  # begun by a guest; which of the other guest's flows it is, is not known (alone.pxd)
     F_BEYOND = 1048576  # `beyond` is set
+    F_STAMPED = 4194304  # told_stamp is set
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
     F_FREE = 1 << 30  # no flow: its memory waits for the next one
 
@@ -114,6 +115,7 @@ cdef struct Flow:
     Seq matched
     Seq told_ack
     Seq told_edge
+    uint32_t told_stamp  # the newest TSval that has left
     uint32_t offset  # isn_svm - isn_pvm
     uint32_t waiting  # nodes of either side that wait
     uint32_t below  # PVM segments that wait below `low`

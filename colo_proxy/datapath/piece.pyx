@@ -8,7 +8,7 @@ from colo_proxy.datapath.flow cimport F_BLOCKED, Flow, list_add
 from colo_proxy.datapath.pool cimport N_CONTRARY, N_COVERED, N_PURE, N_SENT, N_UNPLACED, N_WHOLE, Node
 from colo_proxy.datapath.prefix cimport end_of, start_of
 from colo_proxy.datapath.ranges cimport Beyond, beyond_of, has_ranges, last_end, ranges_add, ranges_gap
-from colo_proxy.datapath.release cimport Clamp, apply, clamp_of, tell
+from colo_proxy.datapath.release cimport Clamp, apply, clamp_of, stamp, tell
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport ACK, RST, SYN, URG
 
@@ -79,6 +79,7 @@ cdef bint leave(Core *core, Flow *flow, Node *node, Seq begin, int32_t count) no
     clamp.order = node.order
     apply(piece, &clamp)
     tell(flow, &clamp)
+    stamp(flow, piece)
     emit(core, piece)
     return True
 

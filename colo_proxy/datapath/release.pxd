@@ -29,6 +29,8 @@ cdef bint still_owed(const Flow *flow, const Node *owed) noexcept nogil
 cdef void release_new(Core *core, Flow *flow, Node *node) noexcept nogil
 # A frame that leaves as it is, uncompared or committed: remember what clients have been told by it.
 cdef void note_told(Flow *flow, const Node *node) noexcept nogil
+# Give a segment that leaves a TSval no older than any that has left (T16).
+cdef void stamp(Flow *flow, Node *node) noexcept nogil
 # What a segment may say of the other direction (T4, T5); to write it into the segment; to note that it left.
 cdef Clamp clamp_of(const Flow *flow, const Node *node) noexcept nogil
 cdef void apply(Node *node, const Clamp *clamp) noexcept nogil

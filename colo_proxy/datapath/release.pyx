@@ -5,7 +5,7 @@ from libc.string cimport memcpy
 
 from colo_proxy.datapath.craft cimport bare
 from colo_proxy.datapath.core cimport Core, drop, emit, hold, learn_lag, unhold
-from colo_proxy.datapath.flow cimport F_BLOCKED, F_DISORDERED, F_RESET_LEFT, F_TOLD, Flow
+from colo_proxy.datapath.flow cimport F_BLOCKED, F_DISORDERED, F_RESET_LEFT, F_STAMPED, F_TOLD, Flow
 from colo_proxy.datapath.forms cimport form_agreed
 from colo_proxy.datapath.key cimport text_hash
 from colo_proxy.datapath.pool cimport (
@@ -30,6 +30,7 @@ from colo_proxy.datapath.wire cimport (
     RST,
     SYN,
     URG,
+    get32,
     set16,
     set32,
 )
@@ -101,6 +102,19 @@ cdef void apply(Node *node, const Clamp *clamp) noexcept nogil:
         node.packet.window = clamp.window
 
 
+cdef void stamp(Flow *flow, Node *node) noexcept nogil:
+    """A client drops what is older than what it has received in order (RFC 7323, 5.3)."""
+    cdef uint32_t value
+    if not node.packet.timestamps or node.flags & N_SENT:
+        return
+    value = get32(node.data + node.packet.timestamps)
+    if not flow.flags & F_STAMPED or <int32_t>(value - flow.told_stamp) >= 0:
+        flow.told_stamp = value
+        flow.flags |= F_STAMPED
+    elif not node.flags & N_WHOLE and not node.packet.signature:
+        set32(&node.packet, node.data, node.packet.timestamps, flow.told_stamp)
+
+
 cdef bint unchangeable(const Flow *flow, const Node *node) noexcept nogil:
     """Clients may not be told all that the node says, and it leaves as it came or not at all."""
     if not node.flags & N_WHOLE and not node.packet.signature:
@@ -167,6 +181,7 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
                 rest.flow = flow
         if clamp.change:
             apply(node, &clamp)
+    stamp(flow, node)
     emit(core, node)
     if rest != NULL:
         if flow.owed != NULL:
@@ -193,6 +208,7 @@ cdef void tell_part(Core *core, Flow *flow, const Node *node, const Clamp *clamp
     copy.time = core.now
     apply(copy, clamp)
     tell(flow, clamp)
+    stamp(flow, copy)
     emit(core, copy)
 
 

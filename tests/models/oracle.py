@@ -370,9 +370,9 @@ class Oracle(TcpJudge, Pairing):
             if connection is not None and segment is not None:
                 ack = connection.ack_of(segment)
                 if held.kind != "owed":
-                    self._emit_held(held)
+                    self._emit_stamped(held, held.frame)
                 elif connection.still_owed(held):
-                    self._emit(copy_with(held, ack, segment.window))
+                    self._emit_stamped(held, copy_with(held, ack, segment.window))
                 else:
                     continue
                 connection.tell(segment, ack, segment.window, held.part_of or held.number)

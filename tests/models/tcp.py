@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from models.again import Known, Span
 from models.datagrams import Part
-from models.packets import ACK, FIN, RST, SYN, URG, Packet, with_tcp
+from models.packets import ACK, FIN, RST, SYN, URG, Packet, parse, with_tcp, with_timestamp
 
 FAR_BACK = -(2**62)
 FORMS = 6
@@ -135,6 +135,19 @@ class Connection:
         self.told_edge: int | None = None
         self.told_by = 0  # the number of the segment that told the edge
         self.reset_left = False  # a RST of both has left
+        self.told_stamp: int | None = None  # the newest TSval that has left
+
+    def stamped(self, frame: bytes, *, fixed: bool = False) -> bytes:
+        """The frame as it leaves: its TSval no older than any that has left (T16), unless it is `fixed`."""
+        stamp = parse(frame).options.get(8, b"")
+        if len(stamp) != 8:
+            return frame
+        value = int.from_bytes(stamp[:4])
+        older = 0 if self.told_stamp is None else (self.told_stamp - value) % 2**32
+        if 0 < older < 2**31:
+            return frame if fixed else with_timestamp(frame, older)
+        self.told_stamp = value
+        return frame
 
     # -------------------------------------------------------------- places
 

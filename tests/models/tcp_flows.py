@@ -276,7 +276,7 @@ class TcpJudge:
         assert segment is not None
         ack, window = connection.clamp(segment)
         frame = slice_of(segment, begin, end)
-        self._emit(copy_with(Held(0, frame, 0, None, segment=parse(frame)), ack, window))
+        self._emit(connection.stamped(copy_with(Held(0, frame, 0, None, segment=parse(frame)), ack, window)))
         connection.tell(segment, ack, window, held.number)
 
     # ------------------------------------------------------------------ release
@@ -337,11 +337,17 @@ class TcpJudge:
         assert held.connection is not None
         assert held.segment is not None
         ack, window = held.connection.clamp(held.segment)
+        self._emit_stamped(held, copy_with(held, ack, window))
+        held.connection.tell(held.segment, ack, window, held.part_of or held.number)
+
+    def _emit_stamped(self, held: Held, copy: bytes) -> None:
+        """T16: a copy of what was held leaves with a TSval that clients take; not what leaves as it came."""
+        assert held.connection is not None
+        stamped = held.connection.stamped(copy, fixed=held.as_it_came)
         if held.frames:
             self._emit_held(held)
         else:
-            self._emit(copy_with(held, ack, window))
-        held.connection.tell(held.segment, ack, window, held.part_of or held.number)
+            self._emit(stamped)
 
     def _tick_tcp(self, flow: TcpFlow) -> None:
         for held in list(self.held):

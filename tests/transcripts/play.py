@@ -192,7 +192,9 @@ class Play:
             text = "" if packet.payload == stream(start, len(packet.payload)) else f" {packet.payload!r}"
             where = f"#{packet.dport - 40000}" if packet.dport != 40000 else ""
             sport = f" sport {packet.sport}" if packet.sport != 80 else ""
-            return f">{where} {letters} {shape}{ack}{sport} win {packet.window}{text}"
+            stamp = packet.options.get(8, b"")
+            stamps = f" ts {int.from_bytes(stamp[:4])}" if len(stamp) == 8 else ""
+            return f">{where} {letters} {shape}{ack}{sport}{stamps} win {packet.window}{text}"
         if packet.kind == "fragment":
             more = " +" if packet.more else ""
             data = item.data[packet.l4 : packet.end]
@@ -212,7 +214,7 @@ class Play:
         return f">{where} {word} {payload!r}" + (f" id {ident}" if ident else "") + sport
 
     def wanted(self, line: str, came: list[str]) -> str:
-        """An expectation in the form of `describe`; a window that it leaves out is taken from what came."""
+        """An expectation in the form of `describe`; a window or TSval that it leaves out is what came."""
         words = split(line)
         if words[0] == "!":
             return line
@@ -220,9 +222,13 @@ class Play:
             return re.sub(r'"(.*)"', lambda match: repr(match[1].encode()), line)
         said = arguments(words)
         text = f" {said['text']!r}" if "text" in said else ""
-        window = re.search(r" win \d+", line) or (re.search(r" win \d+", came[0]) if came else None)
-        line = re.sub(r'\(\d+\)| win \d+| *".*"', "", line)
-        return line + (window[0] if window else "") + text
+        left_out = []
+        for word in ("ts", "win"):
+            number = re.compile(rf" {word} \d+")
+            found = number.search(line) or (number.search(came[0]) if came else None)
+            left_out.append(found[0] if found else "")
+        line = re.sub(r'\(\d+\)| ts \d+| win \d+| *".*"', "", line)
+        return line + "".join(left_out) + text
 
 
 def pseudo_of(packet: Any, length: int) -> bytes:

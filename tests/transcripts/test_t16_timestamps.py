@@ -1,0 +1,70 @@
+"""T16: nothing leaves with a TSval older than one that has left; a client would drop it (RFC 7323, 5.3)."""
+
+from transcripts.common import HANDSHAKE
+
+
+def test_what_was_held_while_something_newer_left(play):
+    """The PVM's segment 1:101 is lost before it gets here, the SVM's 101:201."""
+    play(f"""{HANDSHAKE}
+        P . 101:201 ack 1 ts 10
+        S . 1:101 ack 1 ts 10
+        P . 1:101 ack 1 ts 300
+        > . 1:101 ack 1 ts 300
+        S . 101:201 ack 1 ts 300
+        > . 101:201 ack 1 ts 300
+        P . 201:301 ack 1 ts 299
+        S . 201:301 ack 1 ts 299
+        > . 201:301 ack 1 ts 300
+        P . 301:401 ack 1 ts 301
+        S . 301:401 ack 1 ts 301
+        > . 301:401 ack 1 ts 301
+    """)
+
+
+def test_a_part_of_what_was_held(play):
+    """T13's piece is made of the PVM's first transmission."""
+    play(f"""{HANDSHAKE}
+        P . 101:301 ack 1 ts 10
+        S . 1:101 ack 1 ts 10
+        P . 1:101 ack 1 ts 300
+        > . 1:101 ack 1 ts 300
+        S . 101:201 ack 1 ts 300
+        +150ms S . 101:201 ack 1 ts 450
+        > . 101:201 ack 1 ts 300
+    """)
+
+
+def test_what_a_commit_lets_go(play):
+    play(f"""{HANDSHAKE}
+        P . 101:201 ack 1 ts 10
+        S . 1:101 ack 1 ts 10
+        P . 1:101 ack 1 ts 300
+        > . 1:101 ack 1 ts 300
+        svm_stop
+        pvm_stop
+        commit
+        > . 101:201 ack 1 ts 300
+    """)
+
+
+def test_an_acknowledgement(play):
+    """It would be dropped too, and what it acknowledges be sent again."""
+    play(f"""{HANDSHAKE}
+        P . 1 ack 101 ts 10
+        P . 1:101 ack 1 ts 20
+        S . 1:101 ack 1 ts 20
+        > . 1:101 ack 1 ts 20
+        S . 101 ack 101 ts 20
+        > . 1 ack 101 ts 20
+    """)
+
+
+def test_modulo_2_to_the_32(play):
+    play(f"""{HANDSHAKE}
+        P . 101:201 ack 1 ts 4294967290
+        S . 1:101 ack 1
+        P . 1:101 ack 1 ts 5
+        > . 1:101 ack 1 ts 5
+        S . 101:201 ack 1
+        > . 101:201 ack 1 ts 5
+    """)
