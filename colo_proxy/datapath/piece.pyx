@@ -77,7 +77,7 @@ cdef bint leave(Core *core, Flow *flow, Node *node, Seq begin, int32_t count) no
         return False
     clamp = clamp_of(flow, piece)
     clamp.order = node.order
-    apply(piece, &clamp)
+    apply(flow, piece, &clamp)
     tell(flow, &clamp)
     stamp(flow, piece)
     emit(core, piece)

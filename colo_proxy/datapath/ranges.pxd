@@ -20,6 +20,9 @@ empty (F_BEYOND): a flow without holes pays one test of a flag, and no memory. `
 - no node of the SVM lies wholly inside a range (it is forgotten), and none of the PVM's that does is on the
   sorted list;
 - it is empty after a commit: all that the PVM has sent is below `matched` then.
+
+`pvm_sacked` and `svm_sacked` are what that guest has SACKed beyond its acknowledgement, in the client's
+numbers.
 """
 
 from libc.stdint cimport uint32_t
@@ -45,6 +48,8 @@ cdef struct Beyond:
     bint finished  # a FIN is agreed here, `fin` is one past it
     Seq fin
     bint crowded  # something agreed found no room
+    Ranges pvm_sacked
+    Ranges svm_sacked
     Ranges pieced  # what has left as pieces of held segments (T13)
 
 # Take in what lies from `begin` to `end`; false: not all of it found room.
@@ -81,7 +86,8 @@ cdef Beyond *beyond_make(Core *core, Flow *flow) noexcept nogil
 # Give the sets back if all are empty, or in any case.
 cdef void beyond_settle(Core *core, Flow *flow) noexcept nogil
 cdef void beyond_drop(Core *core, Flow *flow) noexcept nogil
-# Forget what is agreed beyond the prefix: a commit has passed it.
-cdef void beyond_commit(Core *core, Flow *flow) noexcept nogil
+# Forget what is agreed beyond the prefix: a commit has passed it. Where the SVM was replaced, it has SACKed
+# what the PVM had.
+cdef void beyond_commit(Core *core, Flow *flow, bint replaced) noexcept nogil
 # Whether a range has all from `start` to `end`, `fin` being its last position or not.
 cdef bint agreed_beyond(const Flow *flow, Seq start, Seq end, bint fin) noexcept nogil

@@ -101,7 +101,8 @@ cdef void beyond_settle(Core *core, Flow *flow) noexcept nogil:
     cdef Beyond *beyond = beyond_of(flow)
     if beyond.agreed.count == 0:
         beyond.pieced.count = 0
-        beyond_drop(core, flow)
+        if beyond.pvm_sacked.count == 0 and beyond.svm_sacked.count == 0:
+            beyond_drop(core, flow)
 
 
 cdef void beyond_drop(Core *core, Flow *flow) noexcept nogil:
@@ -111,12 +112,14 @@ cdef void beyond_drop(Core *core, Flow *flow) noexcept nogil:
         flow.flags &= ~<uint32_t>F_BEYOND
 
 
-cdef void beyond_commit(Core *core, Flow *flow) noexcept nogil:
+cdef void beyond_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     cdef Beyond *beyond
     if flow.flags & F_BEYOND:
         beyond = beyond_of(flow)
         beyond.agreed.count = beyond.pieced.count = 0
         beyond.finished = beyond.crowded = False
+        if replaced:
+            beyond.svm_sacked = beyond.pvm_sacked
         beyond_settle(core, flow)
 
 

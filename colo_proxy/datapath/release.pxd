@@ -14,6 +14,7 @@ from colo_proxy.datapath.seq cimport Seq
 
 cdef struct Clamp:
     bint change  # something differs from what the PVM said
+    bint sack  # of that, its SACK blocks
     Seq ack
     uint16_t window
     Seq edge
@@ -33,7 +34,7 @@ cdef void note_told(Flow *flow, const Node *node) noexcept nogil
 cdef void stamp(Flow *flow, Node *node) noexcept nogil
 # What a segment may say of the other direction (T4, T5); to write it into the segment; to note that it left.
 cdef Clamp clamp_of(const Flow *flow, const Node *node) noexcept nogil
-cdef void apply(Node *node, const Clamp *clamp) noexcept nogil
+cdef void apply(const Flow *flow, Node *node, const Clamp *clamp) noexcept nogil
 cdef void tell(Flow *flow, const Clamp *clamp) noexcept nogil
 # A digest of a reset's text (RFC 9293, 3.5.3), 0 where it has none.
 cdef uint64_t reset_text(const Core *core, const Node *node) noexcept nogil

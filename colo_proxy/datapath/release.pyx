@@ -23,6 +23,7 @@ from colo_proxy.datapath.pool cimport (
 )
 from colo_proxy.datapath.prefix cimport agreed, start_of
 from colo_proxy.datapath.ranges cimport has_ranges, last_end
+from colo_proxy.datapath.sack cimport sack_cut, sack_exceeds
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.urgent cimport urgent_announced
 from colo_proxy.datapath.wire cimport (
@@ -65,7 +66,8 @@ cdef Clamp clamp_of(const Flow *flow, const Node *node) noexcept nogil:
         room = seq_diff(seq_min(offered, flow.svm.edge), clamp.ack)
         clamp.window = <uint16_t>min(max(room, 0) >> scale, 0xffff)
     clamp.edge = seq_add(clamp.ack, <uint32_t>clamp.window << scale)
-    clamp.change = not seq_eq(clamp.ack, node.packet.ack) or clamp.window != node.packet.window
+    clamp.sack = node.packet.sack_blocks and sack_exceeds(flow, &node.packet, node.data)
+    clamp.change = clamp.sack or not seq_eq(clamp.ack, node.packet.ack) or clamp.window != node.packet.window
     return clamp
 
 
@@ -93,13 +95,15 @@ cdef void note_told(Flow *flow, const Node *node) noexcept nogil:
         tell(flow, &clamp)
 
 
-cdef void apply(Node *node, const Clamp *clamp) noexcept nogil:
+cdef void apply(const Flow *flow, Node *node, const Clamp *clamp) noexcept nogil:
     if not seq_eq(clamp.ack, node.packet.ack):
         set32(&node.packet, node.data, node.packet.l4 + 8, clamp.ack.n)
         node.packet.ack = clamp.ack
     if clamp.window != node.packet.window:
         set16(&node.packet, node.data, node.packet.l4 + 14, clamp.window)
         node.packet.window = clamp.window
+    if clamp.sack:
+        sack_cut(flow, &node.packet, node.data)
 
 
 cdef void stamp(Flow *flow, Node *node) noexcept nogil:
@@ -180,7 +184,7 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
             if rest != NULL:
                 rest.flow = flow
         if clamp.change:
-            apply(node, &clamp)
+            apply(flow, node, &clamp)
     stamp(flow, node)
     emit(core, node)
     if rest != NULL:
@@ -206,7 +210,7 @@ cdef void tell_part(Core *core, Flow *flow, const Node *node, const Clamp *clamp
     copy.packet = node.packet
     copy.size = node.size
     copy.time = core.now
-    apply(copy, clamp)
+    apply(flow, copy, clamp)
     tell(flow, clamp)
     stamp(flow, copy)
     emit(core, copy)

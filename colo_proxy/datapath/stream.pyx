@@ -54,6 +54,7 @@ from colo_proxy.datapath.ranges cimport (
 )
 from colo_proxy.datapath.release cimport release, release_new, reset_text
 from colo_proxy.datapath.retransmission cimport retransmission_differs
+from colo_proxy.datapath.sack cimport sack_note
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt
 from colo_proxy.datapath.urgent cimport urgent_alone, urgent_copy, urgent_move, urgent_note
 from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, get32
@@ -155,6 +156,8 @@ cdef void learn_offset(Flow *flow) noexcept nogil:
 
 cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
     note(core, flow, node)
+    if node.packet.sack_blocks or flow.flags & F_BEYOND:
+        sack_note(core, flow, node)
     anchor(flow, node)
     if node.packet.flags & RST:
         if flow.pvm.reset:
@@ -324,6 +327,8 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     if flow.flags & F_RAISED:
         lower_again(flow, node)
     forms_judge(core, flow, node)
+    if node.packet.sack_blocks or flow.flags & F_BEYOND:
+        more = sack_note(core, flow, node)
     if node.packet.flags & RST:
         kept = svm_reset(core, flow, node)
         more = True
@@ -334,7 +339,8 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
             if sort_in(core, flow, node) and flow.flags & F_ANCHORED:
                 start = start_of(node)
                 end = end_of(node)
-                more = grown = advance(core, flow)
+                grown = advance(core, flow)
+                more = more or grown
                 if seq_lt(flow.matched, end):
                     shown = node
                     if compare_ahead(core, flow, node):
@@ -410,7 +416,7 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         if flow.pvm.fin and seq_eq(flow.matched, end):
             flow.flags |= F_FINISHED
         flow.below = 0
-        beyond_commit(core, flow)
+        beyond_commit(core, flow, replaced)
         flow.floor = flow.matched
         flow.low = flow.pieced = seq_add(flow.matched, -reach_of(flow))
     flow.svm_text = flow.pvm_text
@@ -450,6 +456,10 @@ cdef void stream_pair(Core *core, Flow *pvm, Flow *svm) noexcept nogil:
         node.flow = pvm
         node = node.flow_next
     learn_offset(pvm)
+    if svm.flags & F_BEYOND and not pvm.flags & F_BEYOND:  # what the SVM has SACKed
+        pvm.beyond = svm.beyond
+        pvm.flags |= F_BEYOND
+        svm.flags &= ~<uint32_t>F_BEYOND
 
 
 cdef bint stream_closed(const Flow *flow) noexcept nogil:

@@ -431,6 +431,37 @@ def slice_of(packet: Packet, begin: int, end: int) -> bytes:
     return _summed(packet, head)
 
 
+def raw_options(packet: Packet) -> bytes:
+    """The TCP options of a segment, as they stand in its header."""
+    return packet.frame[packet.l4 + 20 : packet.l4 + (packet.frame[packet.l4 + 12] >> 4) * 4]
+
+
+def with_raw_options(frame: bytes, options: bytes) -> bytes:
+    """A copy with other TCP options of the same length, its checksum made anew."""
+    packet = leading(parse(frame))
+    head = bytearray(frame[: packet.end])
+    head[packet.l4 + 20 : packet.l4 + 20 + len(options)] = options
+    return _summed(packet, head) + frame[packet.end :]
+
+
+def sack_options(options: bytes) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Each SACK option (RFC 2018): where it begins, and its blocks."""
+    found = []
+    at = 0
+    while at < len(options) and options[at] != 0:
+        if options[at] == 1:
+            at += 1
+            continue
+        if at + 1 >= len(options) or options[at + 1] < 2 or at + options[at + 1] > len(options):
+            break
+        kind, size = options[at : at + 2]
+        if kind == 5 and size >= 10 and size % 8 == 2:
+            edges = struct.unpack(f"!{(size - 2) // 4}I", options[at + 2 : at + size])
+            found.append((at, list(zip(edges[::2], edges[1::2], strict=True))))
+        at += size
+    return found
+
+
 def with_timestamp(frame: bytes, add: int) -> bytes:
     """A copy whose TSval is `add` larger."""
     packet = leading(parse(frame))

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from models.datagrams import Reassembly, equal_form
-from models.packets import ACK, FIN, RST, SYN, Packet, parse, with_udp_port
+from models.packets import ACK, FIN, RST, SYN, Packet, parse, raw_options, sack_options, with_udp_port
 
 from colo_proxy.words import Frame, Port
 
@@ -32,6 +32,7 @@ class Made:
         self.places: dict[tuple[object, int], list[int]] = defaultdict(list)  # where its segments ended
         self.reach: dict[tuple[object, int], int] = {}
         self.acks: dict[object, list[int]] = defaultdict(list)
+        self.sacked: dict[object, list[tuple[int, int]]] = defaultdict(list)
         self.datagrams: dict[object, list[bytes]] = defaultdict(list)
         self.fragments = Reassembly()
 
@@ -62,6 +63,7 @@ class Made:
             self.places[flow, number].append((packet.seq - base + length) % 2**32)
         if packet.flags & ACK:
             self.acks[flow].append(packet.ack)
+            self.sacked[flow] += [each for _, its in sack_options(raw_options(packet)) for each in its]
 
     def copy(self) -> "Made":
         """As much again, to go on from."""
@@ -71,6 +73,7 @@ class Made:
         other.marked.update({flow: set(places) for flow, places in self.marked.items()})
         other.places.update({key: list(places) for key, places in self.places.items()})
         other.acks.update({flow: list(acks) for flow, acks in self.acks.items()})
+        other.sacked.update({flow: list(each) for flow, each in self.sacked.items()})
         other.datagrams.update({flow: list(each) for flow, each in self.datagrams.items()})
         return other
 
@@ -265,3 +268,22 @@ class Promise:
         acks = [ack for svm in {svm for svm, _, _ in readings} for ack in self.svm.acks[svm]]
         if packet.flags & ACK and not any((ack - packet.ack) % 2**32 < 2**31 for ack in acks):
             raise PromiseBroken(f"an acknowledgement that the SVM did not make: {packet}")
+        if packet.flags & ACK and not packet.flags & SYN:
+            sacked = [each for svm in {svm for svm, _, _ in readings} for each in self.svm.sacked[svm]]
+            for _, blocks in sack_options(raw_options(packet)):
+                for left, right in blocks:
+                    self._check_block(packet, left, right, acks, sacked)
+
+    @staticmethod
+    def _check_block(
+        packet: Packet, left: int, right: int, acks: list[int], sacked: list[tuple[int, int]]
+    ) -> None:
+        """Each position of a SACK block is acknowledged or SACKed by the SVM."""
+        while left != right:
+            reached = [ack for ack in acks if 0 < (ack - left) % 2**32 < 2**31]
+            reached += [
+                end for begin, end in sacked if (left - begin) % 2**32 < (end - begin) % 2**32 < 2**31
+            ]
+            if not reached or (right - left) % 2**32 >= 2**31:
+                raise PromiseBroken(f"a SACK block that the SVM did not send: {packet}")
+            left = (left + min((right - left) % 2**32, max((to - left) % 2**32 for to in reached))) % 2**32

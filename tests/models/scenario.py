@@ -52,6 +52,7 @@ class Scenario:
     scattered: bool = False
     super_frames: bool = False  # of UDP
     tries: bool = False  # a SYN/ACK is repeated with other ISNs (SYN cookies)
+    sacks: bool = False
 
 
 def drawn(seed: int) -> Scenario:
@@ -87,6 +88,7 @@ def drawn(seed: int) -> Scenario:
         scattered=choose((False, False, True)),
         tries=choose((False, False, True)),
         super_frames=choose((False, False, True)),
+        sacks=choose((False, True)),
     )
 
 

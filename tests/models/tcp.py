@@ -10,17 +10,25 @@ from dataclasses import dataclass, field
 
 from models.again import Known, Span
 from models.datagrams import Part
-from models.packets import ACK, FIN, RST, SYN, URG, Packet, parse, with_tcp, with_timestamp
+from models.packets import (
+    ACK,
+    FIN,
+    RST,
+    SYN,
+    URG,
+    Packet,
+    parse,
+    raw_options,
+    with_raw_options,
+    with_tcp,
+    with_timestamp,
+)
+from models.sack import cut, near, noted
 
 FAR_BACK = -(2**62)
 FORMS = 6
 RANGES = 48  # of positions agreed beyond the prefix
 Value = int | str  # a byte, "SYN" or "FIN"
-
-
-def near(number: int, reference: int) -> int:
-    """The integer closest to `reference` that equals `number` modulo 2**32."""
-    return reference + (number - reference + 2**31) % 2**32 - 2**31
 
 
 @dataclass
@@ -40,6 +48,7 @@ class Side:
     urgent: set[int] = field(default_factory=set)
     begun: set[int] = field(default_factory=set)  # where its segments began
     irs: int | None = None  # what the SYN acknowledged
+    sacked: list[tuple[int, int]] = field(default_factory=list)  # beyond `ack` (RFC 2018)
     refused: int | None = None  # what the latest RST acknowledged, as it stood in the header
     finished: bool = False
     reset: bool = False
@@ -232,17 +241,7 @@ class Connection:
             side.raw = segment.window
         unknown = segment.flags & (SYN | RST) == SYN and not self._note_form(side, segment)
         if ack is not None:
-            scale = 0 if segment.flags & SYN else side.scale or 0
-            if side.ack is None or ack >= side.ack:
-                if not segment.flags & RST:  # which offers nothing
-                    side.raw, side.edge = segment.window, ack + (segment.window << scale)
-                elif side.ack is None:
-                    side.raw, side.edge = 0, ack
-                side.ack = ack
-            if segment.flags & RST:
-                side.refused = segment.ack
-            elif segment.flags & SYN and side.irs is None:
-                side.irs = segment.ack
+            self._hear_acknowledgement(side, segment, ack)
         if segment.flags & FIN and position is not None:
             side.finished = side.finished or position + segment.length >= (side.end or position)
         if segment.flags & RST:
@@ -274,6 +273,22 @@ class Connection:
             uneven = uneven or ("control", 0)
         found = self._store(side, position, segment, now, gso if judged else None)
         return uneven or found or self._reset_conflict() or self._urgent_conflict()
+
+    @staticmethod
+    def _hear_acknowledgement(side: Side, segment: Packet, ack: int) -> None:
+        scale = 0 if segment.flags & SYN else side.scale or 0
+        if side.ack is None or ack >= side.ack:
+            if not segment.flags & RST:  # which offers nothing
+                side.raw, side.edge = segment.window, ack + (segment.window << scale)
+            elif side.ack is None:
+                side.raw, side.edge = 0, ack
+            side.ack = ack
+        if not segment.flags & (SYN | RST):
+            side.sacked = noted(side.sacked, segment, side.ack)
+        if segment.flags & RST:
+            side.refused = segment.ack
+        elif segment.flags & SYN and side.irs is None:
+            side.irs = segment.ack
 
     def _begin_at(self, position: int) -> None:
         """The agreed range starts here, empty."""
@@ -561,6 +576,12 @@ class Connection:
         edge = min(near(segment.ack, ack) + (segment.window << scale), further(self.s.edge, ack) or ack)
         return ack, min((edge - ack) >> scale, 65535)
 
+    def options(self, segment: Packet) -> bytes:
+        """The TCP options that a copy of this segment may carry: its SACK blocks are cut (T4a)."""
+        if self.s.ack is None:
+            return raw_options(segment)
+        return cut(segment, self.s.sacked, self.s.ack)
+
     def news(self, ack: int, window: int, number: int) -> bool:
         """Would this acknowledgement and window tell clients anything that they do not know?"""
         edge = ack + (window << (self.p.scale or 0))
@@ -575,7 +596,7 @@ class Connection:
         ack = self.ack_of(segment)
         if ack is not None and self.s.ack is None:
             return False
-        if held.as_it_came and self.clamp(segment) != (ack, segment.window):
+        if held.as_it_came and self.is_clamped(held):
             return False  # not before no clamping is needed
         if held.position is None and held.kind != "rst":
             return False
@@ -602,7 +623,7 @@ class Connection:
         assert clamped is not None
         if held.kind == "owed":
             return False  # of which parts leave, until clients wait for no more
-        return window == segment.window or held.duplicate or self.news(clamped, window, held.number)
+        return not self.is_clamped(held) or held.duplicate or self.news(clamped, window, held.number)
 
     def closed(self) -> bool:
         """Do clients know of no window at all?"""
@@ -630,8 +651,11 @@ class Connection:
 
     def is_clamped(self, held: Held) -> bool:
         """Has the SVM not said all that this says?"""
-        assert held.segment is not None
-        return self.clamp(held.segment) != (self.ack_of(held.segment), held.segment.window)
+        segment = held.segment
+        assert segment is not None
+        if segment.flags & ACK and self.options(segment) != raw_options(segment):
+            return True
+        return self.clamp(segment) != (self.ack_of(segment), segment.window)
 
     def still_owed(self, held: Held) -> bool:
         """Do clients wait for what is owed of a segment that has left?"""
@@ -703,6 +727,7 @@ class Connection:
         else:
             s.base, s.syn, s.timestamp, s.end = p.base, p.syn, p.timestamp, p.end
             s.ack, s.edge, s.raw = p.ack, p.edge, p.raw
+            s.sacked = list(p.sacked)
             s.urgent, s.reset, s.finished = set(p.urgent), p.reset, p.finished
 
 
@@ -737,8 +762,10 @@ def syn_options(segment: Packet) -> tuple[object, ...]:
     )
 
 
-def copy_with(held: Held, ack: int | None, window: int, modulo: int = 2**32) -> bytes:
-    """The held frame with this acknowledgement and window."""
+def copy_with(
+    held: Held, ack: int | None, window: int, options: bytes | None = None, modulo: int = 2**32
+) -> bytes:
+    """The held frame with this acknowledgement and window, and other options of the same length."""
     segment = held.segment
     assert segment is not None
     fields: dict[str, int] = {}
@@ -746,4 +773,7 @@ def copy_with(held: Held, ack: int | None, window: int, modulo: int = 2**32) -> 
         fields["ack"] = ack % modulo
     if window != segment.window:
         fields["window"] = window
-    return with_tcp(held.frame, **fields) if fields else held.frame
+    frame = with_tcp(held.frame, **fields) if fields else held.frame
+    if options is None or options == raw_options(segment):
+        return frame
+    return with_raw_options(frame, options)

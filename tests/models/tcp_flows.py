@@ -276,7 +276,8 @@ class TcpJudge:
         assert segment is not None
         ack, window = connection.clamp(segment)
         frame = slice_of(segment, begin, end)
-        self._emit(connection.stamped(copy_with(Held(0, frame, 0, None, segment=parse(frame)), ack, window)))
+        piece = Held(0, frame, 0, None, segment=parse(frame))
+        self._emit(connection.stamped(copy_with(piece, ack, window, connection.options(segment))))
         connection.tell(segment, ack, window, held.number)
 
     # ------------------------------------------------------------------ release
@@ -337,7 +338,7 @@ class TcpJudge:
         assert held.connection is not None
         assert held.segment is not None
         ack, window = held.connection.clamp(held.segment)
-        self._emit_stamped(held, copy_with(held, ack, window))
+        self._emit_stamped(held, copy_with(held, ack, window, held.connection.options(held.segment)))
         held.connection.tell(held.segment, ack, window, held.part_of or held.number)
 
     def _emit_stamped(self, held: Held, copy: bytes) -> None:

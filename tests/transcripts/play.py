@@ -27,6 +27,7 @@ unless the line begins with +3s, +5ms, +7us.
     P frag 7 0 + "0123456701234567"   a fragment: ID, offset, + if more follow
     C . 1:1 ...                    a client's frame, seen from the client (its numbers count from its ISN)
     P isn 4000000                  from here the PVM numbers from another ISN
+    P . 1 ack 1 sacks 101-201,301-401   SACK blocks, in the client's numbers as acknowledgements are
     sport 50000, urg 5, v6, vlan 7, sack, ws 7, ts 5, mptcp 99 (a key), cookie 99 (of Fast Open)
 """
 
@@ -47,6 +48,8 @@ from models.packets import (
     ip,
     parse,
     partial,
+    raw_options,
+    sack_options,
     tcp,
     udp,
 )
@@ -166,7 +169,7 @@ class Play:
             ack=self.isn[peer] + said["ack"] if "ack" in said else 0,
             flags=flags,
             window=said.get("win", 10000),
-            options=options(words, said),
+            options=options(words, said, self.isn[peer]),
             payload=payload,
             urgent=said.get("urg", 0),
             **fields,
@@ -191,6 +194,9 @@ class Play:
             shape = f"{first}:{first + len(packet.payload)}" if packet.payload else f"{first}"
             text = "" if packet.payload == stream(start, len(packet.payload)) else f" {packet.payload!r}"
             where = f"#{packet.dport - 40000}" if packet.dport != 40000 else ""
+            for _, blocks in sack_options(raw_options(packet)):
+                edges = [[(edge - self.isn["C"]) % 2**32 for edge in block] for block in blocks]
+                ack += " sacks " + ",".join(f"{left}-{right}" for left, right in edges)
             sport = f" sport {packet.sport}" if packet.sport != 80 else ""
             stamp = packet.options.get(8, b"")
             stamps = f" ts {int.from_bytes(stamp[:4])}" if len(stamp) == 8 else ""
@@ -268,9 +274,13 @@ def arguments(words: list[str]) -> dict[str, Any]:
     return found
 
 
-def options(words: list[str], said: dict[str, Any]) -> bytes:
-    """TCP options of a line."""
+def options(words: list[str], said: dict[str, Any], base: int) -> bytes:
+    """TCP options of a line; SACK blocks count from `base`."""
     data = b""
+    if "sacks" in words:
+        edges = [int(edge) for edge in re.split("[-,]", words[words.index("sacks") + 1])]
+        data += bytes([5, 2 + 4 * len(edges)])
+        data += b"".join(((base + edge) % 2**32).to_bytes(4) for edge in edges)
     if "mss" in said:
         data += b"\x02\x04" + said["mss"].to_bytes(2)
     if "ws" in said:

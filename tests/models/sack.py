@@ -1,0 +1,71 @@
+"""The reference for SACK blocks in what leaves: docs/comparison.md, T4a.
+
+Edges are integers that grow across 2**32, as acknowledgements are in tcp.py. What a guest has SACKed is a
+list of (left, right) in order, none touching another.
+"""
+
+import struct
+
+from models.packets import SYN, Packet, raw_options, sack_options
+
+Block = tuple[int, int]
+FAR = 2**30
+
+
+def near(number: int, reference: int) -> int:
+    """The integer closest to `reference` that equals `number` modulo 2**32."""
+    return reference + (number - reference + 2**31) % 2**32 - 2**31
+
+
+def noted(sacked: list[Block], segment: Packet, ack: int) -> list[Block]:
+    """What is SACKed beyond `ack`, after this segment of a guest that has acknowledged up to there."""
+    for _, blocks in sack_options(raw_options(segment)):
+        for one, other in blocks:
+            right = near(other, ack)
+            left = right - (other - one) % 2**32
+            if right - left < 2**31 and ack < right <= ack + FAR:
+                sacked = [*sacked, (max(left, ack), right)]
+    return joined([(max(left, ack), right) for left, right in sacked if right > ack])
+
+
+def joined(blocks: list[Block]) -> list[Block]:
+    """Blocks in order; those that touch are one."""
+    found: list[Block] = []
+    for left, right in sorted(blocks):
+        if found and left <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], right))
+        else:
+            found.append((left, right))
+    return found
+
+
+def common(block: Block, sacked: list[Block], ack: int) -> Block | None:
+    """The longest part of a block, the first of equals, that was acknowledged or SACKed, if any was."""
+    left, right = block
+    if left == right or right - left >= 2**31:
+        return None
+    if right <= ack:
+        return block
+    parts = [(left, ack)]
+    if right <= ack + FAR:
+        parts += [(max(left, ack, begin), min(right, end)) for begin, end in sacked]
+    best = max(parts, key=lambda part: part[1] - part[0])
+    return best if best[1] > best[0] else None
+
+
+def cut(segment: Packet, sacked: list[Block], ack: int) -> bytes:
+    """The segment's options with no more SACKed than an SVM that has acknowledged and SACKed this."""
+    options = bytearray(raw_options(segment))
+    if segment.flags & SYN:
+        return bytes(options)
+    for at, blocks in sack_options(bytes(options)):
+        kept = b""
+        for one, other in blocks:
+            right = near(other, ack)
+            part = common((right - (other - one) % 2**32, right), sacked, ack)
+            if part is not None:
+                kept += struct.pack("!II", part[0] % 2**32, part[1] % 2**32)
+        size = 2 + 8 * len(blocks)
+        new = bytes([5, 2 + len(kept)]) + kept if kept else b""
+        options[at : at + size] = new + b"\1" * (size - len(new))
+    return bytes(options)
