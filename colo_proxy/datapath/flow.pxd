@@ -116,6 +116,7 @@ cdef struct Flow:
     Seq told_ack
     Seq told_edge
     uint32_t told_stamp  # the newest TSval that has left
+    uint32_t told_echo  # and the TSecr that came with it
     uint32_t offset  # isn_svm - isn_pvm
     uint32_t waiting  # nodes of either side that wait
     uint32_t below  # PVM segments that wait below `low`
@@ -146,6 +147,8 @@ cdef struct Flow:
     uint32_t divergences
     int64_t acknowledged  # by clients: a stream offset
     Trail trail  # what is agreed and not acknowledged
+    uint32_t told_again  # duplicates of told_ack that have left (duplicate.pxd)
+    uint32_t svm_again  # and of its own acknowledgement that the SVM has sent
     Node *beyond  # whose data are the sets of ranges beyond `matched` (ranges.pxd), with F_BEYOND
     # datagrams
     uint64_t said_bytes  # of payload, by the PVM

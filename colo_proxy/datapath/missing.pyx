@@ -76,6 +76,8 @@ cdef bint still_missing(Core *core, Flow *flow, Node *node) noexcept nogil:
             return False
         if seq_le(end_of(node), flow.pvm.end):
             return False  # the PVM got further: what it said here is lost on the way, and comes again
+        if flow.pvm.acked and flow.svm.acked and seq_lt(flow.pvm.ack, flow.svm.ack):
+            return False  # the PVM has yet to receive what the SVM answers
     return True
 
 

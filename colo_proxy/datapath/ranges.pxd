@@ -59,6 +59,8 @@ cdef bint ranges_hold(const Ranges *ranges, Seq begin, Seq end) noexcept nogil
 # The first part of what lies from `at` to `until` that no range has: moves `at` to its beginning and sets
 # `end` to its end. False: there is none.
 cdef bint ranges_gap(const Ranges *ranges, Seq *at, Seq until, Seq *end) noexcept nogil
+# Whether any range has any of what lies from `begin` to `end`.
+cdef bint ranges_meet(const Ranges *ranges, Seq begin, Seq end) noexcept nogil
 # Forget what lies below a position.
 cdef void ranges_cut(Ranges *ranges, Seq below) noexcept nogil
 

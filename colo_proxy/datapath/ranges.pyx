@@ -6,7 +6,7 @@ from libc.string cimport memmove, memset
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport F_BEYOND, Flow
 from colo_proxy.datapath.pool cimport Node, pool_give, pool_take
-from colo_proxy.datapath.seq cimport Seq, seq, seq_diff, seq_eq, seq_le, seq_max, seq_min
+from colo_proxy.datapath.seq cimport Seq, seq, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
 
 
 cdef uint32_t first_beyond(const Ranges *ranges, Seq position) noexcept nogil:
@@ -62,6 +62,11 @@ cdef bint ranges_hold(const Ranges *ranges, Seq begin, Seq end) noexcept nogil:
     # Not by comparing ends: what begins nearly 2**31 away may end on the other side.
     return index < ranges.count and seq_le(ranges.each[index].begin, begin) and \
         seq_diff(ranges.each[index].end, begin) >= seq_diff(end, begin)
+
+
+cdef bint ranges_meet(const Ranges *ranges, Seq begin, Seq end) noexcept nogil:
+    cdef uint32_t index = first_beyond(ranges, begin)
+    return index < ranges.count and seq_lt(ranges.each[index].begin, end)
 
 
 cdef bint ranges_gap(const Ranges *ranges, Seq *at, Seq until, Seq *end) noexcept nogil:
@@ -145,6 +150,10 @@ cdef class Positions:
     def hold(self, begin: int, end: int) -> bool:
         """Whether one range holds all from `begin` to `end`."""
         return ranges_hold(&self.ranges, seq(begin), seq(end))
+
+    def meet(self, begin: int, end: int) -> bool:
+        """Whether any range has any of what lies from `begin` to `end`."""
+        return ranges_meet(&self.ranges, seq(begin), seq(end))
 
     def gaps(self, begin: int, end: int) -> list[tuple[int, int]]:
         """The parts of what lies from `begin` to `end` that no range has."""

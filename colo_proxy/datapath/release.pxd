@@ -5,7 +5,7 @@ has acknowledged and offered too. `told_ack` and `told_edge` are what clients ha
 clamping never makes a duplicate acknowledgement that the PVM did not send.
 """
 
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow
@@ -20,6 +20,8 @@ cdef struct Clamp:
     Seq edge
     uint64_t order  # arrival number of the segment that says it
 
+# By how much the PVM's windows are scaled; 0 where no SYN has said it.
+cdef uint8_t shift_of(const Flow *flow) noexcept nogil
 # Let go of all that may leave now, in the order the PVM said it.
 cdef void release(Core *core, Flow *flow) noexcept nogil
 # Whether clients have heard of a later window than that of this acknowledgement.

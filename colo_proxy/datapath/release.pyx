@@ -24,7 +24,7 @@ from colo_proxy.datapath.pool cimport (
 from colo_proxy.datapath.prefix cimport agreed, start_of
 from colo_proxy.datapath.ranges cimport has_ranges, last_end
 from colo_proxy.datapath.sack cimport sack_cut, sack_exceeds
-from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
+from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt, seq_min
 from colo_proxy.datapath.urgent cimport urgent_announced
 from colo_proxy.datapath.wire cimport (
     ACK,
@@ -39,7 +39,6 @@ from colo_proxy.datapath.words cimport D_CLOSED, M_COMPARE
 
 
 cdef uint8_t shift_of(const Flow *flow) noexcept nogil:
-    """By how much the PVM's windows are scaled; 0 where no SYN has said it."""
     return 0 if flow.pvm.wscale == 255 else flow.pvm.wscale
 
 
@@ -77,7 +76,9 @@ cdef void tell(Flow *flow, const Clamp *clamp) noexcept nogil:
     if not known or flow.told_order <= clamp.order or seq_lt(flow.told_ack, clamp.ack):
         flow.told_edge = clamp.edge
         flow.told_order = clamp.order
-    flow.told_ack = seq_max(flow.told_ack, clamp.ack) if known else clamp.ack
+    if not known or seq_lt(flow.told_ack, clamp.ack):
+        flow.told_ack = clamp.ack
+        flow.told_again = 0
     flow.flags |= F_TOLD
 
 
@@ -114,6 +115,7 @@ cdef void stamp(Flow *flow, Node *node) noexcept nogil:
     value = get32(node.data + node.packet.timestamps)
     if not flow.flags & F_STAMPED or <int32_t>(value - flow.told_stamp) >= 0:
         flow.told_stamp = value
+        flow.told_echo = get32(node.data + node.packet.timestamps + 4)
         flow.flags |= F_STAMPED
     elif not node.flags & N_WHOLE and not node.packet.signature:
         set32(&node.packet, node.data, node.packet.timestamps, flow.told_stamp)
@@ -176,6 +178,8 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
     if node.packet.flags & ACK and not node.flags & N_SENT:
         clamp = clamp_of(flow, node)
         tell(flow, &clamp)
+        if node.flags & N_DUPLICATE and seq_eq(clamp.ack, flow.told_ack):
+            flow.told_again += 1
         owes = not node.flags & N_PURE and seq_lt(flow.told_ack, node.packet.ack)
         if clamp.window != node.packet.window and not node.packet.flags & SYN:
             owes = owes or (cramped(flow) and flow.told_order <= node.order)

@@ -2,21 +2,32 @@
 
 SACK blocks are in the client's numbers, so nothing moves them. For each guest a flow remembers what it has
 SACKed beyond its acknowledgement (`Beyond.pvm_sacked`, `Beyond.svm_sacked`, ranges.pxd). A block in a segment
-that leaves is cut to what the SVM has acknowledged or SACKed; one of which nothing is left goes, and NOPs take
-its room.
+that leaves is cut to what the SVM has acknowledged or SACKed; one of which nothing is left goes, and NOPs
+take its room.
 """
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from colo_proxy.datapath.core cimport Core
 from colo_proxy.datapath.flow cimport Flow
 from colo_proxy.datapath.pool cimport Node
 from colo_proxy.datapath.wire cimport Packet
 
-# Remember what a segment of either guest SACKs, and forget what it has acknowledged; true if it SACKs
-# anything new. After `note` (stream.pyx).
-cdef bint sack_note(Core *core, Flow *flow, const Node *node) noexcept nogil
+cdef enum:
+    SACK_ROOM = 40  # bytes there may be of a segment's options (RFC 9293, 3.1)
+
+cdef enum Sacked:
+    SACK_NONE = 0  # nothing new
+    SACK_NEW = 1
+    SACK_COMMON = 2  # something new, of which the other guest has received something
+
+# Remember what a segment of either guest SACKs, and forget what it has acknowledged. After `note` of
+# stream.pyx.
+cdef Sacked sack_note(Core *core, Flow *flow, const Node *node) noexcept nogil
 # Whether clients may not be told all that a segment SACKs.
 cdef bint sack_exceeds(const Flow *flow, const Packet *p, const uint8_t *base) noexcept nogil
+# Write a SACK option, NOPs before it, of the SVM's blocks, cut to what the PVM has received too. Returns its
+# size in bytes, `room` at most; 0: no block is left.
+cdef uint32_t sack_common(const Flow *flow, const Node *node, uint8_t *to, uint32_t room) noexcept nogil
 # Cut a segment's blocks to what clients may be told; the checksum is kept right.
 cdef void sack_cut(const Flow *flow, Packet *p, uint8_t *base) noexcept nogil

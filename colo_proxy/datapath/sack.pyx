@@ -15,6 +15,8 @@ from colo_proxy.datapath.ranges cimport (
     beyond_settle,
     ranges_add,
     ranges_cut,
+    ranges_gap,
+    ranges_meet,
 )
 from colo_proxy.datapath.seq cimport Seq, seq, seq_diff, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport ACK, RST, SYN, Packet, get16, get32, parse_options, put32, set16
@@ -22,7 +24,6 @@ from colo_proxy.datapath.wire cimport ACK, RST, SYN, Packet, get16, get32, parse
 cdef enum:
     SACK = 5
     NOP = 1
-    OPTIONS = 40  # bytes there may be of them (RFC 9293, 3.1)
 
 
 cdef inline bint is_sack(const uint8_t *options, uint32_t at) noexcept nogil:
@@ -38,77 +39,74 @@ cdef uint32_t next_option(const uint8_t *options, uint32_t at, uint32_t size) no
     return at
 
 
-cdef bint sack_note(Core *core, Flow *flow, const Node *node) noexcept nogil:
+cdef Sacked sack_note(Core *core, Flow *flow, const Node *node) noexcept nogil:
     cdef bint svm = (node.flags & N_SVM) != 0
     cdef const Side *side = &flow.svm if svm else &flow.pvm
-    cdef bint grown = False
+    cdef Sacked found = SACK_NONE
     cdef const uint8_t *options
     cdef uint32_t size, at, block
     if not side.acked or node.flags & N_UNPLACED or node.packet.flags & (SYN | RST):
-        return False
+        return SACK_NONE
     if flow.flags & F_BEYOND:
         ranges_cut(sacked_by(flow, svm), side.ack)
         beyond_settle(core, flow)
     if not node.packet.sack_blocks or not node.packet.flags & ACK:
-        return False
+        return SACK_NONE
     options = node.data + node.packet.l4 + 20
     size = node.packet.payload - node.packet.l4 - 20
     at = next_option(options, 0, size)
     while at < size:
         if is_sack(options, at):
             for block in range(options[at + 1] // 8):
-                grown = note_block(core, flow, svm, options + at + 2 + 8 * block) or grown
+                found = max(found, note_block(core, flow, svm, options + at + 2 + 8 * block))
         at = next_option(options, at + options[at + 1], size)
-    return grown
+    return found
 
 
 cdef Ranges *sacked_by(const Flow *flow, bint svm) noexcept nogil:
     return &beyond_of(flow).svm_sacked if svm else &beyond_of(flow).pvm_sacked
 
 
-cdef bint note_block(Core *core, Flow *flow, bint svm, const uint8_t *block) noexcept nogil:
+cdef Sacked note_block(Core *core, Flow *flow, bint svm, const uint8_t *block) noexcept nogil:
     cdef Seq ack = flow.svm.ack if svm else flow.pvm.ack
-    cdef Seq left = seq(get32(block))
+    cdef Seq at = seq(get32(block))
     cdef Seq right = seq(get32(block + 4))
-    if not seq_lt(left, right) or not seq_lt(ack, right) or seq_diff(right, ack) > FAR or \
+    cdef Seq left, end
+    cdef Sacked found = SACK_NONE
+    if not seq_lt(at, right) or not seq_lt(ack, right) or seq_diff(right, ack) > FAR or \
             beyond_make(core, flow) == NULL:
-        return False
+        return SACK_NONE
     # A block below, or partly below, the acknowledgement tells of duplicates (RFC 2883).
-    left = seq_max(left, ack)
-    return add_new(sacked_by(flow, svm), left, right)
+    left = at = seq_max(at, ack)
+    while ranges_gap(sacked_by(flow, svm), &at, right, &end):
+        found = max(found, SACK_COMMON if received(flow, not svm, at, end) else SACK_NEW)
+        at = end
+    ranges_add(sacked_by(flow, svm), left, right)
+    return found
 
 
-cdef bint add_new(Ranges *ranges, Seq left, Seq right) noexcept nogil:
-    cdef uint32_t count = ranges.count
-    cdef uint32_t size = extent(ranges)
-    ranges_add(ranges, left, right)
-    return ranges.count != count or extent(ranges) != size
+cdef bint received(const Flow *flow, bint svm, Seq begin, Seq end) noexcept nogil:
+    """Whether a guest has acknowledged or SACKed any of what lies from `begin` to `end`."""
+    cdef const Side *side = &flow.svm if svm else &flow.pvm
+    return side.acked and (seq_lt(begin, side.ack) or ranges_meet(sacked_by(flow, svm), begin, end))
 
 
-cdef uint32_t extent(const Ranges *ranges) noexcept nogil:
-    """How many positions a set has."""
-    cdef uint32_t index
-    cdef uint32_t sum = 0
-    for index in range(ranges.count):
-        sum += ranges.each[index].end.n - ranges.each[index].begin.n
-    return sum
-
-
-cdef bint committed(const Flow *flow, Range *block) noexcept nogil:
-    """Cut a block to the longest part, the first of equals, that the SVM has too; false: there is none."""
+cdef bint cut_to(const Flow *flow, bint svm, Range *block) noexcept nogil:
+    """Cut a block to the longest part, the first of equals, that a guest has received; false: it has none."""
+    cdef Seq ack = flow.svm.ack if svm else flow.pvm.ack
     cdef Range best, part
     cdef const Ranges *ranges
     cdef uint32_t index
     cdef Seq least
     if not seq_lt(block.begin, block.end):
         return False  # nobody knows what clients make of it
-    if seq_le(block.end, flow.svm.ack):
+    if seq_le(block.end, ack):
         return True
     best.begin = block.begin
-    best.end = least = seq_max(block.begin, flow.svm.ack)
+    best.end = least = seq_max(block.begin, ack)
     # Nothing further away can be of this stream, and places must be near each other to be compared.
-    if flow.flags & F_BEYOND and seq_diff(block.end, flow.svm.ack) <= FAR:
-        ranges = &beyond_of(flow).svm_sacked
+    if flow.flags & F_BEYOND and seq_diff(block.end, ack) <= FAR:
+        ranges = sacked_by(flow, svm)
         for index in range(ranges.count):
             part.begin = seq_max(least, ranges.each[index].begin)
             part.end = seq_min(block.end, ranges.each[index].end)
@@ -116,6 +114,35 @@ cdef bint committed(const Flow *flow, Range *block) noexcept nogil:
                 best = part
     block[0] = best
     return seq_lt(best.begin, best.end)
+
+
+cdef uint32_t sack_common(const Flow *flow, const Node *node, uint8_t *to, uint32_t room) noexcept nogil:
+    cdef const uint8_t *options = node.data + node.packet.l4 + 20
+    cdef uint32_t size = node.packet.payload - node.packet.l4 - 20
+    cdef uint32_t at = next_option(options, 0, size)
+    cdef uint32_t end = 4
+    cdef uint32_t index
+    cdef Range block
+    while at < size:
+        if is_sack(options, at):
+            for index in range(options[at + 1] // 8):
+                block = block_at(options + at + 2 + 8 * index)
+                if end + 8 <= room and cut_to(flow, False, &block):
+                    put32(to + end, block.begin.n)
+                    put32(to + end + 4, block.end.n)
+                    end += 8
+        at = next_option(options, at + options[at + 1], size)
+    if end == 4:
+        return 0
+    put32(to, 0x01010500 | (end - 2))
+    return end
+
+
+cdef Range block_at(const uint8_t *at) noexcept nogil:
+    cdef Range block
+    block.begin = seq(get32(at))
+    block.end = seq(get32(at + 4))
+    return block
 
 
 cdef bint rewrite(const Flow *flow, const uint8_t *old, uint8_t *options, uint32_t size) noexcept nogil:
@@ -129,9 +156,8 @@ cdef bint rewrite(const Flow *flow, const uint8_t *old, uint8_t *options, uint32
         if is_sack(old, at):
             kept = at + 2
             for index in range(old[at + 1] // 8):
-                block.begin = seq(get32(old + at + 2 + 8 * index))
-                block.end = seq(get32(old + at + 6 + 8 * index))
-                if committed(flow, &block):
+                block = block_at(old + at + 2 + 8 * index)
+                if cut_to(flow, True, &block):
                     put32(options + kept, block.begin.n)
                     put32(options + kept + 4, block.end.n)
                     kept += 8
@@ -146,12 +172,12 @@ cdef bint rewrite(const Flow *flow, const uint8_t *old, uint8_t *options, uint32
 
 
 cdef bint sack_exceeds(const Flow *flow, const Packet *p, const uint8_t *base) noexcept nogil:
-    cdef uint8_t[OPTIONS] options
+    cdef uint8_t[SACK_ROOM] options
     return not p.flags & SYN and rewrite(flow, base + p.l4 + 20, options, p.payload - p.l4 - 20)
 
 
 cdef void sack_cut(const Flow *flow, Packet *p, uint8_t *base) noexcept nogil:
-    cdef uint8_t[OPTIONS] options
+    cdef uint8_t[SACK_ROOM] options
     cdef uint32_t size = p.payload - p.l4 - 20
     cdef uint32_t at = 0
     rewrite(flow, base + p.l4 + 20, options, size)

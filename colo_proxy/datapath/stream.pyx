@@ -6,6 +6,7 @@ from libc.stdlib cimport abs
 from colo_proxy.datapath.ahead cimport compare_ahead, forget_agreed, look_again
 from colo_proxy.datapath.anchor cimport anchor, lower_again
 from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold
+from colo_proxy.datapath.duplicate cimport duplicate_tell
 from colo_proxy.datapath.flow cimport (
     F_ANCHORED,
     F_BEYOND,
@@ -54,7 +55,7 @@ from colo_proxy.datapath.ranges cimport (
 )
 from colo_proxy.datapath.release cimport release, release_new, reset_text
 from colo_proxy.datapath.retransmission cimport retransmission_differs
-from colo_proxy.datapath.sack cimport sack_note
+from colo_proxy.datapath.sack cimport SACK_COMMON, SACK_NONE, Sacked, sack_note
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt
 from colo_proxy.datapath.urgent cimport urgent_alone, urgent_copy, urgent_move, urgent_note
 from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, get32
@@ -124,7 +125,7 @@ cdef void note(Core *core, Flow *flow, Node *node) noexcept nogil:
         elif node.packet.flags & SYN and not side.answered:
             side.answered = True
             side.irs = node.packet.ack
-        if side.acked and not svm and not node.packet.length and not node.packet.flags & RST and \
+        if side.acked and not node.packet.length and not node.packet.flags & RST and \
                 seq_eq(side.last_ack, node.packet.ack) and side.window == node.packet.window:
             node.flags |= N_DUPLICATE
         if not side.acked or seq_le(side.ack, node.packet.ack):
@@ -322,13 +323,17 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Node *shown = NULL  # in a report; what is all agreed is gone by then
     cdef Node *only = NULL  # of the PVM's, the one that is agreed now beyond the prefix
     cdef Seq start, end
+    cdef Sacked sacked = SACK_NONE
     note(core, flow, node)
     node.flow = flow
     if flow.flags & F_RAISED:
         lower_again(flow, node)
     forms_judge(core, flow, node)
     if node.packet.sack_blocks or flow.flags & F_BEYOND:
-        more = sack_note(core, flow, node)
+        sacked = sack_note(core, flow, node)
+        more = sacked != SACK_NONE
+    if not seq_eq(ack, svm.ack):
+        flow.svm_again = 0
     if node.packet.flags & RST:
         kept = svm_reset(core, flow, node)
         more = True
@@ -367,6 +372,8 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     elif not kept and node.packet.length and not node.packet.flags & RST:
         piece_again(core, flow, node)
     if not kept:
+        if not node.packet.length:
+            duplicate_tell(core, flow, node, sacked == SACK_COMMON and seq_eq(ack, svm.ack))
         discard(core, node)
 
 
@@ -426,6 +433,7 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         flow.svm.first = flow.svm.last = flow.svm.pure_first = flow.svm.pure_last = NULL
         flow.svm.low = flow.svm.high = NULL
         flow.svm.bytes = 0
+        flow.svm_again = 0
         stream_adopt(flow)
         forms_copy(flow)
         return

@@ -184,7 +184,10 @@ class Oracle(TcpJudge, Pairing):
         pieces = []
         for flow in self.tcp.values():
             for connection in flow.connections:
-                waits += [*set(connection.s.when.values()), connection.s.reset_time]
+                waits += [
+                    *{time for times in connection.s.when.values() for time in times},
+                    connection.s.reset_time,
+                ]
                 pieces += [connection.grown] if connection.watched else []
         entries = [entry.time for queue in self._queues() for entry in queue.unmatched]
         pieces += [held.time for held in self.held if isinstance(held.flow, DatagramFlow) and held.flow.alone]

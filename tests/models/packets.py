@@ -408,13 +408,26 @@ def with_tcp(frame: bytes, **fields: int) -> bytes:
     if fields.get("cut"):
         padding = b""
         del head[at + (head[at + 12] >> 4) * 4 :]
-        if len(packet.source) == 4:
-            struct.pack_into("!H", head, packet.l3 + 2, len(head) - packet.l3)
-            struct.pack_into("!H", head, packet.l3 + 10, 0)
-            struct.pack_into("!H", head, packet.l3 + 10, checksum(bytes(head[packet.l3 : packet.l4])))
-        else:
-            struct.pack_into("!H", head, packet.l3 + 4, len(head) - packet.l3 - 40)
+        _measure(packet, head)
     return _summed(packet, head) + padding
+
+
+def bare(packet: Packet, options: bytes) -> bytes:
+    """A TCP segment without payload, with these options (whole words) in place of its own."""
+    head = bytearray(packet.frame[: packet.l4 + 20]) + options
+    head[packet.l4 + 12] = len(head[packet.l4 :]) // 4 << 4
+    _measure(packet, head)
+    return _summed(packet, head)
+
+
+def _measure(packet: Packet, head: bytearray) -> None:
+    """Write the length into the IP header."""
+    if len(packet.source) == 4:
+        struct.pack_into("!H", head, packet.l3 + 2, len(head) - packet.l3)
+        struct.pack_into("!H", head, packet.l3 + 10, 0)
+        struct.pack_into("!H", head, packet.l3 + 10, checksum(bytes(head[packet.l3 : packet.l4])))
+    else:
+        struct.pack_into("!H", head, packet.l3 + 4, len(head) - packet.l3 - 40)
 
 
 def slice_of(packet: Packet, begin: int, end: int) -> bytes:
@@ -422,12 +435,7 @@ def slice_of(packet: Packet, begin: int, end: int) -> bytes:
     head = bytearray(packet.frame[: packet.end - len(packet.payload)]) + packet.payload[begin:end]
     struct.pack_into("!I", head, packet.l4 + 4, (packet.seq + begin) % 2**32)
     head[packet.l4 + 13] &= ~(FIN | PSH)
-    if len(packet.source) == 4:
-        struct.pack_into("!H", head, packet.l3 + 2, len(head) - packet.l3)
-        struct.pack_into("!H", head, packet.l3 + 10, 0)
-        struct.pack_into("!H", head, packet.l3 + 10, checksum(bytes(head[packet.l3 : packet.l4])))
-    else:
-        struct.pack_into("!H", head, packet.l3 + 4, len(head) - packet.l3 - 40)
+    _measure(packet, head)
     return _summed(packet, head)
 
 

@@ -28,6 +28,29 @@ def noted(sacked: list[Block], segment: Packet, ack: int) -> list[Block]:
     return joined([(max(left, ack), right) for left, right in sacked if right > ack])
 
 
+def new_in(sacked: list[Block], segment: Packet, ack: int) -> list[Block]:
+    """What this segment of a guest SACKs beyond `ack` that it has not SACKed before."""
+    found: list[Block] = []
+    for left, right in noted([], segment, ack):
+        at = left
+        for begin, end in sacked:
+            if begin < right and at < end:
+                if at < begin:
+                    found.append((at, begin))
+                at = end
+        if at < right:
+            found.append((at, right))
+    return found
+
+
+def received(blocks: list[Block], sacked: list[Block], ack: int) -> bool:
+    """Has a guest that has acknowledged and SACKed this received any of these blocks?"""
+    beyond = [(left, right) for left, right in sacked if right > ack]
+    return any(
+        left < ack or any(begin < right and left < end for begin, end in beyond) for left, right in blocks
+    )
+
+
 def joined(blocks: list[Block]) -> list[Block]:
     """Blocks in order; those that touch are one."""
     found: list[Block] = []
@@ -51,6 +74,18 @@ def common(block: Block, sacked: list[Block], ack: int) -> Block | None:
         parts += [(max(left, ack, begin), min(right, end)) for begin, end in sacked]
     best = max(parts, key=lambda part: part[1] - part[0])
     return best if best[1] > best[0] else None
+
+
+def option_of(segment: Packet, sacked: list[Block], ack: int, room: int) -> bytes:
+    """A SACK option of the segment's blocks, each cut to what a guest has acknowledged and SACKed."""
+    kept = b""
+    for _, blocks in sack_options(raw_options(segment)):
+        for one, other in blocks:
+            right = near(other, ack)
+            part = common((right - (other - one) % 2**32, right), sacked, ack)
+            if part is not None and 4 + len(kept) + 8 <= room:
+                kept += struct.pack("!II", part[0] % 2**32, part[1] % 2**32)
+    return bytes([1, 1, 5, 2 + len(kept)]) + kept if kept else b""
 
 
 def cut(segment: Packet, sacked: list[Block], ack: int) -> bytes:

@@ -17,13 +17,14 @@ from models.packets import (
     SYN,
     URG,
     Packet,
+    bare,
     parse,
     raw_options,
     with_raw_options,
     with_tcp,
     with_timestamp,
 )
-from models.sack import cut, near, noted
+from models.sack import Block, cut, near, noted, option_of, received
 
 FAR_BACK = -(2**62)
 FORMS = 6
@@ -40,7 +41,7 @@ class Side:
     forms: list[tuple[object, ...]] = field(default_factory=list)  # those of each SYN that had others
     timestamp: int | None = None  # of the SYN
     said: dict[int, Value] = field(default_factory=dict)
-    when: dict[int, int] = field(default_factory=dict)
+    when: dict[int, list[int]] = field(default_factory=dict)  # each time that it was said and M2 counts
     end: int | None = None  # one past the last position shown
     ack: int | None = None  # the highest acknowledgement made
     edge: int | None = None  # the right edge of the window offered
@@ -49,6 +50,7 @@ class Side:
     begun: set[int] = field(default_factory=set)  # where its segments began
     irs: int | None = None  # what the SYN acknowledged
     sacked: list[tuple[int, int]] = field(default_factory=list)  # beyond `ack` (RFC 2018)
+    last: tuple[int, int] | None = None  # acknowledgement and window of its previous segment
     refused: int | None = None  # what the latest RST acknowledged, as it stood in the header
     finished: bool = False
     reset: bool = False
@@ -139,12 +141,14 @@ class Connection:
         self.provisional = False  # the range ends, empty, where an empty segment was: it may begin one higher
         self.raised = False  # and so it does
         self.acks: list[tuple[int, int]] = []  # (order of arrival, acknowledgement) of the PVM's segments
-        self.last: tuple[int, int] | None = None  # acknowledgement and window of the PVM's previous segment
         self.told: int | None = None  # the highest acknowledgement that clients have been told
         self.told_edge: int | None = None
         self.told_by = 0  # the number of the segment that told the edge
         self.reset_left = False  # a RST of both has left
         self.told_stamp: int | None = None  # the newest TSval that has left
+        self.told_echo = 0  # and the TSecr that came with it
+        self.told_again = 0  # how many duplicates of `told` have left
+        self.svm_again = 0  # and how many the SVM has sent of its acknowledgement
 
     def stamped(self, frame: bytes, *, fixed: bool = False) -> bytes:
         """The frame as it leaves: its TSval no older than any that has left (T16), unless it is `fixed`."""
@@ -155,7 +159,7 @@ class Connection:
         older = 0 if self.told_stamp is None else (self.told_stamp - value) % 2**32
         if 0 < older < 2**31:
             return frame if fixed else with_timestamp(frame, older)
-        self.told_stamp = value
+        self.told_stamp, self.told_echo = value, int.from_bytes(stamp[4:])
         return frame
 
     # -------------------------------------------------------------- places
@@ -333,7 +337,7 @@ class Connection:
                 if known is not None and known != value:
                     conflicts.append((difference(known, value), at))
             side.said.setdefault(at, value)
-            side.when.setdefault(at, now)
+            side.when.setdefault(at, []).append(now)
         self._advance()
         if not mine:
             first = conflicts[0][1] if conflicts else position + segment.length
@@ -625,6 +629,41 @@ class Connection:
             return False  # of which parts leave, until clients wait for no more
         return not self.is_clamped(held) or held.duplicate or self.news(clamped, window, held.number)
 
+    def shows_a_loss(self, segment: Packet, duplicate: bool, fresh: list[Block]) -> bool:
+        """T7a: does this acknowledgement of the SVM tell of a loss what the PVM does not?"""
+        p, s = self.p, self.s
+        if segment.length or segment.flags & (SYN | FIN | RST | URG | ACK) != ACK:
+            return False
+        if {19, 29} & {*segment.options}:
+            return False
+        self.svm_again += duplicate
+        if p.ack is None or s.ack is None or not self.told == s.ack == self.ack_of(segment) or p.ack < s.ack:
+            return False
+        if len(segment.options.get(8, b"")) == 8 and self.told_stamp is None:
+            return False
+        alone = p.ack > s.ack and duplicate and self.svm_again > self.told_again
+        return alone or received(fresh, p.sacked, p.ack)
+
+    def for_both(self, segment: Packet) -> bytes:
+        """T7a: an acknowledgement of the SVM as the PVM would make it; it leaves."""
+        p, s = self.p, self.s
+        assert p.ack is not None
+        assert self.told is not None
+        edges = [edge for edge in (self.told_edge, s.edge) if edge is not None]
+        room = max(min(edges) - self.told, 0)
+        if p.scale is None:
+            room = min(room, s.raw)
+        window = min(room >> (p.scale or 0), 65535)
+        self.told_edge = self.told + (window << (p.scale or 0))
+        self.told_again += 1
+        stamps = b""
+        if len(segment.options.get(8, b"")) == 8:
+            assert self.told_stamp is not None
+            stamps = b"\1\1\x08\x0a" + self.told_stamp.to_bytes(4) + self.told_echo.to_bytes(4)
+        options = stamps + option_of(segment, p.sacked, p.ack, 40 - len(stamps))
+        seq = ((p.base or 0) + (p.end or 0)) % 2**32
+        return with_tcp(bare(segment, options), seq=seq, flags=ACK, window=window, urgent=0)
+
     def closed(self) -> bool:
         """Do clients know of no window at all?"""
         return self.told is None or self.told_edge is None or self.told_edge <= self.told
@@ -682,6 +721,8 @@ class Connection:
         # As clients take it (RFC 9293, 3.10.7.4): the window is that of the latest segment, and may shrink.
         if self.told is None or number >= self.told_by or ack > self.told:
             self.told_edge, self.told_by = ack + (window << scale), number
+        if self.told is None or ack > self.told:
+            self.told_again = 0
         self.told = further(self.told, ack)
 
     # -------------------------------------------------------------- epochs
@@ -727,7 +768,7 @@ class Connection:
         else:
             s.base, s.syn, s.timestamp, s.end = p.base, p.syn, p.timestamp, p.end
             s.ack, s.edge, s.raw = p.ack, p.edge, p.raw
-            s.sacked = list(p.sacked)
+            s.sacked, s.last, self.svm_again = list(p.sacked), p.last, 0
             s.urgent, s.reset, s.finished = set(p.urgent), p.reset, p.finished
 
 

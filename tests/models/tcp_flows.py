@@ -4,6 +4,7 @@
 """
 
 from models.packets import ACK, RST, SYN, URG, Packet, leading, parse, slice_of, with_tcp
+from models.sack import new_in
 from models.tcp import Connection, Held, Waiting, copy_with, span_of
 
 from colo_proxy.words import Mode
@@ -103,8 +104,8 @@ class TcpJudge:
         elif not segment.length:
             held.kind = "ack"
         if ack is not None and (held.kind == "rst" or held.position is not None):
-            held.duplicate = held.kind == "ack" and connection.last == (ack, segment.window)
-            connection.last = (ack, segment.window)
+            held.duplicate = held.kind == "ack" and connection.p.last == (ack, segment.window)
+            connection.p.last = (ack, segment.window)
             connection.acks.append((self.number, ack))
             self.held = [
                 h
@@ -134,8 +135,15 @@ class TcpJudge:
         flow, connection = self._of_svm(segment)
         segment = self._mapped(segment, flow)
         count, again = connection.count, connection.s.reset
+        before, sacked = connection.s.ack, list(connection.s.sacked)
         found = connection.hear(connection.s, segment, self.came)
         position = connection.place(connection.s, segment)
+        ack = connection.ack_of(segment)
+        duplicate = ack is not None and connection.s.last == (ack, segment.window)
+        if ack is not None and (segment.flags & RST or position is not None):
+            connection.s.last = (ack, segment.window)
+        if connection.s.ack != before:
+            connection.svm_again = 0
         if segment.flags & RST and again:
             pass  # the first one waits for the PVM's
         elif segment.flags & RST or (
@@ -150,6 +158,11 @@ class TcpJudge:
             self._diverge(flow, connection, found[0], self._offset(connection, found[1]))
             return
         self._let_go(flow)
+        if position is not None and not frames and not self.observe and connection.s.ack is not None:
+            repeated = connection.s.ack == before
+            fresh = new_in(sacked, segment, connection.s.ack) if repeated else []
+            if connection.shows_a_loss(segment, duplicate, fresh):
+                self._emit(connection.for_both(segment))
         if connection.count > count:
             self._watch(connection)
         elif position is not None and segment.length and not segment.flags & RST:
@@ -320,6 +333,7 @@ class TcpJudge:
         connection.reset_left = connection.reset_left or held.kind == "rst"
         ack = connection.ack_of(segment)
         self._clamped(held)
+        connection.told_again += held.duplicate and ack == connection.told
         _, room = connection.clamp(segment)
         told = connection.told
         owes = held.kind == "data" and ack is not None and told is not None and told < ack
@@ -375,7 +389,8 @@ class TcpJudge:
         for connection in flow.connections:
             self._forget_early(connection)
             beyond = self._beyond(connection)
-            waits = [(connection.s.when[at], beyond[0]) for at in beyond]
+            self._excuse(connection)
+            waits = [(min(connection.s.when[at]), beyond[0]) for at in beyond if connection.s.when[at]]
             if self._reset_alone(connection):
                 due = self.now - connection.s.reset_time >= self.timeout
                 stray = connection.stray(connection.s, connection.s.reset_by)
@@ -401,6 +416,13 @@ class TcpJudge:
                     end = connection.s.end
                     if connection.low is None or (end is not None and end >= connection.matched):
                         connection.s.finished = False  # that counts as not said
+
+    def _excuse(self, connection: Connection) -> None:
+        """M2: the PVM has yet to receive what the SVM answers. What is due counts when it is said again."""
+        p, s = connection.p, connection.s
+        if connection.low is not None and p.ack is not None and s.ack is not None and p.ack < s.ack:
+            for at in s.when:
+                s.when[at] = [time for time in s.when[at] if self.now - time < self.timeout]
 
     @staticmethod
     def _reset_alone(connection: Connection) -> bool:

@@ -109,6 +109,19 @@ def test_m2_the_pvm_says_nothing(play):
     """)
 
 
+def test_m2_does_not_count_while_the_pvm_lacks_what_the_svm_answers(play):
+    """The client's bytes were lost to the PVM alone; nobody but the client can mend that."""
+    play(f"""{HANDSHAKE}
+        S . 1:101 ack 201
+        +3s tick
+        S . 1:101 ack 201
+        +1s P . 1 ack 201
+        > . 1 ack 201
+        +2s tick
+        ! missing-primary 0
+    """)
+
+
 def test_m2_is_told_where_the_pvm_ends_though_what_is_beyond_overtook_the_rest(play):
     play(f"""{HANDSHAKE}
         P . 1:436 ack 1

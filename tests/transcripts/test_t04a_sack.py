@@ -17,9 +17,11 @@ def test_a_block_is_cut_to_what_the_svm_has(play):
         P . 1 ack 1 sacks 101-401
         > . 1 ack 1 sacks 151-251
         S . 1 ack 1 sacks 301-501,151-251
+        > . 1 ack 1 sacks 301-401,151-251      #  T7a
         P . 1 ack 1 sacks 101-401
         > . 1 ack 1 sacks 151-251      #  the longest part, the first of equals
         S . 1 ack 1 sacks 251-301
+        > . 1 ack 1 sacks 251-301
         P . 1 ack 1 sacks 101-401
         > . 1 ack 1 sacks 151-401
     """)

@@ -16,7 +16,7 @@ def test_it_leaves_when_the_svm_has_acknowledged_as_much(play):
 def test_it_is_withheld_until_then(play):
     play(f"""{HANDSHAKE}
         P . 1 ack 5000
-        S . 1 ack 1
+        S . 1 ack 1 win 9000
         S . 1 ack 5000
         > . 1 ack 5000
     """)

@@ -1,0 +1,108 @@
+"""T7a: what only the SVM has lost, clients learn from the SVM's duplicate acknowledgements."""
+
+from transcripts.common import HANDSHAKE
+
+
+def test_the_svm_lacks_what_the_pvm_has(play):
+    """The client's 101:201 is lost to the SVM alone."""
+    play(f"""{HANDSHAKE}
+        P . 1 ack 101
+        S . 1 ack 101
+        > . 1 ack 101
+        P . 1 ack 201
+        P . 1 ack 301
+        S . 1 ack 101
+        > . 1 ack 101
+        S . 1 ack 101
+        > . 1 ack 101
+        S . 1 ack 101
+        > . 1 ack 101
+        S . 1 ack 301
+        > . 1 ack 201
+        > . 1 ack 301
+    """)
+
+
+def test_of_one_loss_clients_receive_the_duplicates_of_one_guest(play):
+    """Both have lost 101:201 first; then the SVM alone loses what repeats it."""
+    play(f"""{HANDSHAKE}
+        P . 1 ack 101
+        S . 1 ack 101
+        > . 1 ack 101
+        P . 1 ack 101
+        > . 1 ack 101
+        P . 1 ack 101
+        > . 1 ack 101
+        S . 1 ack 101
+        P . 1 ack 401
+        S . 1 ack 101
+        S . 1 ack 101
+        > . 1 ack 101
+    """)
+
+
+def test_the_pvm_s_numbers(play):
+    """The PVM's sequence number and TSval; a window that says nothing new."""
+    play(f"""{HANDSHAKE}
+        P . 1:51 ack 101 ts 70 win 400
+        S . 1:51 ack 101 ts 90 win 300
+        > . 1:51 ack 101 ts 70 win 300
+        P . 51 ack 301 ts 80 win 500
+        S . 51 ack 101 ts 91 win 300
+        > . 51 ack 101 ts 70 win 300
+    """)
+
+
+def test_blocks_that_both_have(play):
+    """Clients that SACK count by blocks: each new one leaves once the PVM has received as much."""
+    play(f"""{HANDSHAKE}
+        P . 1 ack 101
+        S . 1 ack 101
+        > . 1 ack 101
+        P . 1 ack 301 sacks 401-501
+        S . 1 ack 101 sacks 201-301
+        > . 1 ack 101 sacks 201-301
+        S . 1 ack 101 sacks 451-601,201-301
+        > . 1 ack 101 sacks 451-501,201-301
+    """)
+
+
+def test_both_lack_the_same_and_the_pvm_s_blocks_were_cut(play):
+    """The PVM is a little earlier: its block came before the SVM's, and left cut."""
+    play(f"""{HANDSHAKE}
+        P . 1 ack 101
+        S . 1 ack 101
+        > . 1 ack 101
+        P . 1 ack 101 sacks 201-301
+        > . 1 ack 101
+        S . 1 ack 101 sacks 201-301
+        > . 1 ack 101 sacks 201-301
+        S . 1 ack 101 sacks 201-301
+    """)
+
+
+def test_not_what_the_pvm_lacks(play):
+    """The PVM's own duplicates tell of it, and so they do of what the SVM is the first to report."""
+    play(f"""{HANDSHAKE}
+        P . 1 ack 101
+        S . 1 ack 101
+        > . 1 ack 101
+        S . 1 ack 301
+        S . 1 ack 301
+        P . 1 ack 101 sacks 201-301
+        > . 1 ack 101 sacks 201-301
+        S . 1 ack 301
+    """)
+
+
+def test_not_while_a_divergence_blocks_the_flow(play):
+    play(f"""{HANDSHAKE}
+        P . 1 ack 101
+        S . 1 ack 101
+        > . 1 ack 101
+        P . 1:3 ack 201 "ab"
+        S . 1:3 ack 101 "ac"
+        ! payload 1
+        S . 3 ack 101
+        S . 3 ack 101
+    """)
