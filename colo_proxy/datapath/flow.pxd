@@ -64,6 +64,7 @@ cdef struct Side:
     truth acked  # ack is set
     truth reset
     truth fin  # FIN said, at `end` - 1
+    truth unseen  # only an empty segment has shown that it got as far as `end`
     truth answered  # the SYN had an acknowledgement, `irs`
     uint8_t wscale  # 255: not known
     uint8_t marked  # how many of `marks` are set

@@ -116,6 +116,9 @@ cdef void note(Core *core, Flow *flow, Node *node) noexcept nogil:
             side.open = True
             side.end = end
             side.fin = False
+            side.unseen = node.packet.length == 0
+        elif node.packet.length and not node.packet.flags & FIN and seq_eq(end, side.end):
+            side.unseen = False
         if node.packet.flags & FIN and seq_eq(end, side.end):
             side.fin = True
     urgent_note(side, node)
@@ -240,6 +243,10 @@ cdef bint contradicts_agreed(Core *core, Flow *flow, const Node *node) noexcept 
         return True
     if node.packet.flags & FIN and seq_le(flow.low, fin) and seq_lt(fin, flow.matched) and \
             not agreed(flow, node):
+        if flow.pvm.unseen and seq_eq(fin, seq_add(flow.matched, -1)) and seq_eq(flow.matched, flow.pvm.end):
+            flow.pvm.unseen = False  # it was lost before the commit that counts it as agreed (C4)
+            flow.flags |= F_FINISHED
+            return False
         diverge(core, flow, R_CONTROL, offset_of(flow, fin), node, NULL)
         return True
     if node.packet.flags & FIN and agreed_at(flow, fin) and \

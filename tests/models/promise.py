@@ -91,7 +91,7 @@ class Made:
         if (number, place, what) in self.marks[flow]:
             return True
         return (
-            isinstance(what, int)
+            (isinstance(what, int) or what == "FIN")
             and self.in_state(flow, number, place)
             and not self.seen(flow, number, place)
         )

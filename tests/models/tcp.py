@@ -43,6 +43,7 @@ class Side:
     said: dict[int, Value] = field(default_factory=dict)
     when: dict[int, list[int]] = field(default_factory=dict)  # each time that it was said and M2 counts
     end: int | None = None  # one past the last position shown
+    unseen: bool = False  # only an empty segment has shown that it got there
     ack: int | None = None  # the highest acknowledgement made
     edge: int | None = None  # the right edge of the window offered
     raw: int = 0  # the window of the latest segment with the highest acknowledgement, as in the header
@@ -311,7 +312,11 @@ class Connection:
         other = self.s if side is self.p else self.p
         conflicts = []
         mine = []  # positions of which this side says two things
-        side.end = further(side.end, position + segment.length)
+        end = position + segment.length
+        if side.end is None or end > side.end:
+            side.end, side.unseen = end, not segment.length
+        elif segment.length and not segment.flags & FIN and end == side.end:
+            side.unseen = False
         if side is self.s and self.is_strange(position):
             return None
         span = span_of(segment, position, gso or 0)
@@ -359,7 +364,12 @@ class Connection:
         if self.low is None:
             return None
         if segment.flags & FIN and self.low <= fin < self.matched and fin != self.fin:
-            return "control", fin
+            if not self.p.unseen or span.end != self.matched or span.end != self.p.end:
+                return "control", fin
+            self.p.unseen, self.fin = (
+                False,
+                fin,
+            )  # lost before the commit that counts it as agreed (C4)
         begin, end = max(span.first, self.low), min(span.last, self.matched)
         known = self.known
         alone = segment.length == 1 and not segment.flags & (SYN | FIN) and span.end == self.p.end

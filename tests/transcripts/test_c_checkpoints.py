@@ -460,3 +460,36 @@ def test_housekeeping_leaves_while_output_is_held(play):
         > arp
         P udp "data"
     """)
+
+
+def test_a_fin_that_was_lost_before_the_commit_is_repeated(play):
+    """Nobody has seen what stands at the last position that the PVM's empty segment shows."""
+    lost = f"""{HANDSHAKE}
+        P . 1:101 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+        P . 102 ack 2
+        S . 102 ack 2
+        > . 102 ack 2
+        svm_stop
+        pvm_stop
+        commit
+    """
+    play(f"""{lost}
+        P F. 101 ack 2
+        > F. 101 ack 2
+        P F. 101 ack 2
+        > F. 101 ack 2
+        P . 101:102 ack 2
+        > . 101:102 ack 2
+    """)
+    play(f"""{lost}
+        P . 101:102 ack 2
+        > . 101:102 ack 2
+        P F. 101 ack 2
+        ! control 100
+    """)
+    play(f"""{lost}
+        P F. 100 ack 2
+        ! control 99
+    """)
