@@ -23,6 +23,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
             ),
         ),
     )
+    _add_endpoints(parser)
+    _add_bounds(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_endpoints(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--primary-in", metavar="EP", type=_endpoint, required=True, help="the PVM's output comes in here"
     )
@@ -48,6 +54,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         action="store_true",
         help="the streams carry virtio-net headers (vnet_hdr_support); --notify-dev never does",
     )
+
+
+def _add_bounds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare-timeout",
         metavar="MS",
@@ -70,7 +79,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         default=1024,
         help="how many frames of the largest size may be held (default: 1024)",
     )
-    parser.set_defaults(run=run)
 
 
 def _endpoint(text: str) -> object:

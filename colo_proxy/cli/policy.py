@@ -31,7 +31,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         ),
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in (_add_list, _add_set, _add_add, _add_remove):
+        add(commands)
 
+
+def _add_list(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     listing = commands.add_parser(
         "list",
         help="show the rules, in order",
@@ -42,6 +46,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     target.add_arguments(listing)
     listing.set_defaults(run=_list)
 
+
+def _add_set(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     replacing = commands.add_parser(
         "set",
         help="replace all rules by the [[policy]] sections of a file",
@@ -55,6 +61,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     target.add_arguments(replacing)
     replacing.set_defaults(run=_set)
 
+
+def _add_add(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     adding = commands.add_parser(
         "add",
         help="add a rule at the end, or with --first in front",
@@ -75,6 +83,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     target.add_arguments(adding)
     adding.set_defaults(run=_add)
 
+
+def _add_remove(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     removing = commands.add_parser(
         "remove",
         help="remove a rule",
