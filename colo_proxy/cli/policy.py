@@ -89,9 +89,9 @@ def _add_remove(commands: "argparse._SubParsersAction[CommandParser]") -> None:
         "remove",
         help="remove a rule",
         description="Remove a rule by its number in the list.",
-        examples=(("colo-proxy policy remove 0 web1.toml", "the first one"),),
+        examples=(("colo-proxy policy remove 1 web1.toml", "the first one"),),
     )
-    removing.add_argument("number", type=int, metavar="N", help="its number in the list, from 0")
+    removing.add_argument("number", type=int, metavar="N", help="its number in the list, from 1")
     target.add_arguments(removing)
     removing.set_defaults(run=_remove)
 
@@ -147,9 +147,9 @@ def _add(arguments: argparse.Namespace) -> int:
 def _remove(arguments: argparse.Namespace) -> int:
     with target.connect(arguments) as client:
         rules = _in_force(client)
-        if not 0 <= arguments.number < len(rules):
-            raise ControlError(f"there is no rule {arguments.number}; there are {len(rules)}, counted from 0")
-        del rules[arguments.number]
+        if not 1 <= arguments.number <= len(rules):
+            raise ControlError(f"there is no rule {arguments.number}; there are {len(rules)}, counted from 1")
+        del rules[arguments.number - 1]
         return _replace(arguments, client, rules)
 
 
@@ -180,7 +180,7 @@ def _show(arguments: argparse.Namespace, rules: list[dict[str, Any]]) -> None:
     if not rules:
         print("no rules: everything is compared but housekeeping")
     width = max((len(counted(rule["frames"], "frame")) for rule in rules), default=0)
-    for number, rule in enumerate(rules):
+    for number, rule in enumerate(rules, 1):
         match = " ".join(f"{key}={value}" for key, value in rule.get("match", {}).items())
         frames = counted(rule["frames"], "frame")
         print(f"{number:>3} {rule['action']:<8} {frames:>{width}}  {match or 'everything'}")

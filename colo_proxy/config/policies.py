@@ -54,8 +54,8 @@ def policy_rule(table: object) -> PolicyRule:
 
 
 def unwise(rules: Iterable[PolicyRule]) -> Iterator[tuple[int, str]]:
-    """The numbers of rules that leave nothing to compare, and what they do."""
-    for number, rule in enumerate(rules):
+    """The numbers, from 1, of rules that leave nothing to compare, and what they do."""
+    for number, rule in enumerate(rules, 1):
         if rule.match:
             continue
         if rule.action == "bypass":

@@ -156,11 +156,11 @@ class Commands:
         if len(policies) > MAX_POLICIES:
             raise CommandError("BadArguments", f"{len(policies)} policies; at most {MAX_POLICIES} are taken")
         rules = []
-        for index, table in enumerate(policies):
+        for number, table in enumerate(policies, 1):
             try:
                 rules.append(policy_rule(_without_frames(table)))
             except ValueError as error:
-                raise CommandError("BadArguments", f"policy {index}: {error}; none was changed") from None
+                raise CommandError("BadArguments", f"policy {number}: {error}; none was changed") from None
         await self.use_policies(rules)
         return {"warnings": [f"policy {number}: {what}" for number, what in unwise(rules)]}
 

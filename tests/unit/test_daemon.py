@@ -192,7 +192,7 @@ async def test_who_bypasses_everything_is_warned_at_the_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     async with running(tmp_path, '[[policy]]\naction = "bypass"\n'):
-        assert f"policy 0: {EVERYTHING}" in caplog.text
+        assert f"policy 1: {EVERYTHING}" in caplog.text
 
 
 async def test_flows_and_policies(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -222,8 +222,8 @@ async def test_flows_and_policies(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         assert await proxy.execute("query-policy") == new
         assert len(proxy.engine.rules) == 1
         told = await proxy.execute("set-policy", policies=[*new, {"action": "bypass"}])
-        assert told == {"warnings": [f"policy 1: {EVERYTHING}"]}
-        assert f"policy 1: {EVERYTHING}" in caplog.text
+        assert told == {"warnings": [f"policy 2: {EVERYTHING}"]}
+        assert f"policy 2: {EVERYTHING}" in caplog.text
 
 
 async def test_what_rules_let_by_is_told_until_they_are_replaced(tmp_path: Path):

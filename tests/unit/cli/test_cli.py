@@ -234,20 +234,20 @@ async def test_policy(proxy: Running, tmp_path: Path):
     assert "no rules" in (await cli("policy", "list", proxy.socket)).stdout
     assert (
         await cli("policy", "set", str(rules), proxy.socket)
-    ).stdout == "  0 drop     0 frames  protocol=udp port=53\n"
+    ).stdout == "  1 drop     0 frames  protocol=udp port=53\n"
     rule = '{match = {protocol = "tcp"}, action = "bypass"}'
     added = await cli("policy", "add", rule, proxy.socket, "--first", "--json")
     assert [r["action"] for r in json.loads(added.stdout)] == ["bypass", "drop"]
     added = await cli("policy", "add", '{"match": {}, "action": "compare"}', proxy.socket)
-    assert added.stdout.splitlines()[2] == "  2 compare  0 frames  everything"
+    assert added.stdout.splitlines()[2] == "  3 compare  0 frames  everything"
     proxy.engine.hits = {0: 12345, 1: 1}
     assert (await cli("policy", "list", proxy.socket)).stdout.splitlines() == [
-        "  0 bypass   12,345 frames  protocol=tcp",
-        "  1 drop           1 frame  protocol=udp port=53",
-        "  2 compare       0 frames  everything",
+        "  1 bypass   12,345 frames  protocol=tcp",
+        "  2 drop           1 frame  protocol=udp port=53",
+        "  3 compare       0 frames  everything",
     ]
-    removed = await cli("policy", "remove", "0", proxy.socket)
-    assert removed.stdout.splitlines()[0] == "  0 drop     0 frames  protocol=udp port=53"
+    removed = await cli("policy", "remove", "1", proxy.socket)
+    assert removed.stdout.splitlines()[0] == "  1 drop     0 frames  protocol=udp port=53"
     files = {
         "empty.toml": "",
         "other.toml": "[log]\n",
@@ -261,7 +261,8 @@ async def test_policy(proxy: Running, tmp_path: Path):
         (["set", str(tmp_path / "other.toml")], "no [[policy]]; write policy = [] to have no rules"),
         (["set", str(tmp_path / "misspelt.toml")], "[polcy]: unknown section; did you mean 'policy'?"),
         (["set", str(tmp_path / "table.toml")], "must be an array of tables"),
-        (["remove", "9"], "there is no rule 9"),
+        (["remove", "9"], "there is no rule 9; there are 2, counted from 1"),
+        (["remove", "0"], "there is no rule 0; there are 2, counted from 1"),
         (["add", "{{"], "is no rule"),
         (["add", '{action = "eat"}'], "none was changed"),
         (["set", str(tmp_path / "none")], "No such file"),
@@ -272,8 +273,8 @@ async def test_policy(proxy: Running, tmp_path: Path):
         assert done.stderr.count("\n") == 1
     assert len(await proxy.execute("query-policy")) == 2
     every = await cli("policy", "add", '{action = "bypass"}', proxy.socket, "--first")
-    assert every.stdout.splitlines()[0] == "  0 bypass   0 frames  everything"
-    assert every.stderr.startswith("colo-proxy: warning: policy 0: it matches every flow")
+    assert every.stdout.splitlines()[0] == "  1 bypass   0 frames  everything"
+    assert every.stderr.startswith("colo-proxy: warning: policy 1: it matches every flow")
     (tmp_path / "none.toml").write_text("policy = []\n")
     assert "no rules" in (await cli("policy", "set", str(tmp_path / "none.toml"), proxy.socket)).stdout
     assert await proxy.execute("query-policy") == []
