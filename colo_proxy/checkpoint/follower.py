@@ -19,15 +19,19 @@ seen. When the PVM dies inside a checkpoint, the SVM either has its state in ful
 then `COLO_EXIT`), or it stays stopped in its old state (`COLO_EXIT` alone); which of them must be known
 before it takes over, since connections are aligned differently. All of that was seen with QEMU 11.1.2.
 
-| phase | what is known |
-| --- | --- |
-| WAITING | not enough; output is held |
-| APART | the PVM runs without a replica |
-| COLO | both are in the COLO state |
-| LOSING | the PVM is dead; whether the SVM has its last state will be known in a moment |
-| OVER | the SVM is the service |
+| phase | what is known | what is heeded (`_HEEDED`) |
+| --- | --- | --- |
+| WAITING | not enough; output is held | states, `COLO_EXIT` |
+| APART | the PVM runs without a replica | states |
+| COLO | both are in the COLO state | `STOP`, `RESUME`, `COLO_EXIT`, lost sight, deaths |
+| BLIND | both were, but one is out of sight or the guest has shut down | states, `COLO_EXIT`, deaths |
+| LOSING | the PVM is dead; whether the SVM has its state is asked | as in COLO, and answers to `Ask` |
+| OVER | the SVM is the service | nothing |
+
+Within COLO and LOSING a checkpoint goes through `Step`, as `_STEPS` says.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -59,8 +63,28 @@ class Phase(Enum):
     WAITING = auto()
     APART = auto()
     COLO = auto()
+    BLIND = auto()
     LOSING = auto()
     OVER = auto()
+
+
+# In which phases each kind of input counts; in the others it changes nothing.
+_HEEDED = {
+    "state": {Phase.WAITING, Phase.APART, Phase.BLIND},  # in COLO an answer may be older than an event
+    "blind": {Phase.COLO, Phase.LOSING},
+    "gone": {Phase.COLO, Phase.BLIND, Phase.LOSING},
+    "answer": {Phase.LOSING},
+    "stop": {Phase.COLO, Phase.LOSING},
+    "exit": {Phase.WAITING, Phase.COLO, Phase.BLIND, Phase.LOSING},
+}
+
+
+class Step(Enum):
+    """How far a checkpoint has come, as the machine has been told."""
+
+    NONE = auto()
+    STOPPED = auto()  # both VMs
+    LOADED = auto()  # the SVM has the PVM's state
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +132,61 @@ class _Vm:
         return self.stop_ns is not None and self.resume_ns is None
 
 
+def _both_stopped(pvm: _Vm, svm: _Vm) -> bool:
+    """Whether the stops overlap: else one of them was only paused."""
+    if pvm.stop_ns is None or svm.stop_ns is None:
+        return False
+    return not (
+        (svm.resume_ns is not None and svm.resume_ns < pvm.stop_ns)
+        or (pvm.resume_ns is not None and pvm.resume_ns < svm.stop_ns)
+    )
+
+
+def _wrong_order(pvm: _Vm, svm: _Vm) -> bool:
+    """A checkpoint lets the PVM go on last: somebody paused both, and nothing was copied."""
+    return pvm.resume_ns is not None and svm.resume_ns is not None and pvm.resume_ns < svm.resume_ns - _SKEW
+
+
+def _seen(stamp_ns: int | None) -> int:
+    """The stamp of an event without which the step would not have been taken."""
+    if stamp_ns is None:
+        raise AssertionError("a step was taken before its events were seen")
+    return stamp_ns
+
+
+def _stops(pvm: _Vm, svm: _Vm) -> list[Event]:
+    return [SvmStopped(_seen(svm.stop_ns)), PvmStopped(_seen(pvm.stop_ns))]
+
+
+def _loaded(_: _Vm, svm: _Vm) -> list[Event]:
+    return [SvmLoaded(_seen(svm.resume_ns))]
+
+
+def _committed(pvm: _Vm, _: _Vm) -> list[Event]:
+    return [Committed(_seen(pvm.resume_ns))]
+
+
+def _paused(_: _Vm, __: _Vm) -> list[Event]:
+    return [Unsure("both VMs were paused, and the primary went on first: no checkpoint")]
+
+
+# From where, when, to where, and what the machine is told. The first that applies is done, then the next.
+_STEPS: tuple[tuple[Step, Callable[[_Vm, _Vm], bool], Step, Callable[[_Vm, _Vm], list[Event]]], ...] = (
+    (Step.NONE, _both_stopped, Step.STOPPED, _stops),
+    (Step.STOPPED, _wrong_order, Step.NONE, _paused),
+    (Step.STOPPED, lambda _, svm: svm.resume_ns is not None, Step.LOADED, _loaded),
+    (Step.LOADED, _wrong_order, Step.NONE, _paused),
+    (Step.LOADED, lambda pvm, _: pvm.resume_ns is not None, Step.NONE, _committed),
+)
+
+
 @dataclass(slots=True)
 class Follower:
     """The pair, as far as its two QMP connections tell."""
 
     phase: Phase = Phase.WAITING
     _vms: dict[Side, _Vm] = field(default_factory=lambda: {side: _Vm() for side in Side})
-    _was_colo: bool = False  # and neither side has been given up since
-    _checkpoint: bool = False  # both stops were told
-    _loaded: bool = False  # SvmLoaded was told
+    _step: Step = Step.NONE
     _later: list[tuple[Side, str, int]] = field(default_factory=list)
 
     # What the adapter sees.
@@ -131,17 +201,16 @@ class Follower:
     def polled(self, side: Side, snapshot: Snapshot) -> list[News]:
         """The state of a connected side, asked for again."""
         self._vms[side].snapshot = snapshot
-        # In COLO, events tell of every change; an answer may be older than an event already taken in.
-        return self._look() if self.phase in (Phase.WAITING, Phase.APART) else []
+        return self._look() if self._heeds("state") else []
 
     def blind(self, side: Side, why: str) -> list[News]:
         """The session is lost or there is none, and QEMU may well be alive."""
         vm = self._vms[side]
         known = vm.sight == "live"
         vm.sight, vm.snapshot = "unknown", None
-        if not known or self.phase not in (Phase.COLO, Phase.LOSING):
+        if not known or not self._heeds("blind"):
             return []
-        return self._wait(f"{side.value}: {why}")
+        return self._lose_sight(f"{side.value}: {why}")
 
     def gone(self, side: Side, why: str) -> list[News]:
         """Nobody listens at this side's socket."""
@@ -149,10 +218,10 @@ class Follower:
         if vm.sight == "gone":
             return []
         vm.sight, vm.snapshot = "gone", None
-        if self.phase in (Phase.OVER, Phase.APART) or not vm.seen or not self._was_colo:
+        if not vm.seen or not self._heeds("gone"):
             return []
         if vm.shut_down:
-            return self._wait("the guest has shut down")
+            return self._lose_sight("the guest has shut down")
         if other.sight != "live":
             return []  # its peer may come into sight again; until then nothing can be decided
         return self._replica_lost(why) if side is Side.SECONDARY else self._primary_dead(why)
@@ -165,7 +234,7 @@ class Follower:
 
     def asked(self, side: Side, attempt: int = 1) -> list[News]:
         """The answer to `Ask` came. A stopped SVM's COLO_EXIT is waited for, up to a third attempt."""
-        if self.phase is not Phase.LOSING:
+        if not self._heeds("answer"):
             return []
         if self._vms[side].stopped and attempt < 3:
             return [Ask(side, attempt + 1)]
@@ -177,7 +246,7 @@ class Follower:
             return self._stop_or_resume(side, name, stamp_ns)
         if name == "SHUTDOWN" and data.get("guest") is True:
             self._vms[side].shut_down = True
-        if name == "COLO_EXIT" and self.phase not in (Phase.APART, Phase.OVER):
+        if name == "COLO_EXIT" and self._heeds("exit"):
             return self._colo_exit(side, str(data.get("reason")))
         return []
 
@@ -185,13 +254,16 @@ class Follower:
         """The SVM takes over, on whoever's word: what the pair does from now on is of no consequence."""
         self._primary_lost("")
 
+    def _heeds(self, what: str) -> bool:
+        return self.phase in _HEEDED[what]
+
     # Checkpoints.
 
     def _stop_or_resume(self, side: Side, name: str, stamp_ns: int) -> list[News]:
-        if self.phase not in (Phase.COLO, Phase.LOSING):
+        if not self._heeds("stop"):
             return []
         vm = self._vms[side]
-        if self._checkpoint and vm.resume_ns is not None:
+        if self._step is not Step.NONE and vm.resume_ns is not None:
             # This side is in the next checkpoint already; the other's end of this one is still to be read.
             self._later.append((side, name, stamp_ns))
             return []
@@ -203,34 +275,23 @@ class Follower:
 
     def _match(self) -> list[News]:
         pvm, svm = self._vms[Side.PRIMARY], self._vms[Side.SECONDARY]
-        if pvm.stop_ns is None or svm.stop_ns is None:
-            return []
         news: list[News] = []
-        if not self._checkpoint:
-            if (svm.resume_ns is not None and svm.resume_ns < pvm.stop_ns) or (
-                pvm.resume_ns is not None and pvm.resume_ns < svm.stop_ns
-            ):
-                return []  # one of them was only paused
-            self._checkpoint = True
-            news = [SvmStopped(svm.stop_ns), PvmStopped(pvm.stop_ns)]
-        if pvm.resume_ns is not None and svm.resume_ns is not None and pvm.resume_ns < svm.resume_ns - _SKEW:
-            # A checkpoint lets the PVM go on last: somebody paused both, and nothing was copied.
-            self._forget_checkpoint()
-            return [*news, Unsure("both VMs were paused, and the primary went on first: no checkpoint")]
-        if svm.resume_ns is not None and not self._loaded:
-            self._loaded = True
-            news.append(SvmLoaded(svm.resume_ns))
-        if pvm.resume_ns is not None and svm.resume_ns is not None:
-            news.append(Committed(pvm.resume_ns))
-            later, self._later = self._later, []
-            self._forget_checkpoint()
-            for side, name, stamp_ns in later:
-                news += self._stop_or_resume(side, name, stamp_ns)
+        if pvm.stop_ns is None or svm.stop_ns is None:
+            return news
+        while step := next((step for step in _STEPS if step[0] is self._step and step[1](pvm, svm)), None):
+            _, _, self._step, tell = step
+            news += tell(pvm, svm)
+            if self._step is Step.NONE:
+                later = self._later if tell is _committed else []
+                self._forget_checkpoint()
+                for event in later:
+                    news += self._stop_or_resume(*event)
+                break
         return news
 
     def _forget_checkpoint(self) -> None:
-        self._checkpoint = self._loaded = False
-        self._later.clear()
+        self._step = Step.NONE
+        self._later = []
         for vm in self._vms.values():
             vm.stop_ns = vm.resume_ns = None
 
@@ -250,18 +311,18 @@ class Follower:
 
     def _replica_lost(self, why: str) -> list[News]:
         self._forget_checkpoint()
-        self.phase, self._was_colo = Phase.APART, False
+        self.phase = Phase.APART
         self._vms[Side.PRIMARY].snapshot = None  # it leaves COLO now; ask again
         return [ReplicaLost(why), GoOnAlone()]
 
     def _primary_lost(self, why: str) -> list[News]:
         self._forget_checkpoint()
-        self.phase, self._was_colo = Phase.OVER, False
+        self.phase = Phase.OVER
         return [PrimaryLost(why)]
 
-    def _wait(self, why: str) -> list[News]:
+    def _lose_sight(self, why: str) -> list[News]:
         self._forget_checkpoint()
-        self.phase = Phase.WAITING
+        self.phase = Phase.BLIND
         return [Unsure(why)]
 
     # The pair's state without events: at the start, and while there is no COLO.
@@ -272,15 +333,15 @@ class Follower:
             return self._primary_lost(death)
         if pvm.snapshot is None:
             return []
-        if pvm.snapshot.mode == "none" and self.phase is Phase.WAITING:
-            self.phase, self._was_colo = Phase.APART, False
+        if pvm.snapshot.mode == "none" and self.phase is not Phase.APART:
+            self.phase = Phase.APART
             return [ReplicaLost("the primary is not in the COLO state")]
         if pvm.snapshot.mode == "primary":
             if svm.snapshot is not None and svm.snapshot.mode == "secondary" and not svm.exited:
                 self._forget_checkpoint()
-                self.phase, self._was_colo = Phase.COLO, True
+                self.phase = Phase.COLO
                 return [Unsure("both are in the COLO state; their past is not known")]
-            if self._was_colo and svm.sight == "gone":
+            if self.phase is Phase.BLIND and svm.sight == "gone":
                 return self._replica_lost("nobody listens on the secondary's QMP socket any more")
         return []
 
@@ -290,7 +351,7 @@ class Follower:
             return ""
         if svm.mode == "none" and svm.last_mode == "secondary" and svm.running:
             return "the secondary has already taken over"
-        if self._was_colo and svm.mode == "secondary":
+        if self.phase is Phase.BLIND and svm.mode == "secondary":
             if pvm.sight == "gone":
                 return "nobody listens on the primary's QMP socket any more"
             # A PVM that left COLO by order says so in its last mode; this one is another QEMU.

@@ -181,7 +181,7 @@ def test_pvm_killed_and_the_svm_never_says_so() -> None:
 def test_both_killed() -> None:
     follower = in_step()
     assert play(follower, "10 P gone\n11 S blind\n12 S gone") == ["Ask secondary", "Unsure"]
-    assert follower.phase is Phase.WAITING
+    assert follower.phase is Phase.BLIND
 
 
 def test_svm_killed_in_a_checkpoint() -> None:
@@ -237,7 +237,7 @@ def test_blind_then_gone() -> None:
 def test_both_out_of_sight_decides_nothing() -> None:
     follower = in_step()
     assert play(follower, "10 S blind\n11 P gone") == ["Unsure"]
-    assert follower.phase is Phase.WAITING
+    assert follower.phase is Phase.BLIND
     assert play(follower, "500 S connected") == TAKES_OVER
 
 
