@@ -16,7 +16,7 @@ import random
 import re
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 _HEAD_LIMIT = 16 << 10
@@ -24,7 +24,39 @@ _QUEUE_LIMIT = 32  # items; past that no further pipelined request is looked at
 _REQUEST = re.compile(rb"([A-Z]+) (/[^ ]*) HTTP/1\.([01])")
 _BLOCK = 1 << 16
 
-Item = tuple[Any, ...]  # ("bytes", data) | ("content", position, end) | ("wait", CLOCK_MONOTONIC seconds)
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Bytes to be sent."""
+
+    data: bytes
+
+    def rest(self, sent: int) -> "Data | None":
+        """What is left when so many bytes have been sent; None: nothing."""
+        return Data(self.data[sent:]) if sent < len(self.data) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Bytes of the content that both replicas know, from `position` to `end`."""
+
+    position: int
+    end: int
+
+    def rest(self, sent: int) -> "Known | None":
+        """What is left when so many bytes have been sent; None: nothing."""
+        return Known(self.position + sent, self.end) if self.position + sent < self.end else None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing is sent before `until`, seconds of CLOCK_MONOTONIC."""
+
+    until: float
+
+
+Item = Data | Known | Pause
+_ITEMS = {kind.__name__: kind for kind in (Data, Known, Pause)}
 
 
 @dataclass(slots=True)
@@ -62,14 +94,17 @@ class Connection:
     heard_all: bool = False  # the client has said FIN
 
     def __post_init__(self) -> None:
-        self.queue = deque(tuple(item) for item in self.queue)
+        # Of a record: an item's class and its fields.
+        self.queue = deque(
+            _ITEMS[item[0]](*item[1:]) if isinstance(item, tuple) else item for item in self.queue
+        )
 
     def record(self, unsent: bytes = b"") -> dict[str, Any]:
         """Everything, in built-in types. `unsent` is what the kernel took but never sent."""
-        queue = ([("bytes", unsent)] if unsent else []) + list(self.queue)
+        items = ([Data(unsent)] if unsent else []) + list(self.queue)
         return {
             "inbox": self.inbox,
-            "queue": queue,
+            "queue": [(type(item).__name__, *astuple(item)) for item in items],
             "said": self.said - len(unsent),
             "left": self.left,
             "chain": self.chain,
@@ -105,7 +140,7 @@ class Connection:
                 break
             self.inbox = rest
             if delay:
-                self.queue.append(("wait", time.monotonic() + delay))
+                self.queue.append(Pause(time.monotonic() + delay))
             answered += self._request(head, generator)
         return answered
 
@@ -123,7 +158,7 @@ class Connection:
         close = headers.get(b"connection", b"").lower() == b"close" or minor == b"0"
         if method == b"POST":
             if headers.get(b"expect", b"").lower() == b"100-continue":
-                self.queue.append(("bytes", b"HTTP/1.1 100 Continue\r\n\r\n"))
+                self.queue.append(Data(b"HTTP/1.1 100 Continue\r\n\r\n"))
             self.left, self.chain = int(length), (bytes(32), b"")
             return 0
         what, _, count = path[1:].partition(b"/")
@@ -132,7 +167,7 @@ class Connection:
             self._refuse(405, b"Method Not Allowed")
         elif what == b"bytes" and number is not None:
             self._head(200, b"OK", number)
-            self.queue.append(("content", 0, number))
+            self.queue.append(Known(0, number))
         elif what == b"random" and number is not None and number <= 1 << 24:
             self._answer(generator.randbytes(number))
         elif path == b"/clock":
@@ -158,14 +193,11 @@ class Connection:
 
     def _answer(self, body: bytes, code: int = 200, text: bytes = b"OK") -> None:
         self._head(code, text, len(body))
-        self.queue.append(("bytes", body))
+        self.queue.append(Data(body))
 
     def _head(self, code: int, text: bytes, length: int) -> None:
         self.queue.append(
-            (
-                "bytes",
-                b"HTTP/1.1 %d %b\r\nServer: colo-lab\r\nContent-Length: %d\r\n\r\n" % (code, text, length),
-            )
+            Data(b"HTTP/1.1 %d %b\r\nServer: colo-lab\r\nContent-Length: %d\r\n\r\n" % (code, text, length))
         )
 
     def _refuse(self, code: int, text: bytes) -> None:

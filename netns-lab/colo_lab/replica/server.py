@@ -19,7 +19,7 @@ from ..kernel import die_with_parent
 from . import repair
 from .arena import Arena
 from .channel import Channel
-from .connection import Connection
+from .connection import Connection, Data, Pause
 from .content import Content
 
 _TURN = 1 << 20  # bytes one connection may say before the others get their turn
@@ -161,42 +161,33 @@ class Replica:
     def _say(self, peer: Peer, budget: int) -> int | None:
         """Send from the first item of the queue; returns the bytes taken, None when it has to wait."""
         queue, fd = peer.http.queue, peer.sock.fileno()
-        kind, *rest = queue[0]
-        if kind == "wait":
-            if rest[0] > time.monotonic():
-                self._waiting[fd] = rest[0]
+        item = queue[0]
+        if isinstance(item, Pause):
+            if item.until > time.monotonic():
+                self._waiting[fd] = item.until
                 return None
             queue.popleft()
             return 0
         flip = self._faults.flip
         room = budget if flip is None or flip < peer.http.said else min(budget, flip - peer.http.said)
-        if kind == "bytes":
-            (data,) = rest
-            if not room:
-                return self._flip(peer, data[0], ("bytes", data[1:]) if len(data) > 1 else None)
-            said = peer.sock.send(data[:room], _MORE if len(queue) > 1 else 0)
-            item = ("bytes", data[said:]) if said < len(data) else None
+        if not room:
+            self._flip(peer, item.data[0] if isinstance(item, Data) else self._content.byte(item.position))
+            sent = 1
+        elif isinstance(item, Data):
+            sent = peer.sock.send(item.data[:room], _MORE if len(queue) > 1 else 0)
         else:
-            position, end = rest
-            if not room:
-                byte = self._content.byte(position)
-                return self._flip(peer, byte, ("content", position + 1, end) if position + 1 < end else None)
-            said = self._content.send(fd, position, min(room, end - position)) if end > position else 0
-            item = ("content", position + said, end) if position + said < end else None
-        if item:
-            queue[0] = item
+            left = item.end - item.position
+            sent = self._content.send(fd, item.position, min(room, left)) if left > 0 else 0
+        rest = item.rest(sent)
+        if rest:
+            queue[0] = rest
         else:
             queue.popleft()
-        return said
+        return sent
 
-    def _flip(self, peer: Peer, byte: int, item: Any) -> int:
+    def _flip(self, peer: Peer, byte: int) -> None:
         peer.sock.send(bytes([byte ^ 0xFF]))
         self._faults.flip, self._faults.flipped = None, time.time_ns()
-        if item:
-            peer.http.queue[0] = item
-        else:
-            peer.http.queue.popleft()
-        return 1
 
     def _watch(self, peer: Peer) -> None:
         """Have epoll tell what this connection can do next, or forget it when it is dead."""
