@@ -13,11 +13,11 @@ from enum import IntEnum
 from operator import itemgetter
 from pathlib import Path
 
-from colo_proxy.capture.notices import of_addresses, of_file, of_frames, of_shift
+from colo_proxy.capture.notices import of_addresses, of_file, of_frames, of_nothing, of_shift
 from colo_proxy.capture.origin import Heard, Survey, listen, mac_text, survey, vm_address
 from colo_proxy.capture.reader import NS, Capture, Captured, CaptureError
 from colo_proxy.capture.result import NotCompared, Result
-from colo_proxy.capture.tap import Tap
+from colo_proxy.capture.tap import Tap, is_fragment
 from colo_proxy.capture.times import Times, steady
 from colo_proxy.datapath.comparator import Comparator
 from colo_proxy.errors import UserError
@@ -111,6 +111,7 @@ class Comparison:
         for capture, tap in zip((self.primary, self.secondary), taps, strict=True):
             self._result.notices += of_file(capture, tap)
         self._result.notices += of_addresses(taps, (pvm, svm))
+        self._result.notices += of_nothing(self._result)
         self._result.notices += of_frames(taps)
         return self._result
 
@@ -127,17 +128,35 @@ class Comparison:
         return self._vms
 
     def _leave_out(self, *taps: Tap) -> None:
-        """What was not looked at; of a flow whose frames are cut, what seems to be missing may be there."""
+        """What was not looked at; of a flow whose frames are cut, what seems to be missing may be there.
+
+        Of any flow, where it is not known whose the frames are.
+        """
         cut = {flow for tap in taps for flow in tap.cut}
         missing = [each for each in self._result.not_compared if each.flow not in cut]
         self._result.not_compared = [each for tap in taps for each in tap.not_compared()] + missing
         if fragments := self._comparator.counters["dropped"][Drop.FRAGMENT]:
             self._result.not_compared.append(NotCompared("dropped", fragments))
+            self._leave_out_pieces(taps[1].pieces)
         self._result.divergences = [
             each
             for each in self._result.divergences
-            if each.flow not in cut or each.reason in (Reason.PAYLOAD, Reason.CONTROL)
+            if not (each.flow in cut or None in cut) or each.reason in (Reason.PAYLOAD, Reason.CONTROL)
         ]
+
+    def _leave_out_pieces(self, of_svm: set[str]) -> None:
+        """Datagrams of which either capture has a part of the fragments: nobody could compare them."""
+        lost = [
+            each
+            for each in self._result.divergences
+            if each.reason is Reason.MISSING_SECONDARY
+            and each.flow in of_svm
+            and each.primary is not None
+            and is_fragment(each.primary)
+        ]
+        for each in lost:
+            self._result.divergences.remove(each)
+            self._result.not_compared.append(NotCompared("dropped", None, None, each.flow))
 
     def _listen(self, candidates: set[bytes]) -> tuple[Heard, Heard]:
         self._all_passes += 1

@@ -2,7 +2,13 @@
 
 from collections.abc import Iterator
 
-from colo_proxy.capture.origin import Survey, drawing_to_groups, mac_text
+from colo_proxy.capture.origin import (
+    Survey,
+    drawing_to_groups,
+    mac_text,
+    mirrored,
+    to_groups_alone,
+)
 from colo_proxy.capture.reader import NS, Capture
 from colo_proxy.capture.result import Result
 from colo_proxy.capture.tap import Tap
@@ -24,11 +30,29 @@ def of_addresses(taps: tuple[Tap, Tap], surveys: tuple[Survey, Survey]) -> Itera
         for vm in tap.vms:
             if seen.frames and vm not in seen.sources:
                 yield f"{tap.path}: {mac_text(vm)} sent nothing in it; was it captured at the right port?"
+    for vm, others in mirrored(*surveys, taps[0].vms):
+        others_text = " and ".join(map(mac_text, others))
+        yield (
+            f"{mac_text(vm)} sends the same in both captures, as clients do, and {others_text} "
+            f"{'does' if len(others) == 1 else 'do'} not; give as --vm-mac the VM's addresses alone"
+        )
+    for tap, seen, other in zip(taps, surveys, surveys[::-1], strict=True):
+        for address in to_groups_alone(seen, other, tap.vms):
+            yield (
+                f"{tap.path}: {mac_text(address)} sends to groups, and only in this capture; not compared; "
+                "if it is the VM's address, too, give it as another --vm-mac"
+            )
     for address in drawing_to_groups(*surveys, taps[0].vms):
         yield (
             f"{mac_text(address)} sends other frames to groups in each capture, which are not compared; "
             "if it is the VM's address, too, give it as another --vm-mac"
         )
+
+
+def of_nothing(result: Result) -> Iterator[str]:
+    """That there was nothing to compare."""
+    if result.verdict == "incomplete" and not result.not_compared:
+        yield "neither capture has a frame of the VM's, so nothing was compared"
 
 
 def of_shift(

@@ -434,6 +434,26 @@ def drawing_to_groups(primary: Survey, secondary: Survey, vms: Iterable[bytes]) 
     )
 
 
+def to_groups_alone(seen: Survey, other: Survey, vms: Iterable[bytes]) -> list[bytes]:
+    """Who, but for these, sends to groups alone, and in this capture alone.
+
+    The PVM's second address may be one that the SVM does not use (VRRP's master). What clients send to groups
+    is in both captures, if they overlap.
+    """
+    if not other.frames or seen.first > other.last or other.first > seen.last:
+        return []
+    known = {ALL, *vms, *other.sources, *seen.unicast}
+    return sorted(address for address in seen.to_groups if address not in known)
+
+
+def mirrored(primary: Survey, secondary: Survey, vms: Iterable[bytes]) -> list[tuple[bytes, list[bytes]]]:
+    """Which of these say the same in both captures while others do not, and who these are."""
+    both = primary.said.keys() & secondary.said.keys() - {ALL}
+    party = {address: _Party(primary.said[address], secondary.said[address]) for address in both}
+    drawing = sorted(address for address in both - set(vms) if party[address].draws)
+    return [(vm, drawing) for vm in vms if drawing and vm in party and party[vm].heard and party[vm].own == 0]
+
+
 def mac_text(address: bytes) -> str:
     """An address as people write it: 52:54:00:12:34:56."""
     return address.hex(":")

@@ -61,7 +61,8 @@ class Result:
         """A difference is one, whatever was not looked at; without one, all must have been looked at."""
         if self.divergences:
             return "diverged"
-        return "incomplete" if self.not_compared else "identical"
+        looked_at = self.primary_frames or self.secondary_frames
+        return "identical" if looked_at and not self.not_compared else "incomplete"
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints; programs rely on its names."""

@@ -15,7 +15,8 @@ from colo_proxy.datapath.key import flow_text
 _HEADERS = 78  # bytes of Ethernet, a VLAN tag, IPv6 and TCP without options
 _RECENT = 16  # frames among which a second copy is looked for
 _AT_ONCE = 50_000_000  # ns; the same frame later was sent again
-_TCP = 6
+_TCP, _UDP, _FRAGMENT = 6, 17, 44
+_EXTENSIONS = (0, 43, _FRAGMENT, 60)  # headers of IPv6 that may stand before the transport's (RFC 8200)
 _FIN = 1
 
 
@@ -41,7 +42,8 @@ class Tap:
     twice: int = 0  # captured a second time
     short: int = 0  # frames of anybody that are shorter than an Ethernet header
     short_bytes: int = 0
-    cut: dict[str, Cut] = field(default_factory=dict)  # by flow
+    cut: dict[str | None, Cut] = field(default_factory=dict)  # by flow; None: it is cut off, too
+    pieces: set[str] = field(default_factory=set)  # flows of the VM's fragments
     recent: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     def take(self, frame: Captured) -> tuple[bool, bytes, bytes | None] | None:
@@ -56,6 +58,8 @@ class Tap:
             return None
         if data[6:12] in self.vms:
             self._count(frame.time, data)
+            if is_fragment(data):
+                self.pieces.add(flow_text(data))
             whole = self._known(frame) if frame.size else data
             return None if whole is None else (True, whole, virtio_header(whole))
         if data[:6] not in self.vms and not data[0] & GROUP:
@@ -80,7 +84,7 @@ class Tap:
     def _known(self, frame: Captured) -> bytes | None:
         """What a frame that is cut short does say: the beginning of a TCP segment; else None."""
         missing = frame.size - len(frame.data)
-        cut = self.cut.setdefault(flow_text(frame.data + bytes(missing)), Cut())
+        cut = self.cut.setdefault(_flow_of(frame), Cut())
         cut.frames += 1
         cut.bytes += missing
         return _shortened(frame.data)
@@ -93,20 +97,53 @@ class Tap:
             yield NotCompared("cut", cut.frames, cut.bytes, flow)
 
 
-def _shortened(data: bytes) -> bytes | None:
-    """A TCP segment that ends where the capture cut it, without its FIN; None where it is none."""
+def is_fragment(data: bytes) -> bool:
+    """Whether an Ethernet frame has a part of an IP datagram; of IPv6, behind no other extension header."""
     kind, at = network(data)
-    if kind == IPV4 and len(data) >= at + 20 and data[at + 9] == _TCP:
-        layer4 = at + (data[at] & 15) * 4
-        where, length = at + 2, len(data) - at
-        if data[at + 6] & 0x3F or data[at + 7]:
-            return None
-    elif kind == IPV6 and len(data) >= at + 40 and data[at + 6] == _TCP:
-        layer4 = at + 40
-        where, length = at + 4, len(data) - layer4
-    else:
+    if kind == IPV4 and len(data) >= at + 20:
+        return bool(data[at + 6] & 0x3F or data[at + 7])
+    return kind == IPV6 and len(data) > at + 6 and data[at + 6] == _FRAGMENT
+
+
+def _layer4(data: bytes) -> tuple[int, int]:
+    """The protocol, and where its header begins; a frame may be cut anywhere. 0, 0: it does not say."""
+    kind, at = network(data)
+    if kind == IPV4 and len(data) >= at + 20 and not is_fragment(data):
+        return data[at + 9], at + (data[at] & 15) * 4
+    if kind == IPV6 and len(data) >= at + 40 and data[at + 6] not in _EXTENSIONS:
+        return data[at + 6], at + 40
+    return 0, 0
+
+
+def _flow_of(frame: Captured) -> str | None:
+    """The flow of a frame that is cut short; None where what names it is cut off."""
+    data = frame.data
+    kind, at = network(data)
+    protocol, layer4 = _layer4(data)
+    if len(data) < at or (kind in (IPV4, IPV6) and not layer4):
         return None
-    if len(data) < layer4 + 20 or length > 0xFFFF:
+    whole = bytearray(data + bytes(frame.size - len(data)))
+    if protocol in (_TCP, _UDP):
+        if len(data) < layer4 + 4:
+            return None
+        if protocol == _TCP and len(data) <= layer4 + 12:
+            whole[layer4 + 12] = 5 << 4  # a header without options
+        elif protocol == _UDP and len(data) < layer4 + 6:
+            whole[layer4 + 4 : layer4 + 6] = (8).to_bytes(2)
+    return flow_text(bytes(whole))
+
+
+def _shortened(data: bytes) -> bytes | None:
+    """A TCP segment that ends where the capture cut it, without its FIN; None where it is none, or its header
+    is not whole.
+    """
+    kind, at = network(data)
+    protocol, layer4 = _layer4(data)
+    where = at + 2 if kind == IPV4 else at + 4
+    length = len(data) - (at if kind == IPV4 else layer4)
+    if protocol != _TCP or len(data) < layer4 + 20 or length > 0xFFFF:
+        return None
+    if len(data) < layer4 + (data[layer4 + 12] >> 4) * 4:
         return None
     flags = bytes((data[layer4 + 13] & ~_FIN,))
     return data[:where] + length.to_bytes(2) + data[where + 2 : layer4 + 13] + flags + data[layer4 + 14 :]

@@ -120,11 +120,13 @@ class Play:
             self.isn[who] = int(words[2])
             return
         method = {"P": "primary", "S": "secondary", "C": "uplink"}[who]
-        frame, vnet = self.frame(who, int(flow or 0), words[1:]), None
+        frame = self.frame(who, int(flow or 0), words[1:])
         if "cut" in words:
             frame, vnet = partial(frame, int(words[words.index("cut") + 1]))
             frame = finished(frame, vnet) if isinstance(self.comparator, Oracle) else frame
-        getattr(self.comparator, method)(frame, self.now, vnet)
+            getattr(self.comparator, method)(frame, self.now, vnet)
+        else:
+            getattr(self.comparator, method)(frame, self.now)
 
     def frame(self, who: str, flow: int, words: list[str]) -> bytes:
         """The frame that a line describes."""

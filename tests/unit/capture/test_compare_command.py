@@ -329,10 +329,24 @@ def test_an_address_that_sent_nothing_in_one_capture_is_noticed(pair):
     )
 
 
-def test_two_empty_captures_say_nothing_that_differs(pair):
+def test_in_two_empty_captures_nothing_is_identical(pair):
     done = compare(*pair([], []), "--json")
-    assert done.returncode == 0
-    assert verdict(done)["flows"] == 0
+    assert done.returncode == 2
+    found = verdict(done)
+    assert (found["verdict"], found["flows"], found["not_compared"]) == ("incomplete", 0, [])
+    assert found["notices"] == ["neither capture has a frame of the VM's, so nothing was compared"]
+
+
+def test_a_clients_address_as_the_vms_is_noticed(pair):
+    captures = pair(http(1, ANSWER), http(77_000, ANSWER))
+    done = compare(*captures, "--vm-mac", CLIENT, "--json")
+    assert verdict(done)["notices"] == [
+        f"{CLIENT} sends the same in both captures, as clients do, and {VM} does not; "
+        "give as --vm-mac the VM's addresses alone"
+    ]
+    done = compare(*captures, "--vm-mac", VM, "--vm-mac", CLIENT, "--json")
+    assert verdict(done)["notices"] == []
+    assert verdict(compare(*captures, "--vm-mac", VM, "--json"))["notices"] == []
 
 
 def test_the_captures_are_never_overwritten(pair):

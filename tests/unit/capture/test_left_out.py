@@ -160,6 +160,32 @@ def test_frames_that_are_cut_make_it_incomplete(compared, length):
         assert (status, found["verdict"], found["not_compared"]) == (2, "incomplete", [entry])
 
 
+@pytest.mark.parametrize("length", [*range(14, 58), 70])
+@pytest.mark.parametrize("six", [False, True])
+@pytest.mark.parametrize("tcp_options", [b"", b"\x01\x01\x08\x0a" + bytes(8)])
+def test_frames_that_are_cut_inside_their_headers(compared, length, six, tcp_options):
+    """On one side: what the other side has is not missing; where the ports are cut off, of no flow."""
+    ends, kind = (ENDS6, 0x86DD) if six else (ENDS, 0x0800)
+
+    def said(isn: int) -> list[Timed]:
+        frames = [
+            ethernet(tcp(*ends, seq=isn, ack=1, flags=SYN | ACK), kind),
+            *(
+                ethernet(tcp(*ends, seq=isn + 1, ack=1, options=tcp_options, payload=payload), kind)
+                for payload in (b"one" * 40, b"other" * 40)
+            ),
+            ethernet(udp(*ends, b"datagram" * 20), kind),
+        ]
+        return timed(frames[:2] + frames[3:])
+
+    pvm, svm = said(1000), said(77000)
+    for one, other in ((snapped(pvm, length), pcap(svm)), (pcap(pvm), snapped(svm, length))):
+        status, found = compared(one, other, MAC)
+        assert (status, found["verdict"], found["divergences"]) == (2, "incomplete", [])
+        ports = 14 + (40 if six else 20) + 4
+        assert (found["not_compared"][0]["flow"] is None) == (length < ports)
+
+
 def test_what_is_there_of_a_cut_frame_is_compared(compared):
     pvm, svm = http(1000, ANSWER), http(77000, ANSWER.replace(b"200", b"404"))
     for one, other in ((snapped(pvm, 96), snapped(svm, 96)), (snapped(pvm, 96), pcap(svm))):
@@ -197,6 +223,31 @@ def test_fragments_of_the_svm_that_never_complete(compared, later):
     svm[6] = (START + 6_000_000, svm[6][1][:6] + vm + svm[6][1][12:])
     status, found = compared(pvm, svm)
     assert (status, found["verdict"], found["not_compared"][0]["frames"]) == (2, "incomplete", 1)
+
+
+@pytest.mark.parametrize("later", [0, 10])
+def test_fragments_that_complete_in_neither(compared, later):
+    """It is no proof of anything that the PVM has sent them; what the SVM's capture has whole is one."""
+
+    def said(isn: int, *pieces: bytes) -> list[Timed]:
+        mine = [(START + 10 + at, piece) for at, piece in enumerate(pieces)]
+        return [*talk(isn, START), *mine, *talk(isn, START + later * SECOND, 41000)]
+
+    def talk(isn: int, start: int, port: int = 40000) -> list[Timed]:
+        ends = ENDS[0], (ENDS[1][0], port)
+        return timed([ethernet(tcp(*ends, seq=isn, ack=1, flags=SYN | ACK), 0x0800)], start)
+
+    def piece(ident: int, at: int, more: bool) -> bytes:
+        data = (udp(*ENDS, b"x" * 24)[20:] + bytes(8))[at : at + 16]
+        word = at // 8 | (0x2000 if more else 0)
+        return ethernet(ip("192.0.2.2", "192.0.2.1", 17, data, ident=ident, fragment=word), 0x0800)
+
+    status, found = compared(said(1, piece(7, 0, True)), said(2, piece(9, 0, True)), MAC)
+    assert (status, found["verdict"], found["divergences"]) == (2, "incomplete", [])
+    assert found["not_compared"][-1]["flow"] == "ip-17 192.0.2.2 > 192.0.2.1"
+    whole = piece(9, 0, True), piece(9, 16, False)
+    assert compared(said(1, piece(7, 0, True)), said(2, *whole), MAC)[0] == 1
+    assert compared(said(1, piece(7, 0, True)), said(2), MAC)[0] == 1
 
 
 def test_a_person_reads_what_was_left_out(tmp_path, capsys):

@@ -296,6 +296,23 @@ def test_a_second_address_that_sends_to_groups_alone(judge, tmp_path):
     assert [second in each for each in result.notices] == [True]
 
 
+def test_a_second_address_that_sends_to_groups_in_one_capture_alone(tmp_path):
+    """The PVM is VRRP's master, and the SVM is not."""
+    second, group = "00:00:5e:00:01:07", "01:00:5e:00:00:12"
+    paths = [tmp_path / name for name in ("pvm.pcap", "svm.pcap")]
+    for path, isn in zip(paths, (1000, 77000), strict=True):
+        wire = Wire(QEMU).opens(isn, by_vm=False)
+        for source in (STRANGER, second) if isn == 1000 else (STRANGER,):
+            frame = Ether(src=source, dst=group) / IP(src=VM_IP, dst="224.0.0.18", proto=112) / Raw(b"is up")
+            wire.frames.append((wire.frames[-1][0] + 1000, bytes(frame)))
+        save(path, wire.frames)
+    for pvm, svm, name in ((*paths, "pvm.pcap"), (*paths[::-1], "pvm.pcap")):
+        result = Comparison(pvm, svm).run()
+        (notice,) = result.notices
+        assert (second in notice, name in notice, STRANGER in notice) == (True, True, False)
+        assert result.verdict == "identical"
+
+
 @pytest.mark.parametrize("wire", [(VM, CLIENT), (QEMU, CLIENT), (QEMU, ANOTHER), (VM, QEMU)])
 @pytest.mark.parametrize("by_vm", [False, True])
 def test_captures_that_hold_only_what_clients_sent(judge, wire, by_vm):

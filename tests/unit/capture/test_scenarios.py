@@ -62,7 +62,8 @@ def test_scenario(scenario, tmp_path, capsys):
     assert (found["primary_frames"], found["secondary_frames"]) == tuple(
         len(said) for said in recorder.said.values()
     )
-    assert (status, found["verdict"]) == ((1, "diverged") if differences else (0, "identical"))
+    verdict = (1, "diverged") if differences else (0, "identical") if events else (2, "incomplete")
+    assert (status, found["verdict"]) == verdict
 
 
 def of(mark: str, wanted: list[str]) -> list[str]:
