@@ -33,8 +33,10 @@ cdef bint agreed(const Flow *flow, const Node *node) noexcept nogil:
     if not seq_le(flow.low, start) or seq_diff(flow.matched, start) < <int64_t>node.packet.length:
         return flow.flags & F_BEYOND and \
             agreed_beyond(flow, start, end_of(node), node.packet.flags & FIN != 0)
-    return not node.packet.flags & FIN or (
-        (flow.flags & F_FINISHED) != 0 and seq_eq(end_of(node), flow.matched))
+    if not node.packet.flags & FIN:
+        return True
+    # Or nobody has seen what stands there, since a commit that counts it as agreed (C4).
+    return (flow.flags & F_FINISHED or flow.pvm.unseen) and seq_eq(end_of(node), flow.matched)
 
 
 cdef void move_range(Flow *flow, Seq to) noexcept nogil:

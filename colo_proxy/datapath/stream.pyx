@@ -207,6 +207,9 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         node.flags |= N_CONTRARY
         return
     if agreed(flow, node):  # a retransmission
+        if node.packet.flags & FIN and flow.pvm.unseen and seq_eq(end_of(node), flow.matched):
+            flow.pvm.unseen = False
+            flow.flags |= F_FINISHED
         if node.packet.flags & SYN:
             flow.flags |= F_DISORDERED  # its form may wait for the SVM's
         urgent_alone(core, flow, node)
@@ -243,10 +246,6 @@ cdef bint contradicts_agreed(Core *core, Flow *flow, const Node *node) noexcept 
         return True
     if node.packet.flags & FIN and seq_le(flow.low, fin) and seq_lt(fin, flow.matched) and \
             not agreed(flow, node):
-        if flow.pvm.unseen and seq_eq(fin, seq_add(flow.matched, -1)) and seq_eq(flow.matched, flow.pvm.end):
-            flow.pvm.unseen = False  # it was lost before the commit that counts it as agreed (C4)
-            flow.flags |= F_FINISHED
-            return False
         diverge(core, flow, R_CONTROL, offset_of(flow, fin), node, NULL)
         return True
     if node.packet.flags & FIN and agreed_at(flow, fin) and \

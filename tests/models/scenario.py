@@ -53,6 +53,7 @@ class Scenario:
     super_frames: bool = False  # of UDP
     tries: bool = False  # a SYN/ACK is repeated with other ISNs (SYN cookies)
     sacks: bool = False
+    lossy: bool = False  # each guest receives some of what clients send, and FINs are lost
 
 
 def drawn(seed: int) -> Scenario:
@@ -89,6 +90,7 @@ def drawn(seed: int) -> Scenario:
         tries=choose((False, False, True)),
         super_frames=choose((False, False, True)),
         sacks=choose((False, True)),
+        lossy=choose((False, False, True)),
     )
 
 

@@ -13,6 +13,7 @@ import random
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from models.losses import Block, Receiver, lossy_upload
 from models.packets import (
     ACK,
     FIN,
@@ -57,6 +58,7 @@ class Line:
     lost: list[tuple[int, int]] = field(default_factory=list)
     cuts: list[tuple[int, int]] = field(default_factory=list)  # what was sent last, as it was cut
     sacked: list[tuple[int, int]] = field(default_factory=list)  # blocks, the latest first, as `acked` counts
+    fin_lost: bool = False
     difference: str = ""
 
 
@@ -173,6 +175,8 @@ class Simulation:
                 self._stuck(self.random.randrange(self.of.connections))
             if self.of.scattered and self.of.connections and self.random.random() < 0.06:
                 self._scatter(self.random.randrange(self.of.connections))
+            if self.of.lossy and self.of.connections and self.chance.random() < 0.08:
+                self._lossy(self.chance.randrange(self.of.connections))
             chosen = self.random.random()
             if chosen < 0.42:
                 self._step(self.p, "primary")
@@ -293,6 +297,25 @@ class Simulation:
                 self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
             self.now += self.random.choice((1_003, 5_300_001))
             self._event("tick")
+
+    def _lossy(self, number: int) -> None:
+        """Clients send, and each guest receives some of it."""
+        guests = [(self.p, "primary"), (self.s, "secondary")]
+        lines = [guest.lines[number] for guest, _ in guests]
+        if (
+            any(line.closed or not line.opened for line in lines)
+            or lines[0].incarnation != lines[1].incarnation
+        ):
+            return
+
+        def acknowledge(which: int, receiver: Receiver, blocks: list[Block]) -> None:
+            guest, side = guests[which]
+            lines[which].acked = receiver.acked
+            self._send(guest, number, lines[which], lines[which].sent, b"", ACK, blocks)
+            self._deliver(guest, side)
+
+        receivers = [Receiver(line.acked) for line in lines]
+        self.client_sent[number] = lossy_upload(self.chance, receivers, self.client_sent[number], acknowledge)
 
     def _checkpoint(self) -> bool:
         """All that a VMM may do; True if it ended in a failover."""
@@ -458,7 +481,10 @@ class Simulation:
             return
         chosen = self.random.random()
         end = self._end(line)
-        if line.lost and chosen < 0.4:
+        if line.fin_lost and chosen < 0.5:
+            line.fin_lost = False
+            self._send(guest, number, line, line.sent - 1, b"", FIN | ACK)
+        elif line.lost and chosen < 0.4:
             at, length = line.lost.pop(0)
             self._send_data(guest, number, line, at, length)
         elif chosen < 0.15 or (line.closed and chosen < 0.8):
@@ -548,7 +574,9 @@ class Simulation:
             kind = 3 if kind == 0 else 0
         if kind < 3:
             data = self._bytes(line, line.sent - 1, 1) if kind == 2 and line.sent > 1 else b""
-            self._send(guest, number, line, line.sent - len(data), data, FIN | ACK)
+            line.fin_lost = self.of.lossy and self.chance.random() < 0.4
+            if not line.fin_lost:
+                self._send(guest, number, line, line.sent - len(data), data, FIN | ACK)
             line.sent += 1
         else:
             text = b"why" if self.of.seed % 5 == 0 else b""  # RFC 9293, section 3.5.3
@@ -594,7 +622,16 @@ class Simulation:
                 data = data[:other] + bytes([data[other] ^ 0x77]) + data[other + 1 :]
         self._send(guest, number, line, at, data, flags)
 
-    def _send(self, guest: Guest, number: int, line: Line, at: int, data: bytes, flags: int) -> None:
+    def _send(
+        self,
+        guest: Guest,
+        number: int,
+        line: Line,
+        at: int,
+        data: bytes,
+        flags: int,
+        blocks: list[Block] | None = None,
+    ) -> None:
         options = b""
         if flags & SYN:
             mss = 1400 if line.difference == "syn-options" else 1460
@@ -603,7 +640,7 @@ class Simulation:
         if self.stamps and not (flags & SYN and line.form > 2):
             options += b"\x08\x0a" + ((line.clock + self.now // 1_000_000) % 2**32).to_bytes(4) + bytes(4)
         if self.of.sacks and not flags & (SYN | RST):
-            options += self._sack(number, line)
+            options += self._sack(number, line, self._beyond(line) if blocks is None else blocks)
         urgent = 0
         marks = [mark for mark in self.urgent if mark > at]
         if marks and not flags & (SYN | RST) and data:
@@ -625,17 +662,23 @@ class Simulation:
             segment = with_options(segment)
         self._hand_over(guest, segment, 0.03 if flags & SYN == 0 else 0)
 
-    def _sack(self, number: int, line: Line) -> bytes:
-        """A SACK option for what came beyond a hole; now and then a D-SACK (RFC 2883)."""
+    def _beyond(self, line: Line) -> list[Block]:
+        """What came beyond a hole; now and then what came twice (RFC 2883)."""
         line.sacked = [each for each in line.sacked if each[1] > line.acked]
         if self.random.random() < 0.4:
             left = line.acked // 100 * 100 + 100 * self.random.choice((-1, 1, 2, 3, 4, 5, 6))
             line.sacked.insert(0, (left, left + 100 * self.random.randint(1, 4)))
         del line.sacked[3:]
         if not line.sacked or self.random.random() < 0.2:
+            return []
+        return line.sacked
+
+    def _sack(self, number: int, line: Line, blocks: list[Block]) -> bytes:
+        """A SACK option (RFC 2018)."""
+        if not blocks:
             return b""
         base = self.client_isn[number] + line.incarnation * 77_777
-        edges = [(base + edge) % 2**32 for block in line.sacked for edge in block]
+        edges = [(base + edge) % 2**32 for block in blocks for edge in block]
         pad = b"\1" * self.random.randint(0, 2)
         return pad + bytes([5, 2 + 4 * len(edges)]) + b"".join(edge.to_bytes(4) for edge in edges)
 
