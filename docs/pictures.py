@@ -104,12 +104,12 @@ def _x(position: float) -> float:
 
 
 def agreed() -> Picture:
-    """The agreed range, and what may leave."""
-    made = Picture("The agreed range of a TCP stream, and which segments of the PVM may leave", 206)
+    """The agreed range, and what is released."""
+    made = Picture("The agreed range of a TCP stream, and which segments of the PVM are released", 206)
     made.mark(0, 24, 150, "low")
     made.mark(9, 24, 150, "matched")
-    made.row(44, "PVM says", [(0, 4, "agreed", "A"), (4, 9, "agreed", "B"), (9, 13, "waits", "C")])
-    made.row(88, "SVM says", [(0, 6, "agreed", ""), (6, 9, "agreed", "")])
+    made.row(44, "PVM sent", [(0, 4, "agreed", "A"), (4, 9, "agreed", "B"), (9, 13, "waits", "C")])
+    made.row(88, "SVM sent", [(0, 6, "agreed", ""), (6, 9, "agreed", "")])
     made.row(146, "client gets", [(0, 4, "agreed", "A"), (4, 9, "agreed", "B")])
     made.text(11, 165, "C waits", small=True)
     made.text(
@@ -139,25 +139,27 @@ def differs() -> Picture:
     """A byte that differs."""
     made = Picture("A byte that differs is a divergence at once, and blocks the flow until a commit", 206)
     made.mark(6, 24, 128, "matched = stream_offset")
-    made.row(44, "PVM says", [(0, 6, "agreed", "same"), (6, 7, "differs", "x"), (7, 12, "waits", "more")])
-    made.row(88, "SVM says", [(0, 6, "agreed", "same"), (6, 7, "differs", "y")])
+    made.row(44, "PVM sent", [(0, 6, "agreed", "same"), (6, 7, "differs", "x"), (7, 12, "waits", "more")])
+    made.row(88, "SVM sent", [(0, 6, "agreed", "same"), (6, 7, "differs", "y")])
     made.row(146, "client gets", [(0, 6, "agreed", "same")])
     made.text(9.5, 165, "held; checkpoint requested: payload", small=True)
-    made.text(8, 196, "At the commit the SVM has the PVM's state, x too: then x and more leave.", small=True)
+    made.text(
+        8, 196, "At the commit the SVM has the PVM's state, x too: then x and more are released.", small=True
+    )
     return made
 
 
 def clamped() -> Picture:
     """Acknowledgement and window, clamped."""
     made = Picture("A released segment acknowledges no more than the SVM has acknowledged", 226)
-    made.row(40, "client said", [(0, 13, "none", "data for the VM")])
+    made.row(40, "client sent", [(0, 13, "none", "data for the VM")])
     made.row(84, "PVM", [(0, 10, "agreed", "has acknowledged")])
     made.row(128, "SVM", [(0, 7, "agreed", "has acknowledged")])
-    made.mark(7, 26, 172, "client is told this ack")
+    made.mark(7, 26, 172, "released ack")
     made.mark(10, 26, 172, "PVM's ack")
-    made.text(8.5, 192, "owed", small=True)
+    made.text(8.5, 192, "pending", small=True)
     made.text(
-        8, 216, "The client forgets what is acknowledged, so a VM that took over must have it.", small=True
+        8, 216, "The client discards what is acknowledged, so a VM that takes over must have it.", small=True
     )
     return made
 
@@ -173,7 +175,7 @@ def epochs() -> Picture:
         56,
         "PVM",
         [
-            (0, 4.5, "waits", "leaves at the commit"),
+            (0, 4.5, "waits", "released at commit"),
             (4.5, 12, "none", "stopped"),
             (12, 16, "agreed", "compared"),
         ],
@@ -191,7 +193,7 @@ def epochs() -> Picture:
     made.text(
         8,
         216,
-        "Time runs to the right. What the SVM says before the PVM runs again counts already.",
+        "Time runs to the right. What the SVM sends before the PVM runs again belongs to the new epoch.",
         small=True,
     )
     return made
