@@ -1,4 +1,4 @@
-"""What a configuration may say: a model for each section, and `Config`, all of them together.
+"""What a configuration may contain: a model for each section, and `Config`, all of them together.
 
 A model checks what can be seen in its own table; what takes two of them is in `reader`. Nothing here looks
 at the host: that is `colo_proxy.host.check`.
@@ -103,20 +103,20 @@ class Proxy(Section):
     """`[proxy]`: who we are and where we can be reached. `name` is the file's where it is not given."""
 
     name: Annotated[str, PlainValidator(_name)]
-    """up to 64 letters, digits, `-`, `_`, `.`; said in the greeting, in `status`, in `colo_proxy_info`"""
+    """up to 64 letters, digits, `-`, `_`, `.`; shown in the greeting, in `status` and in `colo_proxy_info`"""
     control: Annotated[str, PlainValidator(_socket)]
     """path of the control socket. Its directory must exist"""
     control_group: Annotated[str, PlainValidator(_group)] = ""
     """the group whose members may use the control socket; `""`: the group of the proxy's user"""
     control_mode: Annotated[str, PlainValidator(_mode)] = "0660"
-    """the control socket's permissions in octal, as chmod(1) takes them; none for others"""
+    """the control socket's permissions in octal, as for chmod(1); others must have none"""
     metrics: Annotated[tuple[str, int] | None, PlainValidator(_address)] = ("127.0.0.1", 9308)
-    """where Prometheus reads `/metrics`; `""` turns it off"""
+    """the address where Prometheus reads `/metrics`; `""` for none"""
     reports: Annotated[str, PlainValidator(_directory)] = ""
-    """an absolute directory for reports of divergences, `""` for none; `colo-proxy explain` and Wireshark
+    """an absolute directory for reports of divergences, `""` for none. `colo-proxy explain` and Wireshark
     read them"""
     max_reports: Annotated[int, Field(ge=1, le=100_000)] = 100
-    """how many reports are kept; the oldest go first"""
+    """how many reports are kept; the oldest are deleted"""
 
 
 PORTS = ("uplink", "primary", "secondary")
@@ -126,14 +126,14 @@ class Nic(Section):
     """`[[nic]]`: one network interface of the VM, as three ports."""
 
     uplink: AnyEndpoint
-    """where clients are"""
+    """the side of the clients"""
     primary: AnyEndpoint
     """the PVM's interface"""
     secondary: AnyEndpoint
     """the SVM's interface"""
     vnet_hdr: bool = False
-    """whether ports on sockets carry virtio-net headers, as QEMU's `vnet_hdr_support` says; needed beside
-    `packet:` ports"""
+    """whether ports on sockets carry virtio-net headers, like QEMU's `vnet_hdr_support`; needed if another
+    port is a `packet:` port"""
 
     @property
     def endpoints(self) -> tuple[Endpoint, Endpoint, Endpoint]:
@@ -145,58 +145,60 @@ class Compare(Section):
     """`[compare]`: times in milliseconds, bounds in bytes. `timeout_ms` 0 (AUTO) is learned."""
 
     timeout_ms: Annotated[int, Field(ge=0, le=3_600_000), BeforeValidator(_timeout)] = AUTO
-    """output that the other guest has not made after so long is a divergence. A number fixes it. `"auto"`:
-    3000 at first, then 220 ms (Linux repeats a segment after 200 ms and some ticks) and four times the
-    largest lag of the SVM seen in the last 10 to 20 s, at most 3000"""
+    """output of one guest that the other has not sent after this time is a divergence. `"auto"`: 3000 at
+    first, then 220 ms (Linux retransmits after 200 ms and some ticks) plus four times the largest delay of
+    the SVM in the last 10 to 20 s, at most 3000"""
     reorder_ms: Annotated[int, Field(ge=0, le=10_000)] = 5
-    """how long datagrams of a flow may come in different orders; less than `timeout_ms`"""
+    """for how long the order of a flow's datagrams may differ between the guests; less than `timeout_ms`"""
     max_held_bytes: Annotated[int, Field(ge=MIB, le=1 << 40)] = 64 * MIB
-    """bound on the memory that holds frames, all flows and NICs. At it frames are dropped, counted as
-    `memory`, and a checkpoint is asked for"""
+    """bound on the memory that holds frames, of all flows and NICs. At the bound, frames are dropped, counted
+    as `memory`, and a checkpoint is requested"""
     max_flow_bytes: Annotated[int, Field(ge=128 * 1024, le=1 << 40)] = 16 * MIB
-    """the same for each side of one flow; lowered to `max_held_bytes` where that is less"""
+    """the same for each guest's side of one flow; never more than `max_held_bytes`"""
     max_flows: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
-    """bound on flows. At it the longest idle flow with nothing to lose makes room, or else output of new
-    flows is dropped, counted as `flows`, and a checkpoint is asked for"""
+    """bound on the number of flows. At the bound, the flow that has been idle longest and holds no state that
+    is needed is forgotten. If there is none, output of new flows is dropped, counted as `flows`, and a
+    checkpoint is requested"""
 
     retransmissions: Literal["check", "trust"] = "trust"
-    """whether what the PVM sends again over TCP must be what both guests have sent before
-    ([T14](comparison.md#32-rules)). `"trust"`: it leaves at once, whatever it is. `"check"`: its bytes are
-    compared with digests, which take 4 MiB for each NIC, and processor time for every byte of TCP"""
+    """whether the PVM's TCP retransmissions must repeat what both guests have sent before
+    ([T14](comparison.md#32-rules)). `"trust"`: they are released at once, whatever they contain. `"check"`:
+    their bytes are compared with digests, which cost 4 MiB for each NIC and CPU time for every byte of TCP"""
 
 
 class Checkpoint(Section):
-    """`[checkpoint]`: the VMM, how it is reached, and when it is asked."""
+    """`[checkpoint]`: the VMM, how it is reached, and when a checkpoint is requested."""
 
     vmm: Literal["qmp", "control", "xen", "none"] = "control"
-    """who makes checkpoints, see below"""
+    """what makes checkpoints, see below"""
     primary: StreamEndpoint | None = None
-    """`unix:` or `tcp:` QMP socket of the PVM; with `vmm = "qmp"` only, where it is required"""
+    """`unix:` or `tcp:` QMP socket of the PVM; required with `vmm = "qmp"`, an error with any other"""
     secondary: StreamEndpoint | None = None
-    """likewise of the SVM"""
+    """the same for the SVM"""
     notify_dev: StreamEndpoint | None = None
-    """`unix:` or `tcp:` socket that Xen's libxl connects to; with `vmm = "xen"` only, where it is required"""
+    """`unix:` or `tcp:` socket that Xen's libxl connects to; required with `vmm = "xen"`, an error with any
+    other"""
     min_interval_ms: Milliseconds = 50
-    """no checkpoint is requested sooner after the end of the last one"""
+    """the shortest time from the end of a checkpoint to the next request"""
     period_ms: Milliseconds = 20_000
-    """a checkpoint is requested this long after the last commit even if nothing differs; 0 turns it off, else
-    not less than `min_interval_ms`"""
+    """a checkpoint is requested this long after the last commit even if nothing differs; 0 for never, else at
+    least `min_interval_ms`"""
     max_hold_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 10_000
-    """a checkpoint that has been awaited for so long raises the alarm: event, log line, metric. Output is
-    held meanwhile, and never released for that"""
+    """a checkpoint that has been wanted for so long raises the alarm: an event, a log line, a metric. Output
+    is still held; it is never released for that reason"""
     repeat_ms: Annotated[int, Field(ge=10, le=86_400_000)] = 1000
-    """how often a request is repeated while the VMM does not begin"""
+    """the interval at which a request is repeated until the VMM begins"""
 
 
 class Log(Section):
-    """`[log]`: what is said on standard error, and how."""
+    """`[log]`: what is written to standard error, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """the least that is said"""
+    """the lowest level that is logged"""
     format: Literal["text", "json"] = "text"
-    """`"text"` for people; `"json"`: an object a line with `time` (seconds since 1970), `level`, `logger`,
-    `message`, for an event `event` and `data` as on the [control socket](control.md#events), and for a fault
-    of the proxy's own `trace`"""
+    """`"text"` for people; `"json"`: one object in each line, with `time` (seconds since 1970), `level`,
+    `logger`, `message`, for an event also `event` and `data` as on the [control socket](control.md#events),
+    and for an internal error `trace`"""
 
 
 @dataclass(frozen=True, slots=True)
