@@ -86,7 +86,7 @@ class ProxyCollector(Collector):
         yield GaugeMetricFamily("colo_proxy_epoch", "The epoch: checkpoints committed so far", machine.epoch)
         yield GaugeMetricFamily(
             "colo_proxy_alarm",
-            "1 while a checkpoint has been awaited for longer than max_hold_ms",
+            "1 while a checkpoint has been wanted for longer than max_hold_ms",
             float(machine.alarm),
         )
         connected = GaugeMetricFamily(

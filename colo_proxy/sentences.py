@@ -1,11 +1,11 @@
-"""Events in a person's words, the same in the log, in `colo-proxy events` and in `colo-proxy top`."""
+"""Events in words for people, the same in the log, in `colo-proxy events` and in `colo-proxy top`."""
 
 import json
 from typing import Any
 
 
 def sentence(name: str, data: dict[str, Any]) -> str:  # noqa: PLR0911
-    """What is known of an event. Of one that this program does not know, what was said as it was."""
+    """The data of an event as a sentence; of an event that this program does not know, as JSON."""
     match name, data:
         case "CHECKPOINT_REQUEST", {"reason": reason, "flow": flow, "stream_offset": at, "attempt": attempt}:
             where = f" at byte {at:,} of {flow}" if flow else ""
@@ -24,10 +24,9 @@ def sentence(name: str, data: dict[str, Any]) -> str:  # noqa: PLR0911
         case "FAILOVER", {"epoch": epoch, "why": why}:
             return f"epoch {epoch:,}: {why}"
         case "ALARM", {"active": active, "held_ms": held}:
-            said = (
-                "a checkpoint has been awaited for" if active else "no checkpoint is awaited any more, after"
-            )
-            return f"{said} {held / 1000:.1f} s" + ("; output is held meanwhile" if active else "")
+            if not active:
+                return f"the checkpoint is no longer wanted, after {held / 1000:.1f} s"
+            return f"a checkpoint has been wanted for {held / 1000:.1f} s; output is held"
         case "PORT_FAULT", {"nic": nic, "text": text}:
             return f"nic {nic} {text}"
         case _:

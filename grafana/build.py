@@ -99,7 +99,7 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Checkpoint awaited too long",
-            "1 while a checkpoint has been awaited for longer than max_hold_ms. Output is held meanwhile.",
+            "1 while a checkpoint has been wanted for longer than max_hold_ms. Output is held meanwhile.",
             "short",
             [(of("colo_proxy_alarm"), WHO)],
             width=6,

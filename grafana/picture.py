@@ -8,6 +8,7 @@ first.
 
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,28 @@ def main(target: str) -> None:
 def draw(prometheus: Prometheus, end: float) -> Any:
     """A figure with a row of panels for each row of the dashboard."""
     mpl.rcParams.update({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
-    figure = pyplot.figure(figsize=(15, 3 * len(ROWS)), layout="constrained")
-    for strip, (title, panels) in zip(figure.subfigures(len(ROWS), 1), ROWS.items(), strict=True):
-        strip.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    lines = [(title, line) for title, panels in ROWS.items() for line in _lines(panels)]
+    figure = pyplot.figure(figsize=(15, 2.6 * len(lines)), layout="constrained")
+    told = ""
+    for strip, (title, panels) in zip(figure.subfigures(len(lines), 1), lines, strict=True):
+        if title != told:
+            strip.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+        told = title
         axes = strip.subplots(1, len(panels), width_ratios=[panel.width for panel in panels], squeeze=False)
         for place, panel in zip(axes[0], panels, strict=True):
             _panel(place, panel, prometheus, end)
     return figure
+
+
+def _lines(panels: Sequence[Panel]) -> Iterator[list[Panel]]:
+    """The panels of a row as Grafana lays them out: 24 columns a line."""
+    line: list[Panel] = []
+    for panel in panels:
+        if line and sum(each.width for each in (*line, panel)) > 24:
+            yield line
+            line = []
+        line.append(panel)
+    yield line
 
 
 def _panel(axes: Any, panel: Panel, prometheus: Prometheus, end: float) -> None:
@@ -67,7 +83,10 @@ def _panel(axes: Any, panel: Panel, prometheus: Prometheus, end: float) -> None:
             axes.plot(times, values, label=words, linewidth=1)
         axes.set_ylim(bottom=0)
         if lines:
-            axes.legend(fontsize=6, loc="upper right", frameon=False)
+            columns = max(1, round(panel.width / 4))
+            axes.legend(
+                fontsize=6, loc="upper left", bbox_to_anchor=(0, -0.12), ncols=columns, frameon=False
+            )  # below, where no line is
 
 
 _COLOURS = {

@@ -14,7 +14,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         help="check a configuration and this host",
         description="Check a configuration and what it needs of this host: kernel, capabilities, interfaces, "
         "their offloads and queues, bridge, sockets, QEMU's version and COLO state. Each problem is a line "
-        "with its remedy; nothing is changed. Of a proxy that runs already, what it has taken is none.",
+        "with its remedy; nothing is changed. What a running proxy of this configuration uses is no problem.",
         examples=(
             ("colo-proxy check web1.toml", "the first thing to run: what is missing, each with its remedy"),
             (

@@ -13,16 +13,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "checkpoint",
-        help="ask for a checkpoint",
-        description="Ask the VMM for a checkpoint, and wait until it is committed.",
+        help="request a checkpoint",
+        description="Request a checkpoint from the VMM, and wait until it is committed.",
         examples=(
-            ("colo-proxy checkpoint web1.toml", "ask, and wait until it is committed"),
+            ("colo-proxy checkpoint web1.toml", "request it, and wait until it is committed"),
             ("colo-proxy checkpoint web1.toml --timeout 30", "for VMs with much memory"),
         ),
     )
     target.add_arguments(parser)
-    parser.add_argument("--no-wait", action="store_true", help="ask, and do not wait for the commit")
-    parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="wait at most so long (10)")
+    parser.add_argument("--no-wait", action="store_true", help="request it, and do not wait for the commit")
+    parser.add_argument(
+        "--timeout", type=float, default=10.0, metavar="S", help="wait at most S seconds (10)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -56,5 +58,5 @@ def _committed(client: Client, epoch: int, timeout: float) -> dict[str, Any]:
         pass
     with Client(client.path) as another:  # what has timed out is not read any more
         begun = another.execute("query-status")["state"] == "stopped"
-    vmm = "the VMM is at it" if begun else "the VMM has not begun"
-    raise Refused(f"no commit within {timeout:g} s: {vmm}; the request stands")
+    vmm = "the VMM has begun" if begun else "the VMM has not begun"
+    raise Refused(f"no commit within {timeout:g} s: {vmm}; the request remains")

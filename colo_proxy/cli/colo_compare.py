@@ -11,15 +11,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "colo-compare",
-        help="stand in for QEMU's colo-compare object",
-        description="QEMU's colo-compare as a program of its own: the same properties with the same meaning. "
+        help="replace QEMU's colo-compare object",
+        description="QEMU's colo-compare as a separate program: the same properties with the same meaning. "
         "It listens on its endpoints (unix:PATH or tcp:HOST:PORT) for QEMU's filter-redirectors, one peer "
-        "each, and for the next one when a peer goes. Mirroring and rewriting stay with QEMU's filters.",
+        "each, and for the next one when a peer disconnects. QEMU's filters still mirror and rewrite.",
         examples=(
             (
                 "colo-proxy colo-compare --primary-in unix:/run/vm/pri --secondary-in tcp:192.0.2.1:9004 "
                 "--outdev unix:/run/vm/out --notify-dev tcp:127.0.0.1:9005 --vnet-hdr",
-                "with Xen's libxl making the checkpoints",
+                "Xen's libxl makes the checkpoints",
             ),
         ),
     )
@@ -30,23 +30,23 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
 
 def _add_endpoints(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--primary-in", metavar="EP", type=_endpoint, required=True, help="the PVM's output comes in here"
+        "--primary-in", metavar="EP", type=_endpoint, required=True, help="receives the PVM's output"
     )
     parser.add_argument(
         "--secondary-in",
         metavar="EP",
         type=_endpoint,
         required=True,
-        help="the SVM's, as filter-rewriter has it",
+        help="receives the SVM's output, as filter-rewriter has converted it",
     )
     parser.add_argument(
-        "--outdev", metavar="EP", type=_endpoint, required=True, help="what may leave goes out here"
+        "--outdev", metavar="EP", type=_endpoint, required=True, help="sends what is released"
     )
     parser.add_argument(
         "--notify-dev",
         metavar="EP",
         type=_endpoint,
-        help="where Xen's libxl connects, to be asked for checkpoints and to tell of them; without it what "
+        help="Xen's libxl connects here, receives requests for checkpoints and reports them; without it what "
         "differs stays held",
     )
     parser.add_argument(
@@ -62,15 +62,15 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         metavar="MS",
         type=whole_number("milliseconds", HOUR_MS),
         default=3000,
-        help="after this long missing output is a divergence (default: 3000)",
+        help="output that is missing for this long is a divergence (default: 3000)",
     )
     parser.add_argument(
         "--expired-scan-cycle",
         metavar="MS",
         type=whole_number("milliseconds", HOUR_MS),
         default=1000,
-        help="how often it is said again that a checkpoint is needed (default: 1000); what expires is found "
-        "when it expires",
+        help="the interval at which a request for a checkpoint is repeated (default: 1000); timeouts are "
+        "noticed when they expire",
     )
     parser.add_argument(
         "--max-queue-size",

@@ -1,4 +1,4 @@
-"""`colo-proxy compare`: did PVM and SVM say the same? From two captures."""
+"""`colo-proxy compare`: did PVM and SVM send the same? From two captures."""
 
 import argparse
 import json
@@ -29,10 +29,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     parser = subparsers.add_parser(
         "compare",
         help="compare two captures",
-        description="Compare what a PVM and an SVM said, from captures of their ports (pcap or pcapng, whole "
+        description="Compare what a PVM and an SVM sent, from captures of their ports (pcap or pcapng, whole "
         "frames), by the rules of the proxy. After a divergence it goes on as if a checkpoint had been made. "
         "Exit status: 0 identical, 1 diverged, 2 incomplete (no difference was found, but not all was "
-        "compared) or unusable input or output; 141 nobody reads the output.",
+        "compared) or unusable input or output; 141 the reader of the output has closed it.",
         examples=(
             ("colo-proxy compare pvm.pcap svm.pcap", "how many checkpoints would this workload have cost?"),
             ("colo-proxy compare pvm.pcap svm.pcap --json | jq .divergences", "for programs"),
@@ -49,7 +49,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         metavar="MAC",
         action="append",
         default=[],
-        help="the VM's MAC address, where the captures do not tell; again for each that it has",
+        help="the VM's MAC address, if the captures do not show it; may be given several times",
     )
     parser.add_argument("--released", metavar="OUT.pcap", help="write what clients would have received")
     parser.add_argument(
@@ -57,7 +57,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         metavar="MS",
         type=whole_number("milliseconds", HOUR_MS),
         default=3000,
-        help="after this long missing output is a divergence (default: 3000)",
+        help="output that is missing for this long is a divergence (default: 3000)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)

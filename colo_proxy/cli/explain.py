@@ -16,9 +16,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     parser = subparsers.add_parser(
         "explain",
         help="show a divergence report",
-        description="Show what differed: in a sentence, both packets side by side with the differing "
-        "fields and bytes marked (! counts; < does not by itself: clients are told the lower of the two; "
-        "~ is free to differ), and the flow's last exchanges. It needs scapy: "
+        description="Show what differed: one sentence, then both packets side by side with the differing "
+        "fields and bytes marked (! counts; < does not by itself: clients receive the lower of the two; "
+        "~ may differ), and the flow's last exchanges. It needs scapy: "
         "pip install 'colo-proxy[explain]'. Wireshark opens the same file.",
         examples=(
             ("colo-proxy explain /var/lib/colo-proxy/web1/divergence-1.pcapng", "both packets, side by side"),

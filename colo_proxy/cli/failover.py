@@ -12,15 +12,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     parser = subparsers.add_parser(
         "failover",
         help="let the SVM take over",
-        description="Let the SVM take over. What the PVM has said and the SVM has not is dropped. "
-        "There is no way back. Where the SVM is the service already, nothing is left to do.",
+        description="Let the SVM take over. What the PVM has sent and the SVM has not is dropped. "
+        "This cannot be undone. If the SVM is the service already, nothing happens.",
         examples=(
-            ("colo-proxy failover web1.toml", "the PVM is about to end; asks first, as there is no way back"),
+            (
+                "colo-proxy failover web1.toml",
+                "before the PVM is stopped; asks first, since it cannot be undone",
+            ),
             ("colo-proxy failover web1.toml --yes", "for scripts: does not ask"),
         ),
     )
     target.add_arguments(parser)
-    parser.add_argument("--yes", action="store_true", help="do not ask; required where there is no terminal")
+    parser.add_argument("--yes", action="store_true", help="do not ask; required without a terminal")
     parser.set_defaults(run=run)
 
 
@@ -28,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Fail over."""
     with target.connect(arguments) as client:
         name = target.printable(client.greeting["name"])
-        confirm(f"Let the SVM of {name} take over? There is no way back.", yes=arguments.yes)
+        confirm(f"Let the SVM of {name} take over? This cannot be undone.", yes=arguments.yes)
         client.execute("failover")
     if arguments.json:
         target.print_json({"state": "failed-over"})

@@ -13,13 +13,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     parser = subparsers.add_parser(
         "flows",
         help="list the flows of a running proxy",
-        description="List the flows, those that hold most first. Of a busy proxy each flow is shown as it is "
-        "at some moment of the listing.",
+        description="List the flows; those that hold most come first. If the proxy is busy, each flow is "
+        "shown as it was at some moment during the listing.",
         examples=(
-            ("colo-proxy flows web1.toml", "who waits, and who diverges"),
+            ("colo-proxy flows web1.toml", "which flows wait, and which diverge"),
             (
                 "colo-proxy flows web1.toml --json | jq '.[] | select(.blocked)'",
-                "those that wait for a checkpoint",
+                "flows that wait for a checkpoint",
             ),
         ),
     )

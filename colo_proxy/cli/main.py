@@ -39,7 +39,7 @@ def parser() -> CommandParser:
     top = CommandParser(
         prog="colo-proxy",
         description="The network half of COLO: mirrors, aligns, compares and releases a VM pair's output. "
-        "Exit status 2: bad input, with one line why; 141: nobody reads the output any more.",
+        "Exit status 2: bad input, with one line why; 141: the reader of the output has closed it.",
         examples=(
             ("colo-proxy check web1.toml", "is the configuration right, and can this host do it?"),
             ("colo-proxy run web1.toml", "run the proxy"),

@@ -21,12 +21,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         help="show or change the policies of a running proxy",
         description="Show or change which flows are compared, bypassed or dropped. The first rule that "
         "matches wins. A change lasts until the proxy stops or reads its configuration again (SIGHUP); the "
-        "file is not written.",
+        "file is not changed.",
         examples=(
             ("colo-proxy policy list web1.toml", "the rules in force, in order"),
             (
                 'colo-proxy policy add \'{match = {protocol = "udp", port = 123}, action = "bypass"}\'',
-                "NTP leaves without being compared",
+                "NTP is released without a comparison",
             ),
         ),
     )
@@ -41,7 +41,7 @@ def _add_list(commands: "argparse._SubParsersAction[CommandParser]") -> None:
         help="show the rules, in order",
         description="Show the rules in force, in order: the number of each, and how many frames of the PVM "
         "it has decided on since the rules were set.",
-        examples=(("colo-proxy policy list web1.toml --json", "as `policy add` takes them"),),
+        examples=(("colo-proxy policy list web1.toml --json", "in the form that `policy add` accepts"),),
     )
     target.add_arguments(listing)
     listing.set_defaults(run=_list)
@@ -51,8 +51,8 @@ def _add_set(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     replacing = commands.add_parser(
         "set",
         help="replace all rules by the [[policy]] sections of a file",
-        description="Replace all rules by the [[policy]] sections of a file, or none where one is wrong. "
-        "A file that says policy = [] takes all rules away; one without any [[policy]] is refused.",
+        description="Replace all rules by the [[policy]] sections of a file, or none if one is wrong. "
+        "A file with policy = [] removes all rules; a file without any [[policy]] is refused.",
         examples=(("colo-proxy policy set rules.toml web1.toml", "the rules of rules.toml from now on"),),
     )
     replacing.add_argument(
@@ -65,12 +65,12 @@ def _add_set(commands: "argparse._SubParsersAction[CommandParser]") -> None:
 def _add_add(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     adding = commands.add_parser(
         "add",
-        help="add a rule at the end, or with --first in front",
+        help="add a rule at the end, or with --first at the beginning",
         description="Add a rule. The first rule that matches wins.",
         examples=(
             (
                 'colo-proxy policy add \'{match = {protocol = "udp", port = 123}, action = "bypass"}\'',
-                "NTP leaves without being compared",
+                "NTP is released without a comparison",
             ),
             (
                 'colo-proxy policy add --first \'{match = {remote = "192.0.2.66"}, action = "drop"}\'',
@@ -79,7 +79,7 @@ def _add_add(commands: "argparse._SubParsersAction[CommandParser]") -> None:
         ),
     )
     adding.add_argument("rule", metavar="RULE", help="an inline TOML table, or JSON")
-    adding.add_argument("--first", action="store_true", help="put it in front of all others")
+    adding.add_argument("--first", action="store_true", help="put it before all others")
     target.add_arguments(adding)
     adding.set_defaults(run=_add)
 

@@ -13,14 +13,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         "quit",
         help="stop a running proxy",
         description="Stop a running proxy. Nothing of the VM reaches its clients until a proxy runs again. "
-        "One that systemd runs is stopped with systemctl.",
+        "If systemd runs the proxy, stop it with systemctl.",
         examples=(
             ("colo-proxy quit web1.toml", "asks first"),
             ("colo-proxy quit web1.toml --yes", "for scripts: does not ask"),
         ),
     )
     target.add_arguments(parser, json_too=False)
-    parser.add_argument("--yes", action="store_true", help="do not ask; required where there is no terminal")
+    parser.add_argument("--yes", action="store_true", help="do not ask; required without a terminal")
     parser.set_defaults(run=run)
 
 

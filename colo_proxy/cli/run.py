@@ -14,8 +14,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         "run",
         help="run the proxy",
         description="Run the proxy in the foreground until SIGTERM, Ctrl-C or 'quit' on its control socket. "
-        "SIGHUP has it read its configuration again. Exit status: 0 stopped as asked; 78 the configuration "
-        "is wrong, and starting again does not help; 2 the host cannot do what it asks, or a part failed.",
+        "On SIGHUP it reads its configuration again. Exit status: 0 stopped on request; 78 the configuration "
+        "is wrong, so a restart does not help; 2 the host cannot run it, or a part of the proxy has failed.",
         examples=(
             ("colo-proxy run web1.toml", "in the foreground"),
             ("systemctl enable --now colo-proxy@web1", "as a service: runs /etc/colo-proxy/web1.toml"),

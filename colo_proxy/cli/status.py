@@ -15,14 +15,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         "status",
         help="show a running proxy's state",
         description="Show whether the VM is protected, and what is held. Exit status: 0 protected, or a "
-        "checkpoint is under way; 3 unprotected, or the VMM does not make the checkpoint that is awaited; "
+        "checkpoint is in progress; 3 unprotected, or the VMM does not make the checkpoint that is wanted; "
         "4 failed over; 5 no proxy answers; 6 the proxy refuses.",
         examples=(
             ("colo-proxy status web1.toml", "is it protected?"),
-            ("colo-proxy status web1.toml && echo protected", "for scripts: the exit status says it"),
+            ("colo-proxy status web1.toml && echo protected", "for scripts: the exit status is enough"),
             (
                 "colo-proxy status --json | jq -r .state",
-                "for programs; the only proxy that runs need not be named",
+                "for programs; no name is needed if only one proxy runs",
             ),
         ),
     )
@@ -54,7 +54,7 @@ def lines(status: dict[str, Any]) -> list[str]:
     state = state_of(status)
     facts = [("proxy", status["name"]), ("state", f"{state}: {meaning(status)}")]
     if status["alarm"]:
-        facts.append(("ALARM", f"a checkpoint has been awaited for {waiting}; output is held meanwhile"))
+        facts.append(("ALARM", f"a checkpoint has been wanted for {waiting}; output is held"))
     if status["reason"]:
         facts.append(("checkpoint", f"wanted for {waiting}, because of {status['reason']}"))
     if status["bypassed_frames"]:
@@ -90,7 +90,7 @@ def meaning(status: dict[str, Any]) -> str:
 
 def let_by(status: dict[str, Any]) -> str:
     """How much of the output nobody has compared, because a rule says so."""
-    return f"{counted(status['bypassed_frames'], 'frame')} that rules let leave uncompared"
+    return f"{counted(status['bypassed_frames'], 'frame')} bypassed by rules"
 
 
 def _svm_is_cut_off(nic: dict[str, Any]) -> bool:
@@ -101,12 +101,12 @@ def _svm_is_cut_off(nic: dict[str, Any]) -> bool:
 
 
 MEANING = {
-    "unprotected": "there is no replica; the PVM's output passes",
+    "unprotected": "there is no replica; the PVM's output is released",
     "protected": "the SVM can take over at any time",
     "requested": "output is held until the VMM has made a checkpoint",
-    "stopped": "a checkpoint is being made; output is held until it is done",
+    "stopped": "a checkpoint is being made; output is held until its commit",
     "failed-over": "the SVM is the service",
-    "observing": "the PVM's output passes; divergences are counted",
+    "observing": "the PVM's output is released; divergences are counted",
 }
 
 
@@ -131,6 +131,6 @@ def _nics(nics: list[dict[str, Any]]) -> Iterator[str]:
         yield line
         indent = f"{'':{len(str(nic['nic']))}}    "
         if nic["faults"]:
-            yield f"{indent}FAULT: {', '.join(nic['faults'])} (the log says what)"
+            yield f"{indent}FAULT: {', '.join(nic['faults'])} (see the log)"
         if any(nic["stream_gaps"].values()) or any(nic["retransmitted_segments"].values()):
-            yield f"{indent}lost or overtaken on the way here: {lost_by_guest(nic)}"
+            yield f"{indent}lost or reordered on the way here: {lost_by_guest(nic)}"

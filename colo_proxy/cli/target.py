@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, json_too: bool = True) -> 
         "config",
         nargs="?",
         metavar="CONFIG.toml",
-        help=f"the proxy's configuration (else: the one in {RUNTIME})",
+        help=f"the proxy's configuration (default: the only proxy in {RUNTIME})",
     )
     parser.add_argument("--socket", metavar="PATH", help="the proxy's control socket")
     if json_too:

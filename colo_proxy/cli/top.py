@@ -34,16 +34,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         "top",
         help="watch a running proxy",
         description="Watch a running proxy: its state, throughput, how long output is held, checkpoints and "
-        "their reasons, the flows and services that diverge most. q or Ctrl-C quits. Where the proxy goes "
-        "away, top says so and waits for it to come back.",
+        "their reasons, the flows and services that diverge most. q or Ctrl-C quits. If the proxy "
+        "stops, top shows that and waits until it runs again.",
         examples=(
             ("colo-proxy top web1.toml", "q ends it"),
-            ("ssh -t host colo-proxy top --interval 5", "over a slow line"),
+            ("ssh -t host colo-proxy top --interval 5", "over a slow connection"),
         ),
     )
     target.add_arguments(parser, json_too=False)
     parser.add_argument(
-        "--interval", type=_seconds, default=1.0, metavar="S", help="seconds between two looks, 0.1 to 60 (1)"
+        "--interval", type=_seconds, default=1.0, metavar="S", help="seconds between updates, 0.1 to 60 (1)"
     )
     parser.set_defaults(run=run)
 

@@ -78,7 +78,7 @@ def _head(look: Look, figures: Figures, name: str, width: int) -> Iterator[Text]
     said = []
     if status["alarm"]:
         said.append(
-            Text(f" ALARM: a checkpoint has been awaited for {waiting}; the VMM does not answer", "bold red")
+            Text(f" ALARM: a checkpoint has been wanted for {waiting}; the VMM does not answer", "bold red")
         )
     if faults := list(_faults(look)):
         said.append(Text(f" FAULT: {'; '.join(faults)}", "bold red"))

@@ -146,7 +146,7 @@ def test_every_alert_is_explained() -> None:
 
 def test_the_metrics_page_says_what_the_rules_ask() -> None:
     selector = r"(?:colo_proxy_\w+|\bup\b)(?:{[^}]*})?"
-    page = (ROOT / "docs" / "metrics.md").read_text().partition("What deserves an alert")[2].split("\n\n")[0]
+    page = (ROOT / "docs" / "metrics.md").read_text().partition("These deserve an alert")[2].split("\n\n")[0]
     said = {each for code in names(page) for each in re.findall(selector, code)}
     asked = {each for query in alerts().values() for each in re.findall(selector, query)}
     assert said == {each for each in asked if not each.startswith("colo_proxy_info")}

@@ -165,7 +165,7 @@ async def test_checkpoint_waits_for_the_commit(proxy: Running):
 async def test_checkpoint_that_nobody_makes(proxy: Running):
     done = await cli("checkpoint", "--socket", proxy.socket, "--timeout", "0.3")
     assert done.returncode == 6
-    said = "colo-proxy: no commit within 0.3 s: the VMM {}; the request stands\n"
+    said = "colo-proxy: no commit within 0.3 s: the VMM {}; the request remains\n"
     assert done.stderr == said.format("has not begun")
     await proxy.execute("checkpoint-begin")
     await proxy.execute("checkpoint-abort")
@@ -175,7 +175,7 @@ async def test_checkpoint_that_nobody_makes(proxy: Running):
     while (await proxy.execute("query-status"))["state"] != "requested":
         await asyncio.sleep(0.05)
     await proxy.execute("checkpoint-begin")
-    assert (await asked).stderr == said.replace("0.3", "3").format("is at it")
+    assert (await asked).stderr == said.replace("0.3", "3").format("has begun")
     await proxy.execute("checkpoint-commit")
     assert (await cli("checkpoint", "--no-wait", "--socket", proxy.socket)).stdout == "checkpoint requested\n"
 
@@ -184,7 +184,7 @@ async def test_failover(proxy: Running):
     unasked = await cli("failover", proxy.socket)
     assert (unasked.returncode, unasked.stdout) == (2, "")
     assert unasked.stderr == (
-        "colo-proxy: Let the SVM of web1 take over? There is no way back. "
+        "colo-proxy: Let the SVM of web1 take over? This cannot be undone. "
         "Nobody can be asked here: answer with --yes\n"
     )
     assert (await proxy.execute("query-status"))["state"] != "failed-over"

@@ -51,9 +51,9 @@ NIC   HELD     SIZE  MATCHED  DIVERGED   IDLE  FLOW
         (FailedOver(5, "operator"), "epoch 5: operator"),
         (
             Alarm(active=True, held_ns=12_340_000_000),
-            "a checkpoint has been awaited for 12.3 s; output is held meanwhile",
+            "a checkpoint has been wanted for 12.3 s; output is held",
         ),
-        (Alarm(active=False, held_ns=12_340_000_000), "no checkpoint is awaited any more, after 12.3 s"),
+        (Alarm(active=False, held_ns=12_340_000_000), "the checkpoint is no longer wanted, after 12.3 s"),
         (PortFault(1, Port.UPLINK, 100, "eth0: the interface is down"), "nic 1 eth0: the interface is down"),
     ],
 )

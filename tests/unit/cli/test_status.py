@@ -58,13 +58,11 @@ NIC  UPLINK                PRIMARY      SECONDARY    FLOWS  HELD  TIMEOUT
 
 def test_protected_but_for_what_rules_let_by():
     shown = lines({**STATUS, "bypassed_frames": 1234})
-    assert shown[1] == "state        protected: but for 1,234 frames that rules let leave uncompared"
-    assert shown[2] == (
-        "uncompared   1,234 frames that rules let leave uncompared; `colo-proxy policy list` shows which"
-    )
+    assert shown[1] == "state        protected: but for 1,234 frames bypassed by rules"
+    assert shown[2] == ("uncompared   1,234 frames bypassed by rules; `colo-proxy policy list` shows which")
     held = lines({**STATUS, "state": "requested", "bypassed_frames": 1})
     assert held[1].endswith(": output is held until the VMM has made a checkpoint")
-    assert held[2].startswith("uncompared   1 frame that rules let")
+    assert held[2].startswith("uncompared   1 frame bypassed by rules")
 
 
 def test_one_is_one():
@@ -83,7 +81,7 @@ def test_requested_with_an_alarm_and_a_side_that_is_down():
         }
     )
     assert shown[1] == "state        requested: output is held until the VMM has made a checkpoint"
-    assert shown[2] == "ALARM        a checkpoint has been awaited for 12.3 s; output is held meanwhile"
+    assert shown[2] == "ALARM        a checkpoint has been wanted for 12.3 s; output is held"
     assert "checkpoint   wanted for 12.3 s, because of payload" in shown
     assert "VMM          qmp (primary up, secondary DOWN)" in shown
 
@@ -91,7 +89,7 @@ def test_requested_with_an_alarm_and_a_side_that_is_down():
 def test_columns_line_up_for_several_nics_and_a_fault_stands_under_its_nic():
     second = {**NIC, "nic": 1, "uplink": "packet:up1", "primary": "tap:a", "faults": ["pvm1", "svm1"]}
     table = lines({**STATUS, "nics": [NIC, {**second, "held_frames": 123_456}]})[-4:]
-    assert table[3] == "     FAULT: pvm1, svm1 (the log says what)"
+    assert table[3] == "     FAULT: pvm1, svm1 (see the log)"
     for column in ("PRIMARY", "SECONDARY"):
         place = table[0].index(column)
         assert all(line[place - 2 : place] == "  " and line[place] != " " for line in table[:3])
@@ -103,7 +101,7 @@ def test_a_leg_that_loses_frames_is_named_under_its_nic():
     losing = {**NIC, "nic": 1, "stream_gaps": {"primary": 0, "secondary": 1200}}
     losing["retransmitted_segments"] = {"primary": 1, "secondary": 34}
     assert lines({**STATUS, "nics": [NIC, losing]})[-1] == (
-        "     lost or overtaken on the way here: of the PVM 0 holes, 1 segment again; "
+        "     lost or reordered on the way here: of the PVM 0 holes, 1 segment again; "
         "of the SVM 1,200 holes, 34 segments again"
     )
 
@@ -112,7 +110,7 @@ def test_each_state_is_explained():
     for state in ("unprotected", "protected", "requested", "stopped", "failed-over"):
         assert lines({**STATUS, "state": state})[1].partition(": ")[2]
     observing = lines({**STATUS, "state": "unprotected", "vmm": "none", "vmm_connected": {}})
-    assert observing[1] == "state        observing: the PVM's output passes; divergences are counted"
+    assert observing[1] == "state        observing: the PVM's output is released; divergences are counted"
     assert "VMM          none" in observing
 
 

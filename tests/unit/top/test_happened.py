@@ -84,7 +84,7 @@ def test_each_of_many_flows_is_kept_within_bounds():
     ("what", "line"),
     [
         (StateChanged("requested", "unprotected", "replica-lost"), "STATE_CHANGE requested -> unprotected"),
-        (Alarm(active=True, held_ns=12_340_000_000), "ALARM a checkpoint has been awaited"),
+        (Alarm(active=True, held_ns=12_340_000_000), "ALARM a checkpoint has been wanted"),
     ],
 )
 def test_what_deserves_a_look_is_told_each_time(what: Any, line: str):

@@ -62,7 +62,7 @@ def broken(error: int, which: int = 1) -> NicCounters:
 def test_a_fault_is_told_beside_an_alarm_and_says_what_it_is():
     lines = drawn(look(broken(errno.ENETDOWN), broken(errno.EIO, 2), alarm=True, reason="payload"))
     assert lines[2:4] == [
-        " ALARM: a checkpoint has been awaited for 12.3 s; the VMM does not answer",
+        " ALARM: a checkpoint has been wanted for 12.3 s; the VMM does not answer",
         " FAULT: pvm0: the interface is down; svm0: Input/output error",
     ]
     lines = drawn(look(broken(errno.ENETDOWN), reason="payload"))
@@ -75,8 +75,8 @@ def test_a_fault_is_told_beside_an_alarm_and_says_what_it_is():
 
 def test_what_rules_let_by_is_told():
     lines = drawn(look(counters(), state="protected", nics=[], bypassed_frames=1234))
-    assert lines[0].startswith(" web1  PROTECTED: but for 1,234 frames that rules let leave uncompared ")
-    assert lines[2] == " RULES: 1,234 frames that rules let leave uncompared (0/s)"
+    assert lines[0].startswith(" web1  PROTECTED: but for 1,234 frames bypassed by rules ")
+    assert lines[2] == " RULES: 1,234 frames bypassed by rules (0/s)"
 
 
 def test_a_leg_that_loses_frames_now_is_named():
