@@ -171,7 +171,11 @@ class _Handler(MetricsHandler):
 
     def do_GET(self) -> None:
         """Answer a scrape."""
-        if urlsplit(self.path).path == _PATH:
+        try:
+            path = urlsplit(self.path).path
+        except ValueError:  # no URL
+            path = ""
+        if path == _PATH:
             super().do_GET()
         else:
             self.send_error(404, explain=f"The metrics are at {_PATH}.")

@@ -141,6 +141,18 @@ def test_head_and_other_paths(totals: Totals):
         server.close()
 
 
+def test_what_is_no_url_is_answered_and_no_fault(totals: Totals, caplog: pytest.LogCaptureFixture):
+    server = MetricsServer(("127.0.0.1", 0))
+    try:
+        server.start("web1", "control", totals)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+            client.sendall(b"GET http://[ HTTP/1.0\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.0 404 ")
+    finally:
+        server.close()
+    assert not caplog.records
+
+
 def test_an_address_that_is_not_ours():
     with pytest.raises(HostError, match=r"metrics 192\.0\.2\.1:9308: "):
         MetricsServer(("192.0.2.1", 9308))
