@@ -89,8 +89,8 @@ cdef int64_t place(const Flow *flow, const Node *node) noexcept nogil:
         return datagram_place(node)
     if not node.flags & (N_SVM | N_PURE | N_OWED | N_UNPLACED) and seq_lt(start_of(node), flow.low):
         return 0  # from before the first byte seen
-    if node.flags & (N_PURE | N_OWED | N_UNPLACED):
-        return offset_of(flow, flow.matched)
+    if node.flags & (N_PURE | N_OWED | N_UNPLACED) or (not node.flags & N_SVM and agreed(flow, node)):
+        return offset_of(flow, flow.matched)  # it is an acknowledgement that waits
     return offset_of(flow, seq_max(start_of(node), least))
 
 

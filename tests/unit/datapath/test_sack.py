@@ -5,7 +5,7 @@ import struct
 from models.packets import ACK, SYN, ethernet, finished, parse, partial, raw_options, sack_options, tcp
 
 from colo_proxy.datapath.comparator import Comparator
-from colo_proxy.words import Frame, Port
+from colo_proxy.words import Divergence, Frame, Port
 
 VM, CLIENT = ("192.0.2.2", 80), ("192.0.2.1", 40000)
 SIGNATURE = b"\x01\x01\x13\x12" + bytes(16)  # RFC 2385
@@ -13,11 +13,13 @@ RANGES = 48  # that are remembered of each guest
 Block = tuple[int, int]
 
 
-def segment(ack: int, *blocks: Block, flags: int = ACK, options: bytes = b"", data: bytes = b"") -> bytes:
+def segment(
+    ack: int, *blocks: Block, flags: int = ACK, options: bytes = b"", data: bytes = b"", at: int = 1
+) -> bytes:
     if blocks:
         options += bytes([1, 1, 5, 2 + 8 * len(blocks)])
         options += b"".join(struct.pack("!II", *block) for block in blocks)
-    seq = 0 if flags & SYN else 1
+    seq = 0 if flags & SYN else at
     return ethernet(tcp(VM, CLIENT, seq=seq, ack=ack, flags=flags, options=options, payload=data), 0x0800)
 
 
@@ -76,6 +78,16 @@ def test_a_signed_segment_waits_until_the_svm_has_received_as_much() -> None:
     assert left(comparator) == [[(200, 250)]], "the SVM's own, which is not signed"
     comparator.secondary(segment(100, (200, 300)), 4)
     assert [(200, 300)] in left(comparator)
+
+
+def test_bytes_that_wait_for_their_acknowledgement_are_not_what_is_missing() -> None:
+    """M1: both have sent them, beyond a hole of the PVM."""
+    comparator = opened()
+    comparator.primary(segment(100, (200, 300), options=SIGNATURE, data=b"e", at=5), 2)
+    comparator.secondary(segment(100, data=b"abcdefgh"), 3)
+    comparator.tick(4_000_000_000)
+    told = [item for item in comparator.take() if isinstance(item, Divergence)]
+    assert [(item.reason.label, item.stream_offset) for item in told] == [("missing-secondary", 0)]
 
 
 def test_nothing_is_made_of_a_signed_acknowledgement() -> None:
