@@ -155,10 +155,10 @@ class Reassembly:
         return [frame for _, frame, _, _ in self.parts.pop(key)[:MOST]]
 
     def remove_all(self) -> list[tuple[int, bytes]]:
-        """Take out everything, with the order of arrival."""
+        """Take out everything, in order of arrival (F1)."""
         found = [(number, frame) for parts in self.parts.values() for _, frame, _, number in parts[:MOST]]
         self.parts.clear()
-        return found
+        return sorted(found)
 
     def drop(self, before: int) -> None:
         """Forget what stayed incomplete."""

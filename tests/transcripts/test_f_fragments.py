@@ -90,3 +90,18 @@ def test_f3_the_wait_begins_when_the_fragment_comes(play):
         +1ms tick
         ! missing-secondary 0
     """)
+
+
+def test_f1_incomplete_ones_leave_in_the_order_they_came(play):
+    """Not datagram by datagram."""
+    play(f"""
+        P frag 7 0 + {A}
+        P frag 8 0 + {A}
+        P frag 7 16 {B}
+        svm_stop
+        pvm_stop
+        commit
+        > frag 7 0 + {A}
+        > frag 8 0 + {A}
+        > frag 7 16 {B}
+    """)
