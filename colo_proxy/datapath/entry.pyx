@@ -39,6 +39,7 @@ from colo_proxy.datapath.epoch cimport (
 )
 from colo_proxy.datapath.flow cimport (
     F_BLOCKED,
+    F_PVM_TRY,
     Flow,
     Guess,
     is_alias,
@@ -70,6 +71,7 @@ from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node,
 from colo_proxy.datapath.ranges cimport beyond_drop
 from colo_proxy.datapath.recorder cimport LEFT, Recorder, record_fate, record_flow, record_frame
 from colo_proxy.datapath.retransmission cimport retransmission_end
+from colo_proxy.datapath.tries cimport tries_answered
 from colo_proxy.datapath.wire cimport (
     ACK,
     K_HOUSEKEEPING,
@@ -252,6 +254,9 @@ cdef void note_client(Core *core, Flow *flow, uint32_t hashed) noexcept nogil:
 
 cdef void note_segment(Core *core, const Key *key, Flow *flow, Node *node) noexcept nogil:
     """What a client's TCP segment tells about its connection."""
+    if flow != NULL and flow.pvm.answered and not flow.flags & F_PVM_TRY and \
+            node.packet.flags & (SYN | ACK | RST) == ACK:
+        tries_answered(flow, node.packet.ack)
     if core.settings.captured:
         gap_hear(core, key, node)
     if flow != NULL and node.packet.flags & (SYN | ACK | RST) == SYN | ACK:

@@ -17,6 +17,7 @@ from colo_proxy.datapath.datagram cimport datagram_agreed, datagram_commit, data
 from colo_proxy.datapath.flow cimport (
     F_ALIAS,
     F_ANCHORED,
+    F_ASTRAY,
     F_FORGET,
     F_GATHERED,
     F_TOUCHED,
@@ -218,7 +219,8 @@ cdef void replaced_flows(Core *core) noexcept nogil:
             pass
         elif flow.flags & F_ALIAS:
             flow_remove(core, flow)  # alone
-        elif (flow.key.kind == K_TCP and not flow.flags & F_ANCHORED) or left_by_pvm(flow):
+        elif (flow.key.kind == K_TCP and not flow.flags & F_ANCHORED) or left_by_pvm(flow) or \
+                flow.flags & F_ASTRAY:
             flow_remove(core, flow)
         elif flow.key.kind == K_TCP:
             if awaits_pair(core, flow):

@@ -41,6 +41,10 @@ cdef enum FlowFlag:
     F_ALONE = 1 << 29  # begun by a guest; which of the other guest's flows it is, is not known (alone.pxd)
     F_BEYOND = 1048576  # `beyond` is set
     F_STAMPED = 4194304  # told_stamp is set
+    F_TRIES = 1 << 23  # a guest has repeated its SYN/ACK with another ISN (tries.pxd)
+    F_PVM_TRY = 1 << 24  # which of the PVM's ISNs the connection goes on with is known
+    F_SVM_TRY = 1 << 25
+    F_ASTRAY = 1 << 26  # the PVM has sent bytes that have no place behind its SYN
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
     F_FREE = 1 << 30  # no flow: its memory waits for the next one
 
@@ -101,6 +105,19 @@ cdef struct Forms:
     uint32_t count
     Form[FORMS] form
 
+cdef enum:
+    TRIES = 4
+
+# Of one of a guest's SYN/ACKs.
+cdef struct Try:
+    Seq isn
+    uint32_t tsval
+
+# The ISNs of a guest's SYN/ACKs, the latest ones; none where there is but one, that of its side.
+cdef struct Tries:
+    uint32_t count
+    Try[TRIES] each
+
 cdef struct Flow:
     # What a search reads: one cache line.
     uint32_t hash
@@ -138,6 +155,8 @@ cdef struct Flow:
     Seq floor  # where the last commit found the PVM: all below is in the SVM's state
     Forms pvm_forms
     Forms svm_forms
+    Tries pvm_tries
+    Tries svm_tries
     uint64_t pvm_text  # a keyed digest of its latest reset's text, 0: none
     uint64_t svm_text
     uint32_t ts_offset

@@ -26,6 +26,7 @@ from colo_proxy.datapath.pool cimport N_SVM, Node
 from colo_proxy.datapath.ranges cimport beyond_drop, has_ranges
 from colo_proxy.datapath.seq cimport seq_eq
 from colo_proxy.datapath.stream cimport stream_closed, stream_pair
+from colo_proxy.datapath.tries cimport another_try
 from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
 from colo_proxy.datapath.words cimport M_FAILED_OVER
 
@@ -116,6 +117,8 @@ cdef Flow *incarnation(Core *core, Flow *oldest, const Node *node, uint16_t port
     if current == NULL:
         return NULL
     side = &current.svm if svm else &current.pvm
+    if anew and another_try(side, node):
+        return current
     other = &current.pvm if svm else &current.svm
     # Of a connection that only the other side has opened, this SYN is the one it lacks.
     if anew and (side.syn or (not other.syn and (caught(current) or stream_closed(current)))):

@@ -6,7 +6,7 @@ from colo_proxy.datapath.align cimport Offset, align_from_svm, align_quoted, mak
 from colo_proxy.datapath.alone cimport alone_for_pvm, alone_for_svm, alone_known
 from colo_proxy.datapath.core cimport Core, belongs, discard, diverge, drop, emit, emit_to, hold, pooled
 from colo_proxy.datapath.datagram cimport datagram_note, datagram_primary, datagram_secondary
-from colo_proxy.datapath.flow cimport F_ANCHORED, Flow, Side
+from colo_proxy.datapath.flow cimport F_ANCHORED, F_TRIES, Flow, Side
 from colo_proxy.datapath.flows cimport flow_for_pvm, flow_for_quote, flow_for_svm, offset_of_flow
 from colo_proxy.datapath.fragment cimport (
     FRAGMENT_DONE,
@@ -24,6 +24,7 @@ from colo_proxy.datapath.pool cimport N_RX, N_WHOLE, Node, chain_cost, pool_give
 from colo_proxy.datapath.rewriter cimport undo_rewriter
 from colo_proxy.datapath.seq cimport seq_add, seq_lt
 from colo_proxy.datapath.stream cimport stream_follow, stream_note, stream_primary, stream_secondary
+from colo_proxy.datapath.tries cimport tries_align
 from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP, K_UDP, parse_first
 from colo_proxy.datapath.words cimport (
     D_FLOWS,
@@ -260,6 +261,8 @@ cdef void emit_aligned(Core *core, const Flow *flow, Node *node) noexcept nogil:
     cdef Offset offset
     while piece != NULL and flow != NULL:
         if parse_first(&piece.packet, piece.data):
+            if flow.flags & F_TRIES:
+                tries_align(flow, &piece.packet, piece.data)
             align_from_svm(&piece.packet, piece.data, offset_of_flow(flow, &offset))
         piece = piece.chain
     emit(core, node)

@@ -107,6 +107,8 @@ cdef Node *lowest_waiting(const Flow *flow) noexcept nogil:
     cdef Node *node = flow.pvm.first
     cdef Node *lowest = NULL
     while node != NULL:
+        if node.flags & N_UNPLACED:
+            return node
         if not agreed(flow, node) and (lowest == NULL or place(flow, node) < place(flow, lowest)):
             lowest = node
         node = node.flow_next

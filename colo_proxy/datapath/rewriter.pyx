@@ -2,7 +2,8 @@
 
 from colo_proxy.datapath.flow cimport F_OWN_NUMBERS, F_REWRITTEN, Flow
 from colo_proxy.datapath.pool cimport Node
-from colo_proxy.datapath.seq cimport seq_add, seq_eq
+from colo_proxy.datapath.seq cimport seq_add
+from colo_proxy.datapath.tries cimport tries_begin
 from colo_proxy.datapath.wire cimport ACK, SYN
 
 
@@ -10,6 +11,6 @@ cdef void undo_rewriter(Flow *flow, Node *node) noexcept nogil:
     if flow.offset == 0 or node.packet.flags & (SYN | ACK) != ACK:
         return
     if not flow.flags & (F_OWN_NUMBERS | F_REWRITTEN):
-        flow.flags |= F_OWN_NUMBERS if seq_eq(node.packet.seq, seq_add(flow.svm.isn, 1)) else F_REWRITTEN
+        flow.flags |= F_OWN_NUMBERS if tries_begin(flow, node.packet.seq) else F_REWRITTEN
     if flow.flags & F_REWRITTEN:
         node.packet.seq = seq_add(node.packet.seq, flow.offset)

@@ -9,6 +9,7 @@ from colo_proxy.datapath.core cimport Core, discard, diverge, hold, unhold
 from colo_proxy.datapath.duplicate cimport duplicate_tell
 from colo_proxy.datapath.flow cimport (
     F_ANCHORED,
+    F_ASTRAY,
     F_BEYOND,
     F_BLOCKED,
     F_CONTRADICTED,
@@ -19,6 +20,8 @@ from colo_proxy.datapath.flow cimport (
     F_OWN_OFFSET,
     F_PROVISIONAL,
     F_RAISED,
+    F_SVM_TRY,
+    F_TRIES,
     Flow,
     Side,
 )
@@ -57,6 +60,7 @@ from colo_proxy.datapath.release cimport release, release_new, reset_text
 from colo_proxy.datapath.retransmission cimport retransmission_differs
 from colo_proxy.datapath.sack cimport SACK_COMMON, SACK_NONE, Sacked, sack_note
 from colo_proxy.datapath.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, seq_lt
+from colo_proxy.datapath.tries cimport another_try, tries_copy, tries_note, tries_place
 from colo_proxy.datapath.urgent cimport urgent_alone, urgent_copy, urgent_move, urgent_note
 from colo_proxy.datapath.wire cimport ACK, FIN, RST, SYN, URG, get32
 from colo_proxy.datapath.words cimport R_CONTROL
@@ -69,9 +73,30 @@ cdef bint unplaced(const Flow *flow, bint svm) noexcept nogil:
     return flow.pvm.syn and not flow.svm.syn if svm else flow.svm.syn and not flow.pvm.syn
 
 
-cdef bint comparable_below(const Flow *flow) noexcept nogil:
-    """Whether the guests' numbers below the range mean the same: before their SYNs an offset says nothing."""
-    return not flow.pvm.syn or flow.offset == 0
+cdef bint astray(const Flow *flow, const Node *node) noexcept nogil:
+    """Whether bytes of the PVM have no place behind its SYN: nothing of a connection lies before it (T10).
+
+    Its own number is repeated by a keep-alive, as long as nothing else has been sent, and no other segment.
+    """
+    cdef int64_t place = flow.position + seq_diff(node.packet.seq, flow.matched)  # the SYN's is -1
+    if not flow.pvm.syn or not flow.flags & F_ANCHORED or not node.packet.length:
+        return False
+    if flow.flags & F_ASTRAY or place < -1:
+        return True
+    return place == -1 and (node.packet.length > 1 or not (
+        node.packet.flags & FIN or seq_eq(flow.pvm.end, seq_add(node.packet.seq, 1))))
+
+
+cdef bint has_place(Flow *flow, const Node *node) noexcept nogil:
+    """Whether it is known where in the stream a segment lies that is no SYN or RST."""
+    cdef bint svm = (node.flags & N_SVM) != 0
+    cdef bint known = not unplaced(flow, svm) and (not flow.flags & F_TRIES or tries_place(flow, node))
+    if svm or not flow.pvm.syn:
+        return known
+    if node.packet.length and (not known or astray(flow, node)):
+        flow.flags |= F_ASTRAY
+        return False
+    return known
 
 
 cdef void count_disorder(Core *core, const Side *side, const Node *node) noexcept nogil:
@@ -90,10 +115,13 @@ cdef void note(Core *core, Flow *flow, Node *node) noexcept nogil:
     """Take in what a segment says of its side: numbers, options, acknowledgement, window. Not aligned."""
     cdef bint svm = (node.flags & N_SVM) != 0
     cdef Side *side = &flow.svm if svm else &flow.pvm
-    cdef Seq end = seq_add(node.packet.seq, node.packet.length)
-    if not node.packet.flags & (SYN | RST) and unplaced(flow, svm):
+    cdef Seq end
+    if not node.packet.flags & (SYN | RST) and not has_place(flow, node):
         node.flags |= N_UNPLACED
         return
+    if node.packet.flags & SYN and another_try(side, node):
+        tries_note(flow, node)
+    end = seq_add(node.packet.seq, node.packet.length)
     if node.packet.flags & (SYN | RST) == SYN and not side.syn:
         side.syn = True
         side.isn = node.packet.seq
@@ -173,7 +201,7 @@ cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
         if flow.owed != NULL and node.packet.flags & (ACK | RST) == ACK and \
                 seq_le(flow.owed.packet.ack, node.packet.ack):
             forget(core, flow.owed)  # this one carries it (T6)
-    elif not node.flags & N_UNPLACED and seq_lt(node.packet.seq, flow.low) and comparable_below(flow):
+    elif not node.flags & N_UNPLACED and seq_lt(node.packet.seq, flow.low) and not flow.pvm.syn:
         flow.below += 1
 
 
@@ -186,7 +214,8 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Node *last
     cdef bint unordered, grown
     stream_note(core, flow, node)
-    forms_judge(core, flow, node)
+    if not node.flags & N_UNPLACED or node.packet.flags & RST:
+        forms_judge(core, flow, node)
     if node.flags & N_PURE:
         hold(core, flow, node)
         if node.packet.flags & RST:
@@ -202,6 +231,8 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
     if unordered:
         flow.flags |= F_DISORDERED
     hold(core, flow, node)
+    if node.flags & N_UNPLACED:
+        return  # no number of this stream: it waits for a commit
     if contradicts_agreed(core, flow, node) or \
             (seq_lt(node.packet.seq, flow.matched) and retransmission_differs(core, flow, node)):
         node.flags |= N_CONTRARY
@@ -215,8 +246,8 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         urgent_alone(core, flow, node)
         release_new(core, flow, node)
         return
-    if node.flags & N_UNPLACED or abs(seq_diff(node.packet.seq, flow.matched)) > FAR:
-        return  # no number of this stream: it waits for a commit
+    if abs(seq_diff(node.packet.seq, flow.matched)) > FAR:
+        return  # nor is this
     if not sort_in(core, flow, node):
         return
     reset_against(core, flow, node)
@@ -398,7 +429,7 @@ cdef bint worth_keeping(Flow *flow, Node *node) noexcept nogil:
     if abs(seq_diff(start, flow.matched)) > FAR:
         return False
     if seq_lt(start, flow.low):
-        if not comparable_below(flow):
+        if flow.pvm.syn:
             return False
     elif seq_le(end, flow.matched):
         return False
@@ -406,6 +437,8 @@ cdef bint worth_keeping(Flow *flow, Node *node) noexcept nogil:
 
 
 cdef void stream_adopt(Flow *flow) noexcept nogil:
+    if flow.flags & F_TRIES:
+        tries_copy(flow)
     flow.offset = 0
     flow.ts_offset = 0
     flow.svm_port = flow.key.local_port
@@ -459,7 +492,8 @@ cdef void stream_pair(Core *core, Flow *pvm, Flow *svm) noexcept nogil:
     cdef Node *node
     pvm.svm = svm.svm
     pvm.svm_forms = svm.svm_forms
-    pvm.flags |= svm.flags & (F_BLOCKED | F_FORMS)
+    pvm.svm_tries = svm.svm_tries
+    pvm.flags |= svm.flags & (F_BLOCKED | F_FORMS | F_TRIES | F_SVM_TRY)
     pvm.waiting += svm.waiting
     node = pvm.svm.first
     while node != NULL:

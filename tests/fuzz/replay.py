@@ -6,11 +6,12 @@ out: PYTHONPATH=tests python -m fuzz.replay DIRECTORY
 
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
 from fuzz import build
-from models.promise import Promise, PromiseBroken
+from models.promise import Number, Promise, PromiseBroken
 
 from colo_proxy.datapath.comparator import Comparator
 from colo_proxy.words import Mode, Port, Word
@@ -31,13 +32,14 @@ class AnyConnection(Promise):
         self.holding, self.passing = mode is Mode.HOLD, mode is Mode.PASS
         self.failed_over = mode is Mode.FAILED_OVER
 
-    def readings(self, flow: tuple[object, ...]) -> Iterator[tuple[object, int, int]]:
+    def readings(self, flow: tuple[object, ...]) -> Iterator[tuple[object, Number, int]]:
         """Every incarnation of the SVM on every port of its own."""
         for candidate in list(self.svm.acks | self.svm.marks):
             if (*candidate[:4], *candidate[5:]) == (*flow[:4], *flow[5:]):
-                for number in range(len(self.svm.first[candidate]) + 1):
-                    for base in (0, *self.pvm.first[flow]):
-                        yield candidate, number, base
+                for number, isns in enumerate([[0], *self.svm.first[candidate]]):
+                    for at in range(len(isns)):
+                        for base in (0, *chain.from_iterable(self.pvm.first[flow])):
+                            yield candidate, (number, at), base
 
 
 def broken_promise(target: ModuleType, data: bytes) -> str | None:

@@ -430,7 +430,7 @@ class Oracle(TcpJudge, Pairing):
         self._release_all()
         for key, flow in list(self.tcp.items()):
             connection = flow.latest
-            if connection is None:
+            if connection is None or connection.astray:
                 del self.tcp[key]
                 continue
             connection.commit()
@@ -462,8 +462,7 @@ class Oracle(TcpJudge, Pairing):
             self.meaning.clear()  # the SVM has the PVM's numbers and ports from here on
         for flow in self.tcp.values() if self.loaded else ():
             for connection in flow.connections:
-                p, s = connection.p, connection.s
-                s.base, s.syn, s.timestamp = p.base, p.syn, p.timestamp
+                connection.adopt()
                 connection.sport = flow.key[4]
         if self.loaded:
             self._ports_are_the_pvms()
@@ -505,6 +504,7 @@ class Oracle(TcpJudge, Pairing):
                 flow.connections = [each for each in flow.connections if each.s.base is not None]
             for connection in flow.connections:
                 if self.loaded:
+                    connection.adopt()
                     connection.sport = flow.key[4]
                 if connection.s.base is None:
                     connection.p.base = None
@@ -574,9 +574,10 @@ class Oracle(TcpJudge, Pairing):
     def _aligned(self, mapped: Packet, connection: Connection) -> bytes:
         """A segment of the SVM in the numbers that clients know (C7)."""
         p, s = connection.p, connection.s
-        if self.loaded or p.base is None or s.base is None:
+        if p.base is None or s.base is None:
             return mapped.frame
-        frame = with_tcp(mapped.frame, seq=(mapped.seq - s.base + p.base) % 2**32)
+        number = s.base if mapped.flags & (SYN | ACK) == SYN | ACK and s.tries else mapped.seq
+        frame = with_tcp(mapped.frame, seq=(number - s.base + p.base) % 2**32)
         if p.timestamp is not None and s.timestamp is not None:
             frame = with_timestamp(frame, p.timestamp - s.timestamp)
         return frame

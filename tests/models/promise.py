@@ -14,6 +14,7 @@ from models.packets import ACK, FIN, RST, SYN, Packet, parse, raw_options, sack_
 
 from colo_proxy.words import Frame, Port
 
+Number = tuple[int, int]  # which connection of a flow, and which of the ISNs of its SYN/ACKs
 DRAWN = 123  # a service outside that generated guests ask, from ports that each of them draws
 
 
@@ -25,12 +26,14 @@ class Made:
     """What one guest has said on all flows, in one epoch."""
 
     def __init__(self) -> None:
-        self.first: dict[object, list[int]] = defaultdict(list)  # flow -> its ISNs, in order
-        # flow -> (incarnation, place, byte or mark)
-        self.marks: dict[object, set[tuple[int, object, object]]] = defaultdict(set)
-        self.marked: dict[object, set[tuple[int, object]]] = defaultdict(set)  # the same without what
-        self.places: dict[tuple[object, int], list[int]] = defaultdict(list)  # where its segments ended
-        self.reach: dict[tuple[object, int], int] = {}
+        # flow -> of its connections, in order, the ISNs: several where a SYN/ACK is repeated with another one
+        self.first: dict[object, list[list[int]]] = defaultdict(list)
+        self.answers: dict[object, int] = {}  # what the latest SYN/ACK of a flow acknowledged
+        # flow -> (connection, which of its ISNs), place, byte or mark
+        self.marks: dict[object, set[tuple[Number, object, object]]] = defaultdict(set)
+        self.marked: dict[object, set[tuple[Number, object]]] = defaultdict(set)  # the same without what
+        self.places: dict[tuple[object, Number], list[int]] = defaultdict(list)  # where its segments ended
+        self.reach: dict[tuple[object, Number], int] = {}
         self.acks: dict[object, list[int]] = defaultdict(list)
         self.sacked: dict[object, list[tuple[int, int]]] = defaultdict(list)
         self.datagrams: dict[object, list[bytes]] = defaultdict(list)
@@ -51,24 +54,36 @@ class Made:
             flow, form = known_by(packet, flow)
             self.datagrams[flow].append(form)
             return
-        if packet.flags & (SYN | RST) == SYN and (not self.first[flow] or self.first[flow][-1] != packet.seq):
-            self.first[flow].append(packet.seq)
-        number = len(self.first[flow])
-        base = self.first[flow][-1] if number else 0
-        found = marks(packet, base)
-        self.marks[flow].update((number, *mark) for mark in found)
-        self.marked[flow].update((number, place) for place, _ in found)
-        if not packet.flags & RST:  # whose number says nothing of that
-            length = len(packet.payload) + bool(packet.flags & SYN) + bool(packet.flags & FIN)
-            self.places[flow, number].append((packet.seq - base + length) % 2**32)
+        if packet.flags & (SYN | RST) == SYN:
+            self._begin(flow, packet)
+        bases = self.first[flow][-1] if self.first[flow] else [0]
+        # Which ISN the guest goes on with is known afterwards: until then, any.
+        for number, base in [((len(self.first[flow]), at), base) for at, base in enumerate(bases)]:
+            found = marks(packet, base)
+            self.marks[flow].update((number, *mark) for mark in found)
+            self.marked[flow].update((number, place) for place, _ in found)
+            if not packet.flags & RST:  # whose number says nothing of that
+                self.places[flow, number].append((packet.seq - base + packet.length) % 2**32)
         if packet.flags & ACK:
             self.acks[flow].append(packet.ack)
             self.sacked[flow] += [each for _, its in sack_options(raw_options(packet)) for each in its]
 
+    def _begin(self, flow: object, packet: Packet) -> None:
+        """A SYN: of another connection, or of the same with another ISN (RFC 4987, section 3.6)."""
+        isns = self.first[flow]
+        again = packet.flags & ACK and self.answers.get(flow) == packet.ack
+        if not isns or (isns[-1][-1] != packet.seq and not again):
+            isns.append([packet.seq])
+        elif packet.seq not in isns[-1]:
+            isns[-1].append(packet.seq)
+        if packet.flags & ACK:
+            self.answers[flow] = packet.ack
+
     def copy(self) -> "Made":
         """As much again, to go on from."""
         other = Made()
-        other.first.update({flow: list(isns) for flow, isns in self.first.items()})
+        other.first.update({flow: [list(each) for each in isns] for flow, isns in self.first.items()})
+        other.answers.update(self.answers)
         other.marks.update({flow: set(places) for flow, places in self.marks.items()})
         other.marked.update({flow: set(places) for flow, places in self.marked.items()})
         other.places.update({key: list(places) for key, places in self.places.items()})
@@ -86,7 +101,7 @@ class Made:
             away = [(place - places[0] + 2**31) % 2**32 - 2**31 for place in places]
             self.reach[flow, number] = (places[0] + max(away)) % 2**32
 
-    def has(self, flow: object, number: int, place: object, what: object) -> bool:
+    def has(self, flow: object, number: Number, place: object, what: object) -> bool:
         """Did the guest say this, or is it known to be in its state?"""
         if (number, place, what) in self.marks[flow]:
             return True
@@ -96,18 +111,18 @@ class Made:
             and not self.seen(flow, number, place)
         )
 
-    def seen(self, flow: object, number: int, place: object) -> bool:
+    def seen(self, flow: object, number: Number, place: object) -> bool:
         """Did the guest say anything at this place? Then it is known what."""
         return (number, place) in self.marked[flow]
 
-    def in_state(self, flow: object, number: int, place: object) -> bool:
+    def in_state(self, flow: object, number: Number, place: object) -> bool:
         """Was the place below where the guest had got to at a commit? None lies before a SYN."""
         reach = self.reach.get((flow, number))
-        if number and isinstance(place, int) and place >= 2**31:
+        if number[0] and isinstance(place, int) and place >= 2**31:
             return False
         return reach is not None and isinstance(place, int) and 0 < (reach - place) % 2**32 < 2**31
 
-    def knows(self, flow: object, number: int, place: object) -> bool:
+    def knows(self, flow: object, number: Number, place: object) -> bool:
         """Has the guest this place of the stream, whatever stands there?"""
         return self.seen(flow, number, place) or self.in_state(flow, number, place)
 
@@ -233,10 +248,13 @@ class Promise:
         if self.svm.datagrams[flow].count(form) < self.released[flow].count(form):
             raise PromiseBroken(f"a datagram that the SVM did not send: {item.data.hex()}")
 
-    def readings(self, flow: object) -> Iterator[tuple[object, int, int]]:
+    def readings(self, flow: object) -> Iterator[tuple[object, Number, int]]:
         """What a PVM's segment may count as: the SVM's flow, which of its incarnations, the PVM's ISN."""
-        for number, base in enumerate([0, *self.pvm.first[flow]]):  # mid-stream, then each incarnation
-            yield flow, number, base
+        for number, bases in enumerate([[0], *self.pvm.first[flow]]):  # mid-stream, then each incarnation
+            its = self.svm.first[flow][number - 1 : number] if number else []
+            for at in range(len(its[0]) if its else 1):
+                for base in bases:
+                    yield flow, (number, at), base
 
     def _check_segment(self, packet: Packet, flow: object) -> None:
         readings = list(self.readings(flow))
@@ -246,14 +264,14 @@ class Promise:
             until = self.acknowledged.get((flow, base))
             return until is not None and isinstance(place, int) and 0 < (until - base - place) % 2**32 < 2**31
 
-        def fits(svm: object, number: int, base: int) -> bool:
+        def fits(svm: object, number: Number, base: int) -> bool:
             return all(
                 self.svm.has(svm, number, place, what)
                 or (isinstance(what, int) and taken(base, place) and self.svm.knows(svm, number, place))
                 for place, what in marks(packet, base)
             )
 
-        def repeats(svm: object, number: int, base: int) -> bool:
+        def repeats(svm: object, number: Number, base: int) -> bool:
             return all(self.svm.knows(svm, number, place) for place, _ in marks(packet, base))
 
         # A keep-alive's octet, and what is counted as not verified, need only be a repetition (T14).

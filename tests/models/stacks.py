@@ -48,6 +48,7 @@ class Line:
     sport: int
     dport: int
     incarnation: int = 0
+    isns: list[int] = field(default_factory=list)  # of its SYN/ACKs, where these are repeated with others
     opened: bool = False
     form: int = 0  # how often the SYN has been repeated with fewer options
     answered: bool = False  # a SYN/ACK was sent after a SYN (simultaneous open)
@@ -462,6 +463,9 @@ class Simulation:
             self._send(guest, number, line, 0, b"", SYN)
             self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
             return
+        if line.isns and line.sent == 1 and self.random.random() < 0.2:
+            self._try_again(guest, number, line)
+            return
         if self._refused(number, line):
             self._again(guest, number, line)
             return
@@ -551,21 +555,30 @@ class Simulation:
         size = min(self.random.choice((0, 1, 5)), self._end(line) - 1) if self.of.early else 0
         self._send(guest, number, line, 0, self._bytes(line, 1, size), flags)
         line.sent += size
-        # Urgent positions before a SYN, and many connections on the same ports, are cases of their own.
-        if self.of.tries and flags & ACK and not (size or self.urgent or self.of.reuse):
+        if self.of.tries and flags & ACK:
             self._try_again(guest, number, line)
         self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
         line.opened = True
 
     def _try_again(self, guest: Guest, number: int, line: Line) -> None:
-        """The client's SYN came again, and it takes any of the answers (SYN cookies: RFC 4987, 3.6)."""
-        isns = [line.isn]
-        for _ in range(self.random.choice((0, 1, 1, 2))):
-            near = self.random.choice((-2000, 2000, -(2**28), 2**28))
+        """The client's SYN came again, and it takes any of the answers (SYN cookies: RFC 4987, 3.6).
+
+        Either guest alone may have forgotten the former answer, or both.
+        """
+        line.isns = line.isns or [line.isn]
+        if (self.of.seed // 16) % 3 == (1 if guest is self.p else 2):
+            return
+        for _ in range(self.random.choice((0, 1, 1, 2, 5))):
+            near = self.random.choice((-2000, 2000, 700, -(2**28), 2**28))
             line.isn = (line.isn + near + self.random.randrange(500)) % 2**32
-            isns.append(line.isn)
+            line.isns.append(line.isn)
             self._send(guest, number, line, 0, b"", SYN | ACK)
-        line.isn = self.random.choice(isns)
+        if guest is self.p and self.random.random() < 0.7:
+            line.isn = self.random.choice(line.isns)
+            self._deliver(guest, "primary", everything=True)
+            self._acknowledge(number, line)
+        elif self.random.random() < 0.5:
+            line.isn = self.random.choice(line.isns)
 
     def _close(self, guest: Guest, number: int, line: Line) -> None:
         line.closed = True

@@ -25,6 +25,7 @@ from models.packets import (
     with_timestamp,
 )
 from models.sack import Block, cut, near, noted, option_of, received
+from models.tries import Tries, syn_options
 
 FAR_BACK = -(2**62)
 FORMS = 6
@@ -40,6 +41,8 @@ class Side:
     syn: tuple[object, ...] | None = None  # the options that bind
     forms: list[tuple[object, ...]] = field(default_factory=list)  # those of each SYN that had others
     timestamp: int | None = None  # of the SYN
+    tries: list[tuple[int, int | None]] = field(default_factory=list)  # ISN and TSval, if there are several
+    chosen: bool = False  # with which of them the connection goes on is known
     said: dict[int, Value] = field(default_factory=dict)
     when: dict[int, list[int]] = field(default_factory=dict)  # each time that it was said and M2 counts
     end: int | None = None  # one past the last position shown
@@ -111,7 +114,7 @@ class Waiting:
     frames: list[bytes]  # the fragments, where it came in some
 
 
-class Connection:
+class Connection(Tries):
     """One incarnation of a flow: the PVM's stream and the SVM's."""
 
     def __init__(self, behind_holes: bool = True, check: bool = False) -> None:
@@ -150,6 +153,7 @@ class Connection:
         self.told_echo = 0  # and the TSecr that came with it
         self.told_again = 0  # how many duplicates of `told` have left
         self.svm_again = 0  # and how many the SVM has sent of its acknowledgement
+        self.astray = False  # the PVM has sent bytes that have no place behind its SYN
 
     def stamped(self, frame: bytes, *, fixed: bool = False) -> bytes:
         """The frame as it leaves: its TSval no older than any that has left (T16), unless it is `fixed`."""
@@ -171,14 +175,9 @@ class Connection:
         finished = self.p.finished and self.s.finished and self.matched == self.p.end
         return (self.p.reset and self.s.reset) or finished
 
-    @property
-    def strange(self) -> bool:
-        """Do the guests' numbers before their SYNs mean nothing to each other?"""
-        return self.p.syn is not None and self.s.base is not None and self.s.base != self.p.base
-
     def is_strange(self, position: int) -> bool:
-        """Is this such a number?"""
-        return self.strange and self.low is not None and position < self.low
+        """Does it lie before the PVM's SYN? Nothing of a connection does."""
+        return self.p.syn is not None and self.low is not None and position < self.low
 
     @property
     def midstream(self) -> bool:
@@ -192,12 +191,21 @@ class Connection:
     def place(self, side: Side, segment: Packet) -> int | None:
         """The position of the segment's first sequence number; None if the side's numbers are unknown."""
         other = self.s if side is self.p else self.p
+        self.take_try(side, segment)
         if side.base is None and not segment.flags & RST:  # a RST says nothing of where a stream is
             if segment.flags & SYN:
                 side.base = segment.seq
             elif other.syn is None:
                 side.base = segment.seq if other.base is None else other.base
-        return self.position(side, segment.seq)
+        if segment.flags & SYN and segment.seq in dict(side.tries):
+            return 0
+        astray = False
+        if not segment.flags & (SYN | RST):
+            astray = bool(side.tries) and not self._goes_on(side, segment)
+        position = self.position(side, segment.seq)
+        if side is self.p and position is not None and self._goes_astray(segment, position, astray):
+            self.astray = astray = True
+        return None if astray else position
 
     def position(self, side: Side, seq: int) -> int | None:
         """Where one of this side's sequence numbers lies in the stream, if that is known."""
@@ -530,8 +538,7 @@ class Connection:
         if self.low is None:
             return False
         if position < self.low:
-            alike = position in self.p.said and self.p.said[position] == self.s.said.get(position)
-            return alike and not self.strange
+            return position in self.p.said and self.p.said[position] == self.s.said.get(position)
         return position < self.matched or position in self.ahead
 
     def missing(self, waiting: list[Held]) -> tuple[str, int]:
@@ -776,7 +783,8 @@ class Connection:
             s.urgent |= p.urgent
             s.reset = p.reset
         else:
-            s.base, s.syn, s.timestamp, s.end = p.base, p.syn, p.timestamp, p.end
+            self.adopt()
+            s.end = p.end
             s.ack, s.edge, s.raw = p.ack, p.edge, p.raw
             s.sacked, s.last, self.svm_again = list(p.sacked), p.last, 0
             s.urgent, s.reset, s.finished = set(p.urgent), p.reset, p.finished
@@ -798,19 +806,6 @@ def further(one: int | None, other: int | None) -> int | None:
     if one is None or other is None:
         return other if one is None else one
     return max(one, other)
-
-
-def syn_options(segment: Packet) -> tuple[object, ...]:
-    """A form of a SYN, what binds a connection: MSS, window scale, SACK permitted, timestamps (T3)."""
-    mss, scale = segment.options.get(2, b""), segment.options.get(3, b"")
-    return (
-        "SYN",
-        int.from_bytes(mss) if len(mss) == 2 else None,
-        min(scale[0], 14) if len(scale) == 1 else None,  # RFC 7323, section 2.3
-        4 in segment.options,
-        len(segment.options.get(8, b"")) == 8,
-        tuple(sorted(option for option in segment.options.items() if option[0] not in {2, 3, 4, 5, 8, 34})),
-    )
 
 
 def copy_with(

@@ -41,6 +41,7 @@ class TcpFlow:
         opens = segment.flags & (SYN | RST) == SYN
         another = side.irs is not None and segment.flags & ACK and side.irs != segment.ack
         fresh = side.syn is not None and (another or side.base != segment.seq)
+        fresh = fresh and not connection.tries_again(side, segment)
         lacking = side.syn is None and not connection.midstream  # only the other side has opened it
         if opens and not lacking and (fresh or connection.caught or connection.over):
             later = mine[mine.index(connection) + 1 :]
@@ -178,12 +179,16 @@ class TcpJudge:
     def _acknowledged(self, segment: Packet) -> None:
         """A client's segment: what has left and is acknowledged need not be known any more."""
         flow = self.tcp.get(segment.flow(False))
-        if flow is None or not flow.connections or not segment.flags & ACK or not self.check:
+        if flow is None or not flow.connections or not segment.flags & ACK:
             return
         known = flow.connections[0]
         for each in flow.connections:
             if each.low is not None and not (each.p.syn is not None and each.matched == 0):
                 known = each
+        if not segment.flags & (SYN | RST):
+            known.acknowledged(segment.ack)
+        if not self.check:
+            return
         at = known.position(known.p, segment.ack)
         if at is None or known.low is None:
             return
@@ -275,6 +280,8 @@ class TcpJudge:
     def _divisible(self, held: Held) -> int | None:
         """The position of a held segment, if a part of it may leave as a segment of its own."""
         connection, segment = held.connection, held.segment
+        if held.position is None:
+            return None
         if held.kind != "data" or held.as_it_came or held.contrary or connection is None or segment is None:
             return None
         if segment.flags & (SYN | URG) or not segment.flags & ACK or connection.s.ack is None:

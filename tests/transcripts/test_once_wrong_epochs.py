@@ -351,19 +351,19 @@ CASES = {
         "T10: a connection that the PVM has reset meanwhile is passed over by the SVM's SYN",
         f"""{HANDSHAKE}
         P isn 50000
-        P S. 0 ack 1 mss 1460
-        P R. 1 ack 1
+        P S. 0 ack 101 mss 1460
+        P R. 1 ack 101
         +3s tick
         ! missing-secondary 0
-        > S. 0 ack 1
-        > R. 1 ack 1
+        > S. 0 ack 101
+        > R. 1 ack 101
         P isn 90000
-        P S. 0 ack 1 mss 1460
+        P S. 0 ack 201 mss 1460
         S isn 6000
-        S S. 0 ack 1 mss 1460
+        S S. 0 ack 101 mss 1460
         S isn 7000
-        S S. 0 ack 1 mss 1460
-        > S. 0 ack 1
+        S S. 0 ack 201 mss 1460
+        > S. 0 ack 201
         """,
         {"observe": True},
     ),
