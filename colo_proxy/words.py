@@ -123,7 +123,7 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Bytes of a stream that neither of two captures has, though the client has acknowledged them.
+    """Bytes of a stream that the PVM's capture does not have, though the client has acknowledged them.
 
     Stream offsets: the first, and one past the last.
     """

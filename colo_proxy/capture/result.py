@@ -12,9 +12,9 @@ class NotCompared:
     """Something that the comparison has not looked at; None where it is not known.
 
     `what` is `dropped` (frames that make no sense, or could not be kept), `cut` (frames of which the capture
-    has only the beginning) or `missing` (bytes of a stream that neither capture has, though the client has
-    acknowledged them). `bytes` are those that were not looked at, `begin` and `end` their stream offsets:
-    the first and one past the last.
+    has only the beginning) or `missing` (bytes of a stream that the PVM's capture does not have, though the
+    client has acknowledged them). `bytes` are those that were not looked at, `begin` and `end` their stream
+    offsets: the first and one past the last.
     """
 
     what: str

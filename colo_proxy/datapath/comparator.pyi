@@ -35,7 +35,7 @@ class Comparator:
         """`timeout_ms` 0 learns the SVM's usual lag. `observe` follows each divergence as if a checkpoint had
         been made; with `passthrough` PVM frames leave on arrival. `compare_only`: the SVM's frames come
         through QEMU's filter-rewriter. `captured`: frames of captures may be longer than any port takes
-        them, and what neither capture has is told as `Missed`. `seed` is that of the flow
+        them, and what the PVM's capture has lost is told as `Missed`. `seed` is that of the flow
         table's hash and of the digests. `digest_bytes`: memory to check retransmissions with; 0: they are
         trusted (T14)."""
 

@@ -63,7 +63,7 @@ cdef struct Diverged:
     Recorded *exchanges  # the flow's last, oldest first; malloc'ed too
     uint32_t exchange_count
 
-# What neither of two captures has of a stream (gap.pxd), as stream offsets.
+# What the PVM's capture does not have of a stream (gap.pxd), as stream offsets.
 cdef struct Missed:
     char[128] flow
     int64_t begin

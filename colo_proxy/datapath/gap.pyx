@@ -9,13 +9,12 @@ from colo_proxy.datapath.flow cimport (
     F_BLOCKED,
     F_CONTRADICTED,
     F_HEARD,
-    F_OWN_OFFSET,
     Flow,
     table_find,
 )
 from colo_proxy.datapath.key cimport Key, key_text
 from colo_proxy.datapath.pool cimport Node
-from colo_proxy.datapath.prefix cimport FAR, advance, end_of, move_range, offset_of, position_of, start_of
+from colo_proxy.datapath.prefix cimport FAR, advance, end_of, move_range, offset_of, start_of
 from colo_proxy.datapath.ranges cimport beyond_of, has_ranges
 from colo_proxy.datapath.seq cimport Seq, seq_diff, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
@@ -56,7 +55,7 @@ cdef bint applies(const Core *core, const Flow *flow) noexcept nogil:
 
 
 cdef Seq begins(const Flow *flow, const Node *node, Seq until) noexcept nogil:
-    """Where a guest's bytes that are not agreed begin, if that is before `until`."""
+    """Where the PVM's bytes that are not agreed begin, if that is before `until`."""
     while node != NULL and seq_le(end_of(node), flow.matched):
         node = node.sort_next
     return until if node == NULL else seq_min(until, start_of(node))
@@ -66,7 +65,7 @@ cdef bint gap_skip(Core *core, Flow *flow) noexcept nogil:
     cdef bint found = False
     cdef Seq until
     while applies(core, flow) and (flow.pvm.low != NULL or flow.svm.low != NULL or has_ranges(flow)):
-        until = begins(flow, flow.pvm.low, begins(flow, flow.svm.low, flow.heard_ack))
+        until = begins(flow, flow.pvm.low, flow.heard_ack)
         if has_ranges(flow):
             until = seq_min(until, beyond_of(flow).agreed.each[0].begin)
         if not seq_lt(flow.matched, until):
@@ -82,8 +81,7 @@ cdef void gap_at_end(Core *core, const Flow *flow) noexcept nogil:
     cdef Seq end = flow.pvm.end
     if not applies(core, flow):
         return
-    if flow.svm.open and (flow.flags & F_OWN_OFFSET or not flow.pvm.syn):
-        end = seq_max(end, position_of(flow, flow.svm.end, True))
+    end = seq_max(end, flow.matched)  # what has been skipped has been reported
     if 0 < seq_diff(flow.heard_ack, end) <= FAR:
         note(core, flow, end, flow.heard_ack)
 

@@ -32,6 +32,10 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
     if flow.key.kind == K_TCP and not still_missing(core, flow, node):
         return
     if node.flags & N_SVM:
+        if not node.flags & N_PURE and gap_skip(core, flow):
+            # What the PVM's capture has lost; `node` may be gone.
+            release(core, flow)
+            return
         flow.flags |= F_FORGET
         if flow.key.kind == K_TCP and not node.flags & N_PURE:
             node = first_beyond(flow)
@@ -84,7 +88,7 @@ cdef bint still_missing(Core *core, Flow *flow, Node *node) noexcept nogil:
 cdef int64_t place(const Flow *flow, const Node *node) noexcept nogil:
     """The stream offset of what is missing, as a node that waits shows it."""
     # Of the SVM's, what the PVM never got to.
-    cdef Seq least = flow.pvm.end if node.flags & N_SVM else flow.matched
+    cdef Seq least = furthest(flow) if node.flags & N_SVM else flow.matched
     if flow.key.kind != K_TCP:
         return datagram_place(node)
     if not node.flags & (N_SVM | N_PURE | N_OWED | N_UNPLACED) and seq_lt(start_of(node), flow.low):
@@ -94,10 +98,15 @@ cdef int64_t place(const Flow *flow, const Node *node) noexcept nogil:
     return offset_of(flow, seq_max(start_of(node), least))
 
 
+cdef inline Seq furthest(const Flow *flow) noexcept nogil:
+    """Where the PVM has got to, as its capture shows or a client's acknowledgement has proved (M4)."""
+    return seq_max(flow.pvm.end, flow.matched) if flow.flags & F_ANCHORED else flow.pvm.end
+
+
 cdef Node *first_beyond(const Flow *flow) noexcept nogil:
     """M2: the SVM's segment with the first position that the PVM has not got to, or NULL."""
     cdef Node *node = flow.svm.low
-    while node != NULL and flow.flags & F_ANCHORED and seq_le(end_of(node), flow.pvm.end):
+    while node != NULL and flow.flags & F_ANCHORED and seq_le(end_of(node), furthest(flow)):
         node = node.sort_next
     return node
 
