@@ -137,9 +137,11 @@ async def _serve(
                 options.outdev,
             )
             if options.notify_dev:
-                log.info("notify-dev %s: libxl is asked for checkpoints", options.notify_dev)
+                log.info("notify-dev %s: checkpoints are requested from libxl", options.notify_dev)
             else:
-                log.warning("no notify-dev: nobody is asked for checkpoints, and what differs stays held")
+                log.warning(
+                    "no notify-dev: no checkpoint can be requested, and output that differs stays held"
+                )
             await stop.wait()
     [nic] = engine.snapshot()
     log.info(

@@ -185,13 +185,13 @@ class Door:
                 self._refusals += 1
                 if self._refusals_told.due(self._refusals):
                     log.warning(
-                        "%s: another peer has connected, and is turned away: one is there (%d so far)",
+                        "%s: another peer has connected and is rejected: there is one already (%d so far)",
                         self.name,
                         self._refusals,
                     )
                 peer.close()
             except OSError as error:
-                log.info("%s: a peer did not stay: %s", self.name, error.strerror)
+                log.info("%s: a peer has disconnected at once: %s", self.name, error.strerror)
                 peer.close()
             else:
                 if renewals != self._renewals:
@@ -210,7 +210,7 @@ class Door:
             except BlockingIOError:
                 pass
             except OSError as error:  # it has hung up in the queue, or too many files are open: no end of us
-                log.warning("%s: a peer could not be let in: %s", self.name, error.strerror)
+                log.warning("%s: a peer could not be accepted: %s", self.name, error.strerror)
                 await asyncio.sleep(PAUSE_S)
                 continue
             ready = asyncio.Event()

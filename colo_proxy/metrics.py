@@ -112,17 +112,17 @@ def _traffic(nics: list[NicCounters]) -> Iterator[Metric]:
     lost = CounterMetricFamily("colo_proxy_dropped_frames", "Frames dropped", labels=["nic", "reason"])
     unverified = CounterMetricFamily(
         "colo_proxy_retransmissions_unverified",
-        "The PVM's retransmissions that were let through without all of their bytes having been compared",
+        "The PVM's retransmissions that were released although not all of their bytes had been compared",
         labels=["nic"],
     )
     gaps = CounterMetricFamily(
         "colo_proxy_stream_gaps",
-        "TCP segments of a guest beyond what it had sent before: what is between was lost or overtaken",
+        "TCP segments of a guest beyond what it had sent before: what is between was lost or reordered",
         labels=["nic", "port"],
     )
     resent = CounterMetricFamily(
         "colo_proxy_retransmitted_segments",
-        "TCP segments of a guest that began before the end of what it had sent: sent again or overtaken",
+        "TCP segments of a guest that began before the end of what it had sent: retransmitted or reordered",
         labels=["nic", "port"],
     )
     for index, nic in enumerate(nics):
@@ -142,7 +142,7 @@ def _traffic(nics: list[NicCounters]) -> Iterator[Metric]:
         unverified.add_metric([str(index)], nic.retransmissions_unverified)
     yield from (frames, size, faults, diverged, lost, gaps, resent, unverified)
     yield CounterMetricFamily(
-        "colo_proxy_released_frames", "Output frames that left for clients", sum(nic.released for nic in nics)
+        "colo_proxy_released_frames", "Output frames released to clients", sum(nic.released for nic in nics)
     )
 
 
@@ -158,7 +158,7 @@ def _held(nics: list[NicCounters]) -> Iterator[Metric]:
     for index, nic in enumerate(nics):
         timeout.add_metric([str(index)], nic.timeout_ns / 1e9)
     yield timeout
-    hold = HistogramMetricFamily("colo_proxy_hold_seconds", "How long output that left was held")
+    hold = HistogramMetricFamily("colo_proxy_hold_seconds", "How long released output was held")
     counts = list(accumulate(sum(bucket) for bucket in zip(*(nic.hold_buckets for nic in nics), strict=True)))
     # Bucket k counts holds under 2**k microseconds; the last also those beyond.
     bounds = [str(2**k / 1e6) for k in range(len(counts) - 1)] + ["+Inf"]

@@ -92,7 +92,7 @@ class Reloader:
     async def _use(self, read: Config) -> None:
         running = self._running
         for key in needing_restart(running, read):
-            log.warning("%s: %s has changed, and needs a restart; it stays as it is", read.path, key)
+            log.warning("%s: %s has changed and needs a restart; the old value is kept", read.path, key)
         await self._use_policies(read.policies)
         times = {key: getattr(read.checkpoint, key) for key in TIMES}
         self._machine.retime(**times)

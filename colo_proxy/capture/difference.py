@@ -117,9 +117,9 @@ def sentence(divergence: Divergence) -> str:
     where = f"at stream offset {divergence.stream_offset:,}"
     match divergence.reason:
         case Reason.MISSING_SECONDARY:
-            return f"The SVM did not say in time what the PVM said {where}{_said(primary)}."
+            return f"The SVM did not send in time what the PVM sent {where}{_said(primary)}."
         case Reason.MISSING_PRIMARY:
-            return f"The PVM did not say in time what the SVM said {where}{_said(secondary)}."
+            return f"The PVM did not send in time what the SVM sent {where}{_said(secondary)}."
         case Reason.CONTROL if primary and secondary:
             return _control(primary, secondary)
     if primary is None or secondary is None:
@@ -163,7 +163,7 @@ def _control(primary: Segment, secondary: Segment) -> str:
         if kind in (_MSS, _WSCALE):
             values = (int.from_bytes(options.get(kind, b""), "big") for options in (one, other))
             return f"The TCP option {name} differs: {_each(*values)}."
-        return f"The TCP option {name} differs: each guest draws it for itself, and it binds the client."
+        return f"The TCP option {name} differs: each guest chooses its own, and it binds the client."
     return "Connection control differs; the packets below show where."
 
 

@@ -33,7 +33,7 @@ _BEFORE, _ROWS = 2, 8
 _MOST_LINES = 3  # of a field that is longer than its column
 # What a field that differs means for the verdict, after docs/comparison.md.
 COUNTS, LOWER, NEVER = "!", "<", "~"
-_LEGEND = f"  {COUNTS} counts   {LOWER} clients are told the lower   {NEVER} never counts"
+_LEGEND = f"  {COUNTS} counts   {LOWER} clients receive the lower   {NEVER} never counts"
 _LINK = ("Ethernet", "802.1Q", "802_1AD")
 _IP = ("IP", "IPv6")
 _ICMP = (1, 58)

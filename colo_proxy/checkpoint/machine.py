@@ -13,7 +13,7 @@ nanoseconds of one clock that never goes back.
 | REQUESTED | requested | holds what diverged (everything after a start or an abort) until a commit |
 | SVM_STOPPED | stopped | what the SVM said before is dropped, what it says now belongs to the new epoch |
 | STOPPED | stopped | likewise the PVM, whose earlier output leaves on commit |
-| SPOILT | stopped | as STOPPED, but a stop was told too late: this checkpoint can only be given up |
+| SPOILT | stopped | as STOPPED, but a stop was reported too late: this checkpoint can only be given up |
 | COMMITTING | stopped | the commit is on its way to the data path |
 | FAILED_OVER | failed-over | the SVM's output is the output |
 | OBSERVING | unprotected | `vmm = "none"`: the PVM's output passes, differences are counted |
@@ -433,7 +433,7 @@ def _why(event: Event) -> str:  # noqa: PLR0911
         case SvmStopped():
             return "a checkpoint begins"
         case Committed() | Applied(late=True):
-            return "a stop was told too late"  # else it is the data path's `commit` that moves the state
+            return "a stop was reported too late"  # else it is the data path's `commit` that moves the state
         case Applied():
             return event.word.name.lower().replace("_", "-")
         case _:

@@ -187,7 +187,7 @@ class Qmp:
 
     def request(self, request: RequestCheckpoint) -> None:
         """Ask the primary for a checkpoint now."""
-        log.debug("checkpoint asked for: %s, attempt %d", request.reason, request.attempt)
+        log.debug("checkpoint requested: %s, attempt %d", request.reason, request.attempt)
         self._spawn(self._make_checkpoint())
 
     def fail_over(self, failover: FailedOver) -> None:

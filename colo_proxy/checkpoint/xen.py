@@ -103,7 +103,7 @@ class Xen:
             log.warning("libxl is gone: %s; all output is held until the next checkpoint", why)
             await self._say(proxy, Unsure(f"libxl is gone: {why}"))
         else:  # somebody tried whether we listen
-            log.info("notify_dev: the peer has gone without a word: %s", why)
+            log.info("notify_dev: the peer has disconnected without a message: %s", why)
         self._door.leave()
 
     async def _take(self, proxy: Proxy, message: bytes) -> None:
@@ -115,7 +115,7 @@ class Xen:
             now = time.time_ns()
             await self._say(proxy, SvmStopped(now), PvmStopped(now), SvmLoaded(now), Committed(now))
         else:
-            log.error("libxl sent %.80r, which is no word of its protocol; ignored", message)
+            log.error("libxl sent %.80r, which is no message of its protocol; ignored", message)
 
     async def _say(self, proxy: Proxy, *events: Event) -> None:
         try:

@@ -83,7 +83,7 @@ def _from_config(path: Path) -> str:
             f"{path}: {error.strerror}; name the proxy's CONFIG.toml, or --socket PATH"
         ) from None
     except (ValueError, RecursionError):
-        raise ControlError(f"{path}: not a TOML file; 'colo-proxy check {path}' says where") from None
+        raise ControlError(f"{path}: not a TOML file; 'colo-proxy check {path}' shows where") from None
     if not isinstance(proxy, dict):
         proxy = {}
     return str(proxy.get("control", RUNTIME / f"{proxy.get('name', path.stem)}.sock"))

@@ -59,9 +59,9 @@ def unwise(rules: Iterable[PolicyRule]) -> Iterator[tuple[int, str]]:
         if rule.match:
             continue
         if rule.action == "bypass":
-            yield number, "it matches every flow, and all leave without being compared: nothing is protected"
+            yield number, "it matches every flow, and releases all without a comparison: nothing is protected"
         elif rule.action == "drop":
-            yield number, "it matches every flow: nothing that no rule before it lets through ever leaves"
+            yield number, "it matches every flow: only what an earlier rule lets through is released"
         return  # no rule behind it is reached
 
 

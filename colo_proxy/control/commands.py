@@ -190,7 +190,7 @@ class Commands:
         return await self._vmm(Aborted("the VMM gave the checkpoint up"))
 
     async def _replica_lost(self) -> object:
-        return await self._vmm(ReplicaLost("the VMM says so"))
+        return await self._vmm(ReplicaLost("the VMM has reported it"))
 
     async def _vmm(self, *words: Event) -> object:
         """The VMM's own words; the reply goes out when the data path has done them."""

@@ -92,9 +92,7 @@ def _reached(status: dict[str, Any]) -> Iterator[Problem]:
     """Whom a running proxy does not reach: it alone can say, for a QMP socket serves one client."""
     for side, up in status["vmm_connected"].items():
         if not up:
-            yield Problem(
-                "warning", "the proxy that runs does not reach it", f"VMM {side}", "look at its log"
-            )
+            yield Problem("warning", "the running proxy cannot reach it", f"VMM {side}", "look at its log")
 
 
 def _qemus(config: Config) -> Iterator[Problem]:
@@ -267,7 +265,7 @@ def _packet(key: str, link: Link, links: Links, *, uplink: bool, owned: bool) ->
         remedy = f"ip link set {link.name} up" + ("" if owned else ", or let the proxy do so when it starts")
         yield Problem("warning", "it is down", key, remedy)
     elif not link.carrier:
-        reason = "the cable is out or the other end down" if uplink else "its VM is not running"
+        reason = "the cable is unplugged or the other end is down" if uplink else "its VM is not running"
         yield Problem("warning", "it has no carrier", key, f"nothing to do here, but {reason}")
     if 0 < link.queue < _SHORT_QUEUE:
         what = f"its queue of {link.queue} frames is short for a burst; some may be lost"

@@ -61,12 +61,12 @@ class PacketPort:
                 await self._replace()
 
     async def _replace(self) -> None:
-        log.warning("%s: the interface has been removed; another of this name is waited for", self.name)
+        log.warning("%s: the interface has been removed; waiting for another of this name", self.name)
         await self._attach(-1)
         self._packet.close()
         await self._open_again()
         if self._back:
-            await self._back(f"{self.name}: the interface was made again")
+            await self._back(f"{self.name}: the interface exists again")
         await self._attach(self._packet.fd)
 
     async def _open_again(self) -> None:

@@ -81,7 +81,9 @@ class StreamPort:
     def _miss(self, back: "asyncio.Future[None]") -> None:
         if not back.done():
             back.set_result(None)
-            log.warning("%s: nobody is back after a stop; give QEMU's socket reconnect-ms", self.name)
+            log.warning(
+                "%s: no peer has connected again after a stop; give QEMU's socket reconnect-ms", self.name
+            )
 
     def _leave(self) -> None:
         self.close()

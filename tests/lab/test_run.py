@@ -290,7 +290,7 @@ def test_an_interface_that_is_removed_and_made_again_is_opened_anew(
                 host.veth(name, peer, others)
                 if port != "uplink":
                     why = event(control, "STATE_CHANGE", to="requested")["why"]
-                    assert why == f"packet:{name}: the interface was made again"
+                    assert why == f"packet:{name}: the interface exists again"
                     assert event(control, "CHECKPOINT_REQUEST")["reason"] == "start"
                 event(control, "PORT_FAULT", port=port, errno=0)
                 if port != "uplink":  # of what left and was lost beyond the uplink both guests know

@@ -185,7 +185,7 @@ async def test_requests_repeat_and_the_alarm_comes_by_the_clock(tmp_path: Path):
         events.close()
 
 
-EVERYTHING = "it matches every flow, and all leave without being compared: nothing is protected"
+EVERYTHING = "it matches every flow, and releases all without a comparison: nothing is protected"
 
 
 async def test_who_bypasses_everything_is_warned_at_the_start(

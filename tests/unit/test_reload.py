@@ -68,7 +68,7 @@ async def test_what_cannot_is_named_each_time_and_stays(tmp_path: Path, caplog: 
         for _ in range(2):
             said = await hang_up(proxy, caplog, text)
             assert said[:3] == [
-                f"{proxy.config.path}: {key} has changed, and needs a restart; it stays as it is"
+                f"{proxy.config.path}: {key} has changed and needs a restart; the old value is kept"
                 for key in ("[[nic]]", "[compare] max_flows", "[checkpoint] period_ms")
             ]
         assert len(await proxy.execute("query-policy")) == 1

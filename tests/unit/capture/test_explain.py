@@ -108,9 +108,9 @@ def test_one_sentence_says_what_differs(primary, secondary, said):
             tcp(b"hi"),
             None,
             Reason.MISSING_SECONDARY,
-            "SVM did not say in time what the PVM said at stream offset 17 (2",
+            "SVM did not send in time what the PVM sent at stream offset 17 (2",
         ),
-        (None, tcp(b"hi"), Reason.MISSING_PRIMARY, "PVM did not say in time"),
+        (None, tcp(b"hi"), Reason.MISSING_PRIMARY, "PVM did not send in time"),
     ],
 )
 def test_control_and_silence(primary, secondary, reason, said):

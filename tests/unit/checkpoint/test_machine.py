@@ -235,7 +235,7 @@ def test_a_stop_told_too_late_turns_the_commit_into_an_abort(late: Word):
         Committed(),
         Tell(Word.ABORT),
         Finished("aborted", 1, "vmm", 80 * MS),
-        StateChanged("stopped", "requested", "a stop was told too late"),
+        StateChanged("stopped", "requested", "a stop was reported too late"),
     )
 
 
@@ -250,7 +250,7 @@ def test_a_commit_that_the_data_path_refuses_is_an_abort():
         Applied(Word.COMMIT, late=True),
         Tell(Word.ABORT),
         Finished("aborted", 1, "vmm", 81 * MS),
-        StateChanged("stopped", "requested", "a stop was told too late"),
+        StateChanged("stopped", "requested", "a stop was reported too late"),
     )
 
 

@@ -46,7 +46,7 @@ async def test_roles(tmp_path: Path) -> None:
 
 def test_a_running_proxy_says_whom_it_reaches() -> None:
     (problem,) = check._reached({"vmm_connected": {"primary": True, "secondary": False}})
-    assert str(problem) == "warning: VMM secondary: the proxy that runs does not reach it; look at its log"
+    assert str(problem) == "warning: VMM secondary: the running proxy cannot reach it; look at its log"
 
 
 async def test_silent_and_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

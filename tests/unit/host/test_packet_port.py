@@ -75,7 +75,7 @@ async def test_what_was_lost_is_told_before_the_engine_hears_the_port_again(
         interface.refusals = ["in use as a port of a bridge"] * 3
         port.failed(GONE)
         await until(lambda: "attach 6" in interface.done)
-        again = "packet:lo: the interface was made again"
+        again = "packet:lo: the interface exists again"
         assert interface.done == ["attach -1", "close", "open", again, "attach 6"]
         assert caplog.text.count("in use as a port of a bridge") == 1
         port.failed(GONE)  # of the socket before

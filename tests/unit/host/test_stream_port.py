@@ -234,7 +234,7 @@ async def test_a_peer_that_cannot_be_accepted_ends_nothing(
             peer.connect(str(tmp_path / "s"))
             async with asyncio.timeout(5):
                 (await entering).close()
-    assert "svm: a peer could not be let in: Too many open files" in caplog.text
+    assert "svm: a peer could not be accepted: Too many open files" in caplog.text
 
 
 async def test_peers_that_keep_coming_while_one_is_there_are_one_line(
@@ -248,5 +248,5 @@ async def test_peers_that_keep_coming_while_one_is_there_are_one_line(
             refused = scene.call()
             assert await asyncio.to_thread(refused.recv, 1) == b""
         assert scene.lent == scene.lent[:1]
-    told = [record.message for record in caplog.records if "turned away" in record.message]
-    assert told == ["svm: another peer has connected, and is turned away: one is there (1 so far)"]
+    told = [record.message for record in caplog.records if "is rejected" in record.message]
+    assert told == ["svm: another peer has connected and is rejected: there is one already (1 so far)"]
