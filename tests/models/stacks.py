@@ -463,7 +463,7 @@ class Simulation:
             self._send(guest, number, line, 0, b"", SYN)
             self._deliver(guest, "primary" if guest is self.p else "secondary", everything=True)
             return
-        if line.isns and line.sent == 1 and self.random.random() < 0.2:
+        if line.isns and line.sent == line.acked == 1 and self.random.random() < 0.2:
             self._try_again(guest, number, line)
             return
         if self._refused(number, line):
