@@ -240,8 +240,8 @@ cdef bint stray_reset(const Core *core, const Flow *flow, const Node *node) noex
         return False
     if not flow.pvm.fin or not flow.svm.fin or not seq_eq(flow.matched, flow.pvm.end):
         return False
-    # Its number is what the segment acknowledged.
-    return seq_eq(start_of(node), flow.matched) and \
+    # Its number is what the segment acknowledged, which may be an old one.
+    return seq_le(start_of(node), flow.matched) and \
         flow.pvm.acked and flow.svm.acked and seq_eq(flow.pvm.ack, flow.svm.ack)
 
 

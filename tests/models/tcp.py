@@ -562,7 +562,8 @@ class Connection(Tries):
             return False
         finished = self.p.finished and self.s.finished and self.matched == self.p.end
         place = self.position(side, segment.seq)
-        return finished and place == self.matched and self.p.ack is not None and self.p.ack == self.s.ack
+        old = place is not None and place <= self.matched
+        return finished and old and self.p.ack is not None and self.p.ack == self.s.ack
 
     def hole(self) -> tuple[str, int]:
         """M3: nothing of the PVM's waits, but below what is agreed beyond the prefix something is missing."""
