@@ -246,12 +246,12 @@ async def bench(rounds: int) -> str:
     busy = f"Load average at the end {os.getloadavg()[1]:.1f} on {os.cpu_count()} processors."
     surprises = sum(found[OURS]["surprises"])
     note = (
-        "The web server dates its answers, so a request that falls on two sides of a second is a true "
-        f"difference; colo-proxy found {surprises:.0f} of any other kind. "
+        "The web server dates its answers, so a request that the two guests answer in different seconds is a "
+        f"true difference; colo-proxy found {surprises:.0f} of any other kind. "
         "colo-proxy takes at least 50 ms from one checkpoint to the next (`min_interval_ms`), which is what "
         "the clock's row shows. For the kill, QEMU's own proxy is told at once that the PVM is dead; "
-        "colo-proxy finds it out. Guests, client and proxy share the processors, so a pair is to be held "
-        f"against *{TWO}* too: two guests without any proxy that each do the same work at the same time."
+        "colo-proxy detects it. Guests, client and proxy share the processors. So compare a pair with "
+        f"*{TWO}* too: two guests without any proxy that do the same work at the same time."
     )
     return f"{about} {busy}\n\n{table(found)}\n\n{note}"
 

@@ -26,7 +26,7 @@ class Outcome:
         # Where a difference is real, asking again does no harm; elsewhere each request is one too many.
         if self.asks != scenario.asks and not (scenario.group == MUST_HOLD and 0 < scenario.asks < self.asks):
             plural = "" if self.asks == 1 else "s"
-            faults.append(f"{self.asks} checkpoint{plural} asked for, not {scenario.asks}")
+            faults.append(f"{self.asks} checkpoint{plural} requested, not {scenario.asks}")
         if scenario.in_order and not self.in_order:
             faults.append("order not kept")
         return faults

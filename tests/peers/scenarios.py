@@ -24,8 +24,8 @@ ISN, ACK = 1000, 4000  # the PVM's first byte is ISN + 1
 class State(Enum):
     """What became of a PVM frame."""
 
-    LEFT = "leaves"
-    CLAMPED = "leaves clamped"  # with the acknowledgement that the SVM made too
+    LEFT = "released"
+    CLAMPED = "released clamped"  # with the acknowledgement that the SVM made too
     HELD = "held"
 
 
@@ -106,7 +106,7 @@ HELD = {State.HELD}
 NOT_AS_IS = {State.HELD, State.CLAMPED}
 
 MUST_HOLD = "Releases what must be held"
-NO_NEED = "Asks for a checkpoint without need"
+NO_NEED = "Requests a checkpoint without need"
 LOSES = "Loses or reorders"
 
 

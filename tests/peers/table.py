@@ -26,12 +26,12 @@ def right(scenario: Scenario) -> str:
     held = [name for name, states in scenario.right.items() if State.LEFT not in states]
     clamped = any(State.CLAMPED in scenario.right[name] for name in held)
     if scenario.group == LOSES:
-        what = "all leave, in order"
+        what = "all are released, in order"
     elif held:
         names = ", ".join(held) if len(held) < 4 else "all of them"
         what = f"{names}: held" + (", or clamped" if clamped else "")
     else:
-        what = "all leave"
+        what = "all are released"
     return what + (f"; {scenario.asks} checkpoint" if scenario.asks else "; no checkpoint")
 
 
@@ -51,7 +51,7 @@ def rows(found: list[Found], holes: list[tuple[Hole, list[str], list[str]]]) -> 
         yield f"\n## {group}\n\n{HEAD}"
         for scenario, theirs, mine in members:
             yield f"| {scenario.name} | {right(scenario)} | {cell(theirs)} | {cell(mine)} |"
-    yield f"\n## Loses its way on the wire\n\n{HEAD}"
+    yield f"\n## Breaks at the sockets\n\n{HEAD}"
     for hole, theirs, mine in holes:
         yield f"| {hole.name} | {hole.right} | {cell(theirs)} | {cell(mine)} |"
 
@@ -77,10 +77,10 @@ def main() -> int:
     count = len(found) + len(holes)
     score = f"{count} scenarios; QEMU {version}: {wrong[0]} wrong; colo-proxy: {wrong[1]} wrong."
     text = (
-        f"{score} Bold: what is not as it should be.\n"
-        "Both run alone, each fed over its sockets; both sides are aligned already, so QEMU's rewriter has "
-        "no part in this. QEMU's asks again at each scan until a checkpoint is made, and every request makes "
-        "one.\n"
+        f"{score} Wrong answers are in bold.\n"
+        "Each comparator runs alone and is fed over its sockets. Both sides' sequence numbers are aligned "
+        "already, so QEMU's rewriter is not part of this. QEMU's comparator repeats a request at each scan "
+        "until a checkpoint is made, and every request makes one.\n"
     )
     body = "\n".join([BEGIN, text, *rows(found, holes), "", END])
     page = PAGE.read_text() if PAGE.exists() else f"# colo-proxy beside its peers\n\n{BEGIN}{END}\n"

@@ -33,9 +33,9 @@ def _left(comparator: Comparator, *frames: bytes) -> list[str]:
     """Wait until these, and no others, have left in this order."""
     if until(lambda: comparator.out.messages[: len(frames)] == list(frames), 3):
         time.sleep(0.05)
-        return [] if comparator.out.messages == list(frames) else ["frames leave twice"]
+        return [] if comparator.out.messages == list(frames) else ["frames are released twice"]
     missing = sum(frame not in comparator.out.messages for frame in frames)
-    return [f"{missing} of {len(frames)} never left"] if missing else ["order not kept"]
+    return [f"{missing} of {len(frames)} never released"] if missing else ["order not kept"]
 
 
 def _stalled_output(comparator: Comparator) -> list[str]:
@@ -88,7 +88,7 @@ def _notify_with_vnet(comparator: Comparator) -> list[str]:
     comparator.say("primary", udp(b"one"))
     comparator.say("secondary", udp(b"two"))
     if not until(comparator.requests, 8):
-        return [*faults, "no checkpoint is asked for"]
+        return [*faults, "no checkpoint is requested"]
     comparator.commit()
     return faults + _left(comparator, udp(b"one"))
 
@@ -102,13 +102,15 @@ def _notify_half(comparator: Comparator) -> list[str]:
 
 
 HOLES = (
-    Hole(f"the output stalls for a moment while {MANY} datagrams may leave", "in order", _stalled_output),
-    Hole("nobody is at the output when a datagram may leave; then somebody is", "it leaves", _absent_output),
+    Hole(f"the output stalls for a moment while {MANY} datagrams are released", "in order", _stalled_output),
+    Hole(
+        "no peer at the output when a datagram is released; then one connects", "it is sent", _absent_output
+    ),
     Hole("half a frame, then a reconnect", "whole frames again", _half_a_frame),
     Hole("a frame of 1 GiB is announced, then a reconnect", "whole frames again", _oversized),
     Hole("an input hangs up and is back at once, five times", "whole frames again", _at_once),
     Hole(
         "`notify_dev` and virtio-net headers", "INIT is answered, a checkpoint made", _notify_with_vnet, True
     ),
-    Hole("half a word of libxl's, then a reconnect", "whole words again", _notify_half),
+    Hole("half a message of libxl's, then a reconnect", "whole messages again", _notify_half),
 )
