@@ -52,7 +52,7 @@ def demo() -> int:
     plain = _plain(content)
     with protected(uplink=uplink) as made:
         lab, proxy, vmm = made.lab, made.proxy, made.vmm
-        _title("The proxy is up: it held everything until the SVM had the PVM's state, and is now protected")
+        _title("The proxy held everything until the SVM had the PVM's state; the pair is now protected")
         _proxied(lab, vmm, content, plain)
         _own_numbers(lab, proxy)
         _difference(lab, vmm, content)
@@ -65,24 +65,24 @@ def demo() -> int:
 
 
 def _plain(content: Content) -> dict[str, Any]:
-    _title("A download over a plain bridge, to compare with")
+    _title("A download over a plain bridge, for comparison")
     with Lab(uplink=Uplink.BRIDGE) as lab:
         return _download(lab, content, _SIZE)
 
 
 def _proxied(lab: Lab, vmm: Vmm, content: Content, plain: dict[str, Any]) -> None:
-    _title("The same through the proxy: PVM and SVM both serve it, the client gets it once")
+    _title("The same through the proxy: PVM and SVM both serve it, the client receives it once")
     before = len(vmm.checkpoints)
     over4 = _download(lab, content, _SIZE)
     over6 = _download(lab, content, _SIZE, version=6)
     speeds = [result["bytes"] / result["seconds"] / 1e6 for result in (plain, over4, over6)]
     _say(f"plain bridge {speeds[0]:.0f} MB/s   proxied IPv4 {speeds[1]:.0f} MB/s   IPv6 {speeds[2]:.0f} MB/s")
     needless = vmm.checkpoints[before:]
-    _say(f"checkpoints needed meanwhile: {len(needless)}" + "".join(f", {c.reason}" for c in needless))
+    _say(f"checkpoints that this needed: {len(needless)}" + "".join(f", {c.reason}" for c in needless))
 
 
 def _own_numbers(lab: Lab, proxy: Proxy) -> None:
-    _title("The SVM lives on the same connection, with sequence numbers of its own")
+    _title("The SVM has the same connection, with sequence numbers of its own")
     nic, host = lab.topology.nics[0], lab.topology.host
     with (
         capturing(host, nic.primary) as primary,
@@ -96,13 +96,13 @@ def _own_numbers(lab: Lab, proxy: Proxy) -> None:
     port = f":{pvm.segments[0].target}"
     flow = next((flow for flow in proxy.flows() if flow["flow"].endswith(port)), None)
     table = Table("SYN/ACK of", "sequence number", box=None)
-    for who, stream in (("the PVM", pvm), ("the SVM", svm), ("what the client saw", seen)):
+    for who, stream in (("the PVM", pvm), ("the SVM", svm), ("what the client received", seen)):
         table.add_row(who, f"{stream.isn:>10}")
     _console.print(table)
-    _claim(seen.isn == pvm.isn, "the client sees the PVM's numbers")
+    _claim(seen.isn == pvm.isn, "the client receives the PVM's numbers")
     _claim(offset != 0, f"the SVM's differ by {offset}")
     if flow:
-        _claim(flow["seq_offset"] == offset, "and the proxy says the same offset of that flow")
+        _claim(flow["seq_offset"] == offset, "and the proxy reports the same offset of that flow")
 
 
 def _difference(lab: Lab, vmm: Vmm, content: Content) -> None:
@@ -126,7 +126,7 @@ def _difference(lab: Lab, vmm: Vmm, content: Content) -> None:
     )
     table = Table("ms", "what", box=None)
     steps = {
-        "both have said the byte, and it differs": differs,
+        "both have sent the byte, and it differs": differs,
         f"held; checkpoint requested: {checkpoint.reason} at offset {checkpoint.stream_offset}": asked,
         "both VMs stopped": stopped,
         "the SVM has the PVM's state: commit": checkpoint.committed,
@@ -135,15 +135,15 @@ def _difference(lab: Lab, vmm: Vmm, content: Content) -> None:
     for what, when in steps.items():
         table.add_row(f"{(when - differs) / 1e6:8.2f}", what)
     _console.print(table)
-    _say(f"{checkpoint.flow}; the client's longest silence: {result['gap'] * 1e3:.0f} ms")
+    _say(f"{checkpoint.flow}; the client's longest gap: {result['gap'] * 1e3:.0f} ms")
     _claim(
         checkpoint.reason == "payload" and checkpoint.stream_offset == _FLIP_AT, "the proxy named the byte"
     )
-    _claim(delivered > checkpoint.committed, "nothing at or past the byte left before the commit")
+    _claim(delivered > checkpoint.committed, "nothing at or past the byte was released before the commit")
 
 
 def _failover(lab: Lab, proxy: Proxy, vmm: Vmm, content: Content) -> None:
-    _title("The PVM loses power in mid-download; the SVM goes on with the same connection")
+    _title("The PVM is killed during a download; the SVM goes on with the same connection")
     nic = lab.topology.nics[0]
     with Transfer(lab, nic.url(f"/bytes/{_LAST_SIZE}"), rate=_LAST_RATE, marks=2 * MIB) as transfer:
         with _bar("download", _LAST_SIZE) as tick:
@@ -154,7 +154,7 @@ def _failover(lab: Lab, proxy: Proxy, vmm: Vmm, content: Content) -> None:
             while transfer.step(Deadline(30)):
                 tick(transfer.bytes)
         result = transfer.result()
-    _say(f"PVM killed after {at / MIB:.0f} MiB; the client's longest silence: {result['gap'] * 1e3:.0f} ms")
+    _say(f"PVM killed after {at / MIB:.0f} MiB; the client's longest gap: {result['gap'] * 1e3:.0f} ms")
     _claim(result["sha256"] == content.sha256(_LAST_SIZE), f"SHA-256 {result['sha256'][:16]}… is right")
     _claim(proxy.status()["state"] == "failed-over", "the proxy's state is failed-over")
 
@@ -224,7 +224,7 @@ def _first(events: list[dict[str, Any]], name: str, after: int) -> int:
     """When the first event of this name after a time happened, ns (the proxy's stamps are in µs)."""
     found = [stamp(event) for event in events if event["event"] == name and stamp(event) >= after - 1000]
     if not found:
-        raise LabError(f"the proxy did not say {name}")
+        raise LabError(f"the proxy did not report {name}")
     return found[0]
 
 
