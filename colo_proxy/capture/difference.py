@@ -3,12 +3,16 @@
 Pure bytes in, text out. Input is hostile: whatever cannot be read is described as bytes.
 """
 
+import itertools
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+
+import dpkt
 
 from colo_proxy.words import Divergence, Reason
 
@@ -299,8 +303,33 @@ def _dns(primary: bytes, secondary: bytes) -> str:
                 return f"The DNS response code differs: {_each(one & 15, other & 15)}."
             shown = _each(f"0x{one:04x}", f"0x{other:04x}") if name in fields[:2] else _each(one, other)
             what = f"The DNS {name} differ" if name.endswith("s") else f"The DNS {name} differs"
-            return f"{what}: {shown}."
+            asked = next(iter(_records(primary)), "")
+            return f"{what}: {shown}{asked and f'; asked for {asked}'}."
+    for mine, its in itertools.zip_longest(_records(primary), _records(secondary), fillvalue="none"):
+        if mine != its:
+            return f"The DNS records differ: {_each(mine, its)}."
     return f"The records of a DNS message differ: {_bytes(primary[12:], secondary[12:], base=12)}"
+
+
+def _records(message: bytes) -> list[str]:
+    """The questions and resource records of a DNS message (RFC 1035, 4.1); none where it cannot be read."""
+    try:
+        read = dpkt.dns.DNS(message)
+        asked = [(each.name, each.type, b"", 0) for each in read.qd]
+        told = [(each.name, each.type, each.rdata, each.ttl) for each in (*read.an, *read.ns, *read.ar)]
+    except Exception:  # hostile bytes: dpkt raises whatever its parts raise
+        return []
+    return [_record(*each) for each in (*asked, *told)]
+
+
+def _record(name: str, kind: int, data: bytes, ttl: int) -> str:
+    """`www.example.org A`, and of an answer its data and time to live."""
+    kinds = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV"}
+    shown = f"{_quoted(name.encode('utf-8', 'replace') or b'.')[1:-1]} {kinds.get(kind, f'TYPE{kind}')}"
+    if not data:
+        return shown
+    address = kind in (1, 28) and len(data) in (4, 16)
+    return f"{shown} {ip_address(data) if address else data[:_SHOWN].hex()} (TTL {ttl:,})"
 
 
 def _text_or_bytes(met: Meeting, where: str) -> str:

@@ -52,6 +52,7 @@ def page(date: str, body: bytes = b"hello") -> bytes:
 
 ROOT = Path(__file__).parents[3]
 SVM = 4_000_000_000  # its offset: isn_svm - isn_pvm
+LOOP = bytes.fromhex("000100000001000000000000c00c")  # a question whose name points to itself
 ONE, NEXT = "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:21 GMT"
 
 
@@ -73,11 +74,22 @@ ONE, NEXT = "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:21 GMT"
         (tcp(b"abcdef", seq=1000), tcp(b"Xdef", seq=SVM + 1002), '"cdef" of the PVM, "Xdef" of the SVM'),
         (tcp(b"cdef", seq=1002), tcp(b"abXdef", seq=SVM + 1000), '"cdef" of the PVM, "Xdef" of the SVM'),
         (udp(bytes(DNS(id=1))), udp(bytes(DNS(id=2))), "DNS transaction ID differs: 0x0001 of the PVM"),
+        (
+            udp(bytes(DNS(id=1, qd=DNSQR(qname="web1.test", qtype="AAAA")))),
+            udp(bytes(DNS(id=2, qd=DNSQR(qname="web1.test", qtype="AAAA")))),
+            "DNS transaction ID differs: 0x0001 of the PVM, 0x0002 of the SVM; asked for web1.test AAAA.",
+        ),
+        (
+            udp(LOOP + b"\0\1\0\1"),
+            udp(LOOP + b"\0\2\0\1"),
+            "records of a DNS message differ: byte 15 is 0x01 of the PVM, 0x02",
+        ),
         (udp(bytes(DNS(rcode=0))), udp(bytes(DNS(rcode=3))), "DNS response code differs: 0 of the PVM, 3 of"),
         (
-            udp(bytes(DNS(an=[DNSRR(rdata="192.0.2.1")]))),
-            udp(bytes(DNS(an=[DNSRR(rdata="192.0.2.9")]))),
-            "records of a DNS message differ",
+            udp(bytes(DNS(an=[DNSRR(rrname="web1.test", rdata="192.0.2.1")]))),
+            udp(bytes(DNS(an=[DNSRR(rrname="web1.test", rdata="192.0.2.9")]))),
+            "The DNS records differ: web1.test A 192.0.2.1 (TTL 0) of the PVM, "
+            "web1.test A 192.0.2.9 (TTL 0) of the SVM.",
         ),
         (None, None, "17; the packets that show it were not kept."),
         (tcp(b"ab", flags="PA"), None, "the PVM sent 2 bytes with PSH+ACK; the SVM's packet was not kept."),
