@@ -90,16 +90,16 @@ ROWS: dict[str, Sequence[Panel]] = {
     "Protection": [
         Panel(
             "State",
-            "Protected, requested and stopped are the life of a protected VM. When it is unprotected or "
-            "failed-over, nothing would take over.",
+            "A protected VM passes through protected, requested and stopped. When it is unprotected or "
+            "failed-over, there is no replica to take over.",
             "short",
             [(state_number(), WHO)],
             width=18,
             words=list(STATES.items()),
         ),
         Panel(
-            "Checkpoint awaited too long",
-            "1 while a checkpoint has been wanted for longer than max_hold_ms. Output is held meanwhile.",
+            "Checkpoint wanted too long",
+            "1 while a checkpoint has been wanted for longer than max_hold_ms. Output is held.",
             "short",
             [(of("colo_proxy_alarm"), WHO)],
             width=6,
@@ -107,7 +107,7 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Frames a second that rules decide on",
-            "What a rule bypasses leaves uncompared: a VM that is protected is so but for that.",
+            "What a rule bypasses is released without a comparison, and is not protected.",
             "pps",
             [
                 (
@@ -128,7 +128,7 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Divergences a minute",
-            "What differed: colo-proxy flows, events and explain say where.",
+            "colo-proxy flows, events and explain show what differed.",
             "short",
             [
                 (
@@ -156,7 +156,7 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Time spent in checkpoints",
-            "The share of time for which the VMs stand still.",
+            "The share of time for which the VMs are stopped.",
             "percentunit",
             [(rate("colo_proxy_checkpoint_seconds_sum", EACH), WHO)],
         ),
@@ -164,7 +164,7 @@ ROWS: dict[str, Sequence[Panel]] = {
     "Hold time": [
         Panel(
             "Hold time",
-            "How long output that left had waited for the SVM, or for a commit.",
+            "For how long released output had been held, until the SVM sent it or until a commit.",
             "s",
             [
                 (quantile(0.5, "colo_proxy_hold_seconds"), WHO + " median"),
@@ -175,7 +175,7 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Hold time, all of it",
-            "Frames by how long they waited, the chosen proxies together.",
+            "Frames by hold time, of the chosen proxies together.",
             "s",
             [
                 (
@@ -188,7 +188,7 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Timeout in force",
-            "Output that the other VM has not made after so long is a divergence.",
+            "Output that the other VM has not sent after this time is a divergence.",
             "s",
             [(of("colo_proxy_timeout_seconds"), WHO + " nic {{nic}}")],
             width=8,
@@ -209,14 +209,14 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Frames a second",
-            "Super-frames count once.",
+            "A super-frame counts once.",
             "pps",
             [(rate("colo_proxy_frames_total", f"{EACH}, port, direction"), WHO + " {{port}} {{direction}}")],
             width=8,
         ),
         Panel(
             "Released frames a second",
-            "Output that left for clients.",
+            "Output released to clients.",
             "pps",
             [(rate("colo_proxy_released_frames_total", EACH), WHO)],
             width=8,
@@ -225,21 +225,21 @@ ROWS: dict[str, Sequence[Panel]] = {
     "Queues and drops": [
         Panel(
             "Held bytes",
-            "Output that waits now. Its bound is max_held_bytes.",
+            "Output that is held now. Its bound is max_held_bytes.",
             "bytes",
             [(of("colo_proxy_held_bytes"), WHO)],
             width=6,
         ),
         Panel(
             "Held frames",
-            "Output that waits now.",
+            "Output that is held now.",
             "short",
             [(of("colo_proxy_held_frames"), WHO)],
             width=6,
         ),
         Panel(
             "Flows",
-            "Flows known now. Their bound is max_flows.",
+            "Flows that the proxy knows now. Their bound is max_flows.",
             "short",
             [(of("colo_proxy_flows"), WHO)],
             width=6,
@@ -253,15 +253,15 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Unverified retransmissions a second",
-            "TCP retransmissions of the PVM that were let through without all of their bytes having been "
-            'compared: every one, where retransmissions = "trust".',
+            "TCP retransmissions of the PVM that were released although not all of their bytes had been "
+            'compared: every one with retransmissions = "trust".',
             "pps",
             [(rate("colo_proxy_retransmissions_unverified_total", EACH), WHO)],
             width=6,
         ),
         Panel(
             "Holes in TCP streams a second",
-            "Segments that came beyond what their guest had sent before: the leg from that guest loses or "
+            "Segments that begin beyond what their guest had sent before: the link from that guest loses or "
             "reorders frames.",
             "pps",
             [(rate("colo_proxy_stream_gaps_total", f"{EACH}, nic, port"), WHO + " nic {{nic}} {{port}}")],
@@ -269,7 +269,8 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Segments sent again a second",
-            "By the guest. Of both alike: the client's side loses. Of one: the leg from it does.",
+            "By guest. If both have as many, the path to the clients loses frames. If only one has them, "
+            "its link does.",
             "pps",
             [
                 (
@@ -299,7 +300,7 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Reachable by Prometheus",
-            "Whether the last scrape worked. A target that never answered has no name: it is always here.",
+            "Whether the last scrape worked. A target that never answered has no name and is always shown.",
             "short",
             [(answering(), "{{instance}}")],
             width=8,
