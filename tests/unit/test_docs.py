@@ -95,6 +95,19 @@ def test_no_page_has_what_only_a_forge_would_draw() -> None:
     assert [page.name for page in PAGES if "```mermaid" in page.read_text()] == []
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+def test_a_page_explains_the_words_that_it_uses(page: Path) -> None:
+    explained = {
+        "COLO": "coarse-grained lock-stepping",
+        "VMM": "virtual machine monitor",
+        "epoch": "the time between two checkpoints",
+    }
+    text = page.read_text()
+    prose = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+    for word, meaning in explained.items():
+        assert not re.search(rf"\b{word}s?\b", prose) or meaning in " ".join(text.split()), word
+
+
 def test_every_generated_part_has_a_place() -> None:
     pages = "".join(page.read_text() for page in DOCS.glob("*.md"))
     for part in reference.PARTS:
