@@ -9,7 +9,7 @@ PIP := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip instal
 LAB := netns-lab/colo-lab
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo vm-demo vm-bench bench peers reference dashboard prometheus docs test lint fuzz lab lab-up lab-down check clean
+.PHONY: help build demo vm-demo vm-bench bench peers reference dashboard prometheus docs test lint fuzz search lab lab-up lab-down check clean
 
 help:  ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -100,6 +100,9 @@ fuzz: build  ## properties and coverage-guided fuzzing for longer: make fuzz EXA
 	@seed=$(or $(SEED),$$(date +%s)); echo "the conversations of SEED=$$seed"; \
 	  HYPOTHESIS_PROFILE=fuzz EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/property \
 	    --hypothesis-seed=$$seed --hypothesis-show-statistics --timeout 0
+
+search: build  ## the right to speak, searched to larger bounds than the tests do: long, and hungry for memory
+	@PYTHONPATH=.:tests $(BIN)/python -m search.run
 
 lab-up: lab  ## start a lab and leave it running, with its addresses
 	@$(LAB) up

@@ -21,6 +21,7 @@ from pydantic_core import PydanticUndefined
 from colo_proxy.cli.main import parser
 from colo_proxy.cli.parsers import CommandParser, walk
 from colo_proxy.config import sections
+from colo_proxy.pair.table import RIGHTS, ROLES, TABLE, Sign, State
 
 DOCS = Path(__file__).parent
 # What the file's own name gives: config.reader does it.
@@ -150,9 +151,40 @@ SECTIONS: dict[str, type[sections.Section]] = {
     "checkpoint": sections.Checkpoint,
     "log": sections.Log,
 }
+# ---- the right to speak
+
+
+def right_states() -> str:
+    """The table of the machine's states."""
+    lines = ["| state | role | right | meaning |", "| --- | --- | --- | --- |"]
+    lines += [f"| {state.name} | {ROLES[state]} | {RIGHTS[state].value} | {state.value} |" for state in State]
+    return "\n".join(lines)
+
+
+def right_signs() -> str:
+    """The table of what events can mean."""
+    lines = ["| sign | meaning |", "| --- | --- |"]
+    lines += [f"| {sign.name} | {sign.value} |" for sign in Sign]
+    return "\n".join(lines)
+
+
+def right_moves() -> str:
+    """The table of every transition."""
+    lines = ["| state | sign | next | what it does besides |", "| --- | --- | --- | --- |"]
+    for state in State:
+        for sign, (after, do) in sorted(TABLE[state].items(), key=lambda item: list(Sign).index(item[0])):
+            lines.append(
+                f"| {state.name} | {sign.name} | {after.name} | {'; '.join(each.value for each in do)} |"
+            )
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(section, model) for name, model in SECTIONS.items()},
     "commands": commands,
+    "right-states": right_states,
+    "right-signs": right_signs,
+    "right-moves": right_moves,
 }
 
 

@@ -1,0 +1,6 @@
+"""The right to speak for a VM that two hosts protect.
+
+It is to be decided by one compare-and-swap in a store that others have built, so that at most one host sends
+for the VM at any time. `record` is what the store holds, `table` the states and every transition, `machine`
+what they do, and docs/pair-protocol.md explains them. Nothing else imports this package yet.
+"""
