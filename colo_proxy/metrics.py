@@ -115,6 +115,11 @@ def _traffic(nics: list[NicCounters]) -> Iterator[Metric]:
         "The PVM's retransmissions that were released although not all of their bytes had been compared",
         labels=["nic"],
     )
+    asked = CounterMetricFamily(
+        "colo_proxy_neighbours_asked",
+        "Questions of the SVM for neighbours that the proxy has asked, as the PVM would",
+        labels=["nic"],
+    )
     gaps = CounterMetricFamily(
         "colo_proxy_stream_gaps",
         "TCP segments of a guest beyond what it had sent before: what is between was lost or reordered",
@@ -140,7 +145,8 @@ def _traffic(nics: list[NicCounters]) -> Iterator[Metric]:
         for reason_label, count in dropped(nic).items():
             lost.add_metric([str(index), reason_label], count)
         unverified.add_metric([str(index)], nic.retransmissions_unverified)
-    yield from (frames, size, faults, diverged, lost, gaps, resent, unverified)
+        asked.add_metric([str(index)], nic.neighbours_asked)
+    yield from (frames, size, faults, diverged, lost, gaps, resent, asked, unverified)
     yield CounterMetricFamily(
         "colo_proxy_released_frames", "Output frames released to clients", sum(nic.released for nic in nics)
     )

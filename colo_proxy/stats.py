@@ -126,5 +126,6 @@ def _nic(index: int, nic: NicCounters) -> dict[str, Any]:
         "timeout_ms": nic.timeout_ns / 1e6,
         "stream_gaps": by_guest(nic.stream_gaps),
         "retransmitted_segments": by_guest(nic.retransmitted),
+        "neighbours_asked": nic.neighbours_asked,
         "retransmissions_unverified": nic.retransmissions_unverified,
     }

@@ -2,7 +2,14 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from colo_proxy.datapath.flow cimport F_ACKNOWLEDGED, F_ANCHORED, F_PROVISIONAL, F_RAISED, Flow
+from colo_proxy.datapath.flow cimport (
+    F_ACKNOWLEDGED,
+    F_ANCHORED,
+    F_PROVISIONAL,
+    F_RAISED,
+    Flow,
+    has_own_numbers,
+)
 from colo_proxy.datapath.pool cimport N_UNPLACED, Node
 from colo_proxy.datapath.prefix cimport FAR, start_of
 from colo_proxy.datapath.ranges cimport has_ranges, last_end
@@ -11,7 +18,7 @@ from colo_proxy.datapath.wire cimport RST
 
 
 cdef bint caught(const Flow *flow) noexcept nogil:
-    return (flow.pvm.open or flow.svm.open) and not (flow.pvm.syn or flow.svm.syn)
+    return (flow.pvm.open or flow.svm.open or has_own_numbers(flow)) and not (flow.pvm.syn or flow.svm.syn)
 
 
 cdef void anchor(Flow *flow, Node *node) noexcept nogil:

@@ -32,8 +32,9 @@ from colo_proxy.datapath.entry cimport (
     core_word,
 )
 from colo_proxy.datapath.objects cimport divergence_object, flow_object
-from colo_proxy.datapath.policy cimport PolicyTable
+from colo_proxy.datapath.policy cimport FORMER, PolicyTable
 from colo_proxy.datapath.pool cimport Node, Pool, pool_free, pool_lend, pool_new, pool_return
+from colo_proxy.datapath.rules cimport rules_replace
 from colo_proxy.datapath.wire cimport MAX_CAPTURED, MAX_FRAME, VNET
 from colo_proxy.datapath.words cimport M_FAILED_OVER, PRIMARY, SECONDARY, PortId
 
@@ -50,7 +51,7 @@ cdef class Comparator:
     cdef uint32_t longest  # frame
     cdef int nic
     cdef list ready
-    cdef PolicyTable policies
+    cdef list tables  # of policies, the latest last
 
     def __cinit__(
         self,
@@ -82,6 +83,7 @@ cdef class Comparator:
         settings.captured = captured
         self.nic = nic
         self.ready = []
+        self.tables = []
         self.longest = MAX_CAPTURED if captured else MAX_FRAME
         self.buffer = <uint8_t *>malloc(VNET + self.longest + 1)
         if self.buffer == NULL:
@@ -155,8 +157,10 @@ cdef class Comparator:
         return ready
 
     def set_policies(self, rules):
-        self.policies = PolicyTable(rules)
-        self.core.policies = self.policies.policies
+        cdef PolicyTable table = PolicyTable(rules)
+        self.tables = [*self.tables[-FORMER:], table]
+        rules_replace(self.core, table.policies)
+        self.collect()
 
     def flows(self):
         cdef uint64_t room = self.core.table.count
@@ -188,6 +192,7 @@ cdef class Comparator:
             "flows": self.core.table.count,
             "gaps": (counts.gaps[0], counts.gaps[1]),
             "resent": (counts.resent[0], counts.resent[1]),
+            "asked": counts.asked,
             "retransmissions_unverified": counts.unverified,
             "dropped": {why: counts.dropped[<int>why] for why in Drop},
         }

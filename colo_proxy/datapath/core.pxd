@@ -20,7 +20,7 @@ from colo_proxy.datapath.fragment cimport Fragments
 from colo_proxy.datapath.identity cimport Identity
 from colo_proxy.datapath.late cimport Late
 from colo_proxy.datapath.neighbour cimport Neighbours
-from colo_proxy.datapath.policy cimport Policies
+from colo_proxy.datapath.policy cimport Policies, Replaced
 from colo_proxy.datapath.pool cimport Node, Pool
 from colo_proxy.datapath.recorder cimport Recorded, Recorder
 from colo_proxy.datapath.words cimport DropId, PortId, ReasonId
@@ -86,6 +86,7 @@ cdef struct Counts:
     uint64_t timeout  # ns, in force now
     uint64_t[2] gaps  # TCP segments of the PVM and of the SVM that came beyond what their side had sent
     uint64_t[2] resent  # and those that began before the end of it
+    uint64_t asked  # questions for neighbours that the proxy has asked for the SVM
     uint64_t unverified  # retransmissions let through unchecked, or not checked altogether (T14)
 
 cdef struct List:
@@ -98,6 +99,7 @@ cdef struct Core:
     Counts counts
     Table table
     Policies *policies
+    Replaced replaced
     Fragments *pvm_fragments
     Fragments *svm_fragments
     Digests *digests  # NULL: retransmissions are trusted
@@ -111,6 +113,8 @@ cdef struct Core:
     List limbo
     Node *due_held  # the first that no divergence has named
     Node *due_pending
+    Node *kept_held  # the first of which the recorder has not been told that it waits (KEEP)
+    Node *kept_pending
     Flow *touched  # flows that a commit has to bring up to date, linked by commit_next
     Flow *swept  # where the search for flows that may go stands
     FlowList watched  # to look at `settings.reorder` after flow.watched_since (D3, T13)
@@ -163,6 +167,8 @@ cdef void keep_for_next_epoch(Core *core, Node *node) noexcept nogil
 cdef void touch(Core *core, Flow *flow) noexcept nogil
 # Write down which flow a frame belongs to, and what it was reassembled of.
 cdef void belongs(Core *core, const Flow *flow, const Node *node) noexcept nogil
+# A node has waited for a while: what its flow has exchanged is kept for a report from now on.
+cdef void keep_exchanges(Core *core, Node *node) noexcept nogil
 cdef void learn_lag(Core *core, int64_t lag) noexcept nogil
 cdef void diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
                   const Node *pvm, const Node *svm) noexcept nogil

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from colo_proxy.datapath.flow cimport F_BLOCKED, F_FORGET, F_TOUCHED, Flow, Side
+from colo_proxy.datapath.flow cimport F_BLOCKED, F_FORGET, F_KEPT, F_TOUCHED, Flow, Side
 from colo_proxy.datapath.key cimport key_protocol, key_text
 from colo_proxy.datapath.pool cimport (
     N_GONE,
@@ -24,7 +24,19 @@ from colo_proxy.datapath.pool cimport (
     pool_room,
     weigh,
 )
-from colo_proxy.datapath.recorder cimport DROPPED, LEFT, record_fate, record_flow, recorded
+from colo_proxy.datapath.recorder cimport (
+    DROPPED,
+    LEFT,
+    Fate,
+    is_kept,
+    record_fate,
+    record_flow,
+    record_kept_fate,
+    record_later,
+    record_waits,
+    record_waits_no_more,
+    recorded,
+)
 from colo_proxy.datapath.wire cimport K_IP, K_TCP, K_UDP, VNET
 from colo_proxy.datapath.words cimport D_FLOWS, D_MEMORY, UPLINK, DropId, PortId, ReasonId
 
@@ -94,10 +106,14 @@ cdef void hold(Core *core, Flow *flow, Node *node) noexcept nogil:
         every = &core.pending
         if core.due_pending == NULL:
             core.due_pending = node
+        if core.kept_pending == NULL:
+            core.kept_pending = node
     else:
         every = &core.held
         if core.due_held == NULL:
             core.due_held = node
+        if core.kept_held == NULL:
+            core.kept_held = node
         if not node.flags & N_OWED:
             weigh(node, &core.counts.held_frames, &core.counts.held_bytes)
     node.prev = every.last
@@ -139,6 +155,13 @@ cdef void unhold(Core *core, Node *node) noexcept nogil:
         core.due_held = node.next
     if node == core.due_pending:
         core.due_pending = node.next
+    if node == core.kept_held:
+        core.kept_held = node.next
+    if node == core.kept_pending:
+        core.kept_pending = node.next
+    if node.kept:
+        record_waits_no_more(core.recorder, node.kept)
+        node.kept = 0
     replace(every, node, NULL)
     if node.flags & N_OWED:
         flow.owed = NULL
@@ -253,6 +276,10 @@ cdef bint settle(Core *core, Node *node) noexcept nogil:
         core.due_held = stays
     if node == core.due_pending:
         core.due_pending = stays
+    if node == core.kept_held:
+        core.kept_held = stays
+    if node == core.kept_pending:
+        core.kept_pending = stays
     replace(&core.pending if node.flags & N_SVM else &core.held, node, stays)
     replace_in_flow(side, node, stays)
     if node.flags & N_SORTED:
@@ -262,6 +289,14 @@ cdef bint settle(Core *core, Node *node) noexcept nogil:
 
 
 # Fates.
+
+cdef void became(Core *core, const Node *node, uint64_t order, Fate fate) noexcept nogil:
+    """Write down what became of a frame, or of a piece that it came in."""
+    cdef const Flow *flow = <const Flow *>node.flow
+    record_fate(core.recorder, order, fate, core.now)
+    if flow != NULL and flow.flags & F_KEPT and is_kept(core.recorder, flow.kept, flow.hash):
+        record_kept_fate(core.recorder, flow.kept, order, fate, core.now)
+
 
 cdef void emit(Core *core, Node *node) noexcept nogil:
     """Let a node go to the clients; it must be off the lists. What was reassembled leaves as it came."""
@@ -279,7 +314,7 @@ cdef void emit(Core *core, Node *node) noexcept nogil:
     piece = node.chain
     node.chain = NULL
     node.flags |= N_GONE
-    record_fate(core.recorder, node.order, LEFT, core.now)
+    became(core, node, node.order, LEFT)
     if piece == NULL:
         core.counts.released += 1
         core.counts.released_bytes += node.size - VNET
@@ -288,7 +323,7 @@ cdef void emit(Core *core, Node *node) noexcept nogil:
     while piece != NULL:
         behind = piece.chain
         piece.chain = NULL
-        record_fate(core.recorder, piece.order, LEFT, core.now)
+        became(core, node, piece.order, LEFT)
         core.counts.released += 1
         core.counts.released_bytes += piece.size - VNET
         emit_to(core, piece.data, piece.size, UPLINK, piece)
@@ -330,7 +365,7 @@ cdef void discard(Core *core, Node *node) noexcept nogil:
 cdef void drop(Core *core, Node *node, DropId why) noexcept nogil:
     """Drop a frame, counted; at a bound a checkpoint is asked for as well (B1, B2)."""
     core.counts.dropped[<int>why] += 1
-    record_fate(core.recorder, node.order, DROPPED, core.now)
+    became(core, node, node.order, DROPPED)
     if why == D_MEMORY or why == D_FLOWS:
         core.exhausted |= <uint32_t>1 << <int>why
     discard(core, node)
@@ -383,7 +418,7 @@ cdef void diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
     entry.primary = copy(pvm, &entry.primary_size)
     entry.secondary = copy(svm, &entry.secondary_size)
     entry.seq_offset = flow.offset
-    entry.exchanges = recorded(core.recorder, core.order, flow.hash, &entry.exchange_count)
+    entry.exchanges = recorded(core.recorder, flow.kept, core.order, flow.hash, &entry.exchange_count)
 
 
 cdef void forget_diverged(Diverged *diverged) noexcept nogil:
@@ -397,7 +432,17 @@ cdef void forget_diverged(Diverged *diverged) noexcept nogil:
 cdef void belongs(Core *core, const Flow *flow, const Node *node) noexcept nogil:
     while node != NULL:
         record_flow(core.recorder, node.order, flow.hash)
+        if flow.flags & F_KEPT and is_kept(core.recorder, flow.kept, flow.hash):
+            record_later(core.recorder, flow.kept, node.order)
         node = node.chain
+
+
+cdef void keep_exchanges(Core *core, Node *node) noexcept nogil:
+    cdef Flow *flow = flow_of(node)
+    node.kept = record_waits(core.recorder, flow.kept, core.order, flow.hash)
+    if node.kept:
+        flow.kept = node.kept
+        flow.flags |= F_KEPT
 
 
 cdef uint8_t *copy(const Node *node, uint32_t *size) noexcept nogil:

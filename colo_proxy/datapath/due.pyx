@@ -3,8 +3,8 @@
 from libc.stdint cimport INT64_MAX, int64_t
 
 from colo_proxy.datapath.alone cimport alone_due
-from colo_proxy.datapath.core cimport Core, drop, timeout_of
-from colo_proxy.datapath.datagram cimport both_wait_since, datagram_mismatch
+from colo_proxy.datapath.core cimport Core, drop, keep_exchanges, timeout_of
+from colo_proxy.datapath.datagram cimport both_wait_since, datagram_mismatch, datagram_watch
 from colo_proxy.datapath.epoch cimport follow_observed
 from colo_proxy.datapath.flow cimport Flow, list_leave
 from colo_proxy.datapath.flows cimport sweep
@@ -13,10 +13,12 @@ from colo_proxy.datapath.judge cimport announce, hold_incomplete
 from colo_proxy.datapath.missing cimport missing
 from colo_proxy.datapath.piece cimport piece_due
 from colo_proxy.datapath.pool cimport Node
+from colo_proxy.datapath.rules cimport rules_forget_copies
 from colo_proxy.datapath.wire cimport K_TCP
 from colo_proxy.datapath.words cimport D_FRAGMENT, M_COMPARE
 
 cdef int64_t SWEEP_EVERY = 100_000_000  # ns
+cdef int64_t KEEP = 20_000_000  # ns after which what waits may well be missing
 
 
 cdef inline int64_t after(int64_t time, int64_t timeout) noexcept nogil:
@@ -55,11 +57,31 @@ cdef int64_t look_at_watched(Core *core) noexcept nogil:
             list_leave(flow)
             piece_due(core, flow)
         elif both_wait_since(flow) <= core.now - core.settings.reorder:
-            datagram_mismatch(core, flow)
+            rules_forget_copies(core, flow)
+            if flow.svm.first != NULL:
+                datagram_mismatch(core, flow)
+            else:
+                datagram_watch(core, flow)
         else:
             list_leave(flow)
             missing(core, flow.pvm.first)  # overtaken (D4)
         flow = behind
+    return soonest
+
+
+cdef int64_t keep_what_waits(Core *core) noexcept nogil:
+    """Let the recorder keep what led to this, before its ring has turned over. Returns when to look again."""
+    cdef int64_t soonest = INT64_MAX
+    while core.kept_held != NULL and core.now - core.kept_held.time >= KEEP:
+        keep_exchanges(core, core.kept_held)
+        core.kept_held = core.kept_held.next
+    while core.kept_pending != NULL and core.now - core.kept_pending.time >= KEEP:
+        keep_exchanges(core, core.kept_pending)
+        core.kept_pending = core.kept_pending.next
+    if core.kept_held != NULL:
+        soonest = core.kept_held.time + KEEP
+    if core.kept_pending != NULL:
+        soonest = min(soonest, core.kept_pending.time + KEEP)
     return soonest
 
 
@@ -75,6 +97,7 @@ cdef int64_t core_tick(Core *core, int64_t now) noexcept nogil:
     soonest = min(soonest, announce(core))
     if core.mode != M_COMPARE or core.svm_stopped:
         return soonest
+    soonest = min(soonest, keep_what_waits(core))
     expire_fragments(core, core.now - timeout)
     soonest = min(soonest, after(fragments_oldest(core.pvm_fragments), timeout))
     soonest = min(soonest, after(fragments_oldest(core.svm_fragments), timeout))

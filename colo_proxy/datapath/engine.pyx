@@ -52,11 +52,12 @@ from colo_proxy.datapath.mailbox cimport (
 )
 from colo_proxy.datapath.objects cimport divergence_object, flow_object
 from colo_proxy.datapath.plug cimport writer
-from colo_proxy.datapath.policy cimport Policies, PolicyTable
+from colo_proxy.datapath.policy cimport FORMER, Policies, PolicyTable
 from colo_proxy.datapath.pool cimport pool_free, pool_new
 from colo_proxy.datapath.ports cimport Port as PortState
 from colo_proxy.datapath.ports cimport PortKind, batch_free, batch_new, port_close, port_open
 from colo_proxy.datapath.ports import KINDS
+from colo_proxy.datapath.rules cimport rules_replace
 from colo_proxy.datapath.words cimport SECONDARY, UPLINK
 
 __all__ = ["Done", "Engine", "NicCounters", "PortCounters", "PortFault", "PortSpec", "Word"]
@@ -98,7 +99,7 @@ cdef class Engine:
     cdef uint64_t tickets
     cdef uint32_t underway  # commands without an answer yet
     cdef bint started
-    cdef object table  # the PolicyTable in force
+    cdef list lists  # PolicyTables: that in force last, and those before it that the data path still asks
     cdef object latest  # that which was set last, in force or on its way
     cdef dict tables  # those on their way, by ticket
     cdef object running  # a lock: held while the loop turns
@@ -123,6 +124,7 @@ cdef class Engine:
         self.names = []
         self.tables = {}
         self.latest = PolicyTable()
+        self.lists = []
         self.running = threading.Lock()
         self.loop.nics = <Nic *>calloc(MAX_NICS, sizeof(Nic))
         if self.loop.nics == NULL:
@@ -307,7 +309,7 @@ cdef class Engine:
         if event.kind == E_DONE:
             self.underway -= 1
             if event.command.kind == C_CALL and event.command.code == CALL_POLICIES:
-                self.table = self.tables.pop(event.command.ticket)  # the one before is used no more
+                self.lists = [*self.lists[-FORMER:], self.tables.pop(event.command.ticket)]
             if event.command.kind == C_CALL and event.command.code == CALL_FLOWS:
                 return recorded_flows(event, self.loop.count)
             return Done(event.command.ticket, bool(event.late))
@@ -378,7 +380,7 @@ cdef void forget_event(Event *event) noexcept nogil:
 # What commands do to each core, in the data path.
 
 cdef void use_policies(Core *core, uint32_t nic, void *argument) noexcept nogil:
-    core.policies = <Policies *>argument
+    rules_replace(core, <Policies *>argument)
 
 
 cdef void record_flows(Core *core, uint32_t nic, void *argument) noexcept nogil:
@@ -434,6 +436,7 @@ cdef nic_counters(Nic *nic, names):
         timeout_ns=load(&counts.timeout),
         stream_gaps=(load(&counts.gaps[0]), load(&counts.gaps[1])),
         retransmitted=(load(&counts.resent[0]), load(&counts.resent[1])),
+        neighbours_asked=load(&counts.asked),
         retransmissions_unverified=load(&counts.unverified),
     )
 

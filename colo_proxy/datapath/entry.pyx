@@ -17,6 +17,7 @@ from colo_proxy.datapath.core cimport (
     Diverged,
     Out,
     Settings,
+    belongs,
     drop,
     emit,
     emit_to,
@@ -64,7 +65,12 @@ from colo_proxy.datapath.judge cimport (
 )
 from colo_proxy.datapath.key cimport Key, key_hash, key_of, key_protocol, key_text
 from colo_proxy.datapath.late cimport late_free, late_new
-from colo_proxy.datapath.neighbour cimport neighbours_free, neighbours_learn, neighbours_new
+from colo_proxy.datapath.neighbour cimport (
+    neighbours_free,
+    neighbours_learn,
+    neighbours_new,
+    neighbours_notice,
+)
 from colo_proxy.datapath.missing cimport missing_at_end
 from colo_proxy.datapath.pace cimport pace_clamp, pace_hear, pace_waits
 from colo_proxy.datapath.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give, weigh
@@ -178,6 +184,7 @@ cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_
     node.flow = NULL
     node.klass = 0
     node.taken[0] = node.taken[1] = 0
+    node.kept = 0
     node.flags = N_RX
     node.data = base
     node.size = size
@@ -190,7 +197,7 @@ cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_
         if port == UPLINK:
             identity_forget(&core.identity, &node.packet, base)
         else:
-            identity_learn(&core.identity, &node.packet, base)
+            identity_learn(&core.identity, &node.packet, base, port == PRIMARY)
     return node
 
 
@@ -239,7 +246,11 @@ cdef void core_secondary(Core *core, uint8_t *base, uint32_t size, int64_t now) 
 
 cdef uint32_t record_uplink(Core *core, const Node *node, const Key *key, const Flow *flow) noexcept nogil:
     """Clients speak first: their flow may be made only when the PVM answers, with the same hash."""
-    cdef uint32_t hashed = flow.hash if flow != NULL else <uint32_t>key_hash(key, core.table.seed)
+    cdef uint32_t hashed
+    if flow != NULL:
+        belongs(core, flow, node)
+        return flow.hash
+    hashed = <uint32_t>key_hash(key, core.table.seed)
     record_flow(core.recorder, node.order, hashed)
     return hashed
 
@@ -308,7 +319,9 @@ cdef bint core_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noe
         return False
     if node.packet.kind == K_HOUSEKEEPING:
         neighbours_learn(core.neighbours, &node.packet, base)
-    elif parse_first(&node.packet, base):
+        return True
+    neighbours_notice(core.neighbours, &node.packet, base)
+    if parse_first(&node.packet, base):
         key_of(&key, &node.packet, base, False)
         flow = flow_for_uplink(core, &key)
         hashed = record_uplink(core, node, &key, flow)

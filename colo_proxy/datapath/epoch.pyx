@@ -22,8 +22,10 @@ from colo_proxy.datapath.flow cimport (
     F_GATHERED,
     F_TOUCHED,
     Flow,
+    has_own_numbers,
     is_alias,
     list_leave,
+    next_flow,
 )
 from colo_proxy.datapath.flows cimport awaits_pair, flow_lose_alias, flow_remove, left_by_pvm
 from colo_proxy.datapath.fragment cimport fragments_take
@@ -174,14 +176,6 @@ cdef void epoch_unprotect(Core *core) noexcept nogil:
     feed_limbo(core, True, False)
 
 
-cdef Flow *next_flow(Flow *flow) noexcept nogil:
-    """The next in idle order that is no alias: an alias goes together with its flow."""
-    flow = flow.idle_next
-    while flow != NULL and is_alias(flow):
-        flow = flow.idle_next
-    return flow
-
-
 cdef void epoch_svm_stop(Core *core) noexcept nogil:
     drop_pending(core)
     epoch_drop_stragglers(core, INT64_MAX)
@@ -244,17 +238,22 @@ cdef void epoch_commit(Core *core) noexcept nogil:
     replaced_flows(core)
     # A guest that was just given its state has cold caches and timers to catch up with.
     core.lag = max(core.lag, WARMING)
+    core.replaced.count = 0  # what was not compared is in the SVM's state
     leave_stop(core, M_COMPARE)
     feed_limbo(core, True, True)
 
 
 cdef void forget_unanswered(Core *core) noexcept nogil:
-    """Connections of which only the PVM had spoken: clients never heard of them; the SVM opens its own."""
+    """Connections of which only the PVM had spoken: clients never heard of them; the SVM opens its own.
+
+    Not one that was compared before the rules changed (C10): the SVM has it by numbers of its own.
+    """
     cdef Flow *flow = core.table.idle_first
     cdef Flow *behind
     while flow != NULL:
         behind = next_flow(flow)
-        if flow.key.kind == K_TCP and not flow.flags & F_ALIAS and not flow.svm.open:
+        if flow.key.kind == K_TCP and not flow.flags & F_ALIAS and not flow.svm.open and \
+                not has_own_numbers(flow):
             flow_remove(core, flow)
         flow = behind
 

@@ -45,6 +45,7 @@ cdef enum FlowFlag:
     F_PVM_TRY = 1 << 24  # which of the PVM's ISNs the connection goes on with is known
     F_SVM_TRY = 1 << 25
     F_ASTRAY = 1 << 26  # the PVM has sent bytes that have no place behind its SYN
+    F_KEPT = 2097152  # `kept` is its place of the recorder, if that is still its
     F_TOUCHED = 256  # on the list of flows that a commit brings up to date
     F_FREE = 1 << 30  # no flow: its memory waits for the next one
 
@@ -165,6 +166,7 @@ cdef struct Flow:
     uint16_t heard_window  # raw, that of the clients' segment with heard_ack
     Seq heard_ack  # the furthest that clients have acknowledged, while observing
     uint32_t divergences
+    uint32_t kept
     int64_t acknowledged  # by clients: a stream offset
     Trail trail  # what is agreed and not acknowledged
     uint32_t told_again  # duplicates of told_ack that have left (duplicate.pxd)
@@ -201,6 +203,17 @@ cdef struct Guess:
 # An alias is no flow of its own; one of the SVM's that is alone lies among them, and is.
 cdef inline bint is_alias(const Flow *flow) noexcept nogil:
     return flow.flags & (F_ALIAS | F_ALONE) == F_ALIAS
+
+cdef inline bint has_own_numbers(const Flow *flow) noexcept nogil:
+    """Whether the SVM knows a connection by other numbers than the PVM, or by another port."""
+    return flow.offset != 0 or flow.ts_offset != 0 or flow.flags & F_OTHER_PORT != 0
+
+cdef inline Flow *next_flow(Flow *flow) noexcept nogil:
+    """The next in idle order that is no alias: an alias goes together with its flow."""
+    flow = flow.idle_next
+    while flow != NULL and is_alias(flow):
+        flow = flow.idle_next
+    return flow
 
 # Put a flow on a list, unless it is there; from any other it goes away.
 cdef void list_add(FlowList *list, Flow *flow) noexcept nogil

@@ -15,10 +15,12 @@ from colo_proxy.datapath.neighbour cimport (
     SOLICITATION,
     discovery,
     is_arp,
+    is_group,
     option,
 )
-from colo_proxy.datapath.wire cimport IP_ICMPV6, VNET, Packet, checksum, put16, put32
+from colo_proxy.datapath.wire cimport IP_ICMPV6, VNET, Packet, checksum, get16, put16, put32
 
+cdef uint8_t[13] SOLICITED_NODE = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff]
 cdef uint8_t[16] ALL_NODES = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
 
 
@@ -77,7 +79,7 @@ cdef Claim *find(Identity *identity, const Claim *claim) noexcept nogil:
     return NULL
 
 
-cdef void identity_learn(Identity *identity, const Packet *p, const uint8_t *base) noexcept nogil:
+cdef void identity_learn(Identity *identity, const Packet *p, const uint8_t *base, bint pvm) noexcept nogil:
     cdef Claim claim
     cdef Claim *known
     if not read_claim(&claim, p, base):
@@ -85,9 +87,13 @@ cdef void identity_learn(Identity *identity, const Packet *p, const uint8_t *bas
     known = find(identity, &claim)
     if known == NULL:
         known = &identity.claims[identity.next]
+        memset(known, 0, sizeof(Claim))
         identity.next = (identity.next + 1) % CLAIMS
     elif claim.router == ROUTER_UNKNOWN:
         claim.router = known.router
+    # What the SVM repeats stays the PVM's claim; what it tells otherwise is its own.
+    claim.by_pvm = pvm or (known.by_pvm and memcmp(known.mac, claim.mac, 6) == 0 and
+                           memcmp(known.address, claim.address, 16) == 0)
     known[0] = claim
 
 
@@ -111,19 +117,99 @@ cdef uint32_t identity_write(const Identity *identity, uint32_t index, uint8_t *
     memcpy(frame + 12, claim.between, claim.tags)
     if claim.version == 4:
         memset(frame, 0xff, 6)
-        return VNET + 12 + claim.tags + write_arp(claim, frame + 12 + claim.tags)
+        return VNET + 12 + claim.tags + write_arp(claim, claim.address, frame + 12 + claim.tags)
     put16(frame, 0x3333)  # the group's MAC (RFC 2464, 7)
     memcpy(frame + 2, ALL_NODES + 12, 4)
     return VNET + 12 + claim.tags + write_advertisement(claim, frame + 12 + claim.tags)
 
 
-cdef uint32_t write_arp(const Claim *claim, uint8_t *arp) noexcept nogil:
+cdef bint identity_asks(const Packet *p, const uint8_t *base, Claim *asker) noexcept nogil:
+    cdef const uint8_t *address
+    memset(asker, 0, sizeof(Claim))
+    asker.tags = p.l3 - VNET - 12
+    asker.vlan = p.vlan
+    if is_arp(p, base) and get16(base + p.l3 + 6) == 1:
+        asker.version = 4
+        address = base + p.l3 + 14
+    elif discovery(p, base) == SOLICITATION:
+        asker.version = 6
+        address = base + p.l3 + 8
+    else:
+        return False
+    if asker.tags > sizeof(asker.between) or memcmp(address, NOBODY, length_of(asker)) == 0:
+        return False
+    memcpy(asker.address, address, length_of(asker))
+    memcpy(asker.between, base + VNET + 12, asker.tags)
+    return is_neighbour(asker, target_of(p, base))
+
+
+cdef const uint8_t *target_of(const Packet *p, const uint8_t *base) noexcept nogil:
+    return base + p.l3 + 24 if is_arp(p, base) else base + p.l4 + 8
+
+
+cdef bint is_neighbour(const Claim *asker, const uint8_t *target) noexcept nogil:
+    """Neither nobody, nor a group, nor the VM itself."""
+    cdef uint32_t length = length_of(asker)
+    return memcmp(target, NOBODY, length) != 0 and memcmp(target, asker.address, length) != 0 and \
+        not is_group(asker.version, target)
+
+
+cdef bint identity_mac(const Identity *identity, Claim *asker) noexcept nogil:
+    cdef const Claim *claim
+    cdef int index
+    for index in range(CLAIMS):
+        claim = &identity.claims[index]
+        if claim.by_pvm and claim.version == asker.version and claim.vlan == asker.vlan and \
+                memcmp(claim.address, asker.address, 16) == 0:
+            memcpy(asker.mac, claim.mac, 6)
+            return True
+    return False
+
+
+cdef uint32_t identity_ask(const Claim *asker, const Packet *p, const uint8_t *base,
+                           uint8_t *into) noexcept nogil:
+    cdef uint8_t *frame = into + VNET
+    memset(into, 0, VNET)
+    memcpy(frame + 6, asker.mac, 6)
+    memcpy(frame + 12, asker.between, asker.tags)
+    if asker.version == 4:
+        memset(frame, 0xff, 6)
+        return VNET + 12 + asker.tags + write_arp(asker, target_of(p, base), frame + 12 + asker.tags)
+    return VNET + 12 + asker.tags + write_solicitation(asker, target_of(p, base), frame)
+
+
+cdef uint32_t write_solicitation(const Claim *claim, const uint8_t *target, uint8_t *frame) noexcept nogil:
+    """To the target's solicited-node group (RFC 4861, 7.2.2; RFC 4291, 2.7.1; RFC 2464, 7)."""
+    cdef uint8_t *ip = frame + 12 + claim.tags
+    cdef uint8_t *icmp = ip + 40
+    put16(frame, 0x3333)
+    frame[2] = 0xff
+    memcpy(frame + 3, target + 13, 3)
+    put32(ip, <uint32_t>6 << 28)
+    put16(ip + 4, ADVERTISEMENT)  # as long: header, target, one option
+    ip[6] = IP_ICMPV6
+    ip[7] = 255
+    memcpy(ip + 8, claim.address, 16)
+    memcpy(ip + 24, SOLICITED_NODE, 13)
+    memcpy(ip + 37, target + 13, 3)
+    put32(icmp, <uint32_t>SOLICITATION << 24)
+    put32(icmp + 4, 0)
+    memcpy(icmp + 8, target, 16)
+    icmp[24] = 1
+    icmp[25] = 1
+    memcpy(icmp + 26, claim.mac, 6)
+    put16(icmp + 2, checksum(ip + 8, 32 + ADVERTISEMENT, ADVERTISEMENT + IP_ICMPV6))
+    return 40 + ADVERTISEMENT
+
+
+cdef uint32_t write_arp(const Claim *claim, const uint8_t *target, uint8_t *arp) noexcept nogil:
+    """A question for the target; an announcement where that is the claim's own address (RFC 5227, 2.3)."""
     put32(arp, 0x00010800)
     put32(arp + 4, 0x06040001)
     memcpy(arp + 8, claim.mac, 6)
     memcpy(arp + 14, claim.address, 4)
     memset(arp + 18, 0, 6)
-    memcpy(arp + 24, claim.address, 4)
+    memcpy(arp + 24, target, 4)
     return 28
 
 

@@ -1,6 +1,7 @@
 # See judge.pxd.
 
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from colo_proxy.datapath.align cimport Offset, align_from_svm, align_quoted, make_plain, quoted_key
 from colo_proxy.datapath.alone cimport alone_for_pvm, alone_for_svm, alone_known
@@ -15,17 +16,36 @@ from colo_proxy.datapath.fragment cimport (
     FragmentStatus,
     fragments_add,
 )
-from colo_proxy.datapath.identity cimport CLAIMS, identity_write
+from colo_proxy.datapath.identity cimport (
+    CLAIMS,
+    HEADER,
+    Claim,
+    identity_ask,
+    identity_asks,
+    identity_mac,
+    identity_write,
+)
 from colo_proxy.datapath.key cimport Key, key_of
-from colo_proxy.datapath.neighbour cimport NEIGHBOUR_FRAME, neighbours_answer
+from colo_proxy.datapath.neighbour cimport NEIGHBOUR_FRAME, neighbours_answer, neighbours_quiet
 from colo_proxy.datapath.pace cimport pace_answer
-from colo_proxy.datapath.policy cimport P_BYPASS, P_DEFAULT, P_DROP, policy_match
+from colo_proxy.datapath.policy cimport P_BYPASS, P_COMPARE, P_DEFAULT, P_DROP, Action, policy_match
 from colo_proxy.datapath.pool cimport N_RX, N_WHOLE, Node, chain_cost, pool_give, pool_take
+from colo_proxy.datapath.recorder cimport recorded_source
 from colo_proxy.datapath.rewriter cimport undo_rewriter
+from colo_proxy.datapath.rules cimport rules_decide
 from colo_proxy.datapath.seq cimport seq_add, seq_lt
 from colo_proxy.datapath.stream cimport stream_follow, stream_note, stream_primary, stream_secondary
 from colo_proxy.datapath.tries cimport tries_align
-from colo_proxy.datapath.wire cimport K_FRAGMENT, K_HOUSEKEEPING, K_TCP, K_UDP, parse_first
+from colo_proxy.datapath.wire cimport (
+    ET_IPV4,
+    ET_IPV6,
+    K_FRAGMENT,
+    K_HOUSEKEEPING,
+    K_TCP,
+    K_UDP,
+    parse_first,
+    put16,
+)
 from colo_proxy.datapath.words cimport (
     D_FLOWS,
     D_FRAGMENT,
@@ -33,13 +53,19 @@ from colo_proxy.datapath.words cimport (
     D_POLICY,
     R_MISSING_SECONDARY,
     M_HOLD,
+    PRIMARY,
     SECONDARY,
     UPLINK,
+    PortId,
 )
 
 # Neighbours may miss a frame: three rounds, a second apart (RFC 4861, 7.2.6 and 10).
 cdef uint32_t ROUNDS = 3
 cdef int64_t ROUND = 1000000000  # ns
+# Between two questions for one neighbour that the proxy asks for the SVM; and before it looks again for who
+# would ask, where it knows nobody.
+cdef int64_t ASK_AGAIN = 1000000000  # ns
+cdef int64_t LOOK_AGAIN = 100000000  # ns
 
 
 cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
@@ -62,13 +88,30 @@ cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
     return NULL
 
 
+cdef void leave_alone(Core *core, Node *node, Action action) noexcept nogil:
+    """What is not compared leaves as it is, or is dropped."""
+    if action == P_DROP:
+        drop(core, node, D_POLICY)
+    else:
+        emit(core, node)
+
+
 cdef void hold_incomplete(Core *core, Node *node) noexcept nogil:
     """Fragments of the PVM that never became a datagram match nothing: a divergence, and they wait (F3)."""
     cdef Key key
     cdef Node *first = NULL
     cdef Node *behind
     cdef Flow *flow
+    cdef Action action
     key_of(&key, &node.packet, node.data, True)
+    action = rules_decide(core.policies, &key, False, pieces_of(node))
+    while node != NULL and action != P_COMPARE:
+        behind = node.chain
+        node.chain = NULL
+        leave_alone(core, node, action)
+        node = behind
+    if node == NULL:
+        return
     flow = flow_for_pvm(core, &key, node)
     if flow != NULL:
         belongs(core, flow, node)
@@ -95,16 +138,17 @@ cdef bint fits(const Core *core, const Side *side, const Node *node) noexcept no
     return node.flags & N_RX or side.bytes + chain_cost(node.chain) < core.settings.max_flow_bytes
 
 
-cdef inline uint64_t frames_of(const Node *node) noexcept nogil:
-    """Of how many frames it is: a datagram that came in fragments is of several."""
-    cdef uint64_t count = 1
-    cdef const Node *piece = node.chain
-    if piece != NULL:
-        count = 0
+cdef inline uint64_t pieces_of(const Node *piece) noexcept nogil:
+    cdef uint64_t count = 0
     while piece != NULL:
         count += 1
         piece = piece.chain
     return count
+
+
+cdef inline uint64_t frames_of(const Node *node) noexcept nogil:
+    """Of how many frames it is: a datagram that came in fragments is of several."""
+    return pieces_of(node.chain) if node.chain != NULL else 1
 
 
 cdef void plain_tcp(const Core *core, Node *node) noexcept nogil:
@@ -117,18 +161,15 @@ cdef void plain_tcp(const Core *core, Node *node) noexcept nogil:
 cdef void judge_primary(Core *core, Node *node) noexcept nogil:
     cdef Key key
     cdef Flow *flow
-    cdef int action
+    cdef Action action
     if node.packet.kind == K_FRAGMENT:
         node = whole(core, core.pvm_fragments, node)
         if node == NULL:
             return
     key_of(&key, &node.packet, node.data, True)
-    action = policy_match(core.policies, &key, frames_of(node))
-    if action == P_DROP:
-        drop(core, node, D_POLICY)
-        return
-    if action == P_BYPASS or (action == P_DEFAULT and node.packet.kind == K_HOUSEKEEPING):
-        emit(core, node)
+    action = rules_decide(core.policies, &key, node.packet.kind == K_HOUSEKEEPING, frames_of(node))
+    if action != P_COMPARE:
+        leave_alone(core, node, action)
         return
     plain_tcp(core, node)
     if node.packet.kind == K_UDP:
@@ -200,16 +241,55 @@ cdef void judge_secondary(Core *core, Node *node) noexcept nogil:
 
 
 cdef void answer_neighbour(Core *core, const Node *node) noexcept nogil:
-    """The PVM may know a neighbour that the SVM asks for, and so never ask: answer from what clients said."""
-    cdef Node *answer = pool_take(core.pool, NEIGHBOUR_FRAME)
+    """The PVM may know a neighbour that the SVM asks for, and so never ask: answer from what clients said.
+
+    Where they have said nothing (the proxy has been started since), ask them as the PVM: both guests hear it.
+    """
+    cdef Node *made = pool_take(core.pool, NEIGHBOUR_FRAME)
     cdef uint32_t size
-    if answer == NULL:
+    cdef PortId port = SECONDARY
+    if made == NULL:
         return
-    size = neighbours_answer(core.neighbours, &node.packet, node.data, answer.data, NEIGHBOUR_FRAME)
+    size = neighbours_answer(core.neighbours, &node.packet, node.data, made.data, NEIGHBOUR_FRAME)
+    if size == 0:
+        size = ask_for_svm(core, node, made.data)
+        port = UPLINK
     if size:
-        emit_to(core, answer.data, size, SECONDARY, answer)
+        emit_to(core, made.data, size, port, made)
     else:
-        pool_give(core.pool, answer)
+        pool_give(core.pool, made)
+
+
+cdef uint32_t ask_for_svm(Core *core, const Node *node, uint8_t *into) noexcept nogil:
+    """Write the SVM's question as the PVM's, if it may be asked now. Returns its size, or 0."""
+    cdef Claim asker
+    cdef int64_t *quiet
+    if not identity_asks(&node.packet, node.data, &asker):
+        return 0
+    quiet = neighbours_quiet(core.neighbours, &node.packet, node.data)
+    if core.now < quiet[0]:
+        return 0
+    if not identity_mac(&core.identity, &asker) and not mac_of_packets(core, &asker):
+        quiet[0] = core.now + LOOK_AGAIN
+        return 0
+    quiet[0] = core.now + ASK_AGAIN
+    core.counts.asked += 1
+    return identity_ask(&asker, &node.packet, node.data, into)
+
+
+cdef bint mac_of_packets(const Core *core, Claim *asker) noexcept nogil:
+    """The MAC from which the PVM has sent IP packets with that address lately."""
+    cdef bint old = asker.version == 4
+    cdef uint8_t[HEADER - 12] between
+    cdef const uint8_t *mac
+    memcpy(between, asker.between, sizeof(between))
+    put16(between + asker.tags - 2, ET_IPV4 if old else ET_IPV6)
+    mac = recorded_source(core.recorder, core.order, PRIMARY, between, asker.tags,
+                          12 + asker.tags + (12 if old else 8), asker.address, 4 if old else 16)
+    if mac == NULL:
+        return False
+    memcpy(asker.mac, mac, 6)
+    return True
 
 
 cdef void announce_anew(Core *core) noexcept nogil:

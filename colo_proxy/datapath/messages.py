@@ -91,4 +91,5 @@ class NicCounters:
     # lost or overtaken; and beginning before its end, so sent again or overtaken.
     stream_gaps: tuple[int, int]
     retransmitted: tuple[int, int]
+    neighbours_asked: int  # questions of the SVM that the proxy has asked, as the PVM would
     retransmissions_unverified: int  # of the PVM, let through without all their bytes having been compared

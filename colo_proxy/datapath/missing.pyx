@@ -13,6 +13,7 @@ from colo_proxy.datapath.pool cimport N_OWED, N_PURE, N_SORTED, N_SVM, N_UNPLACE
 from colo_proxy.datapath.prefix cimport agreed, end_of, offset_of, start_of
 from colo_proxy.datapath.ranges cimport beyond_gap, beyond_of, has_ranges
 from colo_proxy.datapath.release cimport out_of_date, release, still_owed, stray_reset
+from colo_proxy.datapath.rules cimport rules_excuse
 from colo_proxy.datapath.seq cimport Seq, seq_le, seq_lt, seq_max
 from colo_proxy.datapath.wire cimport ACK, K_TCP, RST, SYN
 from colo_proxy.datapath.words cimport (
@@ -30,6 +31,12 @@ cdef void missing(Core *core, Node *node) noexcept nogil:
     if flow.flags & F_BLOCKED:
         return
     if flow.key.kind == K_TCP and not still_missing(core, flow, node):
+        return
+    if node.flags & N_SVM and rules_excuse(core, flow, node):
+        if node.packet.flags & RST:
+            flow.svm.reset = False
+        unhold(core, node)
+        drop(core, node, D_OLD_EPOCH)
         return
     if node.flags & N_SVM:
         if not node.flags & N_PURE and gap_skip(core, flow):

@@ -8,12 +8,13 @@ place of the one that lies in its slot. Hostile ARP can push others out, which c
 release.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from colo_proxy.datapath.wire cimport Packet
 
 cdef enum:
     NEIGHBOURS = 4096  # a power of two
+    ASKED = 64  # a power of two: places for the times of questions, filed likewise
     NEIGHBOUR_FRAME = 128  # room for any answer, the virtio-net header included
 
 cdef enum:
@@ -42,15 +43,22 @@ cdef struct Neighbour:
 
 cdef struct Neighbours:
     Neighbour[NEIGHBOURS] slots
+    int64_t[ASKED] asked  # ns: no question is asked before, for a target that lies there
 
 cdef bint is_arp(const Packet *p, const uint8_t *base) noexcept nogil
 # The ICMPv6 type of right neighbour discovery, else 0; and the MAC in the first option of a kind, or NULL.
 cdef uint32_t discovery(const Packet *p, const uint8_t *base) noexcept nogil
 cdef const uint8_t *option(const Packet *p, const uint8_t *base, uint32_t at, uint8_t kind) noexcept nogil
+# Whether an address is a group's, or that of all.
+cdef bint is_group(uint8_t version, const uint8_t *address) noexcept nogil
 cdef Neighbours *neighbours_new() except NULL
 cdef void neighbours_free(Neighbours *table) noexcept nogil
 # Learn from a housekeeping frame of the uplink.
 cdef void neighbours_learn(Neighbours *table, const Packet *p, const uint8_t *base) noexcept nogil
+# Learn from any other frame of the uplink, where nothing else is known.
+cdef void neighbours_notice(Neighbours *table, const Packet *p, const uint8_t *base) noexcept nogil
+# When the proxy may ask again for the target of a question, ns; whoever asks sets it.
+cdef int64_t *neighbours_quiet(Neighbours *table, const Packet *p, const uint8_t *base) noexcept nogil
 # If the frame is the SVM's question for a known neighbour, write the answer, virtio-net header first, to
 # `into`. Returns its size, 0 if there is no answer.
 cdef uint32_t neighbours_answer(Neighbours *table, const Packet *p, const uint8_t *base, uint8_t *into,

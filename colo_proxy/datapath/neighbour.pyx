@@ -4,7 +4,7 @@
 # sender's MAC and address, target's MAC and address. Neighbour discovery: ICMPv6 133 to 136, options in units
 # of 8 bytes; option 1 carries the sender's MAC, option 2 that of the target.
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
@@ -51,6 +51,11 @@ cdef bint lies_in(const Neighbour *slot, uint8_t version, uint32_t vlan,
                   const uint8_t *address) noexcept nogil:
     return slot.version == version and slot.vlan == vlan and \
         memcmp(slot.address, address, 4 if version == 4 else 16) == 0
+
+
+cdef bint is_group(uint8_t version, const uint8_t *address) noexcept nogil:
+    """Multicast or broadcast: RFC 1112, RFC 4291."""
+    return address[0] >= 224 if version == 4 else address[0] == 0xff
 
 
 cdef void learn(Neighbours *table, uint8_t version, uint32_t vlan, const uint8_t *address,
@@ -124,6 +129,21 @@ cdef void neighbours_learn(Neighbours *table, const Packet *p, const uint8_t *ba
     if mac != NULL:
         learn(table, 6, p.vlan, base + p.l3 + 8, mac,
               ROUTER_YES if kind == ROUTER_ADVERTISEMENT else ROUTER_UNKNOWN, True)
+
+
+cdef void neighbours_notice(Neighbours *table, const Packet *p, const uint8_t *base) noexcept nogil:
+    cdef const uint8_t *address = base + p.l3 + (12 if p.version == 4 else 8)
+    cdef const uint8_t *mac = base + VNET + 6
+    if p.version and slot_of(table, p.version, p.vlan, address).version == 0 and \
+            not is_group(p.version, address):
+        learn(table, p.version, p.vlan, address, mac, ROUTER_UNKNOWN, False)
+
+
+cdef int64_t *neighbours_quiet(Neighbours *table, const Packet *p, const uint8_t *base) noexcept nogil:
+    cdef uint8_t version = 4 if p.ethertype == ET_ARP else 6
+    cdef const uint8_t *target = base + p.l3 + 24 if p.ethertype == ET_ARP else base + p.l4 + 8
+    cdef uint32_t place = <uint32_t>(slot_of(table, version, p.vlan, target) - table.slots)
+    return &table.asked[place & (ASKED - 1)]
 
 
 cdef uint32_t begin_answer(const Packet *p, const uint8_t *base, const uint8_t *mac,

@@ -71,7 +71,9 @@ cdef void take_commands(Loop *loop) noexcept nogil:
             done.late = apply_word(loop, <Word><int>command.code, command.stamp)
         elif command.kind == C_CALL:
             for nic in range(loop.count):
+                loop.nics[nic].core.now = max(loop.nics[nic].core.now, loop.now)
                 command.call(loop.nics[nic].core, nic, command.argument)
+                send_outs(loop, nic)
                 loop.nics[nic].stirred = True
         else:
             attach(loop, command.code // SIDES, command.code % SIDES, command.fd)

@@ -5,7 +5,7 @@ The first rule that matches wins. Rules are checked (`PolicyRule`) and compiled 
 one table for all NICs, whose counts its one thread writes and anybody reads.
 """
 
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from colo_proxy.datapath.key cimport Key
 
@@ -42,6 +42,17 @@ cdef struct Rule:
 cdef struct Policies:
     uint32_t count
     Rule *rules
+
+cdef enum:
+    FORMER = 4  # lists remembered that have been replaced (rules.pxd)
+
+cdef struct Former:
+    Policies *policies
+    int64_t until  # ns
+
+cdef struct Replaced:
+    Former[FORMER] former  # a ring
+    uint32_t count  # replaced since the last commit
 
 # `policies` may be NULL: no rules. `frames`: as many are counted for the rule that decides.
 cdef Action policy_match(Policies *policies, const Key *key, uint64_t frames) noexcept nogil

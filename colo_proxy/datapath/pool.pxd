@@ -50,6 +50,7 @@ cdef struct Node:
     uint32_t klass
     uint32_t flags
     uint32_t size  # bytes in data, the virtio-net header included
+    uint32_t kept  # the place of the recorder that this node's wait keeps (recorder.pxd), 0: none
     Packet packet
     uint8_t *data
 

@@ -5,6 +5,10 @@ bytes, when it came and what became of it. A frame's arrival number (`Node.order
 what happens to it later finds it without a search, and finds nothing once the slot serves another. Which flow
 it belongs to is written when that is known, as the hash of the flow's key.
 
+A busy NIC turns the ring over long before the timeout has found what is missing. So a flow of which something
+has waited for a while (due.pyx) gets one of PLACES *places*, as long as that waits: its exchanges, those to
+come too, are copied there. Where all places are taken, the ring has to do.
+
 Nothing is allocated per frame; a divergence copies out its flow's slots.
 """
 
@@ -14,6 +18,7 @@ cdef enum:
     SLOTS = 4096  # frames remembered; a power of two
     SNAP = 128  # bytes kept of each: the headers, and where payload begins
     EXCHANGES = 32  # of them that a divergence takes out
+    PLACES = 32  # for flows of which something waits
 
 cdef enum Fate:
     WAITS = 0  # held; of clients' and of the SVM's frames nothing else is said
@@ -30,9 +35,18 @@ cdef struct Recorded:
     uint8_t fate
     uint8_t[SNAP] data
 
+# The last exchanges of a flow of which something waits.
+cdef struct Kept:
+    uint32_t flow  # its hash
+    uint32_t waiting  # nodes that wait for so long; 0: the place is free
+    uint32_t count  # frames ever written here: the next one goes into slot `count` modulo EXCHANGES
+    Recorded[EXCHANGES] slots
+
 cdef struct Recorder:
     uint32_t[SLOTS] flows  # apart from the slots, for the search; 0: not known
     Recorded[SLOTS] slots
+    Kept[PLACES] kept
+    uint32_t next  # where the search for a free place begins
 
 cdef void record_frame(Recorder *recorder, uint64_t order, int port, const uint8_t *frame, uint32_t size,
                        int64_t now) noexcept nogil
@@ -40,6 +54,25 @@ cdef void record_frame(Recorder *recorder, uint64_t order, int port, const uint8
 cdef void record_flow(Recorder *recorder, uint64_t order, uint32_t flow) noexcept nogil
 # What became of it; the first that is said stays.
 cdef void record_fate(Recorder *recorder, uint64_t order, Fate fate, int64_t now) noexcept nogil
-# A malloc'ed copy of a flow's last exchanges up to frame `latest`, oldest first; NULL: there are none.
-cdef Recorded *recorded(const Recorder *recorder, uint64_t latest, uint32_t flow,
+# Something of a flow waits for long: its exchanges stay from now on, those that are still known up to frame
+# `latest` among them. `place` is the flow's, or 0. Returns the place, from 1; 0: all are taken. Each call
+# that gave a place is undone by record_waits_no_more.
+cdef uint32_t record_waits(Recorder *recorder, uint32_t place, uint64_t latest,
+                           uint32_t flow) noexcept nogil
+cdef void record_waits_no_more(Recorder *recorder, uint32_t place) noexcept nogil
+# Whether a place is still that flow's.
+cdef bint is_kept(const Recorder *recorder, uint32_t place, uint32_t flow) noexcept nogil
+# A later frame of a flow that has a place.
+cdef void record_later(Recorder *recorder, uint32_t place, uint64_t order) noexcept nogil
+# What became of a frame of a flow that has a place.
+cdef void record_kept_fate(Recorder *recorder, uint32_t place, uint64_t order, Fate fate,
+                           int64_t now) noexcept nogil
+# The source MAC of the latest frame of a port that has `count` bytes `between` the MACs and what follows, and
+# this address at `at`; NULL: there is none.
+cdef const uint8_t *recorded_source(const Recorder *recorder, uint64_t latest, int port,
+                                    const uint8_t *between, uint32_t count, uint32_t at,
+                                    const uint8_t *address, uint32_t length) noexcept nogil
+# A malloc'ed copy of a flow's last exchanges up to frame `latest`, oldest first, from its place (0: none) or
+# from the ring; NULL: there are none.
+cdef Recorded *recorded(const Recorder *recorder, uint32_t place, uint64_t latest, uint32_t flow,
                         uint32_t *count) noexcept nogil

@@ -37,6 +37,7 @@ def play(made: Protected) -> None:
     uncompared(made)
     downloads(made)
     losing_leg(made)
+    unknown_neighbour(made)
     storm(made)
     slow_svm(made)
     lost_vmm(made)
@@ -76,6 +77,13 @@ def losing_leg(made: Protected) -> None:
         while _gaps(made) == before and not deadline.passed:  # a last frame that is lost leaves no hole
             leak.burst()
             time.sleep(_PAUSE / 10)
+    time.sleep(_PAUSE)
+
+
+def unknown_neighbour(made: Protected) -> None:
+    """The SVM asks for somebody of whom nobody has heard."""
+    with made.lab.topology.svm.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"hello", (made.lab.topology.nics[0].networks[0].replace("0/24", "77"), 9))
     time.sleep(_PAUSE)
 
 

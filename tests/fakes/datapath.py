@@ -107,5 +107,6 @@ def counters(scale: int = 1) -> NicCounters:
         timeout_ns=120_000_000,
         stream_gaps=(13, 14 * scale),
         retransmitted=(15, 16),
+        neighbours_asked=17,
         retransmissions_unverified=12,
     )

@@ -3,7 +3,7 @@
 It has the interface of `colo_proxy.datapath.comparator.Comparator`, and answers with the same
 words. It models what reaches the uplink and which divergences are found; what is mirrored to the
 guests is the business of other tests. It keeps everything it might need in dictionaries and lists,
-and looks at all of it each time. Memory bounds and policies are not modelled.
+and looks at all of it each time. Memory bounds are not modelled.
 """
 
 import sys
@@ -31,6 +31,7 @@ from models.packets import (
     with_timestamp,
 )
 from models.report import name, protocol
+from models.rules import Deciding
 from models.tcp import Connection, Held, Waiting, copy_with
 from models.tcp_flows import TcpFlow, TcpJudge
 
@@ -55,7 +56,7 @@ REASONS = {
 }
 
 
-class Oracle(TcpJudge, Pairing):
+class Oracle(TcpJudge, Pairing, Deciding):
     """See the module's text. Times in nanoseconds; frames begin at the Ethernet header."""
 
     def __init__(
@@ -92,6 +93,7 @@ class Oracle(TcpJudge, Pairing):
         self.asked: list[tuple[TcpFlow, Connection]] = []
         self.lone: list[tuple[TcpFlow, Connection]] = []
         self.meaning: dict[tuple[object, ...], TcpFlow] = {}  # ... and what a port of the SVM's means
+        self.rules, self.former = [], []
 
     # ------------------------------------------------------------------ events
 
@@ -117,12 +119,16 @@ class Oracle(TcpJudge, Pairing):
             self.later.append(("p", frame, self.now, gso))
             return
         self.number += 1
-        if self.mode is not Mode.PASS:
-            frame = plain(frame)
-        packet = parse(frame)
-        if self.mode is Mode.PASS or packet.kind == "house":
+        if self.mode is Mode.PASS:
             self._emit(frame)
-        elif packet.kind == "tcp":
+            return
+        packet = parse(frame)
+        if packet.kind != "fragment" and not self._compares(packet.flow(True)):
+            self._leave_alone(packet.flow(True), [frame])
+            return
+        frame = plain(frame)
+        packet = parse(frame)
+        if packet.kind == "tcp":
             self._primary_tcp(packet, frame, gso=gso)
         elif packet.kind == "fragment":
             self._primary_fragment(packet, frame)
@@ -141,15 +147,19 @@ class Oracle(TcpJudge, Pairing):
             self._emit(self._followed(packet))
         elif self.svm_stopped:
             self.later.append(("s", frame, self.now, gso))
-        elif self.mode is not Mode.COMPARE or packet.kind == "house":
+        elif self.mode is not Mode.COMPARE or (
+            packet.kind != "fragment" and not self._compares(packet.flow(True))
+        ):
             return
         elif packet.kind == "tcp":
             self._secondary_tcp(packet, [])
         elif packet.kind == "fragment":
             whole = self.pieces["s"].add(packet, frame, self.came, self.heard)
-            if whole is not None and whole.packet.kind == "tcp":
+            if whole is None or not self._compares(whole.packet.flow(True)):
+                return
+            if whole.packet.kind == "tcp":
                 self._secondary_tcp(whole.packet, whole.frames)
-            elif whole is not None:
+            else:
                 self._secondary_datagram(whole.packet, whole.frames)
         else:
             self._secondary_datagram(packet, [frame], gso)
@@ -287,6 +297,10 @@ class Oracle(TcpJudge, Pairing):
             return
         overtaken = mine[0].overtaken if mine else None
         if mine and queue.unmatched and self._late(max(mine[0].time, queue.unmatched[0].time)):
+            self._forget_copies(queue)
+            if not queue.unmatched:
+                return
+        if mine and queue.unmatched and self._late(max(mine[0].time, queue.unmatched[0].time)):
             first = mine[0].parts[0]
             offset = first.begins + describe_difference(first.packet, queue.unmatched[0].packet)
             self._diverge(queue, queue, "payload", offset)
@@ -297,6 +311,9 @@ class Oracle(TcpJudge, Pairing):
         elif mine and self.now - mine[0].time >= self.timeout:
             self._diverge(queue, queue, "missing-secondary", mine[0].parts[0].begins)
         elif queue.unmatched and self.now - queue.unmatched[0].time >= self.timeout:
+            if self._excused(queue.key, queue.unmatched[0].time):
+                self._forget_old_copies(queue)
+                return
             self._diverge(queue, queue, "missing-primary", queue.unmatched[0].begins)
 
     def _late(self, since: int) -> bool:
@@ -306,11 +323,10 @@ class Oracle(TcpJudge, Pairing):
         whole = self.pieces["p"].add(packet, frame, self.came, self.number)
         if whole is None:
             return
-        if whole.packet.kind == "tcp":
+        if not self._compares(whole.packet.flow(True)):
+            self._leave_alone(whole.packet.flow(True), whole.frames)
+        elif whole.packet.kind == "tcp":
             self._primary_tcp(whole.packet, whole.packet.frame, whole.frames)
-        elif whole.packet.kind == "house":
-            for piece in whole.frames:
-                self._emit(piece)
         else:
             self._primary_datagram(whole.packet, whole.frames, self.came)
 
@@ -322,6 +338,9 @@ class Oracle(TcpJudge, Pairing):
         """F3: the PVM's fragments that stay incomplete are a divergence of a flow without ports."""
         for since, key in self.pieces["p"].stale(before):
             flow = ("ip", *key[1:7])
+            if not self._compares(flow):
+                self._leave_alone(flow, self.pieces["p"].remove(key))
+                continue
             queue = self.datagrams.setdefault(flow, DatagramFlow(flow))
             held = Held(self.number, b"", since, queue, "fragments")
             held.frames = self.pieces["p"].remove(key)
@@ -436,7 +455,8 @@ class Oracle(TcpJudge, Pairing):
             connection.commit()
             flow.connections = [connection]
             connection.blocked = connection.reported = False
-            connection.sport = key[4]
+            connection.sport, connection.shift, connection.clock, connection.mapped = key[4], 0, 0, False
+        self.former.clear()
         self.asked.clear()
         self.meaning.clear()  # the SVM has the PVM's ports
         for queue in self.datagrams.values():
@@ -464,6 +484,7 @@ class Oracle(TcpJudge, Pairing):
             for connection in flow.connections:
                 connection.adopt()
                 connection.sport = flow.key[4]
+                connection.shift, connection.clock, connection.mapped = 0, 0, False
         if self.loaded:
             self._ports_are_the_pvms()
         self.loaded = False
@@ -501,11 +522,14 @@ class Oracle(TcpJudge, Pairing):
             self.meaning.clear()  # the SVM has the PVM's ports
         for flow in self.tcp.values():
             if not self.loaded:  # what only the PVM said was never paired, nor told to anybody
-                flow.connections = [each for each in flow.connections if each.s.base is not None]
+                flow.connections = [
+                    each for each in flow.connections if each.s.base is not None or each.mapped
+                ]
             for connection in flow.connections:
                 if self.loaded:
                     connection.adopt()
                     connection.sport = flow.key[4]
+                    connection.shift, connection.clock, connection.mapped = 0, 0, False
                 if connection.s.base is None:
                     connection.p.base = None
         if self.loaded:
@@ -574,10 +598,9 @@ class Oracle(TcpJudge, Pairing):
     def _aligned(self, mapped: Packet, connection: Connection) -> bytes:
         """A segment of the SVM in the numbers that clients know (C7)."""
         p, s = connection.p, connection.s
-        if p.base is None or s.base is None:
+        shift, clock = connection.numbers
+        if (p.base is None or s.base is None) and not connection.mapped:
             return mapped.frame
-        number = s.base if mapped.flags & (SYN | ACK) == SYN | ACK and s.tries else mapped.seq
-        frame = with_tcp(mapped.frame, seq=(number - s.base + p.base) % 2**32)
-        if p.timestamp is not None and s.timestamp is not None:
-            frame = with_timestamp(frame, p.timestamp - s.timestamp)
-        return frame
+        number = s.base if mapped.flags & (SYN | ACK) == SYN | ACK and s.tries and s.base else mapped.seq
+        frame = with_tcp(mapped.frame, seq=(number - shift) % 2**32)
+        return with_timestamp(frame, clock) if clock else frame

@@ -7,11 +7,13 @@ commit adds all that the PVM had said before its stop. Each released frame must 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from models.datagrams import Reassembly, equal_form
 from models.packets import ACK, FIN, RST, SYN, Packet, parse, raw_options, sack_options, with_udp_port
+from models.rules import decision
 
+from colo_proxy.datapath.policy import PolicyRule
 from colo_proxy.words import Frame, Port
 
 Number = tuple[int, int]  # which connection of a flow, and which of the ISNs of its SYN/ACKs
@@ -165,6 +167,7 @@ class Promise:
         self.released: dict[object, list[bytes]] = defaultdict(list)
         self.stopped = {"svm": False, "pvm": False}
         self.passing = self.holding = self.failed_over = False
+        self.rules: tuple[PolicyRule, ...] = ()
         self.unverified = False  # a retransmission was let through in part: its bytes may be others
         self.ports: dict[object, int] = {}  # for guests that open connections from different ports
         # Of each flow and ISN of the PVM's: the furthest number that has left, and that clients acknowledged.
@@ -197,6 +200,10 @@ class Promise:
             self.ports = {}
         elif kind == "failover":
             self.failed_over, self.holding, self.passing = True, False, False
+
+    def set_policies(self, rules: Iterable[PolicyRule]) -> None:
+        """What these rules bypass leaves without the SVM."""
+        self.rules = tuple(rules)
 
     def _hear_client(self, packet: Packet) -> None:
         """What a client has acknowledged, of what has left, it does not take again (T14)."""
@@ -233,7 +240,7 @@ class Promise:
             if whole is None:
                 return
             packet = whole.packet
-        if packet.kind == "house":
+        if decision(self.rules, packet.flow(True)) == "bypass":
             return
         if self.holding:
             raise PromiseBroken(f"released while all output is held: {item.data.hex()}")

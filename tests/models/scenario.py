@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from colo_proxy.datapath.policy import PolicyRule
+
 OPENINGS = ("client", "vm", "vm-other-port", "vm-crossing-ports", "simultaneous", "midstream")
 DIFFERENCES = ("", "", "", "flip", "tail", "extra", "syn-options", "rst-for-fin")
 
@@ -17,6 +19,7 @@ class Event:
     now: int
     frame: bytes | None = None
     vnet: bytes | None = None  # a virtio-net header that says that the checksum is still partial
+    rules: tuple[PolicyRule, ...] = ()  # of `set_policies`
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Scenario:
     check: bool = False  # retransmissions are compared
     scattered: bool = False
     super_frames: bool = False  # of UDP
+    changes: bool = False  # of the rules that decide what is compared
     tries: bool = False  # a SYN/ACK is repeated with other ISNs (SYN cookies)
     sacks: bool = False
     lossy: bool = False  # each guest receives some of what clients send, and FINs are lost
@@ -91,6 +95,7 @@ def drawn(seed: int) -> Scenario:
         super_frames=choose((False, False, True)),
         sacks=choose((False, True)),
         lossy=choose((False, False, True)),
+        changes=choose((False, False, False, True)),
     )
 
 

@@ -33,9 +33,12 @@ from models.packets import (
 from models.promise import DRAWN
 from models.scenario import Event, Scenario
 
+from colo_proxy.datapath.policy import PolicyRule
+
 VM = {False: "192.0.2.2", True: "2001:db8::2"}
 CLIENT = {False: "192.0.2.1", True: "2001:db8::1"}
 PORTS = range(5000, 5008)  # few, so that what one guest draws is often another socket's of the other guest
+WAYS = ("bypass", "bypass", "drop", "compare")
 VM_OPENS = ("vm", "vm-other-port", "vm-crossing-ports")
 
 
@@ -172,6 +175,9 @@ class Simulation:
             self._answer(53 + flow, 5000)
         for _ in range(self.of.steps):
             self._pass()
+            # Where guests have numbers of their own, those of an opening that was bypassed mean nothing.
+            if self.of.changes and self.of.opening == "midstream" and self.chance.random() < 0.07:
+                self._change_rules()
             if self.of.stuck and self.of.connections and self.random.random() < 0.08:
                 self._stuck(self.random.randrange(self.of.connections))
             if self.of.scattered and self.of.connections and self.random.random() < 0.06:
@@ -211,6 +217,14 @@ class Simulation:
             local, remote = ip_address(VM[six]).packed, ip_address(CLIENT[six]).packed
             found["tcp", 6, self.vlans, local, s.sport, remote, s.dport] = p.sport
         return found
+
+    def _change_rules(self) -> None:
+        """What is compared is another thing from now on."""
+        one = PolicyRule({"protocol": self.chance.choice(("tcp", "udp", "gre"))}, self.chance.choice(WAYS))
+        rest = PolicyRule({}, "bypass")
+        rules = self.chance.choice(((), (), (one,), (one,), (one, rest), (rest,)))
+        self.now += 1_001
+        self.events.append(Event("set_policies", self.now, rules=rules))
 
     def _pass(self) -> None:
         self.now += self.random.choice((1_003, 40_009, 220_007))

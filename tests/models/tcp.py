@@ -119,6 +119,9 @@ class Connection(Tries):
 
     def __init__(self, behind_holes: bool = True, check: bool = False) -> None:
         self.sport: object = None  # the SVM's port
+        self.shift = 0  # the SVM's number of a position minus the PVM's, where no SYN shows it (C10)
+        self.clock = 0  # likewise, PVM's minus SVM's, of their timestamps
+        self.mapped = False  # they are known from when the flow was compared before
         self.lone = False  # the SVM's SYN waits for one of the PVM's to take it
         self.meant: object = None  # which port of the PVM's the SVM's was paired with before
         self.known = Known(check)
@@ -186,7 +189,7 @@ class Connection(Tries):
     @property
     def caught(self) -> bool:
         """Was it first seen in mid-stream?"""
-        return self.midstream and (self.p.base, self.s.base) != (None, None)
+        return self.midstream and (self.mapped or (self.p.base, self.s.base) != (None, None))
 
     def place(self, side: Side, segment: Packet) -> int | None:
         """The position of the segment's first sequence number; None if the side's numbers are unknown."""
@@ -196,7 +199,7 @@ class Connection(Tries):
             if segment.flags & SYN:
                 side.base = segment.seq
             elif other.syn is None:
-                side.base = segment.seq if other.base is None else other.base
+                side.base = segment.seq if other.base is None else self._shifted(side)
         if segment.flags & SYN and segment.seq in dict(side.tries):
             return 0
         astray = False
@@ -211,8 +214,22 @@ class Connection(Tries):
         """Where one of this side's sequence numbers lies in the stream, if that is known."""
         base = side.base
         if base is None and self.midstream:
-            base = self.p.base if side is self.s else self.s.base
+            base = self._shifted(side)
         return None if base is None else near(seq - base, self.matched)
+
+    def _shifted(self, side: Side) -> int | None:
+        """Position 0 in the numbers of a side of which only the other's are known."""
+        base = self.p.base if side is self.s else self.s.base
+        return None if base is None else base + (self.shift if side is self.s else -self.shift)
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """The SVM's numbers minus the PVM's; the PVM's timestamps minus the SVM's."""
+        p, s = self.p, self.s
+        shift = self.shift if p.base is None or s.base is None else s.base - p.base
+        if p.timestamp is None or s.timestamp is None:
+            return shift % 2**32, self.clock
+        return shift % 2**32, p.timestamp - s.timestamp
 
     def ack_of(self, segment: Packet) -> int | None:
         """The acknowledgement as a plain integer that grows across 2**32; None without the ACK flag."""

@@ -3,6 +3,8 @@
 `Oracle` in oracle.py inherits `TcpJudge`; the rules for one connection are in tcp.py.
 """
 
+from collections.abc import Callable
+
 from models.packets import ACK, RST, SYN, URG, Packet, leading, parse, slice_of, with_tcp
 from models.sack import new_in
 from models.tcp import Connection, Held, Waiting, copy_with, span_of
@@ -83,6 +85,7 @@ class TcpJudge:
     asked: list[tuple[TcpFlow, Connection]]
     lone: list[tuple[TcpFlow, Connection]]
     meaning: dict[tuple[object, ...], TcpFlow]
+    _forget_late_segments: Callable[[TcpFlow, Connection], None]
 
     def _primary_tcp(
         self, segment: Packet, frame: bytes, frames: list[bytes] | None = None, gso: int = 0
@@ -395,6 +398,7 @@ class TcpJudge:
                 self._diverge(flow, connection, reason, self._offset(connection, at))
         for connection in flow.connections:
             self._forget_early(connection)
+            self._forget_late_segments(flow, connection)
             beyond = self._beyond(connection)
             self._excuse(connection)
             waits = [(min(connection.s.when[at]), beyond[0]) for at in beyond if connection.s.when[at]]

@@ -32,6 +32,8 @@ def tell(comparator: Any, event: Event) -> None:
         getattr(comparator, event.kind)(finished(event.frame, event.vnet), event.now, event.vnet)
     elif event.frame is not None:
         getattr(comparator, event.kind)(event.frame, event.now, event.vnet)
+    elif event.kind == "set_policies":
+        comparator.set_policies(event.rules)
     elif event.kind != "tick":
         getattr(comparator, event.kind)(event.now)
 
@@ -162,6 +164,8 @@ def test_the_promise(kind: str, scenario: Scenario) -> None:
             sent_as[finished(event.frame, event.vnet)] = event.vnet
         before = unverified(comparator)
         tell(comparator, event)
+        if event.kind == "set_policies":
+            promise.set_policies(event.rules)
         for frame in on_the_wire(event.frame, event.vnet) if event.frame is not None else [None]:
             promise.event(event.kind, frame)
         promise.unverified = unverified(comparator) > before

@@ -63,6 +63,7 @@ def test_divergences_and_drops(value):
     assert value("dropped_frames_total", nic="0", reason="send") == 9  # three ports
     assert value("dropped_frames_total", nic="0", reason="overrun") == 12 + 22 + 32
     assert value("retransmissions_unverified_total", nic="1") == 12
+    assert value("neighbours_asked_total", nic="1") == 17
     assert value("stream_gaps_total", nic="0", port="primary") == 13
     assert value("stream_gaps_total", nic="1", port="secondary") == 28
     assert value("retransmitted_segments_total", nic="1", port="primary") == 15

@@ -124,6 +124,84 @@ def test_it_is_bounded_and_forgets_what_is_long_ago() -> None:
     assert [each.time for each in seen[:2]] == [20_000 + EXCHANGES + 2 + at for at in (0, 1)]
 
 
+def busy(comparator: Comparator, begin: int, end: int) -> None:
+    """Between these times (ms) other flows turn the ring over again and again."""
+    frame = ask(100, 500, port=4001)
+    for at in range(begin, end):
+        for _ in range(SLOTS // 50):
+            comparator.uplink(frame, at * MS)
+        comparator.tick(at * MS)
+
+
+def test_what_is_missing_on_a_busy_nic_keeps_what_led_to_it() -> None:
+    comparator = Comparator(timeout_ms=300)
+    comparator.uplink(ask(99, 0, flags="S"), 1 * MS)
+    for side, at in ((comparator.primary, 2), (comparator.secondary, 3)):
+        side(tcp(500, 100, flags="SA"), at * MS)
+    comparator.uplink(ask(100, 501, b"GET /"), 4 * MS)
+    comparator.primary(tcp(501, 105, b"first"), 5 * MS)
+    busy(comparator, 6, 150)
+    comparator.primary(tcp(506, 105, b"second"), 150 * MS)
+    comparator.uplink(ask(105, 501), 151 * MS)
+    busy(comparator, 152, 400)
+    assert told(one_divergence(comparator)) == [
+        (1, Port.UPLINK, Fate.WAITS),
+        (2, Port.PRIMARY, Fate.LEFT),
+        (3, Port.SECONDARY, Fate.WAITS),
+        (4, Port.UPLINK, Fate.WAITS),
+        (5, Port.PRIMARY, Fate.WAITS),
+        (150, Port.PRIMARY, Fate.WAITS),
+        (151, Port.UPLINK, Fate.WAITS),
+    ]
+
+
+def test_fates_that_come_late_are_kept_too() -> None:
+    comparator = Comparator(timeout_ms=300)
+    comparator.primary(tcp(500, 100, b"first"), 1 * MS)
+    comparator.primary(tcp(505, 100, b"second"), 2 * MS)
+    busy(comparator, 3, 150)
+    comparator.secondary(tcp(500, 100, b"first"), 150 * MS)
+    busy(comparator, 151, 400)
+    found = one_divergence(comparator)
+    assert told(found) == [
+        (1, Port.PRIMARY, Fate.LEFT),
+        (2, Port.PRIMARY, Fate.WAITS),
+        (150, Port.SECONDARY, Fate.WAITS),
+    ]
+    assert found.exchanges[0].fate_time == 150 * MS
+
+
+def test_output_of_the_svm_that_waits_keeps_it_as_well() -> None:
+    comparator = Comparator(timeout_ms=300)
+    comparator.uplink(client(UDP(sport=4000, dport=53) / b"?"), 1 * MS)
+    comparator.secondary(vm(UDP(sport=53, dport=4000) / b"!"), 2 * MS)
+    busy(comparator, 3, 400)
+    assert told(one_divergence(comparator)) == [(1, Port.UPLINK, Fate.WAITS), (2, Port.SECONDARY, Fate.WAITS)]
+
+
+def test_places_are_given_back_by_what_waits_no_more() -> None:
+    comparator = Comparator(timeout_ms=300)
+    for port in range(5000, 5200):  # more than there are places, one after the other
+        now = (port - 4999) * 30
+        comparator.primary(tcp(500, 100, b"x", port=port), now * MS)
+        comparator.tick((now + 25) * MS)
+        comparator.secondary(tcp(500, 100, b"x", port=port), (now + 26) * MS)
+    comparator.take()
+    comparator.primary(tcp(500, 100, b"x"), 7000 * MS)
+    busy(comparator, 7001, 7400)
+    assert told(one_divergence(comparator)) == [(7000, Port.PRIMARY, Fate.WAITS)]
+
+
+def test_where_all_places_are_taken_the_ring_has_to_do() -> None:
+    comparator = Comparator(timeout_ms=300)
+    for port in range(5000, 5100):
+        comparator.primary(tcp(500, 100, b"x", port=port), 1 * MS)
+    busy(comparator, 2, 400)
+    found = [item for item in comparator.take() if isinstance(item, Divergence)]
+    assert len(found) == 64  # no more wait to be taken
+    assert [len(each.exchanges) for each in found] == [1] * 32 + [0] * 32
+
+
 def test_from_the_ports_to_what_a_person_reads(tmp_path: Path) -> None:
     with Bench(mode=Mode.COMPARE) as bench:
         bench.uplink.sendall(wire(ask(99, 0, flags="S")))
