@@ -234,3 +234,17 @@ def test_tiny_segments_take_no_quadratic_time(kind: str, order: str) -> None:
             tell(segment(100 + n, data=bytes([n & 255])), 0)
     assert time.monotonic() - begun < 30
     assert comparator.counters["held_frames"] == 0
+
+
+@pytest.mark.parametrize("side", ["primary", "secondary"])
+def test_a_segment_that_is_repeated_takes_no_quadratic_time(side: str) -> None:
+    """Its other guest is silent. Seconds at most; minutes, where each is compared with all before it."""
+    comparator = Comparator()
+    tell = getattr(comparator, side)
+    begun = time.monotonic()
+    for each in (comparator.primary, comparator.secondary):
+        each(segment(99, SYN | ACK), 0)
+    for _ in range(40_000):
+        tell(segment(100, data=bytes(100)), 0)
+    assert time.monotonic() - begun < 10
+    assert comparator.counters["flows"] == 1
