@@ -14,7 +14,8 @@ from setuptools.command.build_ext import build_ext
 
 DIRECTIVES = {
     "language_level": 3,
-    "boundscheck": False,  # hostile bytes are checked by hand, in wire.pyx; see docs/architecture.md
+    # Hostile bytes are checked by hand, in core/packet/parse.pyx; see docs/architecture.md.
+    "boundscheck": False,
     "wraparound": False,
     "cdivision": True,
     "initializedcheck": False,

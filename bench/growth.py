@@ -53,8 +53,8 @@ def _drown(frames: int) -> str:
     from scapy.layers.inet import IP, UDP  # noqa: PLC0415 - the other processes need none of it
     from scapy.layers.l2 import Ether  # noqa: PLC0415
 
-    from colo_proxy.datapath.comparator import Comparator  # noqa: PLC0415
-    from colo_proxy.words import Mode  # noqa: PLC0415
+    from colo_proxy.core.comparator import Comparator  # noqa: PLC0415
+    from colo_proxy.vocabulary import Mode  # noqa: PLC0415
 
     frame = bytearray(bytes(Ether() / IP(src="192.0.2.2", dst="10.0.0.0") / UDP() / bytes(1400)))
     target = Comparator(mode=Mode.COMPARE, timeout_ms=3000, **BOUNDS)

@@ -19,9 +19,9 @@ from colo_proxy.capture.reader import NS, Capture, Captured, CaptureError
 from colo_proxy.capture.result import NotCompared, Result
 from colo_proxy.capture.tap import Tap, is_fragment
 from colo_proxy.capture.times import Times, steady
-from colo_proxy.datapath.comparator import Comparator
+from colo_proxy.core.comparator import Comparator
 from colo_proxy.errors import UserError
-from colo_proxy.words import Divergence, Drop, Exhausted, Frame, Missed, Mode, Port, Reason
+from colo_proxy.vocabulary import Divergence, Drop, Exhausted, Frame, Missed, Mode, Port, Reason
 
 # A capture waits for nobody, so more may be held than by a proxy that guards a service.
 MAX_HELD_BYTES = 1 << 30

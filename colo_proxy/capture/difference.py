@@ -14,7 +14,7 @@ from ipaddress import ip_address
 
 import dpkt
 
-from colo_proxy.words import Divergence, Reason
+from colo_proxy.vocabulary import Divergence, Reason
 
 _SHOWN = 48  # characters of a value
 TCP, _UDP = 6, 17

@@ -7,7 +7,7 @@ Wireshark's do. The SVM's are moved by the flow's offset, so that the same byte 
 from collections.abc import Iterator, Sequence
 
 from colo_proxy.capture.difference import TCP, Segment, carried, flag_names
-from colo_proxy.words import Divergence, Exchange, Fate, Port
+from colo_proxy.vocabulary import Divergence, Exchange, Fate, Port
 
 _WHO = {Port.UPLINK: "client", Port.PRIMARY: "PVM", Port.SECONDARY: "SVM"}
 _PSH, _SYN, _ACK = 8, 2, 16

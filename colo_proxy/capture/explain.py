@@ -23,7 +23,7 @@ from colo_proxy.capture.exchanges import listed
 from colo_proxy.capture.reader import NS
 from colo_proxy.capture.report import Report
 from colo_proxy.dates import rfc3339
-from colo_proxy.words import Divergence
+from colo_proxy.vocabulary import Divergence
 
 WIDTH = 80
 _NAME = 20  # columns of a field's name

@@ -2,13 +2,7 @@
 
 from collections.abc import Iterator
 
-from colo_proxy.capture.origin import (
-    Survey,
-    drawing_to_groups,
-    mac_text,
-    mirrored,
-    to_groups_alone,
-)
+from colo_proxy.capture.origin import Survey, drawing_to_groups, mac_text, mirrored, to_groups_alone
 from colo_proxy.capture.reader import NS, Capture
 from colo_proxy.capture.result import Result
 from colo_proxy.capture.tap import Tap

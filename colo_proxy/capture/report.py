@@ -17,7 +17,7 @@ from typing import Any
 from colo_proxy.capture.reader import NS, Capture, Captured
 from colo_proxy.capture.writer import PcapngWriter, whole_file
 from colo_proxy.errors import UserError
-from colo_proxy.words import Divergence, Exchange, Fate, Port, Reason
+from colo_proxy.vocabulary import Divergence, Exchange, Fate, Port, Reason
 
 log = logging.getLogger(__name__)
 

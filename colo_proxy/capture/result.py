@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from colo_proxy.capture.reader import NS
-from colo_proxy.words import Divergence
+from colo_proxy.vocabulary import Divergence
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from colo_proxy.capture.origin import GROUP, IPV4, IPV6, TAGS, network
 from colo_proxy.capture.reader import Captured
 from colo_proxy.capture.result import NotCompared
 from colo_proxy.capture.times import Times
-from colo_proxy.datapath.key import flow_text
+from colo_proxy.core.packet.key import flow_text
 
 _HEADERS = 78  # bytes of Ethernet, a VLAN tag, IPv6 and TCP without options
 _RECENT = 16  # frames among which a second copy is looked for

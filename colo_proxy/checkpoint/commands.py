@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from colo_proxy.words import Word
+from colo_proxy.vocabulary import Word
 
 
 @dataclass(frozen=True, slots=True)

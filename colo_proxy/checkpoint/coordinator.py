@@ -14,15 +14,15 @@ from typing import Any, Protocol
 from colo_proxy.checkpoint.commands import Command, Tell
 from colo_proxy.checkpoint.events import Applied, Event, Unsure
 from colo_proxy.checkpoint.machine import Machine, State
-from colo_proxy.datapath.messages import Done, NicCounters, PortFault
-from colo_proxy.datapath.policy import PolicyRule
-from colo_proxy.words import Divergence, Exhausted, FlowInfo, Port, Word
+from colo_proxy.core.policy import PolicyRule
+from colo_proxy.engine.messages import Done, NicCounters, PortFault
+from colo_proxy.vocabulary import Divergence, Exhausted, FlowInfo, Port, Word
 
 log = logging.getLogger(__name__)
 
 
 class DataPath(Protocol):
-    """The engine, as the control plane uses it (colo_proxy.datapath.engine)."""
+    """The engine, as the control plane uses it (colo_proxy.engine.engine)."""
 
     @property
     def event_fd(self) -> int: ...

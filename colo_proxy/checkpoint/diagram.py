@@ -22,7 +22,7 @@ from colo_proxy.checkpoint.events import (
     Wanted,
 )
 from colo_proxy.checkpoint.machine import IllegalWord, Machine, State
-from colo_proxy.words import Divergence, Drop, Exhausted, Reason, Word
+from colo_proxy.vocabulary import Divergence, Drop, Exhausted, Reason, Word
 
 _EVENTS: tuple[tuple[str, Event], ...] = (
     ("SvmStopped", SvmStopped()),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from colo_proxy.words import Divergence, Exhausted, Word
+from colo_proxy.vocabulary import Divergence, Exhausted, Word
 
 # Events: what the VMM says, through an adapter. Stamps are CLOCK_REALTIME nanoseconds, 0 where unknown.
 

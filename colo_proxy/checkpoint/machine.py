@@ -53,7 +53,7 @@ from colo_proxy.checkpoint.events import (
     Unsure,
     Wanted,
 )
-from colo_proxy.words import Divergence, Drop, Exhausted, Word
+from colo_proxy.vocabulary import Divergence, Drop, Exhausted, Word
 
 _MS = 1_000_000  # nanoseconds
 

@@ -28,7 +28,7 @@ from colo_proxy.checkpoint.machine import IllegalWord
 from colo_proxy.checkpoint.qemu_versions import Colo, Verdict, judge
 from colo_proxy.endpoints import Tcp, Unix
 from colo_proxy.errors import HostError
-from colo_proxy.logs import Seldom
+from colo_proxy.seldom import Seldom
 
 log = logging.getLogger(__name__)
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # what matters of it is logged here, once

@@ -34,7 +34,7 @@ from colo_proxy.checkpoint.events import (
     Unsure,
 )
 from colo_proxy.checkpoint.machine import IllegalWord
-from colo_proxy.listening import Door
+from colo_proxy.host.listening import Door
 
 log = logging.getLogger(__name__)
 

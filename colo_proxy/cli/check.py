@@ -3,8 +3,8 @@
 import argparse
 
 from colo_proxy.cli.parsers import CommandParser
-from colo_proxy.cli.status import state_of
 from colo_proxy.cli.terminal import say
+from colo_proxy.display.state import state_of
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -30,7 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the problems, errors first. Exit status 2 where there is an error, not for warnings."""
     from colo_proxy import config  # noqa: PLC0415
-    from colo_proxy.host.check import problems, running  # noqa: PLC0415
+    from colo_proxy.daemon.check import problems, running  # noqa: PLC0415
 
     settings = config.load(arguments.config)
     status = running(settings)

@@ -95,8 +95,9 @@ def _endpoint(text: str) -> object:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until told to stop."""
-    from colo_proxy import colo_compare, logs  # noqa: PLC0415
+    from colo_proxy.daemon import drop_in as colo_compare  # noqa: PLC0415
     from colo_proxy.errors import UserError  # noqa: PLC0415
+    from colo_proxy.telemetry import logs  # noqa: PLC0415
 
     given: dict[object, str] = {}
     for end in ("primary-in", "secondary-in", "outdev", "notify-dev"):

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colo_proxy.cli.parsers import HOUR_MS, CommandParser, whole_number
-from colo_proxy.cli.tables import counted, table
 from colo_proxy.cli.terminal import say
 from colo_proxy.dates import rfc3339
+from colo_proxy.display.tables import counted, table
 
 if TYPE_CHECKING:
     from colo_proxy.capture.compare import Comparison

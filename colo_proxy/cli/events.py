@@ -6,7 +6,8 @@ from typing import Any
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
 from colo_proxy.dates import rfc3339
-from colo_proxy.sentences import sentence
+from colo_proxy.display.characters import printable
+from colo_proxy.telemetry.sentences import sentence
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -42,4 +43,4 @@ def line(event: dict[str, Any]) -> str:
     """One event for a person: the time (RFC 3339), what happened, and what is known of it."""
     stamp = event["timestamp"]
     when = rfc3339(stamp["seconds"], stamp["microseconds"] // 1000, 3)
-    return target.printable(f"{when} {event['event']:<18} {sentence(event['event'], event['data'])}")
+    return printable(f"{when} {event['event']:<18} {sentence(event['event'], event['data'])}")

@@ -5,6 +5,7 @@ import argparse
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
 from colo_proxy.cli.terminal import confirm
+from colo_proxy.display.characters import printable
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -30,7 +31,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fail over."""
     with target.connect(arguments) as client:
-        name = target.printable(client.greeting["name"])
+        name = printable(client.greeting["name"])
         confirm(f"Let the SVM of {name} take over? This cannot be undone.", yes=arguments.yes)
         client.execute("failover")
     if arguments.json:

@@ -5,7 +5,8 @@ from typing import Any
 
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
-from colo_proxy.cli.tables import size, table
+from colo_proxy.display.characters import printable
+from colo_proxy.display.tables import size, table
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -52,7 +53,7 @@ def lines(flows: list[dict[str, Any]]) -> list[str]:
                 size(flow["matched_bytes"]),
                 f"{flow['divergences']:,}",
                 f"{flow['idle_ms'] / 1000:,.1f} s",
-                target.printable(flow["flow"]) + (" (waits for a checkpoint)" if flow["blocked"] else ""),
+                printable(flow["flow"]) + (" (waits for a checkpoint)" if flow["blocked"] else ""),
             )
         )
     return list(table(rows, left={0, 6}))

@@ -9,8 +9,8 @@ from typing import Any
 
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
-from colo_proxy.cli.tables import counted
 from colo_proxy.control.client import Client
+from colo_proxy.display.tables import counted
 from colo_proxy.errors import ControlError
 
 

@@ -5,6 +5,7 @@ import argparse
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
 from colo_proxy.cli.terminal import confirm
+from colo_proxy.display.characters import printable
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -27,7 +28,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Stop it."""
     with target.connect(arguments) as client:
-        name = target.printable(client.greeting["name"])
+        name = printable(client.greeting["name"])
         confirm(f"Stop the proxy of {name}? Its VM cannot reach clients without one.", yes=arguments.yes)
         client.execute("quit")
     print(f"{name} is stopping")

@@ -29,7 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Run until told to stop."""
     # Until the proxy can reload, SIGHUP waits; it would end the process.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    from colo_proxy import config, daemon, logs  # noqa: PLC0415
+    from colo_proxy import config  # noqa: PLC0415
+    from colo_proxy.daemon import run as daemon  # noqa: PLC0415
+    from colo_proxy.telemetry import logs  # noqa: PLC0415
 
     try:
         settings = config.load(arguments.config)

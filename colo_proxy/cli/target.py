@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 from colo_proxy.control.client import Client
+from colo_proxy.display.characters import printable
 from colo_proxy.errors import ControlError, Unreachable
 
 RUNTIME = Path("/run/colo-proxy")
@@ -35,11 +36,6 @@ def connect(arguments: argparse.Namespace, timeout: float = 10.0) -> Client:
 def print_json(value: object) -> None:
     """Print a value for programs: one line."""
     print(json.dumps(value), flush=True)
-
-
-def printable(text: str) -> str:
-    """What others said, without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def socket_of(arguments: argparse.Namespace) -> str:

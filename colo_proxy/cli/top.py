@@ -120,8 +120,8 @@ class _Source:
     """The proxy that is watched, through its restarts."""
 
     def __init__(self, path: str) -> None:
-        from colo_proxy.top.figures import Figures, History, Look  # noqa: PLC0415
-        from colo_proxy.top.happened import Happened  # noqa: PLC0415
+        from colo_proxy.top.rates import Figures, History, Look  # noqa: PLC0415
+        from colo_proxy.top.recent_events import Happened  # noqa: PLC0415
 
         self._path = path
         self._client: Client | None = None
@@ -134,7 +134,7 @@ class _Source:
 
     def look(self) -> None:
         """Ask once; what cannot be had is told in `gone`, and asked for again by the next call."""
-        from colo_proxy.top.figures import History, Look  # noqa: PLC0415
+        from colo_proxy.top.rates import History, Look  # noqa: PLC0415
 
         try:
             if self._client is None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from colo_proxy.config.problems import meant, shown
-from colo_proxy.datapath.policy import ACTIONS, PROTOCOLS, PolicyRule
+from colo_proxy.core.policy import ACTIONS, PROTOCOLS, PolicyRule
 
 _ADDRESSES = ("address", "local", "remote")
 _PORTS = ("port", "local_port", "remote_port")

@@ -12,21 +12,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from colo_proxy import endpoints
-from colo_proxy.config import tomllines
+from colo_proxy.config import toml_lines as tomllines
 from colo_proxy.config.policies import PolicyError, policy_rule
 from colo_proxy.config.problems import explain, meant, printable, shown
-from colo_proxy.config.sections import (
-    AUTO,
-    PORTS,
-    Checkpoint,
-    Compare,
-    Config,
-    Log,
-    Nic,
-    Proxy,
-    Section,
-)
-from colo_proxy.datapath.policy import PolicyRule
+from colo_proxy.config.sections import AUTO, PORTS, Checkpoint, Compare, Config, Log, Nic, Proxy, Section
+from colo_proxy.core.policy import PolicyRule
 from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix
 from colo_proxy.errors import ConfigError
 

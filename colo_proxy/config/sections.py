@@ -1,7 +1,7 @@
 """What a configuration may contain: a model for each section, and `Config`, all of them together.
 
 A model checks what can be seen in its own table; what takes two of them is in `reader`. Nothing here looks
-at the host: that is `colo_proxy.host.check`.
+at the host: that is `colo_proxy.daemon.check`.
 """
 
 import re
@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from colo_proxy import endpoints
 from colo_proxy.config.problems import shown
-from colo_proxy.datapath.policy import PolicyRule
+from colo_proxy.core.policy import PolicyRule
 from colo_proxy.endpoints import Endpoint, Split, Tcp, Unix
 
 MIB = 1 << 20

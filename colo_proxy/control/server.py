@@ -20,7 +20,7 @@ from typing import Any
 
 from colo_proxy.control import protocol
 from colo_proxy.control.peer import Peer, Summary, event_now
-from colo_proxy.logs import Seldom
+from colo_proxy.seldom import Seldom
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 
-from colo_proxy.datapath.messages import PortFault
+from colo_proxy.engine.messages import PortFault
 from colo_proxy.errors import HostError
 from colo_proxy.host.ports import PacketSocket
 

@@ -21,12 +21,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from colo_proxy.datapath.messages import PortSpec
 from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix
+from colo_proxy.engine.messages import PortSpec
 from colo_proxy.errors import HostError
 from colo_proxy.host.guard import Guard
 from colo_proxy.host.links import Link, Links
-from colo_proxy.words import Port
+from colo_proxy.vocabulary import Port
 
 TUN_DEVICE = Path("/dev/net/tun")
 VNET_SIZE = 10  # the virtio-net header without num_buffers (virtio 1.2, 5.1.6)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from colo_proxy.cli.status import let_by, meaning, state_of
-from colo_proxy.cli.tables import size
-from colo_proxy.cli.target import printable
-from colo_proxy.top.figures import Figures, Look, PortRate, lost
-from colo_proxy.top.happened import Line
+from colo_proxy.display.characters import printable
+from colo_proxy.display.state import let_by, meaning, state_of
+from colo_proxy.display.tables import size
+from colo_proxy.top.rates import Figures, Look, PortRate, lost
+from colo_proxy.top.recent_events import Line
 
 _STYLES = {
     "protected": "bold white on green",
@@ -101,7 +101,7 @@ def _faults(look: Look) -> Iterator[str]:
     """Of each port that does not work: its name, and why."""
     broken = [port for nic in look.stats["nics"] for port in nic["ports"].values() if port["fault"]]
     if broken:
-        from colo_proxy.datapath.engine import FAULTS  # noqa: PLC0415 - compiled, and rarely needed
+        from colo_proxy.engine.engine import FAULTS  # noqa: PLC0415 - compiled, and rarely needed
 
         for port in broken:
             yield printable(f"{port['name']}: {FAULTS.get(port['fault']) or os.strerror(port['fault'])}")

@@ -16,7 +16,7 @@ cdef void check(Story *story) noexcept nogil:
         if node.prev != before:
             fail(story, "the list of held frames is torn")
         if not node.flags & N_OWED:
-            weigh(node, &frames, &bytes)
+            pool_weigh(node, &frames, &bytes)
         before = node
         node = node.next
     if core.held.last != before:
@@ -31,7 +31,7 @@ cdef void check(Story *story) noexcept nogil:
     check_list(story, &core.pvm_overdue)
     check_list(story, &core.svm_overdue)
     while flow != NULL:
-        if not is_alias(flow):
+        if not flow_is_alias(flow):
             check_flow(story, flow, &flow.pvm, flow.owed)
             check_flow(story, flow, &flow.svm, NULL)
         flow = flow.idle_next
@@ -55,7 +55,7 @@ cdef void check_flow(Story *story, Flow *flow, Side *side, Node *owed) noexcept 
     cdef Node *node = side.low
     cdef Node *before = NULL
     if owed != NULL:
-        bytes += node_cost(owed)
+        bytes += pool_node_cost(owed)
     if bytes != side.bytes:
         fail(story, "a flow's bytes are not what it holds")
     # A frame is as large as the bound's last, and its fragments as that again.
@@ -76,7 +76,7 @@ cdef uint64_t chain_cost(const Node *node) noexcept nogil:
     while node != NULL:
         piece = node
         while piece != NULL:
-            cost += node_cost(piece)
+            cost += pool_node_cost(piece)
             piece = piece.chain
         node = node.flow_next
     return cost

@@ -1,7 +1,7 @@
 # Frames out of few bytes: what a fuzzer's input says (target.pyx), as frames that get past the parser.
 #
-# The VM is 192.0.2.2 / 2001:db8::2, the client 192.0.2.1 / 2001:db8::1. What a stream carries at a position is a
-# function of the position, so that both guests agree unless the input says otherwise (`flip`).
+# The VM is 192.0.2.2 / 2001:db8::2, the client 192.0.2.1 / 2001:db8::1. What a stream carries at a position
+# is a function of the position, so that both guests agree unless the input says otherwise (`flip`).
 
 cdef enum:
     ROOM = 10 + 69632 + 64  # a little more than the core takes

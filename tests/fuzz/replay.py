@@ -13,8 +13,8 @@ from types import ModuleType
 from fuzz import build
 from models.promise import Number, Promise, PromiseBroken
 
-from colo_proxy.datapath.comparator import Comparator
-from colo_proxy.words import Mode, Port, Word
+from colo_proxy.core.comparator import Comparator
+from colo_proxy.vocabulary import Mode, Port, Word
 
 TICK, WORDS, FINISH = 15, 16, 7  # FINISH is the one word that Word has no name for
 ETHERNET = 14

@@ -6,7 +6,7 @@ from pathlib import Path
 from fuzz import build
 from scapy.layers.inet import Ether
 
-from colo_proxy.words import Port, Word
+from colo_proxy.vocabulary import Port, Word
 
 TICK = 15
 WORDS = 16

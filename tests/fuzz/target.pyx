@@ -1,12 +1,14 @@
-"""What the fuzzer calls: an input becomes a story of frames and checkpoint words, told to a comparator and checked.
+"""What the fuzzer calls: an input becomes a story of frames and checkpoint words, told to a comparator and
+checked.
 
-The input: three bytes of settings, then steps. A step is one byte (low half: what, high half: how much time goes by)
-and what that needs; where the input ends, zeros are read. Frames come from frames.pxi, so that few bytes reach
-deep states. After each step and at the end `check` (checks.pxi) looks whether all the books agree; the sanitizers look at
-the rest.
+The input: three bytes of settings, then steps. A step is one byte (low half: what, high half: how much time
+goes by) and what that needs; where the input ends, zeros are read. Frames come from frames.pxi, so that few
+bytes reach deep states. After each step and at the end `check` (checks.pxi) looks whether all the books
+agree; the sanitizers look at the rest.
 
-The same module is built twice (build.py): by clang with libFuzzer, an executable around Python, and as a plain
-extension module for the tests, which replay what was found and give the story to the checker of the promise.
+The same module is built twice (build.py): by clang with libFuzzer, an executable around Python, and as a
+plain extension module for the tests, which replay what was found and give the story to the checker of the
+promise.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -14,9 +16,10 @@ from libc.stdio cimport fprintf, stderr
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcpy, memmove, memset
 
-from colo_proxy.datapath.core cimport Core, Diverged, Out, Settings, forget_diverged
-from colo_proxy.datapath.due cimport core_tick
-from colo_proxy.datapath.entry cimport (
+from colo_proxy.core.core cimport Core, Diverged, Out, Settings, core_free_diverged
+from colo_proxy.core.flow.flow cimport Flow, FlowList, Side, flow_is_alias
+from colo_proxy.core.flow.pool cimport N_OWED, Node, Pool, pool_free, pool_new, pool_node_cost, pool_weigh
+from colo_proxy.core.nic cimport (
     W_ABORT,
     W_COMMIT,
     W_FAILOVER,
@@ -28,23 +31,31 @@ from colo_proxy.datapath.entry cimport (
     W_UNPROTECT,
     FlowRecord,
     Word,
-    core_divergence,
-    core_exhausted,
-    core_flows,
-    core_free,
-    core_new,
-    core_outs,
-    core_primary,
-    core_secondary,
-    core_sent,
-    core_uplink,
-    core_word,
+    nic_divergence,
+    nic_exhausted,
+    nic_flows,
+    nic_free,
+    nic_new,
+    nic_outs,
+    nic_primary,
+    nic_secondary,
+    nic_sent,
+    nic_uplink,
+    nic_word,
 )
-from colo_proxy.datapath.flow cimport Flow, FlowList, Side, is_alias
-from colo_proxy.datapath.policy cimport P_BYPASS, P_COMPARE, P_DROP, Policies, Rule
-from colo_proxy.datapath.pool cimport N_OWED, Node, Pool, node_cost, pool_free, pool_new, weigh
-from colo_proxy.datapath.wire cimport K_HOUSEKEEPING, MAX_FRAME, VNET, Packet, get16, parse, put16, put32
-from colo_proxy.datapath.words cimport M_FAILED_OVER, M_HOLD, M_PASS, PRIMARY, SECONDARY, UPLINK
+from colo_proxy.core.packet.parse cimport (
+    K_HOUSEKEEPING,
+    MAX_FRAME,
+    VNET,
+    Packet,
+    get16,
+    parse_frame,
+    put16,
+    put32,
+)
+from colo_proxy.core.policy cimport P_BYPASS, P_COMPARE, P_DROP, Policies, Rule
+from colo_proxy.core.timers cimport timers_tick
+from colo_proxy.core.vocabulary cimport M_FAILED_OVER, M_HOLD, M_PASS, PRIMARY, SECONDARY, UPLINK
 
 cdef extern from *:
     """
@@ -95,11 +106,14 @@ cdef struct Story:
 cdef extern from "Python.h":
     ctypedef struct PyObject
 
-cdef int64_t[16] TIMES = [0, 0, 0, 1000, 1000, 100000, 1000000, 4000000, 6000000, 50000000, 200000000, 1000000000,
+cdef int64_t[16] TIMES = [0, 0, 0, 1000, 1000, 100000, 1000000, 4000000, 6000000, 50000000, 200000000,
+                          1000000000,
                           3100000000, 61000000000, 4000000000000, -1000000]
-cdef uint32_t[16] ISNS = [100, 5000, 0xfffffff0, 0xffffff80, 0x7fffffff, 0x80000000, 0, 0xffffffff, 1, 0xffff0000,
+cdef uint32_t[16] ISNS = [100, 5000, 0xfffffff0, 0xffffff80, 0x7fffffff, 0x80000000, 0, 0xffffffff, 1,
+                          0xffff0000,
                           0x7fff0000, 0x40000000, 0xc0000000, 0x12345678, 100, 100]
-cdef Word[16] WORDS = [W_COMMIT, W_SVM_STOP, W_PVM_STOP, W_SVM_LOADED, W_COMMIT, W_SVM_STOP, W_PVM_STOP, W_ABORT, W_HOLD,
+cdef Word[16] WORDS = [W_COMMIT, W_SVM_STOP, W_PVM_STOP, W_SVM_LOADED, W_COMMIT, W_SVM_STOP, W_PVM_STOP,
+                       W_ABORT, W_HOLD,
                        W_UNPROTECT, W_FAILOVER, W_FINISH, W_COMMIT, W_COMMIT, W_COMMIT, W_COMMIT]
 
 
@@ -122,18 +136,18 @@ cdef void collect(Story *story, bint holding) noexcept nogil:
     """Take what came out, and read every byte of it."""
     cdef uint32_t count
     cdef uint32_t index
-    cdef Out *outs = core_outs(story.core, &count)
+    cdef Out *outs = nic_outs(story.core, &count)
     cdef Diverged diverged
     cdef Packet packet
     for index in range(count):
-        parse(&packet, outs[index].base, outs[index].size)
+        parse_frame(&packet, outs[index].base, outs[index].size)
         if holding and outs[index].port == UPLINK and packet.kind != K_HOUSEKEEPING and not story.policies.count:
             fail(story, "a frame left while all output is held")
         memcpy(frame, outs[index].base, outs[index].size)
-    while core_divergence(story.core, &diverged):
-        forget_diverged(&diverged)
-    core_sent(story.core)
-    core_exhausted(story.core)
+    while nic_divergence(story.core, &diverged):
+        core_free_diverged(&diverged)
+    nic_sent(story.core)
+    nic_exhausted(story.core)
 
 
 # The steps.
@@ -158,11 +172,11 @@ cdef void give(Story *story, int port, uint32_t size) noexcept nogil:
     base = <uint8_t *>malloc(size)
     memcpy(base, frame, size)
     if port == PRIMARY:
-        core_primary(core, base, size, story.now)
+        nic_primary(core, base, size, story.now)
     elif port == SECONDARY:
-        core_secondary(core, base, size, story.now)
+        nic_secondary(core, base, size, story.now)
     else:
-        core_uplink(core, base, size, story.now)
+        nic_uplink(core, base, size, story.now)
     collect(story, holding)
     free(base)
 
@@ -244,7 +258,7 @@ cdef void word(Story *story, Word what) noexcept nogil:
     if story.record != NULL:
         note(story, 16 + what, 0)
         return
-    core_word(story.core, what, story.now)
+    nic_word(story.core, what, story.now)
     collect(story, False)
 
 
@@ -284,9 +298,9 @@ cdef void step(Story *story) noexcept nogil:
     elif story.record != NULL:
         note(story, 15, 0)
     else:
-        core_tick(story.core, story.now)
+        timers_tick(story.core, story.now)
         collect(story, False)
-        core_flows(story.core, &place, &steps, records, 4)
+        nic_flows(story.core, &place, &steps, records, 4)
 
 
 cdef void read_settings(Story *story, Settings *settings, uint64_t *max_flows, int *mode) noexcept nogil:
@@ -337,7 +351,7 @@ cdef const char *tell(const uint8_t *data, size_t size, PyObject *record) except
     read_settings(&story, &settings, &max_flows, &mode)
     with gil:
         story.pool = pool_new(story.max_bytes, max_flows)
-        story.core = core_new(story.pool, &settings)
+        story.core = nic_new(story.pool, &settings)
     story.core.mode = mode
     story.core.policies = &story.policies
     while story.at != story.end and steps < MOST_STEPS and story.broken == NULL:
@@ -351,7 +365,7 @@ cdef const char *tell(const uint8_t *data, size_t size, PyObject *record) except
         if story.pool.held_bytes or story.core.counts.held_frames or story.core.counts.held_bytes:
             fail(&story, "a commit has not emptied what was held")
         check(&story)
-    core_free(story.core)
+    nic_free(story.core)
     if story.pool.held_bytes or story.pool.flows:
         fail(&story, "the core has not given everything back")
     pool_free(story.pool)
@@ -378,7 +392,8 @@ def run(bytes data):
 
 
 def story(bytes data):
-    """The steps of an input: (port, now, virtio-net header and frame); port 15 is a tick, 16 + n the word n."""
+    """The steps of an input: (port, now, virtio-net header and frame); port 15 is a tick, 16 + n the word
+    n."""
     cdef list record = []
     tell(data, len(data), <PyObject *>record)
     return record

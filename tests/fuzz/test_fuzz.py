@@ -14,8 +14,8 @@ import pytest
 from fuzz import build, replay, run
 from scapy.layers.inet import IP, TCP, Ether
 
-from colo_proxy.datapath.comparator import Comparator
-from colo_proxy.words import Frame, Port
+from colo_proxy.core.comparator import Comparator
+from colo_proxy.vocabulary import Frame, Port
 
 CORPUS = sorted(build.HERE.glob("corpus/*"))
 RUNS = 20_000 if os.environ.get("CI") else 5_000  # the latter are the first of the former

@@ -9,7 +9,7 @@ import pytest
 from support.wires import Namespace, namespaces, needs_wires
 
 from colo_proxy import config
-from colo_proxy.host import check
+from colo_proxy.daemon import check
 from colo_proxy.host.guard import Guard
 
 pytestmark = needs_wires

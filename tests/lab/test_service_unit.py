@@ -12,8 +12,8 @@ import pytest
 from lab.test_run import configuration, host
 from support.wires import Namespace, needs_wires
 
-from colo_proxy import privileges
 from colo_proxy.control.client import Client
+from colo_proxy.daemon import privileges
 from colo_proxy.errors import ControlError
 
 __all__ = ["host"]

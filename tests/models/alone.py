@@ -10,7 +10,7 @@ from models.datagrams import DatagramFlow, Entry, equal_form
 from models.packets import Packet, leading, parse, with_udp_port
 from models.tcp import Held
 
-from colo_proxy.words import Mode
+from colo_proxy.vocabulary import Mode
 
 FORGOTTEN = 60 * 10**9  # ns: so long does it count that a client has opened a flow
 

@@ -1,6 +1,6 @@
 """The reference comparator: docs/comparison.md in plain Python, slow and meant to be obviously right.
 
-It has the interface of `colo_proxy.datapath.comparator.Comparator`, and answers with the same
+It has the interface of `colo_proxy.core.comparator.Comparator`, and answers with the same
 words. It models what reaches the uplink and which divergences are found; what is mirrored to the
 guests is the business of other tests. It keeps everything it might need in dictionaries and lists,
 and looks at all of it each time. Memory bounds are not modelled.
@@ -35,7 +35,7 @@ from models.rules import Deciding
 from models.tcp import Connection, Held, Waiting, copy_with
 from models.tcp_flows import TcpFlow, TcpJudge
 
-from colo_proxy.words import Divergence, Frame, Mode, Port, Reason
+from colo_proxy.vocabulary import Divergence, Frame, Mode, Port, Reason
 
 MILLISECOND = 1_000_000
 FAR = 2**63 - 1

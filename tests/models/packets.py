@@ -1,6 +1,6 @@
 """Frames to and from plain objects, for the models and the tests alone.
 
-This parser shares nothing with `colo_proxy/datapath/wire.pyx`: it is the second opinion. It is
+This parser shares nothing with `colo_proxy/core/packet/parse.pyx`: it is the second opinion. It is
 written for reading, and answers one question: which class of docs/comparison.md, section 2, does a
 frame belong to, and where are its parts?
 """

@@ -13,8 +13,8 @@ from models.datagrams import Reassembly, equal_form
 from models.packets import ACK, FIN, RST, SYN, Packet, parse, raw_options, sack_options, with_udp_port
 from models.rules import decision
 
-from colo_proxy.datapath.policy import PolicyRule
-from colo_proxy.words import Frame, Port
+from colo_proxy.core.policy import PolicyRule
+from colo_proxy.vocabulary import Frame, Port
 
 Number = tuple[int, int]  # which connection of a flow, and which of the ISNs of its SYN/ACKs
 DRAWN = 123  # a service outside that generated guests ask, from ports that each of them draws

@@ -11,8 +11,8 @@ from models.report import protocol
 from models.tcp import Connection, Held, Waiting
 from models.tcp_flows import TcpFlow
 
-from colo_proxy.datapath.policy import PolicyRule
-from colo_proxy.words import Mode
+from colo_proxy.core.policy import PolicyRule
+from colo_proxy.vocabulary import Mode
 
 Key = tuple[object, ...]
 NUMBERS = {"ip-47": "gre"}

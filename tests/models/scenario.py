@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from colo_proxy.datapath.policy import PolicyRule
+from colo_proxy.core.policy import PolicyRule
 
 OPENINGS = ("client", "vm", "vm-other-port", "vm-crossing-ports", "simultaneous", "midstream")
 DIFFERENCES = ("", "", "", "flip", "tail", "extra", "syn-options", "rst-for-fin")

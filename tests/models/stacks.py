@@ -33,7 +33,7 @@ from models.packets import (
 from models.promise import DRAWN
 from models.scenario import Event, Scenario
 
-from colo_proxy.datapath.policy import PolicyRule
+from colo_proxy.core.policy import PolicyRule
 
 VM = {False: "192.0.2.2", True: "2001:db8::2"}
 CLIENT = {False: "192.0.2.1", True: "2001:db8::1"}

@@ -9,7 +9,7 @@ from models.packets import ACK, RST, SYN, URG, Packet, leading, parse, slice_of,
 from models.sack import new_in
 from models.tcp import Connection, Held, Waiting, copy_with, span_of
 
-from colo_proxy.words import Mode
+from colo_proxy.vocabulary import Mode
 
 STUCK = 100_000_000  # ns: a guest repeats what nobody acknowledges no sooner
 

@@ -1,7 +1,7 @@
 """Run a scenario through our comparator: no socket, no clock."""
 
-from colo_proxy.datapath.comparator import Comparator
-from colo_proxy.words import Divergence, Exhausted, Frame, Mode, Port
+from colo_proxy.core.comparator import Comparator
+from colo_proxy.vocabulary import Divergence, Exhausted, Frame, Mode, Port
 
 from .scenarios import Commit, Pause, Say, Scenario
 

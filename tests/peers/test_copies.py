@@ -8,7 +8,7 @@ import struct
 from models.packets import ACK, SYN, checksum, ethernet, ip, parse, tcp
 from transcripts.conftest import comparator
 
-from colo_proxy.words import Frame, Port
+from colo_proxy.vocabulary import Frame, Port
 
 VM, CLIENT = ("192.0.2.2", 80), ("192.0.2.1", 40000)
 PVM, SVM, TICKS = 4_294_967_000, 700, 5_000  # ISNs on either side of 2**32; the SVM's clock is ahead

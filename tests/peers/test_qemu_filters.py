@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from colo_vm.debian import LabError
 from colo_vm.qemu import find
-from unit.datapath.test_engine import silent, until
-from unit.datapath.test_ports_stream import wire
-from unit.test_run_on_sockets import running
+from unit.daemon.test_run_on_sockets import running
+from unit.engine.ports.test_qemu_socket import wire
+from unit.engine.test_engine import silent, until
 
 from colo_proxy.control.client import Client
 

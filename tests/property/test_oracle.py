@@ -10,7 +10,7 @@ from models.promise import Promise
 from models.scenario import Event, Scenario, conversations
 from models.stacks import Simulation
 
-from colo_proxy.words import Divergence, Frame, Port
+from colo_proxy.vocabulary import Divergence, Frame, Port
 
 SETTINGS = {"timeout_ms": 3000, "reorder_ms": 5}
 DIGESTS = 1 << 20
@@ -20,7 +20,7 @@ def make(kind: str, **settings: Any) -> Any:
     """The oracle or the compiled core."""
     if kind == "oracle":
         return Oracle(**settings)
-    from colo_proxy.datapath.comparator import Comparator  # noqa: PLC0415
+    from colo_proxy.core.comparator import Comparator  # noqa: PLC0415
 
     return Comparator(**settings)
 

@@ -4,7 +4,7 @@ import pytest
 from models.promise import Promise, PromiseBroken
 from transcripts.play import Play, split
 
-from colo_proxy.words import Frame, Port
+from colo_proxy.vocabulary import Frame, Port
 
 GUESTS = """
     P S. 0 ack 1

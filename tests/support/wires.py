@@ -149,7 +149,7 @@ class Namespace:
             ipr.link("del", index=ipr.link_lookup(ifname=name)[0])
 
     def packet(self, name: str, buffers: int = 1 << 24) -> socket.socket:
-        """A packet socket as ports.pxd wants it; it hears nothing before all options are set."""
+        """A packet socket as port.pxd wants it; it hears nothing before all options are set."""
         with self.inside():
             sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
             self._opened.callback(sock.close)
@@ -166,7 +166,7 @@ class Namespace:
         return sock
 
     def tap(self, name: str) -> int:
-        """A TAP as ports.pxd wants it, up."""
+        """A TAP as port.pxd wants it, up."""
         request = struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
         with self.inside():
             fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -12,7 +12,7 @@ def comparator(kind: str, **settings: Any) -> Any:
     """The oracle or the compiled core."""
     if kind == "oracle":
         return Oracle(**settings)
-    from colo_proxy.datapath.comparator import Comparator  # noqa: PLC0415  the oracle's run must not need it
+    from colo_proxy.core.comparator import Comparator  # noqa: PLC0415  the oracle's run must not need it
 
     return Comparator(**settings)
 

@@ -54,7 +54,7 @@ from models.packets import (
     udp,
 )
 
-from colo_proxy.words import Divergence, Frame, Port
+from colo_proxy.vocabulary import Divergence, Frame, Port
 
 FLAGS = {"S": SYN, "F": FIN, "R": RST, "P": PSH, "U": URG, ".": ACK}
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3}

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fakes.datapath import FakeEngine
+from fakes.engine import FakeEngine
 
-from colo_proxy import config, daemon
+from colo_proxy import config
 from colo_proxy.control.client import Client
+from colo_proxy.daemon import run as daemon
 from colo_proxy.endpoints import Unix
-from colo_proxy.listening import listen
-from colo_proxy.metrics import MetricsServer
+from colo_proxy.host.listening import listen
+from colo_proxy.telemetry.metrics import MetricsServer
 
 NIC = '[[nic]]\nuplink = "packet:up0"\nprimary = "packet:pvm0"\nsecondary = "packet:svm0"\n'
 

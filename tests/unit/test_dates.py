@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from colo_proxy import logs
 from colo_proxy.cli.events import line
 from colo_proxy.dates import rfc3339
+from colo_proxy.telemetry import logs
 
 
 def test_rfc3339():

@@ -6,7 +6,8 @@ from pathlib import Path
 
 CODE = """
 import resource, sys
-from colo_proxy import descriptors, errors
+from colo_proxy.host import descriptors
+from colo_proxy import errors
 soft, hard, needed = (int(word) for word in sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 try:

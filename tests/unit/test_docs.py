@@ -9,23 +9,24 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
-from fakes.datapath import counters
+from fakes.engine import counters
 from support.documents import names, rows
 from unit.proxy import NIC
 
-from colo_proxy import config, events
+from colo_proxy import config
 from colo_proxy.checkpoint import diagram
 from colo_proxy.checkpoint.commands import Alarm, Began, FailedOver, Finished, RequestCheckpoint, StateChanged
 from colo_proxy.checkpoint.machine import LABELS, TRANSITIONS, Machine, State
 from colo_proxy.cli.main import COMMANDS
 from colo_proxy.config import sections
-from colo_proxy.control.commands import Commands
+from colo_proxy.control.handlers import Commands
 from colo_proxy.control.protocol import CommandError
-from colo_proxy.datapath.messages import PortFault
-from colo_proxy.datapath.policy import ACTIONS
-from colo_proxy.metrics import ProxyCollector
-from colo_proxy.stats import RESULTS, Totals
-from colo_proxy.words import Divergence, FlowInfo, Port, Reason
+from colo_proxy.core.policy import ACTIONS
+from colo_proxy.engine.messages import PortFault
+from colo_proxy.telemetry import event_log as events
+from colo_proxy.telemetry.metrics import ProxyCollector
+from colo_proxy.telemetry.stats import RESULTS, Totals
+from colo_proxy.vocabulary import Divergence, FlowInfo, Port, Reason
 from docs import pictures, reference
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,8 @@ def test_every_module_is_on_the_map() -> None:
         for path in (ROOT / "colo_proxy").rglob(f"*.{suffix}"):
             if path.parent.name == "cli" or path.stem == "__init__":
                 continue
-            folder = "beside them" if path.parent.name == "colo_proxy" else f"`{path.parent.name}/`"
+            below = path.parent.relative_to(ROOT / "colo_proxy")
+            folder = "beside them" if below == Path() else f"`{below}/`"
             named = [line for line in tree.splitlines() if line.startswith(f"| {folder}")]
             assert any(f"`{path.stem}`" in line for line in named), path
 

@@ -154,12 +154,12 @@ def test_the_metrics_page_says_what_the_rules_ask() -> None:
 
 def test_the_metrics_page_is_what_promtool_likes(promtool: str) -> None:
     """Names, types and units after Prometheus' conventions."""
-    from fakes.datapath import counters  # noqa: PLC0415
+    from fakes.engine import counters  # noqa: PLC0415
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
 
     from colo_proxy.checkpoint.machine import Machine  # noqa: PLC0415
-    from colo_proxy.metrics import ProxyCollector  # noqa: PLC0415
-    from colo_proxy.stats import Totals  # noqa: PLC0415
+    from colo_proxy.telemetry.metrics import ProxyCollector  # noqa: PLC0415
+    from colo_proxy.telemetry.stats import Totals  # noqa: PLC0415
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ProxyCollector("web1", "control", Totals(lambda: [counters()], Machine(0))))

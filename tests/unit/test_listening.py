@@ -9,7 +9,7 @@ import pytest
 
 from colo_proxy.endpoints import Unix
 from colo_proxy.errors import HostError
-from colo_proxy.listening import listen
+from colo_proxy.host.listening import listen
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o660, 0o640])

@@ -19,7 +19,7 @@ from colo_proxy.capture.report import MOST_EXCHANGES, Report, Reports, load
 from colo_proxy.capture.writer import PcapngWriter
 from colo_proxy.cli.main import main
 from colo_proxy.errors import UserError
-from colo_proxy.words import Divergence, Exchange, Fate, Port, Reason
+from colo_proxy.vocabulary import Divergence, Exchange, Fate, Port, Reason
 
 from .frames import CLIENT_IP, START, VM_IP
 

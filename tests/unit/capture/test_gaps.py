@@ -8,8 +8,8 @@ import pytest
 from models.packets import ACK, FIN, RST, SYN, ethernet, tcp
 
 from colo_proxy.cli.main import main
-from colo_proxy.datapath.comparator import Comparator
-from colo_proxy.words import Divergence, Missed
+from colo_proxy.core.comparator import Comparator
+from colo_proxy.vocabulary import Divergence, Missed
 
 from .frames import SECOND, START, Timed, save
 

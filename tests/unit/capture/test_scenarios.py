@@ -9,7 +9,7 @@ from models.packets import ACK, SYN, checksum, ethernet, ip, tcp
 from transcripts.play import Play
 
 from colo_proxy.cli.main import main
-from colo_proxy.words import Frame, Port
+from colo_proxy.vocabulary import Frame, Port
 
 from .frames import START, Timed, save
 from .scenarios import SCENARIOS

@@ -28,7 +28,7 @@ from colo_proxy.checkpoint.events import (
     Unsure,
     Wanted,
 )
-from colo_proxy.words import Divergence, Drop, Exhausted, Reason, Word
+from colo_proxy.vocabulary import Divergence, Drop, Exhausted, Reason, Word
 
 MS = 1_000_000
 FLOW = "tcp 192.0.2.2:80 > 192.0.2.1:40000"

@@ -30,7 +30,7 @@ from colo_proxy.checkpoint.events import (
     Wanted,
 )
 from colo_proxy.checkpoint.machine import LABELS, IllegalWord, Machine, State
-from colo_proxy.words import Divergence, Drop, Exhausted, Reason, Word
+from colo_proxy.vocabulary import Divergence, Drop, Exhausted, Reason, Word
 
 MS = 1_000_000
 MIN_INTERVAL, REPEAT, MAX_HOLD, PERIOD = 50, 1000, 10_000, 20_000

@@ -18,7 +18,7 @@ from colo_proxy.checkpoint import qmp
 from colo_proxy.checkpoint.commands import RequestCheckpoint
 from colo_proxy.cli.status import lines
 from colo_proxy.endpoints import Unix
-from colo_proxy.words import Word
+from colo_proxy.vocabulary import Word
 
 RELEASES = {Word.COMMIT, Word.UNPROTECT, Word.FAILOVER}
 

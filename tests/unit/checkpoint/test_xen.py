@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from fakes.datapath import FakeEngine
+from fakes.engine import FakeEngine
 
-from colo_proxy import listening
 from colo_proxy.checkpoint.commands import FailedOver, RequestCheckpoint
 from colo_proxy.checkpoint.coordinator import Coordinator
 from colo_proxy.checkpoint.machine import Machine, State
 from colo_proxy.checkpoint.xen import Xen
-from colo_proxy.words import Divergence, Reason, Word
+from colo_proxy.host import listening
+from colo_proxy.vocabulary import Divergence, Reason, Word
 
 INIT, ANSWER = "COLO_USERSPACE_PROXY_INIT", "COLO_COMPARE_GET_XEN_INIT"
 ASK, DONE = "DO_CHECKPOINT", "COLO_CHECKPOINT"

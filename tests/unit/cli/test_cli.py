@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes.datapath import FLOW
+from fakes.engine import FLOW
 from unit.proxy import NIC, Running, running
 
 from colo_proxy.cli import target
 from colo_proxy.cli.main import COMMANDS, main
 from colo_proxy.errors import ControlError
-from colo_proxy.words import Divergence, Reason
+from colo_proxy.vocabulary import Divergence, Reason
 
 PAYLOAD = Divergence(0, FLOW.flow, "tcp", Reason.PAYLOAD, 4096, 0)
 

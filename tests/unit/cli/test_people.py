@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from colo_proxy import events
 from colo_proxy.checkpoint.commands import Alarm, Began, FailedOver, Finished, RequestCheckpoint, StateChanged
 from colo_proxy.cli.events import line
 from colo_proxy.cli.flows import lines
-from colo_proxy.cli.tables import size
-from colo_proxy.datapath.messages import PortFault
-from colo_proxy.words import Divergence, Port, Reason
+from colo_proxy.display.tables import size
+from colo_proxy.engine.messages import PortFault
+from colo_proxy.telemetry import event_log as events
+from colo_proxy.vocabulary import Divergence, Port, Reason
 
 WEB = "tcp 192.0.2.2:80 > 192.0.2.1:40000"
 

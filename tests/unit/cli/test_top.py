@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes.datapath import FLOW, FakeEngine, counters
+from fakes.engine import FLOW, FakeEngine, counters
 from unit.proxy import Running, running
 
-from colo_proxy.words import Divergence, Reason
+from colo_proxy.vocabulary import Divergence, Reason
 
 TOP = f"{sys.executable} -m colo_proxy.cli.main top --interval 0.1 --socket"
 DNS = "udp 192.0.2.2:53 > 192.0.2.1:50000"

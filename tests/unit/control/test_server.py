@@ -17,7 +17,7 @@ from colo_proxy.control import server as module
 from colo_proxy.control.protocol import CommandError
 from colo_proxy.control.server import Server
 from colo_proxy.endpoints import Unix
-from colo_proxy.listening import listen
+from colo_proxy.host.listening import listen
 
 
 async def handler(command: str, arguments: dict[str, Any]) -> object:

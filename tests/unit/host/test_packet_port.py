@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
-from fakes.datapath import FakeEngine
+from fakes.engine import FakeEngine
 
 from colo_proxy.checkpoint.coordinator import Coordinator
 from colo_proxy.checkpoint.machine import Machine, State
-from colo_proxy.datapath.messages import PortFault
 from colo_proxy.endpoints import Packet
+from colo_proxy.engine.messages import PortFault
 from colo_proxy.errors import HostError
 from colo_proxy.host import packet_port
 from colo_proxy.host.packet_port import PacketPort
-from colo_proxy.words import Port, Word
+from colo_proxy.vocabulary import Port, Word
 
 GONE = PortFault(0, Port.SECONDARY, errno.ENODEV, "lo: the interface has been removed")
 BACK = PortFault(0, Port.SECONDARY, 0, "lo: works again")

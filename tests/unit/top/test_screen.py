@@ -5,15 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes.datapath import counters
+from fakes.engine import counters
 
 from colo_proxy.checkpoint.machine import Machine
-from colo_proxy.datapath.messages import NicCounters
-from colo_proxy.stats import Totals
-from colo_proxy.top.figures import History, Look
-from colo_proxy.top.happened import Line
+from colo_proxy.engine.messages import NicCounters
+from colo_proxy.telemetry.stats import Totals
+from colo_proxy.top.rates import History, Look
+from colo_proxy.top.recent_events import Line
 from colo_proxy.top.screen import screen
-from colo_proxy.words import Divergence, Reason
+from colo_proxy.vocabulary import Divergence, Reason
 
 SLOW = (0,) * 9 + (90, 9) + (0,) * 9 + (1,) + (0,) * 11  # nine tenths below 512 us, one below 1.05 s
 HAPPENED = [Line(second, "DIVERGENCE", f"payload at byte {second}", 2) for second in range(50)]

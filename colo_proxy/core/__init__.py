@@ -1,0 +1,1 @@
+"""The comparator. Compiled; no I/O, no clock, no thread."""

@@ -1,0 +1,176 @@
+"""The state of one NIC's comparator, and the few things that may happen to a frame.
+
+A frame arrives as a node that still lies in a receive buffer (N_RX). It is judged (stream.pyx, datagram.pyx)
+and then has one of four fates, each a function here: it is *emitted*, *dropped*, *held* (put on the lists;
+`core_settle` gets it into the pool if it is still there when the judging is over) or kept in *limbo*,
+unjudged, for the next epoch.
+
+Lists: `held` and `pending` link what waits of the PVM and of the SVM in order of arrival, over all flows, so
+that a commit releases in order and a timeout looks at the first only. A node is on at most one of held,
+pending, limbo; on its flow's list of data or of pure acknowledgements; and, for bytes not agreed yet, on its
+flow's sorted list.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from colo_proxy.core.flow.client_flows cimport Asked
+from colo_proxy.core.flow.digests cimport Digests
+from colo_proxy.core.flow.flow cimport Flow, FlowList, Side, Table
+from colo_proxy.core.flow.fragments cimport Fragments
+from colo_proxy.core.flow.late_copies cimport Late
+from colo_proxy.core.flow.pool cimport Node, Pool
+from colo_proxy.core.flow.recorder cimport Recorded, Recorder
+from colo_proxy.core.link.identity cimport Identity
+from colo_proxy.core.link.neighbours cimport Neighbours
+from colo_proxy.core.policy cimport Policies, Replaced
+from colo_proxy.core.vocabulary cimport DropId, PortId, ReasonId
+
+cdef enum:
+    EARLY_FRAMES = 256  # clients' frames that wait for the SVM's SYN while observing
+    MAX_DIVERGED = 64  # divergences that wait to be taken; each blocks a flow, so more are rare, and counted
+
+cdef struct Settings:
+    int64_t timeout  # ns; 0: learned from the SVM's lag
+    int64_t reorder  # ns
+    uint64_t max_flow_bytes
+    uint64_t seed  # of the flow table's hash and the digests'
+    uint64_t digest_bytes  # memory to check retransmissions with; 0: they are trusted
+    bint observe  # follow each divergence as if a checkpoint had been made
+    bint passthrough  # with observe: PVM frames leave on arrival
+    bint compare_only  # QEMU's filters mirror and align (filter_rewriter.pxd)
+    bint captured  # frames come from captures: longer than a port would take them, and some are not there
+
+cdef struct Out:
+    uint8_t *base
+    uint32_t size
+    uint32_t port
+    Node *node  # returned to the pool by core_sent
+
+cdef struct Diverged:
+    char[128] flow
+    char[24] protocol
+    int reason
+    int64_t stream_offset
+    int64_t time
+    uint32_t after  # how many frames of the same event left before
+    # malloc'ed copies from the Ethernet header, or NULL; whoever takes the divergence frees them
+    # (core_free_diverged).
+    uint8_t *primary
+    uint32_t primary_size
+    uint8_t *secondary
+    uint32_t secondary_size
+    uint32_t seq_offset  # isn_svm - isn_pvm
+    Recorded *exchanges  # the flow's last, oldest first; malloc'ed too
+    uint32_t exchange_count
+
+# What the PVM's capture does not have of a stream (capture_gap.pxd), as stream offsets.
+cdef struct Missed:
+    char[128] flow
+    int64_t begin
+    int64_t end
+
+# What is counted, one block a NIC; 64-bit words, written by the owning thread alone.
+cdef struct Counts:
+    uint64_t[3] frames  # by port, received
+    uint64_t[3] bytes
+    uint64_t released  # PVM (after a failover SVM) frames that left
+    uint64_t released_bytes
+    uint64_t[16] divergences  # reason * 4 + protocol: tcp, udp, icmp, other
+    uint64_t[16] dropped  # by DropId
+    uint64_t mode
+    uint64_t held_frames
+    uint64_t held_bytes
+    uint64_t flows
+    uint64_t[32] hold_buckets  # bucket k: holds shorter than 2**k microseconds that k - 1 did not count
+    uint64_t hold_sum  # ns
+    uint64_t timeout  # ns, in force now
+    uint64_t[2] gaps  # TCP segments of the PVM and of the SVM that came beyond what their side had sent
+    uint64_t[2] resent  # and those that began before the end of it
+    uint64_t asked  # questions for neighbours that the proxy has asked for the SVM
+    uint64_t unverified  # retransmissions let through unchecked, or not checked altogether (T14)
+
+cdef struct List:
+    Node *first
+    Node *last
+
+cdef struct Core:
+    Pool *pool
+    Settings settings
+    Counts counts
+    Table table
+    Policies *policies
+    Replaced replaced
+    Fragments *pvm_fragments
+    Fragments *svm_fragments
+    Digests *digests  # NULL: retransmissions are trusted
+    Neighbours *neighbours
+    Identity identity
+    Recorder *recorder
+    Asked *asked
+    Late *late  # NULL: nothing leaves without the SVM's copy
+    List held
+    List pending
+    List limbo
+    Node *due_held  # the first that no divergence has named
+    Node *due_pending
+    Node *kept_held  # the first of which the recorder has not been told that it waits (KEEP)
+    Node *kept_pending
+    Flow *touched  # flows that a commit has to bring up to date, linked by commit_next
+    Flow *swept  # where the search for flows that may go stands
+    FlowList watched  # to look at `settings.reorder` after flow.watched_since (D3, T13)
+    FlowList pvm_syns  # guests' SYNs that wait for the other guest's
+    FlowList svm_syns
+    FlowList pvm_alone  # flows of UDP that a guest has begun (pairing.pxd)
+    FlowList svm_alone
+    FlowList pvm_overdue
+    FlowList svm_overdue
+    int64_t now
+    uint64_t order
+    int mode
+    bint svm_stopped  # between the SVM's stop and the commit: what it says belongs to the new epoch
+    bint svm_loaded  # and it is known to run on the PVM's state
+    bint pvm_stopped
+    uint32_t exhausted
+    int64_t lag  # learned: how long the SVM took at most in this window of time, ns
+    int64_t lag_before  # and in the one before; negative: there was none
+    int64_t lag_since  # when this window began
+    uint64_t lag_samples  # in this window
+    Node rx  # the frame that is being judged
+    Node *early[EARLY_FRAMES]  # clients' frames that wait for the SVM's SYN, a ring (observing.pxd)
+    uint32_t early_first
+    uint32_t early_count
+    Node *home  # the node of the pool that it was received into, or NULL; NULL after, if it has stayed there
+    Out *outs
+    uint32_t out_count
+    uint32_t out_room
+    Diverged[MAX_DIVERGED] diverged
+    uint32_t diverged_first
+    uint32_t diverged_count
+    Missed *missed  # until somebody takes them
+    uint32_t missed_count
+    uint32_t missed_room
+
+cdef Flow *core_flow_of(Node *node) noexcept nogil
+cdef Side *core_side_of(Node *node) noexcept nogil
+cdef int64_t core_timeout_of(const Core *core) noexcept nogil
+cdef int core_protocol_of(const Flow *flow) noexcept nogil
+cdef void core_hold(Core *core, Flow *flow, Node *node) noexcept nogil
+cdef void core_unhold(Core *core, Node *node) noexcept nogil
+cdef Node *core_pooled(Core *core, Node *node) noexcept nogil
+cdef bint core_settle(Core *core, Node *node) noexcept nogil
+cdef void core_emit(Core *core, Node *node) noexcept nogil
+cdef void core_emit_to(Core *core, uint8_t *base, uint32_t size, PortId port, Node *node) noexcept nogil
+cdef void core_discard(Core *core, Node *node) noexcept nogil
+cdef void core_drop(Core *core, Node *node, DropId why) noexcept nogil
+cdef void core_keep_for_next_epoch(Core *core, Node *node) noexcept nogil
+# Put a flow on the list that the next commit goes through.
+cdef void core_touch(Core *core, Flow *flow) noexcept nogil
+# Write down which flow a frame belongs to, and what it was reassembled of.
+cdef void core_record_flow(Core *core, const Flow *flow, const Node *node) noexcept nogil
+# A node has waited for a while: what its flow has exchanged is kept for a report from now on.
+cdef void core_keep_exchanges(Core *core, Node *node) noexcept nogil
+cdef void core_learn_lag(Core *core, int64_t lag) noexcept nogil
+cdef void core_diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
+                       const Node *pvm, const Node *svm) noexcept nogil
+# Free what a divergence owns.
+cdef void core_free_diverged(Diverged *diverged) noexcept nogil

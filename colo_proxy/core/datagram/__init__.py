@@ -1,0 +1,1 @@
+"""Judging everything that is no TCP."""

@@ -1,0 +1,1 @@
+"""Memory: frames, flows, fragments, and what was last seen."""

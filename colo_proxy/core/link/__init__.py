@@ -1,0 +1,1 @@
+"""Neighbours and what the guests claim to be: ARP and neighbour discovery."""

@@ -1,0 +1,3 @@
+"""Rewriting as tests see it."""
+
+def rewritten(frame: bytes, at: int, value: int, width: int, vnet: bytes | None = None) -> bytes: ...

@@ -1,0 +1,47 @@
+"""The agreed range of a TCP flow: what both guests have said identically (docs/comparison.md, 3.1 and T1 to
+T3).
+"""
+
+from libc.stdint cimport int32_t, int64_t
+
+from colo_proxy.core.core cimport Core
+from colo_proxy.core.flow.flow cimport Flow, Side
+from colo_proxy.core.flow.pool cimport N_SVM, Node
+from colo_proxy.core.packet.seq cimport Seq, seq_add
+
+cdef enum:
+    # the largest window (RFC 7323, 2.3): nothing further away can belong to the stream now
+    MAX_DISTANCE = 1 << 30
+
+cdef enum What:
+    IS_BYTE = 0
+    IS_SYN = 1
+    IS_FIN = 2
+
+# Where a held node begins and ends, as positions of the PVM's.
+cdef inline Seq agreed_position_of(const Flow *flow, Seq raw, bint svm) noexcept nogil:
+    return seq_add(raw, -<int64_t>flow.offset) if svm else raw
+
+cdef inline Seq agreed_start_of(const Node *node) noexcept nogil:
+    return agreed_position_of(<Flow *>node.flow, node.packet.seq, (node.flags & N_SVM) != 0)
+
+cdef inline Seq agreed_end_of(const Node *node) noexcept nogil:
+    return seq_add(agreed_start_of(node), node.packet.length)
+
+# The stream offset of a position; what lies before the first byte counts as offset 0.
+cdef int64_t agreed_offset_of(const Flow *flow, Seq position) noexcept nogil
+# Whether all that the node occupies is inside the agreed range, or inside one beyond it.
+cdef bint agreed_covers(const Flow *flow, const Node *node) noexcept nogil
+# Put a held node on its side's sorted list; false: it contradicts what that side said before (T2).
+cdef bint agreed_sort_in(Core *core, Flow *flow, Node *node) noexcept nogil
+cdef void agreed_unsort(Node *node) noexcept nogil
+# The last sorted node that begins at `start` or before; NULL: there is none.
+cdef Node *agreed_last_before(const Side *side, Seq start) noexcept nogil
+# Whether two segments have positions in common, and which.
+cdef bint agreed_overlap(const Node *a, const Node *b, Seq *at, Seq *until) noexcept nogil
+# The first difference of two segments from `at` to `until`, or `until`; `kinds` gets what the two have there.
+cdef Seq agreed_compare(const Node *a, const Node *b, Seq at, Seq until, What *kinds) noexcept nogil
+cdef bint agreed_advance(Core *core, Flow *flow) noexcept nogil
+# Look again at the PVM segments below the range that something new, from `start` to `end`, may complete.
+cdef void agreed_match_below(Core *core, Flow *flow, Seq start, Seq end) noexcept nogil
+cdef void agreed_move(Flow *flow, Seq to) noexcept nogil

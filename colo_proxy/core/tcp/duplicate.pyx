@@ -1,0 +1,90 @@
+"""The SVM's duplicate acknowledgements (docs/comparison.md, T7a).
+
+What only the SVM has lost, the PVM has acknowledged, so it tells clients nothing of the loss. An SVM's pure
+acknowledgement that shows it is made into one that clients take for the PVM's, with no more than both guests
+have received: the SVM's acknowledgement where it is the lower one, and what both have SACKed.
+
+`svm_again` counts the duplicates that the SVM has sent of its acknowledgement, `told_again` those of
+`told_ack` that have left: of one loss clients receive those of the guest that has sent more.
+"""
+
+from libc.stdint cimport int32_t, uint32_t
+from libc.string cimport memcpy, memset
+
+from colo_proxy.core.core cimport Core, core_emit
+from colo_proxy.core.flow.flow cimport F_BLOCKED, F_STAMPED, F_TOLD, Flow
+from colo_proxy.core.flow.pool cimport N_DUPLICATE, N_UNPLACED, N_WHOLE, Node, pool_take
+from colo_proxy.core.packet.parse cimport ACK, FIN, RST, SYN, URG, VNET, put16, put32
+from colo_proxy.core.packet.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_lt, seq_min
+from colo_proxy.core.tcp.craft cimport craft_seal
+from colo_proxy.core.tcp.release cimport release_shift_of
+from colo_proxy.core.tcp.sack cimport SACK_ROOM, sack_common
+
+
+cdef bint speaks_for_both(const Flow *flow, const Node *node) noexcept nogil:
+    """Whether clients have been told this acknowledgement of the SVM, and the PVM has made as much."""
+    return flow.flags & (F_TOLD | F_BLOCKED) == F_TOLD and flow.pvm.acked and \
+        seq_eq(node.packet.ack, flow.svm.ack) and seq_eq(flow.told_ack, flow.svm.ack) and \
+        not seq_lt(flow.pvm.ack, flow.svm.ack)
+
+
+cdef void duplicate_tell(Core *core, Flow *flow, const Node *node, bint common) noexcept nogil:
+    if node.packet.length or node.packet.flags & (SYN | FIN | RST | URG | ACK) != ACK or \
+            node.flags & (N_UNPLACED | N_WHOLE) or node.packet.signature or core.settings.observe:
+        return
+    if node.flags & N_DUPLICATE:
+        flow.svm_again += 1
+    if not speaks_for_both(flow, node):
+        return
+    if not common and (seq_eq(flow.pvm.ack, flow.svm.ack) or not node.flags & N_DUPLICATE or
+                       flow.svm_again <= flow.told_again):
+        return
+    if node.packet.timestamps and not flow.flags & F_STAMPED:
+        return  # nobody knows what the PVM's clock shows
+    send(core, flow, node)
+
+
+cdef uint32_t window_of(Flow *flow) noexcept nogil:
+    """What clients know of the window, or less by T5; and that they know no more."""
+    cdef uint32_t scale = release_shift_of(flow)
+    cdef Seq edge = seq_min(flow.told_edge, flow.svm.edge)
+    cdef int32_t room = max(seq_diff(edge, flow.told_ack), 0)
+    cdef uint32_t window
+    if flow.pvm.wscale == 255:
+        room = min(room, <int32_t>flow.svm.raw)
+    window = min(<uint32_t>room >> scale, <uint32_t>0xffff)
+    flow.told_edge = seq_add(flow.told_ack, window << scale)
+    return window
+
+
+cdef void send(Core *core, Flow *flow, const Node *node) noexcept nogil:
+    """The acknowledgement, with the headers of the SVM's segment and the numbers of the PVM."""
+    cdef uint32_t at = node.packet.l4 + 20
+    cdef Node *made = pool_take(core.pool, at + 40)
+    if made == NULL:
+        return
+    memcpy(made.data, node.data, at)
+    memset(made.data, 0, VNET)
+    made.packet = node.packet
+    if node.packet.timestamps:
+        put32(made.data + at, 0x0101080a)
+        put32(made.data + at + 4, flow.told_stamp)
+        put32(made.data + at + 8, flow.told_echo)
+        made.packet.timestamps = at + 4
+        at += 12
+    at += sack_common(flow, node, made.data + at, SACK_ROOM - (12 if node.packet.timestamps else 0))
+    made.packet.partial = False
+    made.packet.flags = ACK
+    made.packet.size = made.packet.end = made.packet.payload = made.size = at
+    made.time = core.now
+    at = node.packet.l4
+    put16(made.data + at, flow.key.local_port)
+    put32(made.data + at + 4, flow.pvm.end.n)
+    put32(made.data + at + 8, flow.told_ack.n)
+    made.data[at + 12] = <unsigned char>((made.size - at) << 2)
+    made.data[at + 13] = ACK
+    put16(made.data + at + 14, window_of(flow))
+    put16(made.data + at + 18, 0)
+    craft_seal(&made.packet, made.data)
+    flow.told_again += 1
+    core_emit(core, made)

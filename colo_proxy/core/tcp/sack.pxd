@@ -1,0 +1,27 @@
+"""SACK blocks in what leaves (RFC 2018; docs/comparison.md, T4a): no more than the SVM has received too."""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from colo_proxy.core.core cimport Core
+from colo_proxy.core.flow.flow cimport Flow
+from colo_proxy.core.flow.pool cimport Node
+from colo_proxy.core.packet.parse cimport Packet
+
+cdef enum:
+    SACK_ROOM = 40  # bytes there may be of a segment's options (RFC 9293, 3.1)
+
+cdef enum Sacked:
+    SACK_NONE = 0  # nothing new
+    SACK_NEW = 1
+    SACK_COMMON = 2  # something new, of which the other guest has received something
+
+# Remember what a segment of either guest SACKs, and forget what it has acknowledged. After `note` of
+# stream.pyx.
+cdef Sacked sack_note(Core *core, Flow *flow, const Node *node) noexcept nogil
+# Whether clients may not be told all that a segment SACKs.
+cdef bint sack_exceeds(const Flow *flow, const Packet *p, const uint8_t *base) noexcept nogil
+# Write a SACK option, NOPs before it, of the SVM's blocks, cut to what the PVM has received too. Returns its
+# size in bytes, `room` at most; 0: no block is left.
+cdef uint32_t sack_common(const Flow *flow, const Node *node, uint8_t *to, uint32_t room) noexcept nogil
+# Cut a segment's blocks to what clients may be told; the checksum is kept right.
+cdef void sack_cut(const Flow *flow, Packet *p, uint8_t *base) noexcept nogil

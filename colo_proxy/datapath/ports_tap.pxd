@@ -1,8 +1,0 @@
-"""A TAP: one frame a system call, the virtio-net header in front, VLAN tags in their place."""
-
-from libc.stdint cimport uint32_t
-
-from colo_proxy.datapath.ports cimport Batch, Frame, Port
-
-cdef int tap_receive(Port *port, Batch *batch) noexcept nogil
-cdef int tap_send(Port *port, Frame *frames, uint32_t count) noexcept nogil

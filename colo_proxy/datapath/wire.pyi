@@ -1,6 +1,0 @@
-"""The packet view as tests and tools see it; the data path uses wire.pxd."""
-
-KINDS: tuple[str, ...]
-
-def dissect(frame: bytes, vnet: bytes | None = None) -> dict[str, int | str]: ...
-def rewritten(frame: bytes, at: int, value: int, width: int, vnet: bytes | None = None) -> bytes: ...

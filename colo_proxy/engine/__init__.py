@@ -1,0 +1,1 @@
+"""The data path's thread: all I/O of frames. Compiled."""
