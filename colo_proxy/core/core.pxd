@@ -155,12 +155,16 @@ cdef Side *core_side_of(Node *node) noexcept nogil
 cdef int64_t core_timeout_of(const Core *core) noexcept nogil
 cdef int core_protocol_of(const Flow *flow) noexcept nogil
 cdef void core_hold(Core *core, Flow *flow, Node *node) noexcept nogil
+# Take a node off its side's list by sequence number.
+cdef void core_unsort(Node *node) noexcept nogil
 cdef void core_unhold(Core *core, Node *node) noexcept nogil
 cdef Node *core_pooled(Core *core, Node *node) noexcept nogil
 cdef bint core_settle(Core *core, Node *node) noexcept nogil
 cdef void core_emit(Core *core, Node *node) noexcept nogil
 cdef void core_emit_to(Core *core, uint8_t *base, uint32_t size, PortId port, Node *node) noexcept nogil
 cdef void core_discard(Core *core, Node *node) noexcept nogil
+# Take a node off the lists and discard it.
+cdef void core_forget(Core *core, Node *node) noexcept nogil
 cdef void core_drop(Core *core, Node *node, DropId why) noexcept nogil
 cdef void core_keep_for_next_epoch(Core *core, Node *node) noexcept nogil
 # Put a flow on the list that the next commit goes through.

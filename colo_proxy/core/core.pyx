@@ -24,6 +24,7 @@ from colo_proxy.core.flow.pool cimport (
     pool_keep,
     pool_node_cost,
     pool_room,
+    pool_unchain,
     pool_weigh,
 )
 from colo_proxy.core.flow.recorder cimport (
@@ -41,13 +42,12 @@ from colo_proxy.core.flow.recorder cimport (
 )
 from colo_proxy.core.packet.key cimport key_protocol, key_text
 from colo_proxy.core.packet.parse cimport K_IP, K_TCP, K_UDP, VNET
-from colo_proxy.core.vocabulary cimport D_FLOWS, D_MEMORY, UPLINK, DropId, PortId, ReasonId
+from colo_proxy.core.vocabulary cimport D_FLOWS, D_MEMORY, MILLISECOND, UPLINK, DropId, PortId, ReasonId
 
-cdef int64_t MILLISECOND = 1000000
 # The learned timeout (`timeout_ms = "auto"`): its bounds, and for how long a peak of the lag is remembered.
-cdef int64_t REPEATED = 220 * MILLISECOND
-cdef int64_t LONGEST = 3000 * MILLISECOND
-cdef int64_t WINDOW = 10000 * MILLISECOND
+cdef int64_t REPEATED = <int64_t>220 * MILLISECOND
+cdef int64_t LONGEST = <int64_t>3000 * MILLISECOND
+cdef int64_t WINDOW = <int64_t>10000 * MILLISECOND
 cdef uint64_t ENOUGH = 64  # holds that make a window worth learning from
 
 
@@ -171,7 +171,7 @@ cdef void core_unhold(Core *core, Node *node) noexcept nogil:
     else:
         replace_in_flow(side, node, NULL)
     if node.flags & N_SORTED:
-        replace_sorted(side, node, NULL)
+        core_unsort(node)
     if not node.flags & (N_SVM | N_OWED):
         pool_weigh(node, &frames, &bytes)
         core.counts.held_frames -= frames
@@ -179,7 +179,7 @@ cdef void core_unhold(Core *core, Node *node) noexcept nogil:
     if not node.flags & N_RX:
         side.bytes -= pool_chain_cost(node)
     flow.waiting -= 1
-    node.flags &= ~<uint32_t>(N_HELD | N_SORTED)
+    node.flags &= ~<uint32_t>N_HELD
 
 
 cdef void replace(List *every, Node *node, Node *by) noexcept nogil:
@@ -224,6 +224,11 @@ cdef void replace_sorted(Side *side, Node *node, Node *by) noexcept nogil:
         node.sort_next.sort_prev = behind
     else:
         side.high = behind
+
+
+cdef void core_unsort(Node *node) noexcept nogil:
+    replace_sorted(core_side_of(node), node, NULL)
+    node.flags &= ~<uint32_t>N_SORTED
 
 
 cdef Node *core_pooled(Core *core, Node *node) noexcept nogil:
@@ -304,7 +309,7 @@ cdef void became(Core *core, const Node *node, uint64_t order, Fate fate) noexce
 cdef void core_emit(Core *core, Node *node) noexcept nogil:
     """Let a node go to the clients; it must be off the lists. What was reassembled leaves as it came."""
     cdef Node *piece
-    cdef Node *behind
+    cdef Node *chain
     cdef int64_t held = core.now - node.time
     cdef int bucket = 0
     if node.flags & N_SENT:
@@ -314,23 +319,21 @@ cdef void core_emit(Core *core, Node *node) noexcept nogil:
         bucket += 1
     core.counts.hold_buckets[bucket] += 1
     core.counts.hold_sum += held
-    piece = node.chain
+    chain = node.chain
     node.chain = NULL
     node.flags |= N_GONE
     became(core, node, node.order, FATE_LEFT)
-    if piece == NULL:
+    if chain == NULL:
         core.counts.released += 1
         core.counts.released_bytes += node.size - VNET
         core_emit_to(core, node.data, node.size, UPLINK, NULL if node.flags & N_RX else node)
         return
-    while piece != NULL:
-        behind = piece.chain
-        piece.chain = NULL
+    while chain != NULL:
+        piece = pool_unchain(&chain)
         became(core, node, piece.order, FATE_LEFT)
         core.counts.released += 1
         core.counts.released_bytes += piece.size - VNET
         core_emit_to(core, piece.data, piece.size, UPLINK, piece)
-        piece = behind
     if not node.flags & N_RX:
         pool_give(core.pool, node)
 
@@ -363,6 +366,11 @@ cdef void core_discard(Core *core, Node *node) noexcept nogil:
         node.chain = NULL
     else:
         pool_give(core.pool, node)
+
+
+cdef void core_forget(Core *core, Node *node) noexcept nogil:
+    core_unhold(core, node)
+    core_discard(core, node)
 
 
 cdef void core_drop(Core *core, Node *node, DropId why) noexcept nogil:

@@ -31,7 +31,15 @@ from colo_proxy.core.flow.fragments cimport (
     Fragments,
     fragments_add,
 )
-from colo_proxy.core.flow.pool cimport N_RX, N_WHOLE, Node, pool_chain_cost, pool_give, pool_take
+from colo_proxy.core.flow.pool cimport (
+    N_RX,
+    N_WHOLE,
+    Node,
+    pool_chain_cost,
+    pool_give,
+    pool_take,
+    pool_unchain,
+)
 from colo_proxy.core.flow.recorder cimport recorder_source
 from colo_proxy.core.link.identity cimport (
     HEADER,
@@ -87,7 +95,6 @@ cdef int64_t LOOK_AGAIN = 100000000  # ns
 cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
     """Give a fragment to its datagram; the datagram, once it is complete (F1, F2)."""
     cdef Node *out = NULL
-    cdef Node *behind
     cdef FragmentStatus status
     cdef Node *kept = core_pooled(core, node)
     if kept == NULL:
@@ -97,10 +104,7 @@ cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
     if status == FRAGMENT_DONE:
         return out
     while out != NULL:
-        behind = out.chain
-        out.chain = NULL
-        core_drop(core, out, D_MEMORY if status == FRAGMENT_FULL else D_FRAGMENT)
-        out = behind
+        core_drop(core, pool_unchain(&out), D_MEMORY if status == FRAGMENT_FULL else D_FRAGMENT)
     return NULL
 
 
@@ -116,7 +120,7 @@ cdef void dispatch_hold_incomplete(Core *core, Node *node) noexcept nogil:
     """Fragments of the PVM that never became a datagram match nothing: a divergence, and they wait (F3)."""
     cdef Key key
     cdef Node *first = NULL
-    cdef Node *behind
+    cdef Node *fragment
     cdef Flow *flow
     cdef Action action
     key_of(&key, &node.packet, node.data, True)
@@ -132,16 +136,14 @@ cdef void dispatch_hold_incomplete(Core *core, Node *node) noexcept nogil:
     if flow != NULL:
         core_record_flow(core, flow, node)
     while node != NULL:
-        behind = node.chain
-        node.chain = NULL
+        fragment = pool_unchain(&node)
         if flow == NULL:
-            core_drop(core, node, D_FLOWS)
-        elif not fits(core, &flow.pvm, node):
-            core_drop(core, node, D_MEMORY)
+            core_drop(core, fragment, D_FLOWS)
+        elif not fits(core, &flow.pvm, fragment):
+            core_drop(core, fragment, D_MEMORY)
         else:
-            first = node if first == NULL else first
-            core_hold(core, flow, node)
-        node = behind
+            first = fragment if first == NULL else first
+            core_hold(core, flow, fragment)
     if flow != NULL:
         core_diverge(core, flow, R_MISSING_SECONDARY, <int64_t>flow.said_bytes, first, NULL)
 

@@ -11,6 +11,7 @@ from colo_proxy.core.core cimport (
     core_drop,
     core_emit,
     core_flow_of,
+    core_forget,
     core_keep_for_next_epoch,
     core_timeout_of,
     core_touch,
@@ -39,7 +40,7 @@ from colo_proxy.core.flow.flow cimport (
 from colo_proxy.core.flow.flow_list cimport flow_list_leave
 from colo_proxy.core.flow.fragments cimport fragments_take
 from colo_proxy.core.flow.late_copies cimport late_copies_clear
-from colo_proxy.core.flow.pool cimport N_OWED, N_PURE, N_SVM, N_UNPLACED, Node, pool_give
+from colo_proxy.core.flow.pool cimport N_OWED, N_PURE, N_SVM, N_UNPLACED, Node, pool_give, pool_unchain
 from colo_proxy.core.lookup cimport lookup_awaits_pair, lookup_left_by_pvm, lookup_lose_alias, lookup_remove
 from colo_proxy.core.observing cimport observing_clear
 from colo_proxy.core.packet.parse cimport ACK, K_TCP, RST, URG
@@ -92,12 +93,8 @@ cdef void emit_held(Core *core) noexcept nogil:
 
 cdef void emit_chain(Core *core, Node *node) noexcept nogil:
     """The PVM's fragments of datagrams that are not complete yet leave too."""
-    cdef Node *behind
     while node != NULL:
-        behind = node.chain
-        node.chain = NULL
-        core_emit(core, node)
-        node = behind
+        core_emit(core, pool_unchain(&node))
 
 
 cdef void feed_limbo(Core *core, bint pvm, bint svm) noexcept nogil:
@@ -268,7 +265,6 @@ cdef void emit_rest(Core *core, const Flow *flow, Node *node) noexcept nogil:
 
 cdef void epoch_failover(Core *core) noexcept nogil:
     cdef Node *node
-    cdef Node *behind
     cdef Flow *flow
     while core.held.first != NULL:
         node = core.held.first
@@ -302,10 +298,7 @@ cdef void epoch_failover(Core *core) noexcept nogil:
     leave_stop(core, M_FAILED_OVER)
     node = fragments_take(core.svm_fragments)
     while node != NULL:
-        behind = node.chain
-        node.chain = NULL
-        dispatch_pass_secondary(core, node)
-        node = behind
+        dispatch_pass_secondary(core, pool_unchain(&node))
     feed_limbo(core, False, True)
 
 
@@ -344,8 +337,7 @@ cdef void epoch_follow_observed(Core *core) noexcept nogil:
             stream_commit(core, flow, False)
             while flow.svm.pure_first != NULL:
                 node = flow.svm.pure_first
-                core_unhold(core, node)
-                core_discard(core, node)
+                core_forget(core, node)
             agreed_advance(core, flow)  # what the SVM had said of it is agreed by now
             while flow.svm.first != NULL and (flow.pvm.fin or flow.pvm.reset or flow.flags & F_FORGET):
                 node = flow.svm.first  # and the PVM will never say the rest, or has not for the timeout
@@ -370,8 +362,7 @@ cdef void epoch_clear(Core *core) noexcept nogil:
     drop_pending(core)
     while core.held.first != NULL:
         node = core.held.first
-        core_unhold(core, node)
-        core_discard(core, node)
+        core_forget(core, node)
     pool_give(core.pool, fragments_take(core.pvm_fragments))
     leave_stop(core, M_HOLD)
     feed_limbo(core, False, False)

@@ -1,6 +1,4 @@
-"""Finding the flow of a frame, making flows, and letting them go within the bound (T10, B2, DESIGN section
-4).
-"""
+"""Finding the flow of a frame, making flows, and letting them go within the bound (T10, B2)."""
 
 from colo_proxy.core.align.aligner cimport Offset
 from colo_proxy.core.core cimport Core

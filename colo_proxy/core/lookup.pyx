@@ -1,5 +1,4 @@
-"""Finding the flow of a frame, making flows, and letting them go within the bound (T10, B2, DESIGN section
-4).
+"""Finding the flow of a frame, making flows, and letting them go within the bound (T10, B2).
 
 Past 400 lines: which incarnation a segment is of, and which SYNs pair, is one question.
 """

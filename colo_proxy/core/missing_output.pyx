@@ -7,18 +7,27 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 from colo_proxy.core.core cimport (
     MAX_DIVERGED,
     Core,
-    core_discard,
     core_diverge,
     core_drop,
     core_emit,
     core_flow_of,
+    core_forget,
     core_unhold,
 )
 from colo_proxy.core.datagram.datagram cimport datagram_mismatch, datagram_place
 from colo_proxy.core.dispatch cimport dispatch_hold_incomplete
 from colo_proxy.core.flow.flow cimport F_ANCHORED, F_BLOCKED, F_FORGET, F_GATHERED, F_HEARD, Flow
 from colo_proxy.core.flow.fragments cimport fragments_expire, fragments_take
-from colo_proxy.core.flow.pool cimport N_OWED, N_PURE, N_SORTED, N_SVM, N_UNPLACED, Node, pool_give
+from colo_proxy.core.flow.pool cimport (
+    N_OWED,
+    N_PURE,
+    N_SORTED,
+    N_SVM,
+    N_UNPLACED,
+    Node,
+    pool_give,
+    pool_unchain,
+)
 from colo_proxy.core.packet.parse cimport ACK, K_TCP, RST, SYN
 from colo_proxy.core.packet.seq cimport Seq, seq_le, seq_lt, seq_max
 from colo_proxy.core.pairing cimport pairing_at_end
@@ -86,8 +95,7 @@ cdef bint still_missing(Core *core, Flow *flow, Node *node) noexcept nogil:
             return False
         if not node.packet.flags & RST and flow.svm.acked and seq_le(node.packet.ack, flow.svm.ack) and \
                 (seq_lt(flow.told_ack, flow.told_edge) or release_out_of_date(flow, node)):
-            core_unhold(core, node)  # a window update, while clients have a window
-            core_discard(core, node)
+            core_forget(core, node)  # a window update, while clients have a window
             return False
     elif node.flags & N_OWED:
         if not release_still_owed(flow, node):
@@ -229,12 +237,8 @@ cdef void stream_at_end(Core *core, Flow *flow) noexcept nogil:
 cdef void missing_output_at_end(Core *core) noexcept nogil:
     cdef Flow *flow
     cdef Node *node = fragments_take(core.svm_fragments)
-    cdef Node *behind
     while node != NULL:
-        behind = node.chain
-        node.chain = NULL
-        core_drop(core, node, D_FRAGMENT)
-        node = behind
+        core_drop(core, pool_unchain(&node), D_FRAGMENT)
     while core.diverged_count < MAX_DIVERGED:
         node = fragments_expire(core.pvm_fragments, INT64_MAX)
         if node == NULL:

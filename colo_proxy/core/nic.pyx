@@ -79,6 +79,7 @@ from colo_proxy.core.observing cimport observing_clamp, observing_note_client, o
 from colo_proxy.core.packet.key cimport Key, key_hash, key_of, key_protocol, key_text
 from colo_proxy.core.packet.parse cimport (
     ACK,
+    ETHERNET,
     K_HOUSEKEEPING,
     K_IP,
     K_UDP,
@@ -111,7 +112,6 @@ from colo_proxy.core.vocabulary cimport (
 )
 
 cdef enum:
-    ETHERNET = 14  # the shortest frame that says anything
     CROWD = 1024  # flows; some 600 KB
 
 cdef Core *nic_new(Pool *pool, const Settings *settings) except NULL:

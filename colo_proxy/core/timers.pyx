@@ -11,7 +11,7 @@ from colo_proxy.core.epoch cimport epoch_follow_observed
 from colo_proxy.core.flow.flow cimport Flow
 from colo_proxy.core.flow.flow_list cimport flow_list_leave
 from colo_proxy.core.flow.fragments cimport fragments_expire, fragments_oldest
-from colo_proxy.core.flow.pool cimport Node
+from colo_proxy.core.flow.pool cimport Node, pool_unchain
 from colo_proxy.core.lookup cimport lookup_sweep
 from colo_proxy.core.missing_output cimport missing_output_timed_out
 from colo_proxy.core.packet.parse cimport K_TCP
@@ -31,12 +31,10 @@ cdef inline int64_t after(int64_t time, int64_t timeout) noexcept nogil:
 cdef void expire_fragments(Core *core, int64_t before) noexcept nogil:
     """F3: fragments that stayed incomplete; the PVM's wait for a commit from now on."""
     cdef Node *node = fragments_expire(core.svm_fragments, before)
-    cdef Node *behind
     while node != NULL:
-        behind = node.chain
-        node.chain = NULL
-        core_drop(core, node, D_FRAGMENT)
-        node = behind if behind != NULL else fragments_expire(core.svm_fragments, before)
+        core_drop(core, pool_unchain(&node), D_FRAGMENT)
+        if node == NULL:
+            node = fragments_expire(core.svm_fragments, before)
     node = fragments_expire(core.pvm_fragments, before)
     while node != NULL:
         dispatch_hold_incomplete(core, node)

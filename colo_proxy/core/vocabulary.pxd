@@ -1,5 +1,10 @@
 """The C twins of colo_proxy.vocabulary; the two are compared when the comparator is imported."""
 
+# Times are in nanoseconds.
+cdef enum:
+    MICROSECOND = 1000
+    MILLISECOND = 1000000
+
 cdef enum PortId:
     UPLINK = 0
     PRIMARY = 1

@@ -19,7 +19,7 @@ from colo_proxy.core.nic cimport FlowRecord, nic_counts, nic_flows, nic_free, ni
 from colo_proxy.core.policy cimport FORMER, Policies, PolicyTable
 from colo_proxy.core.rules cimport rules_replace
 from colo_proxy.core.to_python cimport to_python_divergence, to_python_flow
-from colo_proxy.core.vocabulary cimport SECONDARY, UPLINK
+from colo_proxy.core.vocabulary cimport MILLISECOND, SECONDARY, UPLINK
 from colo_proxy.engine.attachment cimport attachment_writer
 from colo_proxy.engine.kernel cimport EPOLL_CLOEXEC, epoll_create1, write
 from colo_proxy.engine.loop cimport loop_run
@@ -68,7 +68,6 @@ cdef enum:
     EVENTS = 1024  # requests.pyx keeps 256 of them for answers to commands
     STEPS = 512  # places of flows that one request looks at, lest the data path stand still for long
 
-cdef int64_t MILLISECOND = 1000000
 cdef uint64_t DIGEST_BYTES = 4 << 20  # a NIC's, where retransmissions are checked (T14)
 
 

@@ -18,7 +18,7 @@ from libc.string cimport memset
 
 from colo_proxy.core.atomic cimport atomic_load_acquire, atomic_store
 from colo_proxy.core.timers cimport timers_tick
-from colo_proxy.core.vocabulary cimport PRIMARY, SECONDARY, UPLINK
+from colo_proxy.core.vocabulary cimport MICROSECOND, MILLISECOND, PRIMARY, SECONDARY, UPLINK
 from colo_proxy.engine.attachment cimport (
     MAX_BACK_OFF,
     attachment_fail,
@@ -51,8 +51,6 @@ from colo_proxy.engine.ports.port cimport (
 from colo_proxy.engine.requests cimport requests_report, requests_take
 from colo_proxy.engine.state cimport PORTS, SIDES, Loop, Nic
 
-cdef int64_t MICROSECOND = 1000
-cdef int64_t MILLISECOND = 1000 * MICROSECOND
 cdef int64_t TICK = MILLISECOND  # how late a deadline may be seen while frames arrive without a pause
 cdef int64_t FAREWELL = 500 * MILLISECOND  # for the peer of an uplink to take what waits, at the end
 cdef int64_t IDLE = 500 * MILLISECOND  # the longest turn, and the pace of housekeeping

@@ -15,6 +15,7 @@ from colo_proxy.core.core cimport (
     core_diverge,
     core_drop,
     core_emit,
+    core_forget,
     core_hold,
     core_learn_lag,
     core_timeout_of,
@@ -162,8 +163,7 @@ cdef void pair(Core *core, Flow *flow, Node *pvm, uint32_t of_pvm, Node *svm, ui
     uso_take(svm, of_svm)
     flow.position = max(flow.position, <int64_t>end_of_part(pvm, of_pvm))
     if svm.flags & N_HELD and all_taken(svm):
-        core_unhold(core, svm)
-        core_discard(core, svm)
+        core_forget(core, svm)
     if pvm.flags & N_HELD and all_taken(pvm):
         core_unhold(core, pvm)
         leave(core, pvm)
@@ -232,8 +232,7 @@ cdef void datagram_pair_off(Core *core, Flow *flow) noexcept nogil:
             if svm != NULL:
                 uso_take(svm, uso_first(svm))
                 if all_taken(svm):
-                    core_unhold(core, svm)
-                    core_discard(core, svm)
+                    core_forget(core, svm)
             if core.late != NULL and core.now - pvm.time < core_timeout_of(core):
                 late_copies_expect(core.late, equal_digest(flow, pvm, index), core.now, core.now
                                    + core_timeout_of(core))

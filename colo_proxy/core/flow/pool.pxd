@@ -78,6 +78,12 @@ cdef void pool_return(Pool *pool, Node *node) noexcept nogil
 cdef bint pool_is_long(uint32_t size) noexcept nogil
 # Gives a node back, and the chain behind it.
 cdef void pool_give(Pool *pool, Node *node) noexcept nogil
+# Take the first node off a chain that is not empty.
+cdef inline Node *pool_unchain(Node **chain) noexcept nogil:
+    cdef Node *first = chain[0]
+    chain[0] = first.chain
+    first.chain = NULL
+    return first
 cdef uint32_t pool_node_cost(const Node *node) noexcept nogil
 cdef uint64_t pool_chain_cost(const Node *node) noexcept nogil
 # Adds what would leave: the frame, or the fragments that it came in.

@@ -27,7 +27,8 @@ cdef enum:
     MAX_CAPTURED = 1048576  # in captures: Linux's largest super-frame has 512 KiB (GSO_MAX_SIZE of 6.1)
     NO_VLAN = 0xffff
     LONGEST_8023 = 1500  # an EtherType up to this is the frame's length
-    ETHERNET = 14  # bytes of an untagged Ethernet header
+    NEEDS_CSUM = 1  # in the flags, byte 0 of the virtio-net header (virtio 1.2, 5.1.6)
+    ETHERNET = 14  # bytes of an untagged Ethernet header: the shortest frame that says anything
     OPTION_MULTIPATH = 30  # the kind of Multipath TCP's option (RFC 8684)
 
     IPV6_FRAGMENT = 44  # the IPv6 fragment header

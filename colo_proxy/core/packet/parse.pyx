@@ -13,9 +13,6 @@ from libc.string cimport memcpy, memset
 
 from colo_proxy.core.packet.seq cimport seq
 
-cdef enum VirtioNet:
-    NEEDS_CSUM = 1  # flags, byte 0
-
 
 cdef void parse_frame(Packet *p, const uint8_t *base, uint32_t size) noexcept nogil:
     """Describe the frame behind the virtio-net header at `base`; `size` counts both. Never fails."""

@@ -34,7 +34,6 @@ cdef int64_t agreed_offset_of(const Flow *flow, Seq position) noexcept nogil
 cdef bint agreed_covers(const Flow *flow, const Node *node) noexcept nogil
 # Put a held node on its side's sorted list; false: it contradicts what that side said before (T2).
 cdef bint agreed_sort_in(Core *core, Flow *flow, Node *node) noexcept nogil
-cdef void agreed_unsort(Node *node) noexcept nogil
 # The last sorted node that begins at `start` or before; NULL: there is none.
 cdef Node *agreed_last_before(const Side *side, Seq start) noexcept nogil
 # Whether two segments have positions in common, and which.

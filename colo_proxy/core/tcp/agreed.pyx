@@ -10,7 +10,7 @@ they lie; nothing is copied into a stream buffer.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
-from colo_proxy.core.core cimport Core, core_discard, core_diverge, core_side_of, core_unhold
+from colo_proxy.core.core cimport Core, core_diverge, core_forget, core_side_of, core_unsort
 from colo_proxy.core.flow.flow cimport F_ANCHORED, F_BEYOND, F_CONTRADICTED, F_FINISHED, Flow, Side
 from colo_proxy.core.flow.pool cimport N_CONTRARY, N_COVERED, N_SORTED, N_SVM, N_UNPLACED, Node
 from colo_proxy.core.packet.parse cimport FIN, MAX_CAPTURED, SYN
@@ -108,19 +108,6 @@ cdef Seq agreed_compare(const Node *a, const Node *b, Seq at, Seq until, What *k
         if same < step:
             return at
     return until
-
-
-cdef void agreed_unsort(Node *node) noexcept nogil:
-    cdef Side *side = core_side_of(node)
-    if node.sort_prev != NULL:
-        node.sort_prev.sort_next = node.sort_next
-    else:
-        side.low = node.sort_next
-    if node.sort_next != NULL:
-        node.sort_next.sort_prev = node.sort_prev
-    else:
-        side.high = node.sort_prev
-    node.flags &= ~<uint32_t>N_SORTED
 
 
 cdef Node *agreed_last_before(const Side *side, Seq start) noexcept nogil:
@@ -232,10 +219,9 @@ cdef Node *covering(Core *core, Flow *flow, Node *node) noexcept nogil:
         behind = node.sort_next
         if seq_le(flow.low, agreed_start_of(node)):
             if node.flags & N_SVM:
-                core_unhold(core, node)
-                core_discard(core, node)
+                core_forget(core, node)
             else:
-                agreed_unsort(node)
+                core_unsort(node)
         node = behind
     if node != NULL and seq_le(agreed_start_of(node), flow.matched):
         return node

@@ -8,7 +8,7 @@ agreed.
 
 from libc.stdint cimport int64_t
 
-from colo_proxy.core.core cimport Core, core_discard, core_diverge, core_unhold
+from colo_proxy.core.core cimport Core, core_diverge, core_forget, core_unsort
 from colo_proxy.core.flow.flow cimport F_CONTRADICTED, Flow, Side
 from colo_proxy.core.flow.pool cimport N_SORTED, N_SVM, Node
 from colo_proxy.core.packet.parse cimport FIN, SYN
@@ -22,7 +22,6 @@ from colo_proxy.core.tcp.agreed cimport (
     agreed_offset_of,
     agreed_overlap,
     agreed_start_of,
-    agreed_unsort,
 )
 from colo_proxy.core.tcp.ranges cimport (
     FEW,
@@ -113,14 +112,13 @@ cdef int ahead_forget_agreed(Core *core, Flow *flow, Seq start, Seq end, Node **
     while node != NULL and seq_lt(agreed_start_of(node), end):
         behind = node.sort_next
         if ranges_hold(&ranges_of(flow).agreed, agreed_start_of(node), agreed_end_of(node)):
-            core_unhold(core, node)
-            core_discard(core, node)
+            core_forget(core, node)
         node = behind
     node = first_near(&flow.pvm, start)
     while node != NULL and seq_lt(agreed_start_of(node), end):
         behind = node.sort_next
         if agreed_covers(flow, node):
-            agreed_unsort(node)
+            core_unsort(node)
             one[0] = node
             count += 1
         node = behind

@@ -191,14 +191,15 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
     core_emit(core, node)
     if rest != NULL:
         if flow.owed != NULL:
-            forget(core, flow.owed)
+            drop_owed(core, flow.owed)
         rest.flags |= N_OWED
         core_hold(core, flow, rest)
     elif flow.owed != NULL and not release_still_owed(flow, flow.owed):
-        forget(core, flow.owed)
+        drop_owed(core, flow.owed)
 
 
-cdef void forget(Core *core, Node *node) noexcept nogil:
+cdef void drop_owed(Core *core, Node *node) noexcept nogil:
+    """An acknowledgement that was made here, and is owed no more: it never was a frame of the PVM."""
     core_unhold(core, node)
     pool_give(core.pool, node)
 
@@ -257,7 +258,7 @@ cdef void drop_left_behind(Core *core, Flow *flow) noexcept nogil:
         node = behind
     if flow.owed != NULL:
         core.counts.dropped[<int>D_CLOSED] += 1
-        forget(core, flow.owed)
+        drop_owed(core, flow.owed)
 
 
 cdef bint reset_agreed(const Core *core, const Flow *flow, const Node *node) noexcept nogil:
@@ -355,10 +356,10 @@ cdef void settle_debt(Core *core, Flow *flow) noexcept nogil:
     if owed == NULL or flow.flags & F_BLOCKED:
         return
     if not release_still_owed(flow, owed):
-        forget(core, owed)
+        drop_owed(core, owed)
         return
     clamp = release_clamp_of(flow, owed)
     if tells_more(flow, &clamp):
         tell_part(core, flow, owed, &clamp)
         if not clamp.change or not release_still_owed(flow, owed):
-            forget(core, owed)
+            drop_owed(core, owed)

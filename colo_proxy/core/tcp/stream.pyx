@@ -10,7 +10,7 @@ and for SYN, FIN and RST; once these are noted nothing of it is kept but bytes t
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport abs
 
-from colo_proxy.core.core cimport Core, core_discard, core_diverge, core_hold, core_unhold
+from colo_proxy.core.core cimport Core, core_discard, core_diverge, core_forget, core_hold
 from colo_proxy.core.flow.flow cimport (
     F_ANCHORED,
     F_ASTRAY,
@@ -186,7 +186,7 @@ cdef void offer(Side *side, const Node *node) noexcept nogil:
 
 
 cdef void learn_offset(Flow *flow) noexcept nogil:
-    """The guests chose different initial numbers and timestamp clocks (DESIGN section 4)."""
+    """The guests chose different initial numbers and timestamp clocks (docs/comparison.md, 3.1)."""
     if flow.pvm.syn and flow.svm.syn and not flow.flags & F_OWN_OFFSET:
         flow.flags |= F_OWN_OFFSET
         flow.offset = flow.svm.isn.n - flow.pvm.isn.n
@@ -207,7 +207,7 @@ cdef void stream_note(Core *core, Flow *flow, Node *node) noexcept nogil:
         node.flags |= N_PURE
         if flow.owed != NULL and node.packet.flags & (ACK | RST) == ACK and \
                 seq_le(flow.owed.packet.ack, node.packet.ack):
-            forget(core, flow.owed)  # this one carries it (T6)
+            core_forget(core, flow.owed)  # this one carries it (T6)
     elif not node.flags & N_UNPLACED and seq_lt(node.packet.seq, flow.low) and not flow.pvm.syn:
         flow.below += 1
 
@@ -228,7 +228,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         if node.packet.flags & RST:
             reset_against(core, flow, node)
             while flow.svm.pure_first != NULL:
-                forget(core, flow.svm.pure_first)
+                core_forget(core, flow.svm.pure_first)
         urgent_alone(core, flow, node)
         release_new(core, flow, node)
         return
@@ -330,11 +330,6 @@ cdef void reset_against(Core *core, Flow *flow, Node *node) noexcept nogil:
             core_diverge(core, flow, R_CONTROL, agreed_offset_of(flow, at), node, flow.svm.pure_first)
 
 
-cdef void forget(Core *core, Node *node) noexcept nogil:
-    core_unhold(core, node)
-    core_discard(core, node)
-
-
 cdef bint svm_reset(Core *core, Flow *flow, Node *node) noexcept nogil:
     """The SVM has reset the flow. Until the PVM does, its own connection is no replica of the PVM's (M2).
 
@@ -354,6 +349,34 @@ cdef bint svm_reset(Core *core, Flow *flow, Node *node) noexcept nogil:
     return True
 
 
+cdef bint compare_placed(Core *core, Flow *flow, Node *node, Node **shown, Node **only,
+                         bint *grown) noexcept nogil:
+    """Compare an SVM segment that has its place in the stream. Whether the PVM's held segments may leave.
+
+    `shown`: the node, where some of it is not agreed; `only`: the one PVM segment that is agreed now beyond
+    the prefix; `grown`: whether anything is agreed now. The node itself may be gone.
+    """
+    cdef Seq start = agreed_start_of(node)
+    cdef Seq end = agreed_end_of(node)
+    cdef bint more = agreed_advance(core, flow)
+    grown[0] = more
+    if seq_lt(flow.matched, end):
+        shown[0] = node
+        if ahead_compare(core, flow, node):
+            grown[0] = True
+            if ranges_agreed(flow, start, end, False):
+                shown[0] = NULL
+            if ahead_forget_agreed(core, flow, start, end, only) > 1:
+                more = True
+    if flow.flags & F_BEYOND and ahead_look_again(core, flow):
+        more = True
+        grown[0] = True
+    if flow.below:
+        agreed_match_below(core, flow, start, end)
+        more = True
+    return more
+
+
 cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Side *svm = &flow.svm
     cdef bint known = svm.acked
@@ -367,7 +390,6 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef bint grown = False
     cdef Node *shown = NULL  # in a report; what is all agreed is gone by then
     cdef Node *only = NULL  # of the PVM's, the one that is agreed now beyond the prefix
-    cdef Seq start, end
     cdef Sacked sacked = SACK_NONE
     note(core, flow, node)
     node.flow = flow
@@ -386,24 +408,9 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
         kept = not node.flags & N_UNPLACED and (not flow.flags & F_ANCHORED or worth_keeping(flow, node))
         if kept:
             core_hold(core, flow, node)
-            if agreed_sort_in(core, flow, node) and flow.flags & F_ANCHORED:
-                start = agreed_start_of(node)
-                end = agreed_end_of(node)
-                grown = agreed_advance(core, flow)
-                more = more or grown
-                if seq_lt(flow.matched, end):
-                    shown = node
-                    if ahead_compare(core, flow, node):
-                        grown = True
-                        if ranges_agreed(flow, start, end, False):
-                            shown = NULL
-                        if ahead_forget_agreed(core, flow, start, end, &only) > 1:
-                            more = True
-                if flow.flags & F_BEYOND and ahead_look_again(core, flow):
-                    more = grown = True
-                if flow.below:
-                    agreed_match_below(core, flow, start, end)
-                    more = True
+            if agreed_sort_in(core, flow, node) and flow.flags & F_ANCHORED and \
+                    compare_placed(core, flow, node, &shown, &only, &grown):
+                more = True
         if bound and not svm.reset and flow.pvm.reset and flow.pvm.pure_first != NULL:
             pure_resets_against(core, flow)
     urgent_alone(core, flow, shown)

@@ -12,7 +12,7 @@ from posix.stdlib cimport posix_memalign
 import os
 
 from colo_proxy.core.flow.pool cimport HEADROOM, Pool, pool_free, pool_new, pool_return
-from colo_proxy.core.packet.parse cimport MAX_FRAME, VNET
+from colo_proxy.core.packet.parse cimport ETHERNET, MAX_FRAME, NEEDS_CSUM, VNET
 from colo_proxy.core.vocabulary cimport DROPS, D_OVERSIZED, D_SEND, D_TRUNCATED
 from colo_proxy.engine.kernel cimport (
     CLOCK_MONOTONIC,
@@ -63,9 +63,7 @@ from colo_proxy.engine.ports.qemu_socket_out cimport (
 from colo_proxy.engine.ports.tap cimport tap_receive, tap_send
 
 cdef enum:
-    ETHERNET = 14
     LINE = 64  # bytes of a cache line
-    NEEDS_CSUM = 1  # virtio 1.2, 5.1.6
     # A slot of the arena: headroom, header, frame, and a byte to tell a longer frame by. An odd number of
     # cache lines, so that the slots' first lines do not all fall into one set of the cache.
     SLOT = MAX_FRAME + 192
