@@ -51,23 +51,46 @@ class Comparator:
     def tick(self, now: int) -> int:
         """Let time pass. Returns when to call again at the latest, ns; the largest int64 if nothing waits."""
 
-    def hold(self, now: int) -> None: ...
-    def unprotect(self, now: int) -> None: ...
-    def svm_stop(self, now: int) -> None: ...
-    def svm_loaded(self, now: int) -> None: ...
-    def pvm_stop(self, now: int) -> None: ...
-    def commit(self, now: int) -> None: ...
-    def abort(self, now: int) -> None: ...
-    def failover(self, now: int) -> None: ...
+    def hold(self, now: int) -> None:
+        """Hold the PVM's output and drop the SVM's until a commit (docs/comparison.md, section 6)."""
+
+    def unprotect(self, now: int) -> None:
+        """Release what is held, and from now on the PVM's output as it comes: there is no SVM."""
+
+    def svm_stop(self, now: int) -> None:
+        """The SVM has stopped: its frames wait unjudged from now on, and the PVM's are held."""
+
+    def svm_loaded(self, now: int) -> None:
+        """The SVM has the PVM's state: a failover from now on finds all offsets zero."""
+
+    def pvm_stop(self, now: int) -> None:
+        """The PVM has stopped too: its frames wait unjudged from now on."""
+
+    def commit(self, now: int) -> None:
+        """The checkpoint is done: what is held leaves, then what has waited is judged."""
+
+    def abort(self, now: int) -> None:
+        """The checkpoint has failed: as `hold`, and nothing is released."""
+
+    def failover(self, now: int) -> None:
+        """The SVM is the service: its output leaves, aligned; what only the PVM has sent is dropped."""
+
     def finish(self, now: int) -> None:
         """The captures end: what has no counterpart is reported."""
 
     def take(self) -> list[Frame | Divergence | Exhausted | Missed]:
         """What came out since the last call, in order."""
 
-    def set_policies(self, rules: Sequence[PolicyRule]) -> None: ...
-    def flows(self) -> list[FlowInfo]: ...
+    def set_policies(self, rules: Sequence[PolicyRule]) -> None:
+        """Let these rules decide from now on."""
+
+    def flows(self) -> list[FlowInfo]:
+        """Return the flows that are known."""
+
     @property
-    def mode(self) -> Mode: ...
+    def mode(self) -> Mode:
+        """What happens to the guests' output now."""
+
     @property
-    def counters(self) -> dict[str, Any]: ...
+    def counters(self) -> dict[str, Any]:
+        """Return the counters of this NIC by name: frames, bytes, nanoseconds."""

@@ -45,6 +45,8 @@ cdef bytes NO_VNET = bytes(VNET)
 
 
 cdef class Comparator:
+    """One NIC's comparator. Frames begin at the Ethernet header; times are in ns and never go backwards."""
+
     cdef Core *core
     cdef Pool *pool
     cdef uint8_t *buffer
@@ -101,6 +103,7 @@ cdef class Comparator:
         free(self.buffer)
 
     def uplink(self, frame, now, vnet=None):
+        """A frame from the clients: it comes out for the PVM unchanged, and aligned for the SVM."""
         cdef uint32_t size = self.load(self.buffer, frame, vnet)
         cdef int mode = self.core.mode
         if mode != M_FAILED_OVER:
@@ -110,41 +113,53 @@ cdef class Comparator:
         self.collect()
 
     def primary(self, frame, now, vnet=None):
+        """A frame that the PVM has sent."""
         self.hear(PRIMARY, frame, now, vnet)
 
     def secondary(self, frame, now, vnet=None):
+        """A frame that the SVM has sent."""
         self.hear(SECONDARY, frame, now, vnet)
 
     def tick(self, now):
+        """Let time pass. Return when to call again at the latest, in ns; the largest int64: nothing waits."""
         cdef int64_t due = timers_tick(self.core, now)
         self.collect()
         return due
 
     def hold(self, now):
+        """Hold the PVM's output and drop the SVM's until a commit (docs/comparison.md, section 6)."""
         self.word(W_HOLD, now)
 
     def unprotect(self, now):
+        """Release what is held, and from now on the PVM's output as it comes: there is no SVM."""
         self.word(W_UNPROTECT, now)
 
     def svm_stop(self, now):
+        """The SVM has stopped: its frames wait unjudged from now on, and the PVM's are held."""
         self.word(W_SVM_STOP, now)
 
     def svm_loaded(self, now):
+        """The SVM has the PVM's state: a failover from now on finds all offsets zero."""
         self.word(W_SVM_LOADED, now)
 
     def pvm_stop(self, now):
+        """The PVM has stopped too: its frames wait unjudged from now on."""
         self.word(W_PVM_STOP, now)
 
     def commit(self, now):
+        """The checkpoint is done: what is held leaves, then what has waited is judged."""
         self.word(W_COMMIT, now)
 
     def abort(self, now):
+        """The checkpoint has failed: as `hold`, and nothing is released."""
         self.word(W_ABORT, now)
 
     def failover(self, now):
+        """The SVM is the service: its output leaves, aligned; what only the PVM has sent is dropped."""
         self.word(W_FAILOVER, now)
 
     def finish(self, now):
+        """The captures end: what has no counterpart is reported."""
         cdef bint more = True
         while more:
             nic_word(self.core, W_FINISH, now)
@@ -152,17 +167,20 @@ cdef class Comparator:
             self.collect()
 
     def take(self):
+        """Return what has come out since the last call, in order."""
         ready = self.ready
         self.ready = []
         return ready
 
     def set_policies(self, rules):
+        """Let these rules decide from now on."""
         cdef PolicyTable table = PolicyTable(rules)
         self.tables = [*self.tables[-FORMER:], table]
         rules_replace(self.core, table.policies)
         self.collect()
 
     def flows(self):
+        """Return the flows that are known."""
         cdef uint64_t room = self.core.table.count
         cdef uint32_t place = 0
         cdef uint32_t steps = UINT32_MAX
@@ -177,10 +195,12 @@ cdef class Comparator:
 
     @property
     def mode(self):
+        """What happens to the guests' output now."""
         return Mode(self.core.mode)
 
     @property
     def counters(self):
+        """Return the counters of this NIC by name: frames, bytes, nanoseconds."""
         cdef Counts *counts = nic_counts(self.core)
         return {
             "frames": {port.name.lower(): counts.frames[<int>port] for port in Port},
