@@ -17,6 +17,7 @@ from colo_proxy.telemetry import logs
 from colo_proxy.telemetry.event_log import EventLog, event_of
 from colo_proxy.vocabulary import Divergence, Drop, Exhausted, Port, Reason
 
+PACKAGE = Path(logs.__file__).parents[1]
 SPEAK = """
 import logging, sys
 from colo_proxy.telemetry import logs
@@ -183,3 +184,33 @@ def test_of_a_flood_one_line_and_then_one_a_minute():
     assert [attempt for attempt in range(1, 5000) if seldom.due(attempt)] == [1]
     now += 60
     assert [attempt for attempt in range(5000, 9000) if seldom.due(attempt)] == [5000]
+
+
+# Users filter JSON logs by these: a file that moves keeps the name of its logger.
+LOGGERS = {
+    "colo_proxy.capture.report",
+    "colo_proxy.checkpoint.coordinator",
+    "colo_proxy.checkpoint.qmp",
+    "colo_proxy.checkpoint.xen",
+    "colo_proxy.colo_compare",
+    "colo_proxy.control.commands",
+    "colo_proxy.control.server",
+    "colo_proxy.daemon",
+    "colo_proxy.events",
+    "colo_proxy.host.packet_port",
+    "colo_proxy.host.stream_port",
+    "colo_proxy.listening",
+    "colo_proxy.metrics",
+    "colo_proxy.reload",
+    "colo_proxy.reporting",
+    "colo_proxy.running",
+}
+
+
+def test_loggers_keep_their_names() -> None:
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(("colo_proxy", *path.relative_to(PACKAGE).with_suffix("").parts))
+        for name in re.findall(r"^log = logging\.getLogger\(([^)]*)\)", path.read_text(), re.M):
+            found.add(module if name == "__name__" else name.strip('"'))
+    assert found == LOGGERS
