@@ -3,6 +3,8 @@
 Everything that is shown is in `ROWS`, from top to bottom; the rest turns it into Grafana's JSON. Metrics do
 not carry the name of their proxy, but `colo_proxy_info` does, so queries are joined with it (`of`). Two
 proxies may have one name: `instance` tells them apart.
+
+Past 400 lines: most of it is the table of panels.
 """
 
 from collections.abc import Sequence

@@ -12,6 +12,8 @@ do not may be a client that is compared with itself. Who accepts connections is 
 Where it stays open, nobody guesses: CaptureError names the addresses, to be given by `--vm-mac`.
 
 The file is longer than most: what is kept of a capture, and what follows from it, are read together.
+
+Past 400 lines: each way to tell whose a frame is needs what the others have found.
 """
 
 from collections import Counter

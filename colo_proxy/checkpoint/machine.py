@@ -23,6 +23,8 @@ came too late (a frame from after it had been judged already) spoils the checkpo
 would leave uncompared; where only the end of the stop shows that, the data path refuses the commit. An
 abort, a restart or a lost view of the VMM releases nothing. And the SVM does not take over where it has never
 had the PVM's state.
+
+Past 400 lines: one table of transitions, with the actions that it names.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,8 @@
 """The state of one NIC's comparator, and the few things that may happen to a frame.
 
 How it is laid out: core.pxd.
+
+Past 400 lines: each of these functions touches the same lists, and the lists must agree.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t

@@ -10,6 +10,8 @@ The way of a frame of a guest:
     nic_primary / nic_secondary    count, parse, and what the mode says of the frame
     dispatch.pyx                        policy, fragments, flow; then stream.pyx or datagram.pyx
     finish_frame                     what has to stay is copied; an observed divergence is followed at once
+
+Past 400 lines: all that the engine may call, and nothing else.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t

@@ -1,4 +1,7 @@
-"""The engine: the data path as the control plane sees it. The work is done in loop.pyx."""
+"""The engine: the data path as the control plane sees it. The work is done in loop.pyx.
+
+Past 400 lines: one Python class, whose methods share its C state.
+"""
 
 from libc cimport errno as c
 from libc.stdint cimport int64_t, uint32_t, uint64_t

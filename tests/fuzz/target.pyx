@@ -9,6 +9,8 @@ agree; the sanitizers look at the rest.
 The same module is built twice (build.py): by clang with libFuzzer, an executable around Python, and as a
 plain extension module for the tests, which replay what was found and give the story to the checker of the
 promise.
+
+Past 400 lines: one program of the fuzzer, which includes the rest.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t

@@ -4,6 +4,8 @@ It has the interface of `colo_proxy.core.comparator.Comparator`, and answers wit
 words. It models what reaches the uplink and which divergences are found; what is mirrored to the
 guests is the business of other tests. It keeps everything it might need in dictionaries and lists,
 and looks at all of it each time. Memory bounds are not modelled.
+
+Past 400 lines: the rules of one page, in its order.
 """
 
 import sys

@@ -3,6 +3,8 @@
 This parser shares nothing with `colo_proxy/core/packet/parse.pyx`: it is the second opinion. It is
 written for reading, and answers one question: which class of docs/comparison.md, section 2, does a
 frame belong to, and where are its parts?
+
+Past 400 lines: the second parser reads every format that the first does.
 """
 
 import struct

@@ -4,6 +4,8 @@ Each side of a connection is a `Side`: a dictionary from stream position to what
 byte, the SYN with its options, or the FIN). Position 0 is the side's own SYN, so the two streams
 line up without an offset being computed. A connection caught in mid-stream has no SYN: both sides
 count from the first sequence number seen.
+
+Past 400 lines: the rules of docs/comparison.md, section 3, in its order.
 """
 
 from dataclasses import dataclass, field

@@ -1,6 +1,8 @@
 """The TCP half of the oracle: which connection a segment belongs to, and what happens to it there.
 
 `Oracle` in oracle.py inherits `TcpJudge`; the rules for one connection are in tcp.py.
+
+Past 400 lines: which connection a segment belongs to depends on all of them.
 """
 
 from collections.abc import Callable

@@ -12,6 +12,8 @@ n-th word. Clients know `left` of them.
 *Time* is two clocks of one tick each. `aged`: the heartbeat that the secondary acknowledged last was sent a
 tick ago or more, so that the quiet rule stops the primary. `silent`: the secondary has had no sign of the
 primary for a tick. The real times (`quiet_ms` < `timeout_ms` + 30 ms) are one tick here, the hardest case.
+
+Past 400 lines: a list of cases, each by itself.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""C1 to C8: divergence, checkpoint, failover. `svm_stop` gives the SVM the PVM's numbers."""
+"""C1 to C8: divergence, checkpoint, failover. `svm_stop` gives the SVM the PVM's numbers.
+
+Past 400 lines: transcripts of one rule's group are kept together.
+"""
 
 from transcripts.common import CHECKPOINT, HANDSHAKE, TWO_FROM_OTHER_PORTS
 

@@ -1,4 +1,7 @@
-"""The same with checkpoints, failovers and observing: cases once judged differently, and what was wrong."""
+"""The same with checkpoints, failovers and observing: cases once judged differently, and what was wrong.
+
+Past 400 lines: a list of cases, each by itself.
+"""
 
 import pytest
 from transcripts.common import CHECKPOINT, HANDSHAKE

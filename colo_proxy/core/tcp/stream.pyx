@@ -5,6 +5,8 @@
 
 An SVM segment matters for the bytes it carries beyond the agreed range, for its acknowledgement and window,
 and for SYN, FIN and RST; once these are noted nothing of it is kept but bytes the PVM has not said yet.
+
+Past 400 lines: the ways of the PVM's and of the SVM's segment mirror each other and are read together.
 """
 
 from libc.stdint cimport int64_t, uint32_t

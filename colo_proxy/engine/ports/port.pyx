@@ -1,6 +1,8 @@
 """Ports: places where frames enter and leave, as file descriptors that somebody else has opened.
 
 How it is laid out: port.pxd.
+
+Past 400 lines: the common part of all kinds of port, and their one Python class for tests.
 """
 
 from libc cimport errno as c

@@ -3,6 +3,8 @@
 Transcripts as in transcripts/play.py: `P` and `S` lines go into the two captures. Then, in order: `!` each
 divergence, `>` each frame released, `held` how many were not; released sequence numbers count from the PVM's
 last ISN. Observing, a divergence is followed as if a checkpoint had been made: what was held leaves after it.
+
+Past 400 lines: a list of cases, each by itself.
 """
 
 OPEN = """

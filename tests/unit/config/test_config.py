@@ -1,4 +1,7 @@
-"""Configuration: what is right is read, and each wrong kind is one line with file, line, section and key."""
+"""Configuration: what is right is read, and each wrong kind is one line with file, line, section and key.
+
+Past 400 lines: a list of wrong configurations, each by itself.
+"""
 
 import contextlib
 import re

@@ -1,4 +1,7 @@
-"""The engine over socket pairs: what goes where, commands, faults, and what a turn costs."""
+"""The engine over socket pairs: what goes where, commands, faults, and what a turn costs.
+
+Past 400 lines: what is tested is one class.
+"""
 
 import errno
 import socket
