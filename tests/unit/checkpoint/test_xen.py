@@ -207,7 +207,7 @@ async def test_who_only_looks_in_changes_nothing(scene: Scene, caplog: pytest.Lo
     caplog.set_level("INFO")
     async with scene.libxl():
         pass
-    await scene.until(lambda: "gone without a word" in caplog.text)
+    await scene.until(lambda: "disconnected without a message" in caplog.text)
     assert scene.words == []
 
 
