@@ -97,7 +97,7 @@ WRONG = {
         lambda host: None,
         {"proxy": 'metrics = ""\n[[policy]]\naction = "bypass"'},
         "warning",
-        "[[policy]] 0: it matches every flow",
+        "[[policy]] 1: it matches every flow",
     ),
     "no directory": (
         lambda host: None,
