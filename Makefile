@@ -9,7 +9,7 @@ PIP := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip instal
 LAB := netns-lab/colo-lab
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo vm-demo vm-bench bench peers reference dashboard prometheus docs test lint fuzz search lab lab-up lab-down check clean
+.PHONY: help build demo vm-demo vm-bench bench peers reference dashboard prometheus etcd docs test lint fuzz search lab lab-up lab-down check clean
 
 help:  ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,13 @@ prometheus: .cache/prometheus/usr/bin/prometheus  ## Debian's Prometheus for the
 	@command -v apt-get >/dev/null || { echo "there is no apt-get: install prometheus and promtool yourself"; exit 1; }
 	@mkdir -p .cache/prometheus
 	@cd .cache/prometheus && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb
+
+etcd: .cache/etcd/usr/bin/etcd  ## Debian's etcd for the tests, into .cache; nothing is installed
+
+.cache/etcd/usr/bin/etcd:
+	@command -v apt-get >/dev/null || { echo "there is no apt-get: install etcd yourself"; exit 1; }
+	@mkdir -p .cache/etcd
+	@cd .cache/etcd && apt-get download -qq -o APT::Sandbox::User=root etcd-server && dpkg -x etcd-server_*.deb . && rm etcd-server_*.deb
 
 docs: .venv/.docs  ## these pages as HTML, into build/docs
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs

@@ -2,5 +2,6 @@
 
 It is to be decided by one compare-and-swap in a store that others have built, so that at most one host sends
 for the VM at any time. `record` is what the store holds, `table` the states and every transition, `machine`
-what they do, `directory` a store; docs/pair-protocol.md explains them. Nothing else imports this package yet.
+what they do, `directory` and `etcd` two stores. docs/pair-protocol.md explains it. Nothing else imports this
+package yet.
 """

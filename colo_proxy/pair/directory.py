@@ -19,12 +19,9 @@ import re
 import stat
 
 from colo_proxy.pair.record import MAX_BYTES, BadRecord, Record, decode, encode
+from colo_proxy.pair.store import StoreError
 
 _NAME = re.compile(r"right\.([0-9]{16})", re.ASCII)
-
-
-class StoreError(Exception):
-    """The store has not answered, or not with a record; what it holds is unknown. For an operator."""
 
 
 class Directory:
