@@ -172,7 +172,7 @@ class TcpJudge:
         if connection.count > count:
             self._watch(connection)
         elif position is not None and segment.length and not segment.flags & RST:
-            self._said_again(connection, position, position + segment.length)
+            self._said_again(flow, connection, position, position + segment.length)
 
     # ------------------------------------------------------------------ T14: retransmissions
 
@@ -239,8 +239,9 @@ class TcpJudge:
                 for held in sorted(waiting, key=lambda held: (held.position, held.number)):
                     if held.gso and not connection.blocked:
                         self._leave_beyond(held, held.gso)
+                self._let_go(flow)  # what waits may offer more than the windows that have just left (T6)
 
-    def _said_again(self, connection: Connection, first: int, end: int) -> None:
+    def _said_again(self, flow: TcpFlow, connection: Connection, first: int, end: int) -> None:
         """The SVM repeats what is agreed: if the PVM's lowest segment has some of it, that leaves."""
         lowest = self._lowest(connection)
         if lowest is None or lowest.position is None or lowest.position >= end or connection.low is None:
@@ -249,6 +250,7 @@ class TcpJudge:
             if connection.pieced is not None:
                 connection.pieced = min(connection.pieced, first)
             self._leave_part(lowest)
+            self._let_go(flow)  # as in `_tick_pieces`
 
     def _leave_part(self, held: Held, size: int = 1) -> None:
         """What the prefix has of a held segment leaves, in multiples of `size`, as one of its own."""

@@ -52,3 +52,26 @@ def test_data_of_the_svm_acknowledges_too(play):
         S . 1:101 ack 2000
         > . 1 ack 2000
     """)
+
+
+def test_a_part_of_an_earlier_segment_takes_the_window_back(play):
+    play(f"""{HANDSHAKE}
+        P . 1:101 ack 101 win 1
+        S . 1:51 ack 1 win 500
+        P . 101 ack 2001 win 1
+        +200ms tick
+        S . 1:51 ack 1 win 500
+        > . 1:51 ack 1 win 101
+        > . 101 ack 1 win 500
+    """)
+
+
+def test_an_earlier_segment_beyond_a_hole_takes_the_window_back(play):
+    play(f"""{HANDSHAKE}
+        S . 1 ack 1 win 500
+        P . 101:201 ack 101 win 1
+        P . 201 ack 2001 win 1
+        S . 101:201 ack 1 win 500
+        > . 101:201 ack 1 win 101
+        > . 201 ack 1 win 500
+    """)

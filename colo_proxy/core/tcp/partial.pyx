@@ -18,7 +18,14 @@ from colo_proxy.core.packet.seq cimport Seq, seq_add, seq_diff, seq_le, seq_lt, 
 from colo_proxy.core.tcp.agreed cimport agreed_end_of, agreed_start_of
 from colo_proxy.core.tcp.craft cimport craft_gso_size, craft_part
 from colo_proxy.core.tcp.ranges cimport Beyond, ranges_add, ranges_any, ranges_gap, ranges_last_end, ranges_of
-from colo_proxy.core.tcp.release cimport Clamp, release_apply, release_clamp_of, release_stamp, release_tell
+from colo_proxy.core.tcp.release cimport (
+    Clamp,
+    release_all,
+    release_apply,
+    release_clamp_of,
+    release_stamp,
+    release_tell,
+)
 
 cdef int64_t STUCK = 100_000_000  # ns
 
@@ -49,6 +56,7 @@ cdef void partial_due(Core *core, Flow *flow) noexcept nogil:
     while ranges_any(flow) and node != NULL and seq_lt(agreed_start_of(node), ranges_last_end(flow)):
         pieces_beyond(core, flow, node, True)
         node = node.sort_next
+    release_all(core, flow)  # what waits may offer more than the windows that have just left (T6)
 
 
 cdef void partial_failover(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -67,6 +75,7 @@ cdef void partial_again(Core *core, Flow *flow, const Node *node) noexcept nogil
         return
     flow.pieced = seq_min(flow.pieced, start)  # it may have left before, and been lost
     partial_release(core, flow, low, False)
+    release_all(core, flow)  # as in partial_due
 
 
 cdef bint divisible(const Flow *flow, const Node *node) noexcept nogil:

@@ -368,8 +368,8 @@ cdef bint compare_placed(Core *core, Flow *flow, Node *node, Node **shown, Node 
             grown[0] = True
             if ranges_agreed(flow, start, end, False):
                 shown[0] = NULL
-            if ahead_forget_agreed(core, flow, start, end, only) > 1:
-                more = True
+            if ahead_forget_agreed(core, flow, start, end, only) > 1 or flow.pvm.pure_first != NULL:
+                more = True  # an acknowledgement that waits may offer more than its window (T6)
     if flow.flags & F_BEYOND and ahead_look_again(core, flow):
         more = True
         grown[0] = True
