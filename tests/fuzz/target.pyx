@@ -364,7 +364,7 @@ cdef const char *tell(const uint8_t *data, size_t size, PyObject *record) except
         word(&story, W_HOLD)
         word(&story, W_SVM_STOP)
         word(&story, W_COMMIT)
-        if story.pool.held_bytes or story.core.counts.held_frames or story.core.counts.held_bytes:
+        if story.pool.held_bytes != story.pool.lasting_bytes or story.core.counts.held_frames or story.core.counts.held_bytes:
             fail(&story, "a commit has not emptied what was held")
         check(&story)
     nic_free(story.core)

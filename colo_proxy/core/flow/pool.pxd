@@ -56,6 +56,7 @@ cdef struct Node:
 
 cdef struct Pool:
     uint64_t held_bytes  # what is taken now, in allocated bytes
+    uint64_t lasting_bytes  # of these what no checkpoint frees: ranges that guests have SACKed (ranges.pxd)
     uint64_t spare_bytes  # what lies on the free lists
     uint64_t max_bytes
     uint64_t flows

@@ -8,8 +8,11 @@ from libc.string cimport memmove, memset
 
 from colo_proxy.core.core cimport Core
 from colo_proxy.core.flow.flow cimport F_BEYOND, Flow
-from colo_proxy.core.flow.pool cimport Node, pool_give, pool_take
+from colo_proxy.core.flow.pool cimport Node, pool_give, pool_node_cost, pool_take
 from colo_proxy.core.packet.seq cimport Seq, seq, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
+
+cdef enum:
+    LASTING = 4  # sets take up to this part of the pool
 
 
 cdef uint32_t first_beyond(const Ranges *ranges, Seq position) noexcept nogil:
@@ -99,6 +102,11 @@ cdef Beyond *ranges_make(Core *core, Flow *flow) noexcept nogil:
         node = pool_take(core.pool, sizeof(Beyond))
         if node == NULL:
             return NULL
+        # Checkpoints would not end if what they do not free filled the pool.
+        if core.pool.lasting_bytes + pool_node_cost(node) > core.pool.max_bytes // LASTING:
+            pool_give(core.pool, node)
+            return NULL
+        core.pool.lasting_bytes += pool_node_cost(node)
         memset(node.data, 0, sizeof(Beyond))
         flow.beyond = node
         flow.flags |= F_BEYOND
@@ -115,6 +123,7 @@ cdef void ranges_settle(Core *core, Flow *flow) noexcept nogil:
 
 cdef void ranges_drop(Core *core, Flow *flow) noexcept nogil:
     if flow.flags & F_BEYOND:
+        core.pool.lasting_bytes -= pool_node_cost(flow.beyond)
         pool_give(core.pool, flow.beyond)
         flow.beyond = NULL
         flow.flags &= ~<uint32_t>F_BEYOND

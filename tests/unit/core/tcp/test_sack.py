@@ -5,7 +5,7 @@ import struct
 from models.packets import ACK, SYN, ethernet, finished, parse, partial, raw_options, sack_options, tcp
 
 from colo_proxy.core.comparator import Comparator
-from colo_proxy.vocabulary import Divergence, Frame, Port
+from colo_proxy.vocabulary import Divergence, Drop, Frame, Port
 
 VM, CLIENT = ("192.0.2.2", 80), ("192.0.2.1", 40000)
 SIGNATURE = b"\x01\x01\x13\x12" + bytes(16)  # RFC 2385
@@ -14,13 +14,21 @@ Block = tuple[int, int]
 
 
 def segment(
-    ack: int, *blocks: Block, flags: int = ACK, options: bytes = b"", data: bytes = b"", at: int = 1
+    ack: int,
+    *blocks: Block,
+    flags: int = ACK,
+    options: bytes = b"",
+    data: bytes = b"",
+    at: int = 1,
+    port: int = CLIENT[1],
 ) -> bytes:
     if blocks:
         options += bytes([1, 1, 5, 2 + 8 * len(blocks)])
         options += b"".join(struct.pack("!II", *block) for block in blocks)
     seq = 0 if flags & SYN else at
-    return ethernet(tcp(VM, CLIENT, seq=seq, ack=ack, flags=flags, options=options, payload=data), 0x0800)
+    return ethernet(
+        tcp(VM, (CLIENT[0], port), seq=seq, ack=ack, flags=flags, options=options, payload=data), 0x0800
+    )
 
 
 def opened(options: bytes = b"") -> Comparator:
@@ -42,7 +50,7 @@ def left(comparator: Comparator) -> list[list[Block]]:
         packet = parse(whole)
         again = tcp(
             VM,
-            CLIENT,
+            (CLIENT[0], packet.dport),
             seq=packet.seq,
             ack=packet.ack,
             flags=packet.flags,
@@ -104,3 +112,20 @@ def test_a_checksum_that_is_left_to_others_is_right_after_the_cut() -> None:
     comparator.secondary(segment(100, data=b"data"), 2)
     comparator.primary(frame, 3, vnet)
     assert left(comparator) == [[]]
+
+
+def test_sets_of_ranges_never_fill_the_memory() -> None:
+    """No checkpoint frees them, so others would follow without end. Beyond the bound blocks are cut away."""
+    comparator = Comparator(max_held_bytes=100_000)
+    for port in range(1, 200):
+        for tell in (comparator.primary, comparator.secondary):
+            for frame in (segment(100, flags=SYN | ACK, port=port), segment(100, (200, 300), port=port)):
+                tell(frame, port)
+    whole = [blocks == [(200, 300)] for blocks in left(comparator)]
+    assert comparator.counters["memory"] <= 25_000
+    assert whole.count(True) >= 5
+    assert comparator.counters["dropped"][Drop.MEMORY] == 0
+    comparator.hold(1000)
+    comparator.svm_stop(1000)
+    comparator.commit(1000)
+    assert comparator.counters["memory"] <= 25_000
