@@ -337,8 +337,8 @@ class Connection(Tries):
         self, side: Side, position: int, segment: Packet, now: int, gso: int | None
     ) -> tuple[str, int] | None:
         other = self.s if side is self.p else self.p
-        conflicts = []
-        mine = []  # positions of which this side says two things
+        conflicts = []  # with what the other says; its SYN in another form is the lowest (T3)
+        mine = []  # and with what this side said before
         end = position + segment.length
         if side.end is None or end > side.end:
             side.end, side.unseen = end, not segment.length
@@ -358,24 +358,26 @@ class Connection(Tries):
                 continue  # agreed before: a retransmission
             if at in self.ahead:
                 if side is self.p and value == "FIN" and at != self.ahead_fin:
-                    conflicts.append(("control", at))
+                    mine.append(("control", at))
                 continue
-            if value != side.said.get(at, value):
-                mine.append(at)
-            counts = self.behind_holes and not self.is_strange(at)
-            for known in (side.said.get(at), other.said.get(at) if counts else None):
-                if side is self.p and value != side.said.get(at, value):
-                    self.contradicted = True
-                if known is not None and known != value:
-                    conflicts.append((difference(known, value), at))
+            before = side.said.get(at, value)
+            if value != before:
+                mine.append((difference(before, value), at))
+                self.contradicted = self.contradicted or side is self.p
+            known = other.said.get(at, value)
+            if known != value and self.behind_holes and not self.is_strange(at):
+                conflicts.append((difference(known, value), at))
+            if value == "SYN" and at in other.said and self._forms_differ():
+                conflicts.append(("control", at))
             side.said.setdefault(at, value)
             side.when.setdefault(at, []).append(now)
+        conflicts.sort(key=lambda each: self.low is not None and each[1] < self.low)
         self._advance()
         if not mine:
             first = conflicts[0][1] if conflicts else position + segment.length
             self._agree_ahead([at for at, _ in self.values(segment, position) if at < first])
-        if conflicts:
-            return conflicts[0]
+        if mine or conflicts:
+            return (mine or conflicts)[0]
         one, two = self.p.said.get(self.matched), self.s.said.get(self.matched)
         if self.low is not None and one is not None and two is not None:
             return difference(one, two), self.matched

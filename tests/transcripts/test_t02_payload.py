@@ -74,3 +74,45 @@ def test_beyond_an_agreed_range(play):
         ! payload 2899
         P . 2001:2501 ack 1
     """)
+
+
+def test_of_several_differences_the_lowest(play):
+    play("""
+        P S 0 mss 1460
+        P . 1:3 ack 1
+        S S 0:2 mss 1400 flip 1
+        ! control 0
+    """)
+
+
+def test_the_lowest_contradiction_whichever_segment_shows_it(play):
+    play(f"""{HANDSHAKE}
+        P . 16:21 ack 1 flip 18
+        P . 6:11 ack 1 flip 8
+        P . 6:21 ack 1
+        ! payload 7
+    """)
+
+
+def test_a_contradiction_before_a_difference_from_the_other_guest(play):
+    play(f"""{HANDSHAKE}
+        P . 11:21 ack 1 flip 15
+        S . 1:11 ack 1 flip 5
+        P . 1:21 ack 1
+        ! payload 14
+    """)
+
+
+def test_a_difference_below_the_first_byte_seen_comes_last(play):
+    play(
+        """
+        P . 501:601 ack 1
+        S . 501:601 ack 1
+        > . 501:601 ack 1
+        P . 401:501 ack 1 flip 450
+        P . 601:701 ack 1 flip 650
+        S . 401:701 ack 1
+        ! payload 149
+    """,
+        s_isn=1_000_000,
+    )

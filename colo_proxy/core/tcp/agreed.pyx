@@ -25,7 +25,14 @@ from colo_proxy.core.tcp.ranges cimport (
 )
 from colo_proxy.core.tcp.retransmission cimport retransmission_learn
 from colo_proxy.core.tcp.syn_forms cimport syn_forms_differ
-from colo_proxy.core.vocabulary cimport R_CONTROL, R_PAYLOAD
+from colo_proxy.core.vocabulary cimport R_CONTROL, R_PAYLOAD, ReasonId
+
+
+cdef struct Difference:
+    bint any
+    Seq at
+    ReasonId reason
+
 
 cdef int64_t agreed_offset_of(const Flow *flow, Seq position) noexcept nogil:
     cdef int64_t offset = flow.position + seq_diff(position, flow.matched)
@@ -136,6 +143,8 @@ cdef bint agreed_sort_in(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Seq end = agreed_end_of(node)
     cdef Node *before = agreed_last_before(side, start)
     cdef Node *other
+    cdef Difference found
+    found.any = False
     side.longest = max(node.packet.length, side.longest if side.low != NULL else 0)
     node.sort_prev = before
     if before != NULL:
@@ -151,20 +160,21 @@ cdef bint agreed_sort_in(Core *core, Flow *flow, Node *node) noexcept nogil:
     node.flags |= N_SORTED
     # A guest never says two things about one position; if it does, neither can be trusted.
     other = node.sort_next
-    while other != NULL and seq_lt(agreed_start_of(other), end):
-        if contradicts(core, flow, node, other):
-            return False
+    while other != NULL and seq_lt(agreed_start_of(other), found.at if found.any else end):
+        contradicts(flow, node, other, &found)
         other = other.sort_next
     other = before
-    while other != NULL and seq_diff(start, agreed_start_of(other)) <= <int64_t>side.longest:
-        if contradicts(core, flow, node, other):
-            return False
+    while other != NULL and seq_diff(start, agreed_start_of(other)) <= <int64_t>side.longest and \
+            not (found.any and seq_eq(found.at, start)):
+        contradicts(flow, node, other, &found)
         # All that this one has in common with the new one is equal, and so it was with each of the others: a
         # segment that is repeated ten thousand times is compared ten thousand times.
-        if flow.divergences == 0 and seq_le(end, agreed_end_of(other)):
-            return True
+        if flow.divergences == 0 and not found.any and seq_le(end, agreed_end_of(other)):
+            break
         other = other.sort_prev
-    return True
+    if found.any:
+        report_contradiction(core, flow, node, &found)
+    return not found.any
 
 
 cdef bint agreed_overlap(const Node *a, const Node *b, Seq *at, Seq *until) noexcept nogil:
@@ -182,23 +192,28 @@ cdef bint agreed_overlap(const Node *a, const Node *b, Seq *at, Seq *until) noex
     return seq_lt(at[0], until[0])
 
 
-cdef bint contradicts(Core *core, Flow *flow, Node *new, Node *old) noexcept nogil:
+cdef void contradicts(const Flow *flow, const Node *new, const Node *old, Difference *found) noexcept nogil:
+    """Take in the first position at which a segment contradicts another of its side, if it is the lowest."""
     cdef What[2] kinds
-    cdef Seq at, until, found
+    cdef Seq at, until, differs
     if not agreed_overlap(new, old, &at, &until):
-        return False
+        return
     if flow.flags & F_ANCHORED and seq_le(flow.low, at):
         at = seq_max(at, flow.matched)
     if seq_le(until, at):
-        return False
-    found = compare_outside(flow, new, old, at, until, kinds)
-    if found.n == until.n:
-        return False
-    if not new.flags & N_SVM:
+        return
+    differs = compare_outside(flow, new, old, at, until, kinds)
+    if differs.n != until.n and (not found.any or seq_lt(differs, found.at)):
+        found.any = True
+        found.at = differs
+        found.reason = R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL
+
+
+cdef void report_contradiction(Core *core, Flow *flow, Node *node, const Difference *found) noexcept nogil:
+    if not node.flags & N_SVM:
         flow.flags |= F_CONTRADICTED
-    core_diverge(core, flow, R_PAYLOAD if kinds[0] == kinds[1] else R_CONTROL, agreed_offset_of(flow, found),
-                 NULL if new.flags & N_SVM else new, new if new.flags & N_SVM else NULL)
-    return True
+    core_diverge(core, flow, found.reason, agreed_offset_of(flow, found.at),
+                 NULL if node.flags & N_SVM else node, node if node.flags & N_SVM else NULL)
 
 
 cdef Seq compare_outside(const Flow *flow, const Node *a, const Node *b, Seq at, Seq until,
