@@ -283,7 +283,7 @@ class Oracle(TcpJudge, Pairing, Deciding):
 
     def _agree(self, queue: DatagramFlow, held: Held, part: Part) -> None:
         held.parts.remove(part)
-        held.agreed.append(part.packet)
+        held.agreed.append(part)
         queue.agreed = max(queue.agreed, part.ends)
         self._overtake(queue, held.number)
 
@@ -564,8 +564,8 @@ class Oracle(TcpJudge, Pairing, Deciding):
     def _agreed_parts(self) -> None:
         """At a failover: what both guests have said of what is held."""
         for held in sorted(self.held, key=lambda each: each.number):
-            for packet in held.agreed:  # of a super-frame
-                self._emit(packet.frame)
+            for part in sorted(held.agreed, key=lambda each: each.begins):  # of a super-frame
+                self._emit(part.packet.frame)
             if isinstance(held.flow, TcpFlow):
                 self._leave_part(held)
                 self._leave_beyond(held)

@@ -94,7 +94,7 @@ class Held:
     gso: int = 0  # the size of a super-frame's segments
     frames: list[bytes] = field(default_factory=list)  # the fragments, where it came in some
     parts: list[Part] = field(default_factory=list)  # its datagrams that have no equal yet
-    agreed: list[Packet] = field(default_factory=list)  # and those that have
+    agreed: list[Part] = field(default_factory=list)  # and those that have
     overtaken: int | None = None  # when the SVM said a later datagram of the flow
 
     @property

@@ -224,7 +224,7 @@ class TcpJudge:
     def _watch(self, connection: Connection) -> None:
         """Something new is agreed, or waits: of the lowest segment, is it a part?"""
         lowest = self._lowest(connection) if connection.s.base is not None else None
-        end = max(connection.ahead, default=connection.matched)
+        end = max(connection.ahead, default=connection.matched - 1) + 1
         if lowest is not None and lowest.position is not None and lowest.position < end:
             connection.grown, connection.watched = self.now, True
 

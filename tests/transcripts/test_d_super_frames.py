@@ -218,3 +218,15 @@ def test_more_than_is_cut(play):
         S udp "{"a" * 64}" cut 1
         > udp "{"a" * 128}"
     """)
+
+
+def test_at_a_failover_what_has_its_equal_is_released_in_the_frames_order(play):
+    play("""
+        C udp "open"
+        P udp "aabbcc" cut 2
+        S udp "bb"
+        S udp "aa"
+        failover
+        > udp "aa"
+        > udp "bb" id 1
+    """)

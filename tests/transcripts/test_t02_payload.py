@@ -116,3 +116,16 @@ def test_a_difference_below_the_first_byte_seen_comes_last(play):
     """,
         s_isn=1_000_000,
     )
+
+
+def test_nothing_is_agreed_behind_a_syn_that_differs_in_the_same_segment(play):
+    """Its first difference is the SYN: at a failover nothing of the PVM's is released."""
+    play("""
+        P S 0 mss 1460
+        P . 1:3 ack 1
+        S S 0:3 mss 1400
+        ! control 0
+        S . 3 ack 1
+        failover
+        > S 0:3
+    """)

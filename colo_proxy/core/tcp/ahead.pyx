@@ -33,6 +33,7 @@ from colo_proxy.core.tcp.ranges cimport (
     ranges_make,
     ranges_of,
 )
+from colo_proxy.core.tcp.syn_forms cimport syn_forms_differ
 from colo_proxy.core.vocabulary cimport R_CONTROL, R_PAYLOAD
 
 
@@ -102,6 +103,8 @@ cdef bint ahead_compare(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef Side *others = &flow.pvm if node.flags & N_SVM else &flow.svm
     if others.low == NULL or not node.flags & N_SORTED:
         return False
+    if node.packet.flags & SYN and seq_le(flow.matched, agreed_start_of(node)) and syn_forms_differ(flow):
+        return False  # its first difference is the SYN
     return take(core, flow, node, first_near(others, agreed_start_of(node)))
 
 
