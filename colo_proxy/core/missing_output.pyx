@@ -120,13 +120,17 @@ cdef int64_t place(const Flow *flow, const Node *node) noexcept nogil:
     """The stream offset of what is missing, as a node that waits shows it."""
     # Of the SVM's, what the PVM never got to.
     cdef Seq least = furthest(flow) if node.flags & N_SVM else flow.matched
+    cdef Seq at, end
     if flow.key.kind != K_TCP:
         return datagram_place(node)
     if not node.flags & (N_SVM | N_PURE | N_OWED | N_UNPLACED) and seq_lt(agreed_start_of(node), flow.low):
         return 0  # from before the first byte seen
     if node.flags & (N_PURE | N_OWED | N_UNPLACED) or (not node.flags & N_SVM and agreed_covers(flow, node)):
         return agreed_offset_of(flow, flow.matched)  # it is an acknowledgement that waits
-    return agreed_offset_of(flow, seq_max(agreed_start_of(node), least))
+    at = seq_max(agreed_start_of(node), least)
+    if not node.flags & N_SVM:
+        ranges_beyond_gap(flow, &at, agreed_end_of(node), &end)  # what is agreed beyond a hole is not missing
+    return agreed_offset_of(flow, at)
 
 
 cdef inline Seq furthest(const Flow *flow) noexcept nogil:

@@ -193,6 +193,29 @@ CASES = {
         """,
         {"s_isn": 1_000_000},
     ),
+    "one byte beyond a hole": (
+        "T13: of a super-frame that begins with one byte that is agreed beyond a hole, that is not released",
+        f"""{HANDSHAKE}
+        S . 11:12 ack 1
+        P . 11:14 ack 1 cut 1
+        +6ms tick
+        > . 11:12 ack 1
+        """,
+        {},
+    ),
+    "agreed before it was held": (
+        "M1: a position that is agreed beyond a hole is reported as missing, of a segment held without an SVM",
+        f"""{HANDSHAKE}
+        S . 1:101 ack 1
+        P . 51:61 ack 1
+        > . 51:61 ack 1
+        hold
+        P . 51:81 ack 1
+        finish
+        ! missing-secondary 60
+        """,
+        {},
+    ),
 }
 
 
