@@ -204,7 +204,7 @@ CASES = {
         {},
     ),
     "agreed before it was held": (
-        "M1: a position that is agreed beyond a hole is reported as missing, of a segment held without an SVM",
+        "M1: a position that is agreed beyond a hole is reported as missing, of a segment held unjudged",
         f"""{HANDSHAKE}
         S . 1:101 ack 1
         P . 51:61 ack 1
