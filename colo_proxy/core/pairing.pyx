@@ -217,9 +217,13 @@ cdef void pair_moved(Core *core, const FlowList *these, const FlowList *others,
     cdef Flow *flow = first_moved(core, these)
     cdef Flow *behind
     cdef Flow *other
+    cdef Flow *oldest
     while flow != NULL:
         behind = flow.list_next
         other = partner(core, flow, others, same_port) if is_alone(flow) and flow.waiting else NULL
+        if other != NULL and not same_port:  # an older one of the same guest may still wait
+            oldest = partner(core, other, these, False)
+            flow = oldest if oldest != NULL else flow
         if other != NULL and flow.flags & F_ALIAS:
             join(core, other, flow)
         elif other != NULL:

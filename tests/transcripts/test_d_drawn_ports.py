@@ -389,3 +389,19 @@ def test_a_late_copy_from_another_port_is_no_news(play):
     """,
         observe=True,
     )
+
+
+def test_the_oldest_of_each_guest_are_paired_where_one_waits_already(play):
+    play(
+        """
+        P udp "first" sport 3001
+        +6ms tick
+        P udp "other" sport 3002
+        S udp "third" sport 3003
+        finish
+        ! payload 0
+        ! missing-secondary 0
+        > udp "first" sport 3001
+    """,
+        observe=True,
+    )
