@@ -173,7 +173,7 @@ def test_the_tap_exists_already(host: Namespace, tmp_path: Path):
 
 def test_no_privilege(host: Namespace, tmp_path: Path):
     code = (
-        "import sys; from colo_proxy import privileges; privileges.drop(()); "
+        "import sys; from colo_proxy.daemon import privileges; privileges.drop(()); "
         "from colo_proxy.cli.main import main; sys.exit(main())"
     )
     line = refusal(host, configuration(tmp_path), [sys.executable, "-c", code])
