@@ -106,12 +106,13 @@ class Comparison:
         self._feed(self._frames(*taps, shift))
         self._result.flows = len(self._flows)
         self._result.primary_frames, self._result.secondary_frames = (tap.frames for tap in taps)
+        self._result.looked_at = all(tap.comparable for tap in taps)
         self._leave_out(*taps)
         self._result.notices += of_shift(taps, (pvm, svm), shift, self._result, self._timeout)
         for capture, tap in zip((self.primary, self.secondary), taps, strict=True):
             self._result.notices += of_file(capture, tap)
         self._result.notices += of_addresses(taps, (pvm, svm))
-        self._result.notices += of_nothing(self._result)
+        self._result.notices += of_nothing(taps, self._result)
         self._result.notices += of_frames(taps)
         return self._result
 

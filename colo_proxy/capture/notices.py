@@ -43,10 +43,14 @@ def of_addresses(taps: tuple[Tap, Tap], surveys: tuple[Survey, Survey]) -> Itera
         )
 
 
-def of_nothing(result: Result) -> Iterator[str]:
+def of_nothing(taps: tuple[Tap, Tap], result: Result) -> Iterator[str]:
     """That there was nothing to compare."""
-    if result.verdict == "incomplete" and not result.not_compared:
-        yield "neither capture has a frame of the VM's, so nothing was compared"
+    if result.verdict != "incomplete" or result.not_compared:
+        return
+    without = [tap for tap in taps if not tap.comparable]
+    captures = "neither capture has" if len(without) == len(taps) else f"{without[0].path}: has not"
+    kinds = " that is compared (ARP, for instance, is not)" if any(tap.frames for tap in without) else ""
+    yield f"{captures} a frame of the VM's{kinds}, so nothing was compared"
 
 
 def of_shift(

@@ -47,6 +47,7 @@ class Result:
     secondary_frames: int = 0
     released_frames: int = 0
     held_frames: int = 0
+    looked_at: bool = False  # both captures have frames of the VM that are compared
     divergences: list[Divergence] = field(default_factory=list)
     not_compared: list[NotCompared] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
@@ -61,8 +62,7 @@ class Result:
         """A difference is one, whatever was not looked at; without one, all must have been looked at."""
         if self.divergences:
             return "diverged"
-        looked_at = self.primary_frames or self.secondary_frames
-        return "identical" if looked_at and not self.not_compared else "incomplete"
+        return "identical" if self.looked_at and not self.not_compared else "incomplete"
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints; programs rely on its names."""

@@ -11,6 +11,7 @@ from colo_proxy.capture.reader import Captured
 from colo_proxy.capture.result import NotCompared
 from colo_proxy.capture.times import Times
 from colo_proxy.core.packet.key import flow_text
+from colo_proxy.core.packet.parse import dissect
 
 _HEADERS = 78  # bytes of Ethernet, a VLAN tag, IPv6 and TCP without options
 _RECENT = 16  # frames among which a second copy is looked for
@@ -36,6 +37,7 @@ class Tap:
     vms: tuple[bytes, ...]
     times: Times = field(default_factory=Times)
     frames: int = 0
+    comparable: bool = False  # a frame is of a class that is compared
     strays: int = 0  # unicast frames neither from nor to the VM
     tags: set[int] = field(default_factory=set)  # VLANs
     untagged: int = 0
@@ -72,6 +74,7 @@ class Tap:
 
     def _count(self, time: int, data: bytes) -> None:
         self.frames += 1
+        self.comparable = self.comparable or dissect(data)["kind"] != "housekeeping"
         if data[12:14] in TAGS:
             self.tags.add(int.from_bytes(data[14:16]) & 0xFFF)
         else:

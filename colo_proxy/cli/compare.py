@@ -111,6 +111,8 @@ def _summary(result: "Result") -> Iterator[str]:
         yield f"diverged: {counted(count, 'checkpoint')} would have been needed"
     elif result.not_compared:
         yield from _left_out(result)
+    elif result.verdict == "incomplete":
+        yield "incomplete: nothing was compared"
     else:
         yield "identical"
 
