@@ -3,7 +3,7 @@ the first number that the PVM shows.
 
 In mid-stream an empty segment shows it only provisionally: a keep-alive or a window probe has the number
 before the next byte. Until the PVM shows bytes there the flow is F_PROVISIONAL; it is F_RAISED after they
-have begun one higher.
+have begun one higher, or a client of a capture has acknowledged one more (M4).
 """
 
 from libc.stdint cimport int64_t, uint32_t
@@ -45,9 +45,21 @@ cdef void anchor_place(Flow *flow, Node *node) noexcept nogil:
         flow.position = -1 if flow.pvm.syn else 0
     elif flow.flags & F_PROVISIONAL and node.packet.length and seq_diff(node.packet.seq, flow.matched) <= 1:
         if seq_lt(flow.matched, node.packet.seq) and not svm_begins_at(flow, flow.matched):
-            flow.low = flow.matched = flow.pieced = node.packet.seq
-            flow.flags |= F_RAISED
+            begin_at(flow, node.packet.seq)
         flow.flags &= ~<uint32_t>(F_PROVISIONAL | F_ACKNOWLEDGED)
+
+
+cdef void anchor_answered(Flow *flow, Seq ack) noexcept nogil:
+    if flow.flags & F_PROVISIONAL and seq_eq(ack, seq_add(flow.matched, 1)) and \
+            not svm_begins_at(flow, flow.matched):
+        begin_at(flow, ack)
+        flow.flags &= ~<uint32_t>(F_PROVISIONAL | F_ACKNOWLEDGED)
+
+
+cdef inline void begin_at(Flow *flow, Seq start) noexcept nogil:
+    """The range starts one above the empty segment that showed where the PVM had got to."""
+    flow.low = flow.matched = flow.pieced = start
+    flow.flags |= F_RAISED
 
 
 cdef bint far_ahead(const Flow *flow, Seq start) noexcept nogil:

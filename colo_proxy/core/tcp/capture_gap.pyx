@@ -22,6 +22,7 @@ from colo_proxy.core.tcp.agreed cimport (
     agreed_offset_of,
     agreed_start_of,
 )
+from colo_proxy.core.tcp.anchor cimport anchor_answered
 from colo_proxy.core.tcp.ranges cimport ranges_any, ranges_of
 from colo_proxy.core.vocabulary cimport D_MEMORY
 
@@ -51,6 +52,7 @@ cdef void capture_gap_note_client(Core *core, const Key *key, const Node *node) 
     if nearest != NULL and (not nearest.flags & F_HEARD or seq_lt(nearest.heard_ack, node.packet.ack)):
         nearest.flags |= F_HEARD
         nearest.heard_ack = node.packet.ack
+        anchor_answered(nearest, node.packet.ack)
 
 
 cdef bint applies(const Core *core, const Flow *flow) noexcept nogil:
