@@ -13,7 +13,7 @@ from enum import IntEnum
 from operator import itemgetter
 from pathlib import Path
 
-from colo_proxy.capture.notices import of_addresses, of_file, of_frames, of_nothing, of_shift
+from colo_proxy.capture.notices import of_addresses, of_file, of_frames, of_nothing, of_shift, of_withheld
 from colo_proxy.capture.origin import Heard, Survey, listen, mac_text, survey, vm_address
 from colo_proxy.capture.reader import NS, Capture, Captured, CaptureError
 from colo_proxy.capture.result import NotCompared, Result
@@ -113,6 +113,7 @@ class Comparison:
             self._result.notices += of_file(capture, tap)
         self._result.notices += of_addresses(taps, (pvm, svm))
         self._result.notices += of_nothing(taps, self._result)
+        self._result.notices += of_withheld(taps[0], self._result)
         self._result.notices += of_frames(taps)
         return self._result
 

@@ -53,6 +53,20 @@ def of_nothing(taps: tuple[Tap, Tap], result: Result) -> Iterator[str]:
     yield f"{captures} a frame of the VM's{kinds}, so nothing was compared"
 
 
+def of_withheld(primary: Tap, result: Result) -> Iterator[str]:
+    """That acknowledgements, which alone may wait where nothing differs (M3), waited to the end."""
+    if result.verdict == "identical" and result.held_frames:
+        those = (
+            "1 acknowledgement of the PVM was"
+            if result.held_frames == 1
+            else f"{result.held_frames:,} acknowledgements of the PVM were"
+        )
+        yield (
+            f"{primary.path}: {those} still withheld when the captures ended, because the SVM had not "
+            "acknowledged or offered as much"
+        )
+
+
 def of_shift(
     taps: tuple[Tap, Tap], surveys: tuple[Survey, Survey], shift: int, result: Result, timeout: int
 ) -> Iterator[str]:

@@ -79,6 +79,8 @@ class Tap:
             self.tags.add(int.from_bytes(data[14:16]) & 0xFFF)
         else:
             self.untagged += 1
+        if _may_be_sent_again(data):
+            return
         if any(time - when <= _AT_ONCE and data == each for when, each in self.recent):
             self.twice += 1
         else:
@@ -106,6 +108,14 @@ def is_fragment(data: bytes) -> bool:
     if kind == IPV4 and len(data) >= at + 20:
         return bool(data[at + 6] & 0x3F or data[at + 7])
     return kind == IPV6 and len(data) > at + 6 and data[at + 6] == _FRAGMENT
+
+
+def _may_be_sent_again(data: bytes) -> bool:
+    """Whether a guest sends such a frame again, byte for byte, in the ordinary way: a TCP segment of a packet
+    without an IPv4 ID, as a duplicate acknowledgement or a retransmission. No copy of TCP is a difference.
+    """
+    kind, at = network(data)
+    return _layer4(data)[0] == _TCP and (kind != IPV4 or data[at + 4 : at + 6] == bytes(2))
 
 
 def _layer4(data: bytes) -> tuple[int, int]:

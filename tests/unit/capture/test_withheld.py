@@ -1,0 +1,78 @@
+"""Notices of acknowledgements that wait at the end, and of frames that were captured twice."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from models.packets import ACK, ethernet, tcp, udp
+
+from colo_proxy.cli.main import main
+
+from .frames import START, save
+
+MAC = "02:00:00:00:00:02"  # the VM of models.packets
+FOUR = ("192.0.2.2", 80), ("192.0.2.1", 40000)
+SIX = ("2001:db8::2", 80), ("2001:db8::1", 40000)
+
+Compared = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def compared(tmp_path, capsys) -> Compared:
+    def of(pvm: list[bytes], svm: list[bytes]) -> tuple[int, dict[str, Any]]:
+        paths = [
+            save(tmp_path / name, [(START + at * 1_000_000, frame) for at, frame in enumerate(frames)])
+            for name, frames in (("pvm.pcap", pvm), ("svm.pcap", svm))
+        ]
+        status = main(["compare", *map(str, paths), "--vm-mac", MAC, "--json"])
+        return status, json.loads(capsys.readouterr().out)
+
+    return of
+
+
+def segment(
+    ends: tuple[tuple[str, int], tuple[str, int]], ack: int, payload: bytes = b"", **ip: int
+) -> bytes:
+    kind = 0x86DD if ends is SIX else 0x0800
+    return ethernet(tcp(*ends, seq=100, ack=ack, flags=ACK, payload=payload, **ip), kind)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_acknowledgements_that_wait_at_the_end_are_noticed(compared, count, tmp_path):
+    both = [segment(FOUR, 50)]
+    waiting = [segment(FOUR, 60 + at) for at in range(count)]
+    status, found = compared(both + waiting, both)
+    assert (status, found["verdict"], found["held_frames"]) == (0, "identical", count)
+    those = "1 acknowledgement of the PVM was" if count == 1 else "2 acknowledgements of the PVM were"
+    assert found["notices"] == [
+        f"{tmp_path}/pvm.pcap: {those} still withheld when the captures ended, because the SVM had not "
+        "acknowledged or offered as much"
+    ]
+
+
+def test_an_acknowledgement_of_the_svm_alone_waits_for_nothing(compared):
+    both = [segment(FOUR, 50)]
+    status, found = compared(both, [*both, segment(FOUR, 60)])
+    assert (status, found["verdict"], found["notices"]) == (0, "identical", [])
+
+
+@pytest.mark.parametrize("ends", [FOUR, SIX])
+@pytest.mark.parametrize("payload", [b"", b"repeated"])
+def test_segments_that_a_guest_repeats_were_not_captured_twice(compared, ends, payload):
+    ip = {"ident": 0} if ends is FOUR else {}
+    once = segment(ends, 50, payload, **ip)
+    status, found = compared([once, once, once], [once])
+    assert (status, found["verdict"], found["notices"]) == (0, "identical", [])
+
+
+@pytest.mark.parametrize(
+    "once",
+    [
+        segment(FOUR, 50, b"bytes", ident=7),
+        ethernet(udp(*SIX, b"datagram"), 0x86DD),
+    ],
+)
+def test_frames_that_no_guest_repeats_were(compared, once):
+    found = compared([once, once], [once])[1]
+    assert "1 frame of the VM's 2 are in it twice" in found["notices"][0]
