@@ -105,7 +105,7 @@ class Divergence:
     docs/comparison.md says. `time` is in nanoseconds on the clock of the frames. `primary` and
     `secondary` are the packets that show the difference, from the Ethernet header, where there is one.
     `exchanges` are the flow's last frames, oldest first, and `seq_offset` is isn_svm - isn_pvm, modulo 2**32.
-    `count`: how many of this reason are reported with this one (`storms`).
+    `count`: how many of this reason are reported with this one, itself included (`core_diverge`, `storms`).
     """
 
     nic: int

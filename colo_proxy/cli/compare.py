@@ -106,7 +106,7 @@ def _summary(result: "Result") -> Iterator[str]:
     yield from (f"  {line}" for line in table(shown, left={0, 1, 2, 3}))
     if len(result.divergences) > _SHOWN:
         yield f"  and {len(result.divergences) - _SHOWN:,} more; --json lists them all"
-    count = len(result.divergences)
+    count = sum(each.count for each in result.divergences)
     if count:
         yield f"diverged: {counted(count, 'checkpoint')} would have been needed"
     elif result.not_compared:

@@ -163,7 +163,7 @@ cdef class Comparator:
         cdef bint more = True
         while more:
             nic_word(self.core, W_FINISH, now)
-            more = self.core.diverged_count == MAX_DIVERGED
+            more = self.core.diverged_count >= MAX_DIVERGED
             self.collect()
 
     def take(self):

@@ -27,7 +27,8 @@ from colo_proxy.core.vocabulary cimport DropId, PortId, ReasonId
 
 cdef enum:
     EARLY_FRAMES = 256  # clients' frames that wait for the SVM's SYN while observing
-    MAX_DIVERGED = 64  # divergences that wait to be taken; each blocks a flow, so more are rare, and counted
+    MAX_DIVERGED = 64  # divergences that wait to be taken; more are counted in those of their reason
+    REASONS = 4
 
 cdef struct Settings:
     int64_t timeout  # ns; 0: learned from the SVM's lag
@@ -50,6 +51,7 @@ cdef struct Diverged:
     char[128] flow
     char[24] protocol
     int reason
+    uint32_t count  # of this reason: itself, and those of other flows that found no room
     int64_t stream_offset
     int64_t time
     uint32_t after  # how many frames of the same event left before
@@ -75,7 +77,7 @@ cdef struct Counts:
     uint64_t[3] bytes
     uint64_t released  # PVM (after a failover SVM) frames that left
     uint64_t released_bytes
-    uint64_t[16] divergences  # reason * 4 + protocol: tcp, udp, icmp, other
+    uint64_t[REASONS * 4] divergences  # reason * 4 + protocol: tcp, udp, icmp, other
     uint64_t[16] dropped  # by DropId
     uint64_t mode
     uint64_t held_frames
@@ -143,7 +145,7 @@ cdef struct Core:
     Out *outs
     uint32_t out_count
     uint32_t out_room
-    Diverged[MAX_DIVERGED] diverged
+    Diverged[MAX_DIVERGED + REASONS] diverged  # so that there is always one of each reason to count in
     uint32_t diverged_first
     uint32_t diverged_count
     Missed *missed  # until somebody takes them

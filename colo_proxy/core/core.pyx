@@ -407,6 +407,19 @@ cdef void core_touch(Core *core, Flow *flow) noexcept nogil:
         core.touched = flow
 
 
+cdef bint count_in_another(Core *core, ReasonId reason) noexcept nogil:
+    """Count a divergence in the latest of the same reason that waits; false: none does."""
+    cdef Diverged *entry
+    cdef uint32_t behind = core.diverged_count
+    while behind:
+        behind -= 1
+        entry = &core.diverged[(core.diverged_first + behind) % (MAX_DIVERGED + REASONS)]
+        if entry.reason == reason:
+            entry.count += 1
+            return True
+    return False
+
+
 cdef void core_diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
                        const Node *pvm, const Node *svm) noexcept nogil:
     """Report that the outputs of a flow differ and block it (C1); a blocked flow is not reported again."""
@@ -417,11 +430,12 @@ cdef void core_diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
     core_touch(core, flow)
     flow.divergences += 1
     core.counts.divergences[<int>reason * 4 + core_protocol_of(flow)] += 1
-    if core.diverged_count == MAX_DIVERGED:
-        return  # counted above; the checkpoint that the others ask for covers this one too
-    entry = &core.diverged[(core.diverged_first + core.diverged_count) % MAX_DIVERGED]
+    if core.diverged_count >= MAX_DIVERGED and count_in_another(core, reason):
+        return  # the checkpoint that the others ask for covers this one too
+    entry = &core.diverged[(core.diverged_first + core.diverged_count) % (MAX_DIVERGED + REASONS)]
     core.diverged_count += 1
     memset(entry, 0, sizeof(Diverged))
+    entry.count = 1
     key_text(&flow.key, entry.flow, sizeof(entry.flow))
     key_protocol(&flow.key, entry.protocol, sizeof(entry.protocol))
     entry.reason = reason

@@ -21,6 +21,7 @@ from libc.string cimport memset
 from colo_proxy.core.align.aligner cimport Offset, aligner_fix_quote, aligner_quoted_flow, aligner_to_svm
 from colo_proxy.core.core cimport (
     MAX_DIVERGED,
+    REASONS,
     Core,
     Counts,
     Diverged,
@@ -391,7 +392,7 @@ cdef bint nic_divergence(Core *core, Diverged *into) noexcept nogil:
     if core.diverged_count == 0:
         return False
     into[0] = core.diverged[core.diverged_first]
-    core.diverged_first = (core.diverged_first + 1) % MAX_DIVERGED
+    core.diverged_first = (core.diverged_first + 1) % (MAX_DIVERGED + REASONS)
     core.diverged_count -= 1
     return True
 

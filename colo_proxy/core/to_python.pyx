@@ -28,6 +28,7 @@ cdef object to_python_divergence(Diverged *diverged, int nic):
             secondary=diverged.secondary[: diverged.secondary_size] if diverged.secondary != NULL else None,
             exchanges=exchanges_of(diverged),
             seq_offset=diverged.seq_offset,
+            count=diverged.count,
         )
     finally:
         core_free_diverged(diverged)
