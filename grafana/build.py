@@ -284,8 +284,8 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "Requests for neighbours a second",
-            "ARP requests and neighbour solicitations that the proxy has sent for the SVM, in the PVM's name. "
-            "After a restart of the proxy there are a few.",
+            "ARP requests and neighbour solicitations that the proxy has sent for the SVM, in the PVM's "
+            "name. After a restart of the proxy there are a few.",
             "pps",
             [(rate("colo_proxy_neighbours_asked_total", f"{EACH}, nic"), WHO + " nic {{nic}}")],
             width=6,
