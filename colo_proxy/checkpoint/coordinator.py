@@ -124,9 +124,9 @@ class Coordinator:
         self.machine.retime(min_interval_ms=min_interval_ms, max_hold_ms=max_hold_ms, repeat_ms=repeat_ms)
         self._tick()
 
-    def held_ns(self) -> int:
-        """How long output may have been waiting for a checkpoint."""
-        return self.machine.held_ns(self._clock())
+    def waiting_ns(self) -> int:
+        """How long a checkpoint has been wanted, or output been waiting for one."""
+        return self.machine.waiting_ns(self._clock())
 
     def _answer(self, ticket: int) -> asyncio.Future[Done]:
         answer: asyncio.Future[Done] = asyncio.get_running_loop().create_future()

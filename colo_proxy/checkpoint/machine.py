@@ -186,6 +186,7 @@ class Machine:
         self._request_at = now  # when the request is due (again)
         self._not_before = now  # rate limit
         self._held_since: int | None = now if asks else None
+        self._wanted_since = self._held_since  # since when a checkpoint has been asked for in vain
         self._began_at = now
         self._protected_at = now
         self._replica = state is not State.OBSERVING  # there may be an SVM that can take over
@@ -220,6 +221,11 @@ class Machine:
     def held_ns(self, now: int) -> int:
         """How long output may have been waiting for a checkpoint."""
         return now - self._held_since if self._held_since is not None else 0
+
+    def waiting_ns(self, now: int) -> int:
+        """How long a checkpoint has been wanted, or output been waiting for one."""
+        since = [start for start in (self._held_since, self._wanted_since) if start is not None]
+        return now - min(since, default=now)
 
     def feed(self, event: Event, now: int) -> list[Command]:
         """Take an event in; returns what is to be done, in order.
@@ -362,6 +368,8 @@ class Machine:
         self._cause = cause
         self._attempts = 0
         self._request_at = max(now, self._not_before)
+        if self._wanted_since is None:
+            self._wanted_since = now
         if cause.holds:
             self._hold(now)
 
@@ -392,7 +400,7 @@ class Machine:
             commands.append(Alarm(active=False, held_ns=self.held_ns(now)))
         self.alarm = False
         self._cause = None
-        self._held_since = None
+        self._held_since = self._wanted_since = None
 
     def _move(self, new: State, why: str, commands: list[Command]) -> None:
         old, self.state = self.state, new

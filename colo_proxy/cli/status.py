@@ -6,7 +6,7 @@ from typing import Any
 
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
-from colo_proxy.display.state import let_by, meaning, state_of
+from colo_proxy.display.state import described, excepts, state_of
 from colo_proxy.display.tables import counted, size, table
 
 
@@ -16,7 +16,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         "status",
         help="show a running proxy's state",
         description="Show whether the VM is protected, and what is held. Exit status: 0 protected, or a "
-        "checkpoint is in progress; 3 unprotected, or the VMM does not make the checkpoint that is wanted; "
+        "checkpoint is in progress; 3 unprotected, or a checkpoint is wanted and the VMM is not connected, "
+        "has not made it for max_hold_ms, or has made none since the proxy started; "
         "4 failed over; 5 no proxy answers; 6 the proxy refuses.",
         examples=(
             ("colo-proxy status web1.toml", "is it protected?"),
@@ -43,23 +44,29 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def exit_status(status: dict[str, Any]) -> int:
-    """0 protected or a checkpoint under way, 3 unprotected, 4 failed over."""
-    if status["state"] == "failed-over":
+    """0 protected or a checkpoint under way, 3 unprotected or nobody will make one, 4 failed over."""
+    state = status["state"]
+    if state == "failed-over":
         return 4
-    return 3 if status["state"] == "unprotected" or status["alarm"] else 0
+    if state == "protected":
+        return 0
+    away = not all(status["vmm_connected"].values())
+    never = state == "requested" and not status["checkpoints"]
+    return 3 if state == "unprotected" or status["alarm"] or away or never else 0
 
 
 def lines(status: dict[str, Any]) -> list[str]:
     """The answer to `query-status` for a person."""
     waiting = f"{status['waiting_ms'] / 1000:.1f} s"
     state = state_of(status)
-    facts = [("proxy", status["name"]), ("state", f"{state}: {meaning(status)}")]
+    facts = [("proxy", status["name"]), ("state", described(status, state))]
     if status["alarm"]:
-        facts.append(("ALARM", f"a checkpoint has been wanted for {waiting}; output is held"))
+        facts.append(("ALARM", f"a checkpoint has been wanted for {waiting}; what differs is held"))
     if status["reason"]:
         facts.append(("checkpoint", f"wanted for {waiting}, because of {status['reason']}"))
-    if status["bypassed_frames"]:
-        facts.append(("uncompared", f"{let_by(status)}; `colo-proxy policy list` shows which"))
+    if status["bypassing"] and not excepts(status):
+        by_rules = counted(status["bypassed_frames"], "frame")
+        facts.append(("uncompared", f"{by_rules} bypassed by rules; `colo-proxy policy list` shows which"))
     sides = ", ".join(f"{side} {'up' if up else 'DOWN'}" for side, up in status["vmm_connected"].items())
     facts += [
         ("epoch", f"{status['epoch']:,}"),

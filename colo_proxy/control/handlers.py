@@ -103,10 +103,11 @@ class Commands:
             "epoch": machine.epoch,
             "reason": machine.reason,
             "alarm": machine.alarm,
-            "waiting_ms": self._coordinator.held_ns() // 1_000_000,
+            "waiting_ms": self._coordinator.waiting_ns() // 1_000_000,
             "flows": sum(nic.flows for nic in counters),
             "held_frames": sum(nic.held_frames for nic in counters),
             "held_bytes": sum(nic.held_bytes for nic in counters),
+            "bypassing": self._totals.bypassing(),
             "bypassed_frames": self._totals.bypassed(),
             "checkpoints": machine.checkpoints,
             "divergences": sum(sum(nic.divergences.values()) for nic in counters),
@@ -166,6 +167,7 @@ class Commands:
 
     async def use_policies(self, rules: Sequence[PolicyRule]) -> None:
         """Let these rules decide from now on."""
+        self._totals.before_policies()
         await self._coordinator.set_policies(rules)
         warn_of(rules)
 

@@ -16,14 +16,26 @@ def meaning(status: dict[str, Any]) -> str:
     state = state_of(status)
     if state == "protected" and any(_svm_is_cut_off(nic) for nic in status["nics"]):
         return "but the SVM cannot take over while its port has a fault"
-    if state == "protected" and status["bypassed_frames"]:
-        return f"but for {let_by(status)}"
+    if state == "requested" and status["reason"] in _HOLDING:
+        return "all output is held until the VMM has made a checkpoint"
     return MEANING[state]
 
 
-def let_by(status: dict[str, Any]) -> str:
-    """How much of the output nobody has compared, because a rule says so."""
-    return f"{counted(status['bypassed_frames'], 'frame')} bypassed by rules"
+def described(status: dict[str, Any], state: str) -> str:
+    """The state, written as `state`, with what it means: `protected: the SVM can take over at any time`."""
+    what = meaning(status)
+    if excepts(status) and what == MEANING["protected"]:
+        return f"{state}, except for what rules bypass ({counted(status['bypassed_frames'], 'frame')} so far)"
+    return f"{state}: {what}"
+
+
+def excepts(status: dict[str, Any]) -> bool:
+    """Whether the state's own line says what rules bypass."""
+    return bool(
+        status["bypassing"]
+        and state_of(status) == "protected"
+        and not any(_svm_is_cut_off(nic) for nic in status["nics"])
+    )
 
 
 def _svm_is_cut_off(nic: dict[str, Any]) -> bool:
@@ -33,10 +45,12 @@ def _svm_is_cut_off(nic: dict[str, Any]) -> bool:
     return bool({endpoint, interface} & set(nic["faults"]))
 
 
+_HOLDING = ("start", "aborted")  # reasons of a checkpoint before which nothing is compared
+
 MEANING = {
     "unprotected": "there is no replica; the PVM's output is released",
     "protected": "the SVM can take over at any time",
-    "requested": "output is held until the VMM has made a checkpoint",
+    "requested": "what differs is held until the VMM has made a checkpoint",
     "stopped": "a checkpoint is being made; output is held until its commit",
     "failed-over": "the SVM is the service",
     "observing": "the PVM's output is released; divergences are counted",

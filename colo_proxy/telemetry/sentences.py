@@ -26,7 +26,7 @@ def sentence(name: str, data: dict[str, Any]) -> str:  # noqa: PLR0911
         case "ALARM", {"active": active, "held_ms": held}:
             if not active:
                 return f"the checkpoint is no longer wanted, after {held / 1000:.1f} s"
-            return f"a checkpoint has been wanted for {held / 1000:.1f} s; output is held"
+            return f"a checkpoint has been wanted for {held / 1000:.1f} s; output that differs is held"
         case "PORT_FAULT", {"nic": nic, "text": text}:
             return f"nic {nic} {text}"
         case _:

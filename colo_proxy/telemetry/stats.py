@@ -38,6 +38,9 @@ class Totals:
         self.committed_ns = [0, 0]  # how long checkpoints took: all that were committed, and the last
         self.flows = Tally(_ROOM)
         self.services = Tally(_ROOM)
+        # What former rules have bypassed since the last commit, and whether they could.
+        self._bypassed_before = 0
+        self._bypassing_before = False
         self.connected: Callable[[], dict[str, bool]] = dict
         self.checkpoint_seconds = Histogram(
             "colo_proxy_checkpoint_seconds",
@@ -53,15 +56,26 @@ class Totals:
             if what.result != "aborted":
                 self.reasons[what.reason] = self.reasons.get(what.reason, 0) + 1
             if what.result == "committed":
+                self._bypassed_before, self._bypassing_before = 0, False
                 self.checkpoint_seconds.observe(what.duration_ns / 1e9)
                 self.committed_ns = [self.committed_ns[0] + what.duration_ns, what.duration_ns]
         elif isinstance(what, Divergence):
             self.flows.add(what.flow)
             self.services.add(service(what.flow))
 
+    def before_policies(self) -> None:
+        """Other rules will follow: what these have bypassed stays uncompared until a commit."""
+        self._bypassing_before = self.bypassing()
+        self._bypassed_before = self.bypassed()
+
+    def bypassing(self) -> bool:
+        """Whether a rule bypasses, or one has since the last commit."""
+        return self._bypassing_before or any(rule.action == "bypass" for rule, _ in self.policies())
+
     def bypassed(self) -> int:
-        """Frames that rules have let leave uncompared, since the rules were set."""
-        return sum(frames for rule, frames in self.policies() if rule.action == "bypass")
+        """Frames that rules have let leave uncompared since they were set; of former ones, since a commit."""
+        now = sum(frames for rule, frames in self.policies() if rule.action == "bypass")
+        return self._bypassed_before + now
 
     def as_json(self) -> dict[str, Any]:
         """`query-stats`: every counter, by its name in the design. Its size is bounded."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from colo_proxy.display.characters import printable
-from colo_proxy.display.state import let_by, meaning, state_of
+from colo_proxy.display.state import described, state_of
 from colo_proxy.display.tables import size
 from colo_proxy.top.rates import Figures, Look, PortRate, lost
 from colo_proxy.top.recent_events import Line
@@ -68,7 +68,7 @@ def screen(
 def _head(look: Look, figures: Figures, name: str, width: int) -> Iterator[Text]:
     status = look.status
     state = state_of(status)
-    yield _banner(f"{name}  {state.upper()}: {meaning(status)}", _STYLES[state], width)
+    yield _banner(f"{name}  {described(status, state.upper())}", _STYLES[state], width)
     sides = ", ".join(f"{side} {'up' if up else 'DOWN'}" for side, up in status["vmm_connected"].items())
     yield Text(
         f" epoch {status['epoch']:,}   VMM {status['vmm']}{f' ({sides})' if sides else ''}   "
@@ -92,8 +92,8 @@ def _head(look: Look, figures: Figures, name: str, width: int) -> Iterator[Text]
         said.append(
             Text(f" a checkpoint has been wanted for {waiting}, because of {status['reason']}", "yellow")
         )
-    if status["bypassed_frames"]:
-        said.append(Text(f" RULES: {let_by(status)} ({_count(figures.bypassed)}/s)", "yellow"))
+    if status["bypassing"]:
+        said.append(Text(f" RULES: {_count(figures.bypassed)} frames/s are bypassed", "yellow"))
     yield from said or [Text("")]
 
 

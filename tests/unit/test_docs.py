@@ -174,7 +174,7 @@ def test_values_of_labels() -> None:
 @pytest.fixture
 def commands() -> Commands:
     coordinator = SimpleNamespace(
-        machine=Machine(0), engine=SimpleNamespace(snapshot=lambda: [counters()]), held_ns=lambda: 0
+        machine=Machine(0), engine=SimpleNamespace(snapshot=lambda: [counters()]), waiting_ns=lambda: 0
     )
     totals = Totals(lambda: [counters()], coordinator.machine)
     nic = SimpleNamespace(uplink="", primary="", secondary="")

@@ -352,3 +352,18 @@ def test_every_state_knows_the_facts_and_has_a_label():
     assert {state.label for state in m.State} == set(m.LABELS)
     for table in m.TRANSITIONS.values():
         assert {Divergence, Exhausted, Applied, Connected} <= set(table)
+
+
+def test_the_wait_counts_from_the_first_request_of_this_want():
+    machine = m.Machine(0, state=m.State.PROTECTED, period_ms=1000, repeat_ms=500)
+    second = 10**9
+    for now in range(0, 12 * second, second // 4):
+        machine.tick(now)
+    assert machine.reason == "period"
+    assert machine.waiting_ns(12 * second) == 11 * second
+    machine.feed(SvmStopped(), 12 * second)
+    machine.feed(PvmStopped(), 12 * second)
+    machine.feed(Aborted(""), 13 * second)
+    assert machine.waiting_ns(14 * second) == 13 * second, "an abort satisfies nothing"
+    machine.feed(ReplicaLost(""), 14 * second)
+    assert machine.waiting_ns(15 * second) == 0

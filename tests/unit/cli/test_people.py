@@ -51,7 +51,7 @@ NIC   HELD     SIZE  MATCHED  DIVERGED   IDLE  FLOW
         (FailedOver(5, "operator"), "epoch 5: operator"),
         (
             Alarm(active=True, held_ns=12_340_000_000),
-            "a checkpoint has been wanted for 12.3 s; output is held",
+            "a checkpoint has been wanted for 12.3 s; output that differs is held",
         ),
         (Alarm(active=False, held_ns=12_340_000_000), "the checkpoint is no longer wanted, after 12.3 s"),
         (PortFault(1, Port.UPLINK, 100, "eth0: the interface is down"), "nic 1 eth0: the interface is down"),

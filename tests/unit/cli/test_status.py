@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from colo_proxy.cli.status import lines
+from colo_proxy.cli.status import exit_status, lines
 
 NIC = {
     "nic": 0,
@@ -32,6 +32,7 @@ STATUS: dict[str, Any] = {
     "flows": 11,
     "held_frames": 9,
     "held_bytes": 9000,
+    "bypassing": False,
     "bypassed_frames": 0,
     "checkpoints": 3,
     "divergences": 11,
@@ -57,11 +58,13 @@ NIC  UPLINK                PRIMARY      SECONDARY    FLOWS  HELD  TIMEOUT
 
 
 def test_protected_but_for_what_rules_let_by():
-    shown = lines({**STATUS, "bypassed_frames": 1234})
-    assert shown[1] == "state        protected: but for 1,234 frames bypassed by rules"
-    assert shown[2] == ("uncompared   1,234 frames bypassed by rules; `colo-proxy policy list` shows which")
-    held = lines({**STATUS, "state": "requested", "bypassed_frames": 1})
-    assert held[1].endswith(": output is held until the VMM has made a checkpoint")
+    shown = lines({**STATUS, "bypassing": True, "bypassed_frames": 1234})
+    assert shown[1] == "state        protected, except for what rules bypass (1,234 frames so far)"
+    assert "bypass" not in "".join(shown[2:])
+    before = lines({**STATUS, "bypassing": True})
+    assert before[1].endswith("protected, except for what rules bypass (0 frames so far)")
+    held = lines({**STATUS, "state": "requested", "bypassing": True, "bypassed_frames": 1})
+    assert held[1].endswith(": what differs is held until the VMM has made a checkpoint")
     assert held[2].startswith("uncompared   1 frame bypassed by rules")
 
 
@@ -80,8 +83,8 @@ def test_requested_with_an_alarm_and_a_side_that_is_down():
             "vmm_connected": {"primary": True, "secondary": False},
         }
     )
-    assert shown[1] == "state        requested: output is held until the VMM has made a checkpoint"
-    assert shown[2] == "ALARM        a checkpoint has been wanted for 12.3 s; output is held"
+    assert shown[1] == "state        requested: what differs is held until the VMM has made a checkpoint"
+    assert shown[2] == "ALARM        a checkpoint has been wanted for 12.3 s; what differs is held"
     assert "checkpoint   wanted for 12.3 s, because of payload" in shown
     assert "VMM          qmp (primary up, secondary DOWN)" in shown
 
@@ -138,3 +141,28 @@ def test_it_fits_a_terminal():
     for line in lines({**STATUS, "state": "requested", "alarm": True, "waiting_ms": 99_999, "reason": "x"}):
         assert len(line) <= 80
         assert "{" not in line
+
+
+@pytest.mark.parametrize("reason", ["start", "aborted"])
+def test_after_a_start_or_an_abort_everything_is_held(reason):
+    state = lines({**STATUS, "state": "requested", "reason": reason})[1]
+    assert state == "state        requested: all output is held until the VMM has made a checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 0),
+        ({"vmm_connected": {"primary": False, "secondary": True}}, 0),  # the SVM can take over
+        ({"state": "requested"}, 0),
+        ({"state": "requested", "alarm": True}, 3),
+        ({"state": "requested", "vmm_connected": {"primary": True, "secondary": False}}, 3),
+        ({"state": "requested", "checkpoints": 0}, 3),
+        ({"state": "stopped", "checkpoints": 0}, 0),
+        ({"state": "stopped", "vmm_connected": {"control": False}}, 3),
+        ({"state": "unprotected"}, 3),
+        ({"state": "failed-over", "alarm": True}, 4),
+    ],
+)
+def test_the_exit_status(changes, status):
+    assert exit_status({**STATUS, **changes}) == status

@@ -142,7 +142,7 @@ async def test_throughput_and_what_happens(proxy: Running, terminal: Terminal):
     await terminal.until(moved)
     proxy.engine.report(Divergence(0, FLOW.flow, "tcp", Reason.PAYLOAD, 4096, 0))
     await terminal.until(word(f"DIVERGENCE payload at byte 4,096 of {FLOW.flow}"))
-    lines = await terminal.until(word("REQUESTED: output is held until the VMM"))
+    lines = await terminal.until(word("REQUESTED: what differs is held until the VMM"))
     await terminal.until(word("CHECKPOINT payload: requested"))
     assert re.match(r" a checkpoint has been wanted for \d+\.\d s, because of payload", lines[2])
 

@@ -226,7 +226,7 @@ async def test_flows_and_policies(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         assert f"policy 2: {EVERYTHING}" in caplog.text
 
 
-async def test_what_rules_let_by_is_told_until_they_are_replaced(tmp_path: Path):
+async def test_what_rules_let_by_is_told_until_they_are_gone_and_a_commit_heals(tmp_path: Path):
     text = "".join(f'[[policy]]\naction = "{action}"\n' for action in ("bypass", "drop", "bypass", "compare"))
     async with running(tmp_path, text) as proxy:
         assert (await proxy.execute("query-status"))["bypassed_frames"] == 0
@@ -236,7 +236,15 @@ async def test_what_rules_let_by_is_told_until_they_are_replaced(tmp_path: Path)
         assert (await proxy.execute("query-status"))["bypassed_frames"] == 13
         await proxy.execute("set-policy", policies=rules)
         assert [rule["frames"] for rule in await proxy.execute("query-policy")] == [0] * 4
-        assert (await proxy.execute("query-status"))["bypassed_frames"] == 0
+        await proxy.execute("set-policy", policies=[])
+        status = await proxy.execute("query-status")
+        assert (status["bypassing"], status["bypassed_frames"]) == (True, 13), "no checkpoint since"
+        await proxy.execute("checkpoint-begin")
+        await proxy.execute("checkpoint-commit")
+        status = await proxy.execute("query-status")
+        assert (status["bypassing"], status["bypassed_frames"]) == (False, 0)
+        await proxy.execute("set-policy", policies=rules)
+        assert (await proxy.execute("query-status"))["bypassing"], "before the first frame"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def look(*nics: NicCounters, flows: int = 10, **status: Any) -> Look:
         "name": "web1", "state": "requested", "epoch": 7, "vmm": "control",
         "vmm_connected": {"control": True}, "reason": None, "alarm": False, "waiting_ms": 12_300,
         "flows": 11, "held_frames": 9, "held_bytes": 9000,
-        "bypassed_frames": 0, "checkpoints": 7, "divergences": 8,
+        "bypassing": False, "bypassed_frames": 0, "checkpoints": 7, "divergences": 8,
     }  # fmt: skip
     stats = {**totals.as_json(), "max_held_bytes": 64 << 20, "max_flows": 100_000}
     return Look(0, {**said, **status}, stats)
@@ -74,9 +74,9 @@ def test_a_fault_is_told_beside_an_alarm_and_says_what_it_is():
 
 
 def test_what_rules_let_by_is_told():
-    lines = drawn(look(counters(), state="protected", nics=[], bypassed_frames=1234))
-    assert lines[0].startswith(" web1  PROTECTED: but for 1,234 frames bypassed by rules ")
-    assert lines[2] == " RULES: 1,234 frames bypassed by rules (0/s)"
+    lines = drawn(look(counters(), state="protected", nics=[], bypassing=True, bypassed_frames=1234))
+    assert lines[0].startswith(" web1  PROTECTED, except for what rules bypass (1,234 frames so far) ")
+    assert lines[2] == " RULES: 0 frames/s are bypassed"
 
 
 def test_a_leg_that_loses_frames_now_is_named():
