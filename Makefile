@@ -96,11 +96,11 @@ docs: .venv/.docs  ## these pages as HTML, into build/docs
 test: build  ## all tests; those that need root or network namespaces say so if they cannot run
 	@$(BIN)/python -m pytest
 
-lint: build  ## ruff, mypy (strict), cython-lint
+lint: build  ## ruff, mypy (strict), cython-lint: of everything, tests and lab too
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint colo_proxy
+	@PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint colo_proxy tests/fuzz
 
 fuzz: build  ## properties and coverage-guided fuzzing for longer: make fuzz EXAMPLES=10000 FUZZ_SECONDS=600
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(or $(FUZZ_SECONDS),600)

@@ -55,7 +55,7 @@ from colo_proxy.core.packet.parse cimport (
     put16,
     put32,
 )
-from colo_proxy.core.policy cimport P_BYPASS, P_COMPARE, P_DROP, Policies, Rule
+from colo_proxy.core.policy cimport P_BYPASS, P_DROP, Policies, Rule
 from colo_proxy.core.timers cimport timers_tick
 from colo_proxy.core.vocabulary cimport M_FAILED_OVER, M_HOLD, M_PASS, PRIMARY, SECONDARY, UPLINK
 
@@ -141,9 +141,11 @@ cdef void collect(Story *story, bint holding) noexcept nogil:
     cdef Out *outs = nic_outs(story.core, &count)
     cdef Diverged diverged
     cdef Packet packet
+    cdef bint released
     for index in range(count):
         parse_frame(&packet, outs[index].base, outs[index].size)
-        if holding and outs[index].port == UPLINK and packet.kind != K_HOUSEKEEPING and not story.policies.count:
+        released = outs[index].port == UPLINK and packet.kind != K_HOUSEKEEPING
+        if holding and released and not story.policies.count:
             fail(story, "a frame left while all output is held")
         memcpy(frame, outs[index].base, outs[index].size)
     while nic_divergence(story.core, &diverged):
@@ -343,6 +345,7 @@ cdef const char *tell(const uint8_t *data, size_t size, PyObject *record) except
     cdef uint64_t max_flows
     cdef int mode
     cdef int steps = 0
+    cdef bint held
     global warm
     cdef size_t before = allocated()
     memset(&story, 0, sizeof(Story))
@@ -364,7 +367,8 @@ cdef const char *tell(const uint8_t *data, size_t size, PyObject *record) except
         word(&story, W_HOLD)
         word(&story, W_SVM_STOP)
         word(&story, W_COMMIT)
-        if story.pool.held_bytes != story.pool.lasting_bytes or story.core.counts.held_frames or story.core.counts.held_bytes:
+        held = story.core.counts.held_frames != 0 or story.core.counts.held_bytes != 0
+        if story.pool.held_bytes != story.pool.lasting_bytes or held:
             fail(&story, "a commit has not emptied what was held")
         check(&story)
     nic_free(story.core)
