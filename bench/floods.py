@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,13 +99,13 @@ def listed(rounds: int, seconds: float, count: int) -> Listing:
     results = Listing()
     with (
         way(TAP, max_flows=2 * count, timeout_ms=PATIENCE_MS) as between,
-        Crowd(between.lab, between.proxy) as crowd,
+        Crowd(between.lab, between.the_proxy()) as crowd,
         tempfile.NamedTemporaryFile() as text,
     ):
         crowd.send(range(count), b"same", b"same")
         text.write(flows(between, results))
         text.flush()
-        beside = {
+        beside: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
             QUIET: contextlib.nullcontext,
             LISTED: lambda: listing(between, results),
             BUSY: lambda: computing(Path(text.name)),
@@ -141,8 +141,8 @@ def storm(count: int) -> str:
     """So many flows diverge at once. Raises LabError."""
     with (
         way(TAP, timeout_ms=PATIENCE_MS) as between,
-        Crowd(between.lab, between.proxy) as crowd,
-        between.proxy.connect() as vmm,
+        Crowd(between.lab, between.the_proxy()) as crowd,
+        between.the_proxy().connect() as vmm,
     ):
         vmm.execute("vmm-ready")
         began = time.monotonic()

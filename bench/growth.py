@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from . import comparator
 from .comparator import OURS, Results
@@ -11,7 +12,7 @@ from .tools import number, table
 FLOWS = (1, 10, 100, 1_000, 10_000, 100_000)
 PAYLOAD = 10
 FLOOD = 300_000  # frames
-BOUNDS = {"max_held_bytes": 16 << 20, "max_flow_bytes": 1 << 20, "max_flows": 10_000}
+BOUNDS: dict[str, Any] = {"max_held_bytes": 16 << 20, "max_flow_bytes": 1 << 20, "max_flows": 10_000}
 
 
 def measure(rounds: int, *, share: float = 1.0, flows: tuple[int, ...] = FLOWS) -> Results:

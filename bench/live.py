@@ -42,6 +42,12 @@ class Way:
     proxy: Proxy | None = None
     pid: int = 0  # of what stands between; 0: nothing does
 
+    def the_proxy(self) -> Proxy:
+        """What stands between. Raises LabError where that is no proxy."""
+        if self.proxy is None:
+            raise LabError(f"there is no proxy on the way {self.name}")
+        return self.proxy
+
     def cpu(self) -> float:
         """Seconds of CPU time of what stands between so far, user and kernel, all threads."""
         tasks = Path(f"/proc/{self.pid}/task").iterdir() if self.pid else ()

@@ -38,7 +38,9 @@ def draw(prometheus: Prometheus, end: float) -> Any:
     lines = [(title, line) for title, panels in ROWS.items() for line in _lines(panels)]
     figure = pyplot.figure(figsize=(15, 2.6 * len(lines)), layout="constrained")
     told = ""
-    for strip, (title, panels) in zip(figure.subfigures(len(lines), 1), lines, strict=True):
+    for strip, (title, panels) in zip(
+        figure.subfigures(len(lines), 1, squeeze=False)[:, 0], lines, strict=True
+    ):
         if title != told:
             strip.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
         told = title

@@ -3,9 +3,11 @@
 The VM is 192.0.2.2 and 2001:db8::2, the client 192.0.2.1 and 2001:db8::1.
 """
 
-from scapy.layers.inet import IP, Ether, in4_chksum
+from typing import Any
+
+from scapy.layers.inet import IP, in4_chksum
 from scapy.layers.inet6 import IPv6, in6_chksum
-from scapy.layers.l2 import Dot1AD, Dot1Q
+from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet
 from scapy.utils import checksum
 
@@ -26,16 +28,18 @@ def link(to_vm: bool = False, vlans: tuple[int, ...] = ()) -> Packet:
     return frame
 
 
-def ip4(to_vm: bool = False, **fields: object) -> Packet:
+def ip4(to_vm: bool = False, **fields: Any) -> Packet:
     ends = {"src": "192.0.2.1", "dst": "192.0.2.2"} if to_vm else {"src": "192.0.2.2", "dst": "192.0.2.1"}
-    return IP(**{**ends, **fields})
+    given: dict[str, Any] = {**ends, **fields}
+    return IP(**given)
 
 
-def ip6(to_vm: bool = False, **fields: object) -> Packet:
+def ip6(to_vm: bool = False, **fields: Any) -> Packet:
     ends = {"src": "2001:db8::1", "dst": "2001:db8::2"}
     if not to_vm:
         ends = {"src": ends["dst"], "dst": ends["src"]}
-    return IPv6(**{**ends, **fields})
+    given: dict[str, Any] = {**ends, **fields}
+    return IPv6(**given)
 
 
 def with_right_checksum(frame: bytes) -> bytes:
@@ -44,7 +48,7 @@ def with_right_checksum(frame: bytes) -> bytes:
     network = packet[IP] if IP in packet else packet[IPv6]
     transport = next(layer for layer in packet.iterpayloads() if layer.name in CHECKSUM_AT or is_icmp(layer))
     segment = bytearray(transport.original)
-    at = CHECKSUM_AT.get(transport.name, 2)
+    at = CHECKSUM_AT.get(transport.name or "", 2)
     segment[at : at + 2] = bytes(2)
     if transport.name == "ICMP":
         value = checksum(bytes(segment))
@@ -57,4 +61,5 @@ def with_right_checksum(frame: bytes) -> bytes:
 
 
 def is_icmp(layer: Packet) -> bool:
-    return layer.name == "ICMP" or layer.name.startswith("ICMPv6")
+    name = layer.name or ""
+    return name == "ICMP" or name.startswith("ICMPv6")

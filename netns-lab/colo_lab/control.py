@@ -39,6 +39,7 @@ class Control:
         found = until(lambda: _connect(path) or _ended(owner), deadline, f"control socket {path}")
         if isinstance(found, int):
             raise LabError(f"the proxy ended with exit status {found}")
+        assert found  # or `until` had raised
         self._socket = found
         self._buffer = b""
         self._events: deque[dict[str, Any]] = deque()

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterable, Iterator
+from functools import partial
 from socket import AF_PACKET, SOCK_RAW, inet_aton
 from typing import Self
 
@@ -54,6 +55,9 @@ class Crowd:
                 ports = control.execute("query-stats")["nics"][0]["ports"]
                 return [ports[role]["received"] for role in ("primary", "secondary")]
 
+            def reached(wanted: list[int]) -> bool:
+                return all(a >= b for a, b in zip(taken(), wanted, strict=True))
+
             for some in _pieces(numbers):
                 before = taken()
                 for wire, data in zip(self._wires, (pvm, svm), strict=True):
@@ -61,7 +65,7 @@ class Crowd:
                         wire.send(self.frame(number, data))
                 wanted = [count + len(some) for count in before]
                 until(
-                    lambda wanted=wanted: all(a >= b for a, b in zip(taken(), wanted, strict=True)),
+                    partial(reached, wanted),
                     Deadline(20),
                     "the proxy takes what the guests send",
                 )

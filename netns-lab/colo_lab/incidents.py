@@ -18,7 +18,7 @@ from .waiting import Deadline, until
 
 STORM = 300  # checkpoints
 _PAUSE = 1.0  # s; a few scrapes, so that each incident is seen
-SECTIONS: Mapping[str, Mapping[str, Any]] = {
+SECTIONS: Mapping[str, Any] = {
     "proxy": {"metrics": METRICS},
     "compare": {"max_held_bytes": 2 * MIB, "max_flow_bytes": MIB // 4},
     "checkpoint": {"min_interval_ms": 0, "max_hold_ms": 500, "repeat_ms": 500},

@@ -1,6 +1,6 @@
 """A lab with the proxy in it and a VMM beside it, from the first checkpoint on."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,7 @@ def protected(
     watch: Callable[[dict[str, Any] | Checkpoint], None] = lambda _: None,
     reports: bool = False,
     impairments: Impairments | None = None,
-    **sections: Mapping[str, Any],
+    **sections: Any,
 ) -> Iterator[Protected]:
     """Bring a proxied lab up and wait until it is protected.
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from . import forward, kernel, markers
 from .errors import LabError
@@ -68,7 +69,7 @@ def serve(ready: int, *, nics: int, plain: bool) -> None:
         if plain:
             lab = stack.enter_context(Lab(uplink=Uplink.BRIDGE, nics=nics))
         else:
-            sections = {"proxy": {"metrics": f"{forward.LOOPBACK}:{_METRICS}"}}
+            sections: dict[str, Any] = {"proxy": {"metrics": f"{forward.LOOPBACK}:{_METRICS}"}}
             made = stack.enter_context(protected(nics=nics, reports=True, **sections))
             lab = made.lab
             stack.enter_context(forward.forwarding(listener, lab.topology.host, _METRICS))

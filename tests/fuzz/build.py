@@ -8,6 +8,7 @@ undefined behaviour for the sanitizers.
 """
 
 import hashlib
+import importlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -100,6 +102,12 @@ def build_module() -> Path:
         run(compiler, "-O1", *FLAGS, "-shared", code, "-o", into / f"target{extension_suffix()}")
         stamp.write_text(fingerprint())
     return into
+
+
+def load_module() -> ModuleType:
+    """The plain module, built if it must be, and imported."""
+    sys.path.insert(0, str(build_module()))
+    return importlib.import_module("target")
 
 
 def build_fuzzer() -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from fuzz import build
-from models.promise import Number, Promise, PromiseBroken
+from models.promise import Flow, Number, Promise, PromiseBroken
 
 from colo_proxy.core.comparator import Comparator
 from colo_proxy.vocabulary import Mode, Port, Word
@@ -32,7 +32,7 @@ class AnyConnection(Promise):
         self.holding, self.passing = mode is Mode.HOLD, mode is Mode.PASS
         self.failed_over = mode is Mode.FAILED_OVER
 
-    def readings(self, flow: tuple[object, ...]) -> Iterator[tuple[object, Number, int]]:
+    def readings(self, flow: Flow) -> Iterator[tuple[Flow, Number, int]]:
         """Every incarnation of the SVM on every port of its own."""
         for candidate in list(self.svm.acks | self.svm.marks):
             if (*candidate[:4], *candidate[5:]) == (*flow[:4], *flow[5:]):
@@ -75,9 +75,7 @@ def broken_promise(target: ModuleType, data: bytes) -> str | None:
 
 
 def main() -> int:
-    sys.path.insert(0, str(build.build_module()))
-    import target  # noqa: PLC0415
-
+    target = build.load_module()
     paths = sorted(Path(sys.argv[1]).iterdir())
     broken = {path.name: why for path in paths if (why := broken_promise(target, path.read_bytes()))}
     for name, why in broken.items():

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from fuzz import build
-from scapy.layers.inet import Ether
+from scapy.layers.l2 import Ether
 
 from colo_proxy.vocabulary import Port, Word
 
@@ -14,9 +14,7 @@ FINISH = 7  # the one word that Word has no name for
 
 
 def main() -> None:
-    sys.path.insert(0, str(build.build_module()))
-    import target  # noqa: PLC0415
-
+    target = build.load_module()
     data = Path(sys.argv[1]).read_bytes()
     print(*target.settings(data))
     for what, now, frame in target.story(data):

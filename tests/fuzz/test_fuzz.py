@@ -5,28 +5,26 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from fuzz import build, replay, run
-from scapy.layers.inet import IP, TCP, Ether
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
 
 from colo_proxy.core.comparator import Comparator
 from colo_proxy.vocabulary import Frame, Port
 
+Buffer = bytes | bytearray | memoryview
 CORPUS = sorted(build.HERE.glob("corpus/*"))
 RUNS = 20_000 if os.environ.get("CI") else 5_000  # the latter are the first of the former
 
 
 @pytest.fixture(scope="module")
 def target() -> ModuleType:
-    sys.path.insert(0, str(build.build_module()))
-    import target  # noqa: PLC0415
-
-    return target
+    return build.load_module()
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
@@ -79,9 +77,9 @@ def test_what_comes_out_of_them_keeps_the_promise(
 
 def test_a_comparator_that_releases_all_does_not(target: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     class Reckless(Comparator):
-        def primary(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
+        def primary(self, frame: Buffer, now: int, vnet: Buffer | None = None) -> None:
             super().primary(frame, now, vnet)
-            self.said = [Frame(Port.UPLINK, frame, vnet or bytes(10))]
+            self.said = [Frame(Port.UPLINK, bytes(frame), bytes(vnet or 10))]
 
         def take(self) -> list[Any]:
             return [*super().take(), *vars(self).pop("said", ())]

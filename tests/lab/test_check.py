@@ -1,7 +1,7 @@
 """`problems` against real interfaces that are right, and wrong in one way each."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
 
@@ -46,14 +46,14 @@ def change(host: Namespace, name: str, **changes: object) -> None:
         route.link("set", index=route.link_lookup(ifname=name)[0], **changes)
 
 
-def test_a_host_that_is_right_has_no_problem(host, tmp_path):
+def test_a_host_that_is_right_has_no_problem(host: Namespace, tmp_path: Path) -> None:
     assert found(host, tmp_path) == []
     assert found(host, tmp_path, uplink="packet:up0") == []
     with host.inside():
         Guard("pvm0").close()  # asking left nothing behind
 
 
-WRONG = {
+WRONG: dict[str, tuple[Callable[[Namespace], object], dict[str, str], str, str]] = {
     "mtu": (
         lambda host: change(host, "svm0", mtu=1400),
         {},
@@ -114,7 +114,7 @@ def host_index(host: Namespace, name: str) -> int:
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_each_thing_wrong_is_one_line_with_a_remedy(host, tmp_path, case):
+def test_each_thing_wrong_is_one_line_with_a_remedy(host: Namespace, tmp_path: Path, case: str) -> None:
     break_it, arguments, level, said = WRONG[case]
     break_it(host)
     lines = [problem for problem in found(host, tmp_path, **arguments) if said in str(problem)]
@@ -123,7 +123,7 @@ def test_each_thing_wrong_is_one_line_with_a_remedy(host, tmp_path, case):
     assert all(problem.remedy and "\n" not in str(problem) for problem in lines)
 
 
-def test_errors_come_first(host, tmp_path):
+def test_errors_come_first(host: Namespace, tmp_path: Path) -> None:
     host.address("pvm0", "192.0.2.1")
     host.remove("svm0")
     levels = [problem.level for problem in found(host, tmp_path)]
@@ -132,7 +132,7 @@ def test_errors_come_first(host, tmp_path):
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_a_proxy_that_runs_already_is_found(host, tmp_path, running):
+def test_a_proxy_that_runs_already_is_found(host: Namespace, tmp_path: Path, running: bool) -> None:
     with socket.socket(socket.AF_UNIX) as control:
         control.bind(str(tmp_path / "c.sock"))
         if running:
@@ -147,14 +147,16 @@ def test_a_proxy_that_runs_already_is_found(host, tmp_path, running):
     assert ("another colo-proxy" in text) is running
 
 
-def test_the_directory_that_the_unit_makes(host, tmp_path, monkeypatch):
+def test_the_directory_that_the_unit_makes(
+    host: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(check, "RUNTIME", tmp_path / "run")
     (problem,) = found(host, tmp_path / "run")
     assert problem.level == "warning"
     assert problem.remedy.endswith(f"RuntimeDirectory=); without the unit, mkdir -p {tmp_path}/run")
 
 
-def test_automatic_addresses_are_no_problem_and_others_are(host, tmp_path):
+def test_automatic_addresses_are_no_problem_and_others_are(host: Namespace, tmp_path: Path) -> None:
     host.address("pvm0", "fe80::1", 64)
     assert found(host, tmp_path) == []
     host.address("pvm0", "2001:db8::1", 64)
@@ -162,19 +164,19 @@ def test_automatic_addresses_are_no_problem_and_others_are(host, tmp_path):
     assert "the host's address 2001:db8::1 is not reached" in problem.what
 
 
-def test_a_file_in_the_control_sockets_place(host, tmp_path):
+def test_a_file_in_the_control_sockets_place(host: Namespace, tmp_path: Path) -> None:
     (tmp_path / "c.sock").write_text("")
     assert "no socket" in " ".join(map(str, found(host, tmp_path)))
 
 
-def test_a_metrics_port_that_is_taken(host, tmp_path):
+def test_a_metrics_port_that_is_taken(host: Namespace, tmp_path: Path) -> None:
     host.up("lo")
     with host.inside(), socket.create_server(("127.0.0.1", 9308)):
         text = " ".join(map(str, found(host, tmp_path, proxy='metrics = "127.0.0.1:9308"')))
     assert "cannot be listened on: Address already in use" in text
 
 
-def test_a_firewall_on_bridged_frames(host, tmp_path):
+def test_a_firewall_on_bridged_frames(host: Namespace, tmp_path: Path) -> None:
     setting = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
     if not setting.exists():
         pytest.skip("the module br_netfilter is not loaded")

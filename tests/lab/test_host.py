@@ -60,7 +60,9 @@ def names(host: Namespace) -> set[str]:
         return {link.name for link in links.all()}
 
 
-def test_the_hosts_stack_is_silent_while_the_port_is_open_and_back_afterwards(pair):
+def test_the_hosts_stack_is_silent_while_the_port_is_open_and_back_afterwards(
+    pair: tuple[Namespace, Namespace],
+) -> None:
     host, vm = pair
     wire = vm.packet("eth0")
     wire.send(bytes(10) + arp_request())
@@ -77,7 +79,7 @@ def test_the_hosts_stack_is_silent_while_the_port_is_open_and_back_afterwards(pa
     assert ready(wire.fileno(), 5), "the guard is lifted with the port"
 
 
-def test_the_guard_is_gone_after_kill_9(pair):
+def test_the_guard_is_gone_after_kill_9(pair: tuple[Namespace, Namespace]) -> None:
     host, _ = pair
     program = (
         "import sys, time; from colo_proxy.host.guard import Guard; "
@@ -98,7 +100,7 @@ def test_the_guard_is_gone_after_kill_9(pair):
         Guard("pvm0").close()
 
 
-def test_frames_both_ways_with_what_the_engine_needs_beside_them(pair):
+def test_frames_both_ways_with_what_the_engine_needs_beside_them(pair: tuple[Namespace, Namespace]) -> None:
     host, vm = pair
     with host.inside(), open_ports([nic("packet:pvm0")]) as ([(port, primary, _)], _):
         assert (port.kind, port.name, port.vnet) == ("packet", "pvm0", True)
@@ -118,7 +120,7 @@ def test_frames_both_ways_with_what_the_engine_needs_beside_them(pair):
         assert not ready(port.fd, 0.05), "what we sent ourselves does not come back"
 
 
-def test_a_tap_joins_the_bridge_without_changing_it_and_vanishes():
+def test_a_tap_joins_the_bridge_without_changing_it_and_vanishes() -> None:
     with namespaces() as [host]:
         with host.netlink() as route:
             route.link("add", ifname="br0", kind="bridge", mtu=1400, address="02:00:00:00:00:01")
@@ -138,7 +140,7 @@ def test_a_tap_joins_the_bridge_without_changing_it_and_vanishes():
         assert names(host) == {"lo", "br0"}
 
 
-def test_several_nics_and_a_link_that_was_down():
+def test_several_nics_and_a_link_that_was_down() -> None:
     with namespaces() as [host]:
         host.veth("u0", "u1")
         host.veth("p0", "p1")
@@ -166,7 +168,7 @@ def test_several_nics_and_a_link_that_was_down():
         ("tap:t0,bridge=nothing", "ip link add nothing type bridge"),
     ],
 )
-def test_what_fails_half_way_is_undone(second, said):
+def test_what_fails_half_way_is_undone(second: str, said: str) -> None:
     with namespaces() as [host]:
         host.veth("u0", "u1")
         host.up("u0", "down")
@@ -178,7 +180,7 @@ def test_what_fails_half_way_is_undone(second, said):
                 open_ports([nic("packet:u0", "tap:t9", second)]),
             ):
                 pytest.fail("opened")
-            assert str(caught.value).startswith(second.split(":")[0])
+            assert str(caught.value).startswith(second.split(":", maxsplit=1)[0])
             assert set(Path("/proc/self/fd").iterdir()) == descriptors
             with Links() as links:
                 link = links.find("u0")
@@ -188,7 +190,7 @@ def test_what_fails_half_way_is_undone(second, said):
         assert names(host) == before
 
 
-def test_a_port_of_a_bridge_is_refused_and_left_as_it_was():
+def test_a_port_of_a_bridge_is_refused_and_left_as_it_was() -> None:
     """The bridge would send to the VM, past the proxy, all that it floods."""
     with namespaces() as [host]:
         host.veth("u0", "u1")
@@ -214,7 +216,7 @@ def test_a_port_of_a_bridge_is_refused_and_left_as_it_was():
         ("net_admin", "tap:t0", "CAP_NET_ADMIN"),
     ],
 )
-def test_a_missing_privilege_is_named(lacking, endpoint, said):
+def test_a_missing_privilege_is_named(lacking: str, endpoint: str, said: str) -> None:
     program = f"""
 from types import SimpleNamespace
 from colo_proxy.endpoints import parse
@@ -243,12 +245,14 @@ except HostError as error:
 @pytest.mark.parametrize(
     ("number", "said"), [(errno.ENOENT, "modprobe tun"), (errno.EACCES, "CAP_NET_ADMIN")]
 )
-def test_a_host_without_dev_net_tun_is_told(monkeypatch, tmp_path: Path, number, said):
+def test_a_host_without_dev_net_tun_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, said: str
+) -> None:
     device = tmp_path / "tun"
     monkeypatch.setattr("colo_proxy.host.ports.TUN_DEVICE", device)
     if number == errno.EACCES:
 
-        def refuse(*_):
+        def refuse(*_: object) -> None:
             raise PermissionError(number, os.strerror(number))
 
         monkeypatch.setattr("colo_proxy.host.ports.os.open", refuse)

@@ -1,6 +1,7 @@
 """`vmm = "none"` beside real kernels: nothing waits for the SVM, and it is a replica all the same."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from colo_lab.lab import Lab, best_uplink
@@ -16,7 +17,7 @@ FLIP = 20 * MIB + 1
 @pytest.fixture
 def observed() -> Iterator[tuple[Lab, Proxy]]:
     """A lab whose proxy only observes."""
-    sections = {"checkpoint": {"vmm": "none"}, "compare": {"timeout_ms": 3000}}
+    sections: dict[str, Any] = {"checkpoint": {"vmm": "none"}, "compare": {"timeout_ms": 3000}}
     with Lab(uplink=best_uplink()) as lab, Proxy(lab, **sections) as proxy:
         yield lab, proxy
 

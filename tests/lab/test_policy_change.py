@@ -8,7 +8,8 @@ from colo_lab.protected import Protected
 from colo_lab.replica.content import Content
 from colo_lab.transfer import MIB, Transfer
 
-BYPASS, COMPARE = [{"action": "bypass"}], []
+BYPASS = [{"action": "bypass"}]
+COMPARE: list[dict[str, str]] = []
 
 
 def _nothing_waits_any_more(made: Protected) -> None:

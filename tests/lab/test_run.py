@@ -91,7 +91,7 @@ def started(host: Namespace, config: Path) -> Iterator[tuple["subprocess.Popen[b
         process.communicate()
 
 
-def test_check_while_it_runs(host: Namespace, tmp_path: Path):
+def test_check_while_it_runs(host: Namespace, tmp_path: Path) -> None:
     config = configuration(tmp_path, metrics="127.0.0.1:9308")
 
     def check() -> "subprocess.CompletedProcess[str]":
@@ -124,7 +124,7 @@ def test_check_while_it_runs(host: Namespace, tmp_path: Path):
         assert "a proxy is listening on it" in done.stderr
 
 
-def test_it_starts_checkpoints_and_leaves_nothing(host: Namespace, tmp_path: Path):
+def test_it_starts_checkpoints_and_leaves_nothing(host: Namespace, tmp_path: Path) -> None:
     config = configuration(tmp_path)
     before = names(host)
     with started(host, config) as (process, client):
@@ -143,7 +143,7 @@ def test_it_starts_checkpoints_and_leaves_nothing(host: Namespace, tmp_path: Pat
     assert list(tmp_path.iterdir()) == [config]
 
 
-def test_killed_and_started_again(host: Namespace, tmp_path: Path):
+def test_killed_and_started_again(host: Namespace, tmp_path: Path) -> None:
     config = configuration(tmp_path)
     before = names(host)
     with started(host, config) as (process, _):
@@ -155,23 +155,23 @@ def test_killed_and_started_again(host: Namespace, tmp_path: Path):
         assert (status["state"], status["reason"], status["epoch"]) == ("requested", "start", 0)
 
 
-def test_no_such_interface(host: Namespace, tmp_path: Path):
+def test_no_such_interface(host: Namespace, tmp_path: Path) -> None:
     line = refusal(host, configuration(tmp_path, secondary="packet:nope0"))
     assert "there is no interface 'nope0' here" in line
 
 
-def test_no_such_bridge(host: Namespace, tmp_path: Path):
+def test_no_such_bridge(host: Namespace, tmp_path: Path) -> None:
     assert "there is no bridge 'br9'" in refusal(host, configuration(tmp_path, uplink="tap:colo0,bridge=br9"))
 
 
-def test_the_tap_exists_already(host: Namespace, tmp_path: Path):
+def test_the_tap_exists_already(host: Namespace, tmp_path: Path) -> None:
     assert "exists already" in refusal(
         host,
         configuration(tmp_path, uplink="tap:pvm0,bridge=br0", primary="packet:svm0", secondary="packet:lo"),
     )
 
 
-def test_no_privilege(host: Namespace, tmp_path: Path):
+def test_no_privilege(host: Namespace, tmp_path: Path) -> None:
     code = (
         "import sys; from colo_proxy.daemon import privileges; privileges.drop(()); "
         "from colo_proxy.cli.main import main; sys.exit(main())"
@@ -180,26 +180,26 @@ def test_no_privilege(host: Namespace, tmp_path: Path):
     assert "no privilege" in line or "not permitted" in line
 
 
-def test_the_metrics_port_is_taken(host: Namespace, tmp_path: Path):
+def test_the_metrics_port_is_taken(host: Namespace, tmp_path: Path) -> None:
     with host.inside(), socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = refusal(host, configuration(tmp_path, metrics=f"127.0.0.1:{port}"))
     assert f"metrics 127.0.0.1:{port}: Address already in use" in line
 
 
-def test_the_control_socket_is_something_else(host: Namespace, tmp_path: Path):
+def test_the_control_socket_is_something_else(host: Namespace, tmp_path: Path) -> None:
     (tmp_path / "ctl").write_text("precious")
     assert "exists and is no socket" in refusal(host, configuration(tmp_path))
 
 
-def test_a_proxy_is_running_already(host: Namespace, tmp_path: Path):
+def test_a_proxy_is_running_already(host: Namespace, tmp_path: Path) -> None:
     config = configuration(tmp_path)
     with started(host, config) as (_, client):
         assert "another proxy is listening there" in refusal(host, config)
         assert client.execute("query-status")["state"] == "requested"
 
 
-def test_the_log_as_json(host: Namespace, tmp_path: Path):
+def test_the_log_as_json(host: Namespace, tmp_path: Path) -> None:
     config = configuration(tmp_path)
     config.write_text(config.read_text() + '[log]\nformat = "json"\n')
     with host.inside():
@@ -216,7 +216,7 @@ def test_the_log_as_json(host: Namespace, tmp_path: Path):
     assert {"time", "level", "logger", "message"} <= set(lines[0])
 
 
-def test_check_says_what_run_would_and_changes_nothing(host: Namespace, tmp_path: Path):
+def test_check_says_what_run_would_and_changes_nothing(host: Namespace, tmp_path: Path) -> None:
     before = names(host)
     for ports, status, what in (({}, 0, "this host can run it"), ({"primary": "packet:nope0"}, 2, "nope0")):
         config = configuration(tmp_path, **ports)
@@ -231,7 +231,7 @@ def test_check_says_what_run_would_and_changes_nothing(host: Namespace, tmp_path
     assert list(tmp_path.iterdir()) == [config]
 
 
-def test_a_clean_stop_lets_out_what_is_committed_and_nothing_else(tmp_path: Path):
+def test_a_clean_stop_lets_out_what_is_committed_and_nothing_else(tmp_path: Path) -> None:
     """SIGTERM comes while some output is held and some has just been committed."""
     with namespaces(2) as (host, others):
         for ours, theirs in (("up0", "client"), ("pvm0", "pvm"), ("svm0", "svm")):
@@ -254,8 +254,8 @@ def test_a_clean_stop_lets_out_what_is_committed_and_nothing_else(tmp_path: Path
         with suppress(BlockingIOError):
             while True:
                 got.append(client.recv(4096))
-        ours = [frame[24:] for frame in got if frame[22:24] == FRAME[12:14]]
-        assert ours == [frame[24:] for frame in said[:10]]
+        left = [frame[24:] for frame in got if frame[22:24] == FRAME[12:14]]
+        assert left == [frame[24:] for frame in said[:10]]
 
 
 def event(control: Client, name: str, **data: object) -> dict[str, Any]:
@@ -272,7 +272,7 @@ def event(control: Client, name: str, **data: object) -> dict[str, Any]:
 )
 def test_an_interface_that_is_removed_and_made_again_is_opened_anew(
     tmp_path: Path, name: str, port: str, peer: str
-):
+) -> None:
     """A TAP that QEMU makes goes with QEMU, and comes with the next."""
     with namespaces(2) as (host, others):
         ends = {"up0": "client", "pvm0": "pvm", "svm0": "svm"}
@@ -314,7 +314,7 @@ def test_an_interface_that_is_removed_and_made_again_is_opened_anew(
             assert descriptors[0] == descriptors[1]
 
 
-def test_without_its_own_tap_it_ends(host: Namespace, tmp_path: Path):
+def test_without_its_own_tap_it_ends(host: Namespace, tmp_path: Path) -> None:
     with started(host, configuration(tmp_path)) as (process, _):
         host.remove("colo0")
         _, said = process.communicate(timeout=10)

@@ -55,7 +55,7 @@ def downloading() -> Iterator[tuple["subprocess.Popen[bytes]", socket.socket]]:
                     stream.close()
 
 
-def test_the_client_ends_on_ctrl_c_without_a_word():
+def test_the_client_ends_on_ctrl_c_without_a_word() -> None:
     with downloading() as (process, _):
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == -signal.SIGINT
@@ -63,7 +63,7 @@ def test_the_client_ends_on_ctrl_c_without_a_word():
         assert process.stderr.read() == b""
 
 
-def test_the_client_ends_without_a_word_when_nobody_listens_to_it():
+def test_the_client_ends_without_a_word_when_nobody_listens_to_it() -> None:
     with downloading() as (process, peer):
         assert process.stdout
         process.stdout.close()
@@ -74,7 +74,7 @@ def test_the_client_ends_without_a_word_when_nobody_listens_to_it():
 
 
 @pytest.mark.parametrize("utf8", [True, False])
-def test_piped_and_in_any_encoding(utf8: bool):
+def test_piped_and_in_any_encoding(utf8: bool) -> None:
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
         [sys.executable, "-c", SHOW],

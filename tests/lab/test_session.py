@@ -73,7 +73,7 @@ def test_a_lab_belongs_to_its_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_the_lab_is_found_from_anywhere(tmp_path: Path) -> None:
-    command = [markers.PACKAGE_ROOT / "colo-lab", "env"]
+    command = [str(markers.PACKAGE_ROOT / "colo-lab"), "env"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment["COLO_LAB_DIRECTORY"] = str(tmp_path)
     done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)

@@ -8,10 +8,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import pytest
 from colo_lab import kernel, relay, topology, vm
 from colo_lab.namespaces import Namespace
+from colo_lab.nic import Nic
 from colo_lab.protected import Protected, protected
 from colo_lab.replica.content import Content
 from colo_lab.transfer import MIB, Transfer
 from colo_vm import qemu
+from colo_vm.debian import CACHE
 
 A, B = "198.51.100.11", "198.51.100.12"
 
@@ -30,7 +32,7 @@ def filters(space: Namespace, port: str, into: str, out: str) -> Iterator[None]:
 
     The TAP stands for a guest's netdev, seen from its other end: what it sends (tx) is what the guest says.
     """
-    command = qemu.find().command(qemu.CACHE)  # reconnect-ms is of QEMU 9.2
+    command = qemu.find().command(CACHE)  # reconnect-ms is of QEMU 9.2
     tap, bridge = f"t{port}", f"b{port}"
     with kernel.inside(space.fd):
         for line in (
@@ -58,7 +60,7 @@ def two_hosts(
     monkeypatch: pytest.MonkeyPatch, carriers: Mapping[str, Carry], **nic: object
 ) -> Iterator[Protected]:
     """A protected pair, its SVM on another host; `carriers` join interfaces and the proxy's sockets."""
-    plain, plugged = topology._cable, vm.Nic
+    plain, plugged = topology._cable, Nic
     ends = {"pvm0": (9103, 9104), "svm0": (9101, 9102)}
     roles = {"pvm0": "primary", "svm0": "secondary"}
     ports = {
@@ -82,8 +84,11 @@ def two_hosts(
                 into, out = ends[outer]
                 stack.enter_context(carriers[outer](space, outer, f"{A}:{into}", f"{A}:{out}"))
 
+        def plug(namespace: Namespace, device: str, host: Namespace, port: str) -> Nic:
+            return plugged(namespace, device, far if port == "svm0" else host, port)
+
         monkeypatch.setattr(topology, "_cable", cable)
-        monkeypatch.setattr(vm, "Nic", lambda *at: plugged(*at[:2], far if at[3] == "svm0" else at[2], at[3]))
+        monkeypatch.setattr(vm, "Nic", plug)
         made = stack.enter_context(protected(nic={**ports, **nic}, compare={"timeout_ms": 3000}))
         try:
             yield made
@@ -97,7 +102,7 @@ def download(made: Protected, size: int, version: int = 4) -> None:
         assert transfer.result()["sha256"] == Content().sha256(size)
 
 
-def test_downloads_and_a_divergence(monkeypatch: pytest.MonkeyPatch):
+def test_downloads_and_a_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
     with two_hosts(monkeypatch, {"svm0": relays}, vnet_hdr=True) as made:
         for version in (4, 6):
             download(made, 16 * MIB, version)
@@ -111,7 +116,7 @@ def test_downloads_and_a_divergence(monkeypatch: pytest.MonkeyPatch):
         assert made.later[before:] == []
 
 
-def test_qemus_filter_objects(monkeypatch: pytest.MonkeyPatch):
+def test_qemus_filter_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both guests behind a stock QEMU's redirectors, without virtio-net headers."""
     with two_hosts(monkeypatch, {"pvm0": filters, "svm0": filters}) as made:
         download(made, 4 * MIB)

@@ -181,11 +181,6 @@ class Oracle(TcpJudge, Pairing, Deciding):
         return self.deadline()
 
     @property
-    def came(self) -> int:
-        """When the frame that is being judged came."""
-        return self.now if self.since is None else self.since
-
-    @property
     def comparing(self) -> bool:
         """Neither holding nor passing, and no checkpoint under way."""
         return self.mode is Mode.COMPARE and not self.svm_stopped and not self.pvm_stopped
@@ -402,7 +397,9 @@ class Oracle(TcpJudge, Pairing, Deciding):
                 connection.tell(segment, ack, segment.window, held.part_of or held.number)
             else:
                 self._emit_held(held)
-                for part in held.parts if isinstance(held.flow, DatagramFlow) else ():
+                if not isinstance(held.flow, DatagramFlow):
+                    continue
+                for part in held.parts:
                     del held.flow.unmatched[:1]
                     if self.now - held.time < self.timeout:
                         self._expect(part.packet, self.now - self.timeout)
@@ -457,7 +454,7 @@ class Oracle(TcpJudge, Pairing, Deciding):
             connection.commit()
             flow.connections = [connection]
             connection.blocked = connection.reported = False
-            connection.sport, connection.shift, connection.clock, connection.mapped = key[4], 0, 0, False
+            connection.sport, connection.shift, connection.clock, connection.mapped = flow.port, 0, 0, False
         self.former.clear()
         self.asked.clear()
         self.meaning.clear()  # the SVM has the PVM's ports
@@ -485,7 +482,7 @@ class Oracle(TcpJudge, Pairing, Deciding):
         for flow in self.tcp.values() if self.loaded else ():
             for connection in flow.connections:
                 connection.adopt()
-                connection.sport = flow.key[4]
+                connection.sport = flow.port
                 connection.shift, connection.clock, connection.mapped = 0, 0, False
         if self.loaded:
             self._ports_are_the_pvms()
@@ -530,7 +527,7 @@ class Oracle(TcpJudge, Pairing, Deciding):
             for connection in flow.connections:
                 if self.loaded:
                     connection.adopt()
-                    connection.sport = flow.key[4]
+                    connection.sport = flow.port
                     connection.shift, connection.clock, connection.mapped = 0, 0, False
                 if connection.s.base is None:
                     connection.p.base = None

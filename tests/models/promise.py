@@ -16,6 +16,7 @@ from models.rules import decision
 from colo_proxy.core.policy import PolicyRule
 from colo_proxy.vocabulary import Frame, Port
 
+Flow = tuple[object, ...]
 Number = tuple[int, int]  # which connection of a flow, and which of the ISNs of its SYN/ACKs
 DRAWN = 123  # a service outside that generated guests ask, from ports that each of them draws
 
@@ -29,19 +30,19 @@ class Made:
 
     def __init__(self) -> None:
         # flow -> of its connections, in order, the ISNs: several where a SYN/ACK is repeated with another one
-        self.first: dict[object, list[list[int]]] = defaultdict(list)
-        self.answers: dict[object, int] = {}  # what the latest SYN/ACK of a flow acknowledged
+        self.first: dict[Flow, list[list[int]]] = defaultdict(list)
+        self.answers: dict[Flow, int] = {}  # what the latest SYN/ACK of a flow acknowledged
         # flow -> (connection, which of its ISNs), place, byte or mark
-        self.marks: dict[object, set[tuple[Number, object, object]]] = defaultdict(set)
-        self.marked: dict[object, set[tuple[Number, object]]] = defaultdict(set)  # the same without what
-        self.places: dict[tuple[object, Number], list[int]] = defaultdict(list)  # where its segments ended
-        self.reach: dict[tuple[object, Number], int] = {}
-        self.acks: dict[object, list[int]] = defaultdict(list)
-        self.sacked: dict[object, list[tuple[int, int]]] = defaultdict(list)
-        self.datagrams: dict[object, list[bytes]] = defaultdict(list)
+        self.marks: dict[Flow, set[tuple[Number, object, object]]] = defaultdict(set)
+        self.marked: dict[Flow, set[tuple[Number, object]]] = defaultdict(set)  # the same without what
+        self.places: dict[tuple[Flow, Number], list[int]] = defaultdict(list)  # where its segments ended
+        self.reach: dict[tuple[Flow, Number], int] = {}
+        self.acks: dict[Flow, list[int]] = defaultdict(list)
+        self.sacked: dict[Flow, list[tuple[int, int]]] = defaultdict(list)
+        self.datagrams: dict[Flow, list[bytes]] = defaultdict(list)
         self.fragments = Reassembly()
 
-    def say(self, frame: bytes, ports: dict[object, int]) -> None:
+    def say(self, frame: bytes, ports: dict[Flow, int]) -> None:
         """A guest says this frame. `ports` maps (flow of the SVM) to the port it has on the PVM."""
         packet = parse(frame)
         if packet.kind == "fragment":
@@ -70,7 +71,7 @@ class Made:
             self.acks[flow].append(packet.ack)
             self.sacked[flow] += [each for _, its in sack_options(raw_options(packet)) for each in its]
 
-    def _begin(self, flow: object, packet: Packet) -> None:
+    def _begin(self, flow: Flow, packet: Packet) -> None:
         """A SYN: of another connection, or of the same with another ISN (RFC 4987, section 3.6)."""
         isns = self.first[flow]
         again = packet.flags & ACK and self.answers.get(flow) == packet.ack
@@ -103,7 +104,7 @@ class Made:
             away = [(place - places[0] + 2**31) % 2**32 - 2**31 for place in places]
             self.reach[flow, number] = (places[0] + max(away)) % 2**32
 
-    def has(self, flow: object, number: Number, place: object, what: object) -> bool:
+    def has(self, flow: Flow, number: Number, place: object, what: object) -> bool:
         """Did the guest say this, or is it known to be in its state?"""
         if (number, place, what) in self.marks[flow]:
             return True
@@ -113,18 +114,18 @@ class Made:
             and not self.seen(flow, number, place)
         )
 
-    def seen(self, flow: object, number: Number, place: object) -> bool:
+    def seen(self, flow: Flow, number: Number, place: object) -> bool:
         """Did the guest say anything at this place? Then it is known what."""
         return (number, place) in self.marked[flow]
 
-    def in_state(self, flow: object, number: Number, place: object) -> bool:
+    def in_state(self, flow: Flow, number: Number, place: object) -> bool:
         """Was the place below where the guest had got to at a commit? None lies before a SYN."""
         reach = self.reach.get((flow, number))
         if number[0] and isinstance(place, int) and place >= 2**31:
             return False
         return reach is not None and isinstance(place, int) and 0 < (reach - place) % 2**32 < 2**31
 
-    def knows(self, flow: object, number: Number, place: object) -> bool:
+    def knows(self, flow: Flow, number: Number, place: object) -> bool:
         """Has the guest this place of the stream, whatever stands there?"""
         return self.seen(flow, number, place) or self.in_state(flow, number, place)
 
@@ -134,7 +135,7 @@ def further(one: int, other: int) -> int:
     return other if 0 < (other - one) % 2**32 < 2**31 else one
 
 
-def known_by(packet: Packet, flow: tuple[object, ...]) -> tuple[tuple[object, ...], bytes]:
+def known_by(packet: Packet, flow: Flow) -> tuple[Flow, bytes]:
     """A datagram's flow and bytes; but for the source port where each guest has drawn one."""
     if packet.kind != "udp" or packet.dport != DRAWN:
         return flow, equal_form(packet)
@@ -164,15 +165,15 @@ class Promise:
         self.svm_after_stop: list[bytes] = []  # said in the epoch that the next commit begins
         self.pvm_after_stop: list[bytes] = []
         self.pieces = Reassembly()  # fragments released
-        self.released: dict[object, list[bytes]] = defaultdict(list)
+        self.released: dict[Flow, list[bytes]] = defaultdict(list)
         self.stopped = {"svm": False, "pvm": False}
         self.passing = self.holding = self.failed_over = False
         self.rules: tuple[PolicyRule, ...] = ()
         self.unverified = False  # a retransmission was let through in part: its bytes may be others
-        self.ports: dict[object, int] = {}  # for guests that open connections from different ports
+        self.ports: dict[Flow, int] = {}  # for guests that open connections from different ports
         # Of each flow and ISN of the PVM's: the furthest number that has left, and that clients acknowledged.
-        self.left: dict[tuple[object, int], int] = {}
-        self.acknowledged: dict[tuple[object, int], int] = {}
+        self.left: dict[tuple[Flow, int], int] = {}
+        self.acknowledged: dict[tuple[Flow, int], int] = {}
 
     def event(self, kind: str, frame: bytes | None = None) -> None:
         """What the comparator is told."""
@@ -255,7 +256,7 @@ class Promise:
         if self.svm.datagrams[flow].count(form) < self.released[flow].count(form):
             raise PromiseBroken(f"a datagram that the SVM did not send: {item.data.hex()}")
 
-    def readings(self, flow: object) -> Iterator[tuple[object, Number, int]]:
+    def readings(self, flow: Flow) -> Iterator[tuple[Flow, Number, int]]:
         """What a PVM's segment may count as: the SVM's flow, which of its incarnations, the PVM's ISN."""
         for number, bases in enumerate([[0], *self.pvm.first[flow]]):  # mid-stream, then each incarnation
             its = self.svm.first[flow][number - 1 : number] if number else []
@@ -263,7 +264,7 @@ class Promise:
                 for base in bases:
                     yield flow, (number, at), base
 
-    def _check_segment(self, packet: Packet, flow: object) -> None:
+    def _check_segment(self, packet: Packet, flow: Flow) -> None:
         readings = list(self.readings(flow))
 
         def taken(base: int, place: object) -> bool:
@@ -271,14 +272,14 @@ class Promise:
             until = self.acknowledged.get((flow, base))
             return until is not None and isinstance(place, int) and 0 < (until - base - place) % 2**32 < 2**31
 
-        def fits(svm: object, number: Number, base: int) -> bool:
+        def fits(svm: Flow, number: Number, base: int) -> bool:
             return all(
                 self.svm.has(svm, number, place, what)
                 or (isinstance(what, int) and taken(base, place) and self.svm.knows(svm, number, place))
                 for place, what in marks(packet, base)
             )
 
-        def repeats(svm: object, number: Number, base: int) -> bool:
+        def repeats(svm: Flow, number: Number, base: int) -> bool:
             return all(self.svm.knows(svm, number, place) for place, _ in marks(packet, base))
 
         # A keep-alive's octet, and what is counted as not verified, need only be a repetition (T14).

@@ -212,9 +212,10 @@ class Simulation:
             self._event("finish")
         return self.events
 
-    def ports(self) -> dict[object, int]:
+    def ports(self) -> dict[tuple[object, ...], int]:
         """The flows of the SVM whose source port is another one than on the PVM, and that port."""
-        six, found = self.of.ipv6, {}
+        six = self.of.ipv6
+        found: dict[tuple[object, ...], int] = {}
         for p, s in zip(self.p.lines, self.s.lines, strict=True):
             local, remote = ip_address(VM[six]).packed, ip_address(CLIENT[six]).packed
             found["tcp", 6, self.vlans, local, s.sport, remote, s.dport] = p.sport
@@ -363,11 +364,11 @@ class Simulation:
             self._step(self.s, "secondary")
             if self.random.random() < 0.3:
                 self._step(self.p, "primary")
-        ending = self.random.random()
-        if ending < 0.15:
+        drawn = self.random.random()
+        if drawn < 0.15:
             self._event("abort")
             self.s = before
-        elif ending < 0.2 and self.of.failover:
+        elif drawn < 0.2 and self.of.failover:
             self._event("failover")
             for _ in range(4):
                 self._step(self.s, "secondary")

@@ -120,7 +120,7 @@ class Connection(Tries):
     """One incarnation of a flow: the PVM's stream and the SVM's."""
 
     def __init__(self, behind_holes: bool = True, check: bool = False) -> None:
-        self.sport: object = None  # the SVM's port
+        self.sport = 0  # the SVM's port
         self.shift = 0  # the SVM's number of a position minus the PVM's, where no SYN shows it (C10)
         self.clock = 0  # likewise, PVM's minus SVM's, of their timestamps
         self.mapped = False  # they are known from when the flow was compared before

@@ -28,6 +28,13 @@ class TcpFlow:
         self.behind_holes = behind_holes
         self.connections: list[Connection] = []
 
+    @property
+    def port(self) -> int:
+        """The VM's, on the PVM."""
+        port = self.key[4]
+        assert isinstance(port, int)
+        return port
+
     def begin(self, sport: int) -> Connection:
         """Another connection; `sport` is the port that the SVM has for it, as far as is known."""
         self.connections.append(Connection(self.behind_holes, self.check))
@@ -70,7 +77,7 @@ class TcpJudge:
     """What the oracle does with TCP segments. State that all protocols share is declared in `Oracle`."""
 
     now: int
-    came: int
+    since: int | None
     number: int
     heard: int
     timeout: int
@@ -87,7 +94,16 @@ class TcpJudge:
     asked: list[tuple[TcpFlow, Connection]]
     lone: list[tuple[TcpFlow, Connection]]
     meaning: dict[tuple[object, ...], TcpFlow]
+    _diverge: Callable[[TcpFlow, Connection, str, int], None]
+    _report: Callable[[TcpFlow, Connection, str, int], None]
+    _emit: Callable[[bytes], None]
+    _emit_held: Callable[[Held], None]
     _forget_late_segments: Callable[[TcpFlow, Connection], None]
+
+    @property
+    def came(self) -> int:
+        """When the frame that is being judged came."""
+        return self.now if self.since is None else self.since
 
     def _primary_tcp(
         self, segment: Packet, frame: bytes, frames: list[bytes] | None = None, gso: int = 0

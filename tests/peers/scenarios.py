@@ -8,10 +8,11 @@ checkpoints must be asked for.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
-from scapy.layers.inet import GRE, ICMP, IP, TCP, UDP, fragment
+from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Dot1Q, Ether
+from scapy.layers.l2 import GRE, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
 TIMEOUT_MS = 500
@@ -71,7 +72,7 @@ def eth(payload: Packet, vlan: int | None = None) -> bytes:
     return bytes(head / Dot1Q(vlan=vlan) / payload if vlan else head / payload)
 
 
-def ip(**fields: object) -> IP:
+def ip(**fields: Any) -> IP:
     return IP(src="192.0.2.2", dst="192.0.2.1", **fields)
 
 
@@ -110,12 +111,13 @@ NO_NEED = "Requests a checkpoint without need"
 LOSES = "Loses or reorders"
 
 
-def _must_hold() -> Iterator[Scenario]:
-    def scenario(name: str, steps: list[Step], right: dict[str, set[State]], asks: int = 0) -> Scenario:
-        # A moment for comparators that let datagrams overtake each other; far from the timeout.
-        return Scenario(name, MUST_HOLD, [*steps, Pause(50)], right, asks)
+def _must_be_held(name: str, steps: list[Step], right: dict[str, set[State]], asks: int = 0) -> Scenario:
+    # A moment for comparators that let datagrams overtake each other; far from the timeout.
+    return Scenario(name, MUST_HOLD, [*steps, Pause(50)], right, asks)
 
-    yield scenario(
+
+def _must_hold_tcp() -> Iterator[Scenario]:
+    yield _must_be_held(
         "a pure ACK of 5,000 where the SVM has acknowledged 4,000",
         [
             *(*opened(), *both(tcp(b"hi"), "hi")),
@@ -123,23 +125,23 @@ def _must_hold() -> Iterator[Scenario]:
         ],
         {"ack": NOT_AS_IS},
     )
-    yield scenario(
+    yield _must_be_held(
         "the same on equal data",
         [*opened(), p(tcp(b"data", ack=5000), "data"), s(tcp(b"data"))],
         {"data": NOT_AS_IS},
     )
     for flag, name in (("RA", "RST"), ("FA", "FIN")):
-        yield scenario(
+        yield _must_be_held(
             f"the PVM's {name} against a plain ACK of the SVM",
             [*opened(), p(tcp(flags=flag), name), s(tcp(flags="A"))],
             {name: HELD},
         )
-    yield scenario(
+    yield _must_be_held(
         "the PVM's SYN/ACK against a plain ACK of the SVM",
         [p(tcp(seq=ISN, flags="SA"), "syn-ack"), s(tcp(flags="A"))],
         {"syn-ack": HELD},
     )
-    yield scenario(
+    yield _must_be_held(
         "a second connection on the same addresses and ports, its numbers lower, its data different",
         [
             *(*opened(2_000_000_000), *both(tcp(b"first", seq=2_000_000_001), "first")),
@@ -149,64 +151,74 @@ def _must_hold() -> Iterator[Scenario]:
         asks=1,
     )
     padded = tcp(flags="A").ljust(60, b"\0")
-    yield scenario(
+    yield _must_be_held(
         "different data after an ACK that Ethernet padded to 60 bytes",
         [*opened(), p(padded, "ack"), s(padded), p(tcp(b"secret"), "data"), s(tcp(b"public"))],
         {"data": HELD},
         asks=1,
     )
-    yield scenario(
+    yield _must_be_held(
         "equal bytes at different sequence numbers",
         [*opened(), p(tcp(b"same"), "data"), s(tcp(b"same", seq=ISN + 101))],
         {"data": HELD},
     )
-    yield scenario(
+    yield _must_be_held(
         "acknowledgements on both sides of 2³²: the PVM's 16, the SVM's 2³² − 16",
         [*opened(ack=2**32 - 100), p(tcp(b"data", ack=16), "data"), s(tcp(b"data", ack=2**32 - 16))],
         {"data": NOT_AS_IS},
     )
+
+
+def _must_hold_datagrams() -> Iterator[Scenario]:
     over6 = [
         eth(IPv6(src="2001:db8::2", dst="2001:db8::1") / UDP(sport=53, dport=4000) / Raw(data))
         for data in (b"one", b"two")
     ]
-    yield scenario("UDP over IPv6 that differs", [p(over6[0], "udp"), s(over6[1])], {"udp": HELD}, asks=1)
+    yield _must_be_held(
+        "UDP over IPv6 that differs", [p(over6[0], "udp"), s(over6[1])], {"udp": HELD}, asks=1
+    )
     tagged = [eth(ip(id=7) / UDP(sport=53, dport=4000) / Raw(data), vlan=5) for data in (b"one", b"two")]
-    yield scenario("UDP in a VLAN that differs", [p(tagged[0], "udp"), s(tagged[1])], {"udp": HELD}, asks=1)
+    yield _must_be_held(
+        "UDP in a VLAN that differs", [p(tagged[0], "udp"), s(tagged[1])], {"udp": HELD}, asks=1
+    )
     pieces = [
         [eth(piece) for piece in fragment(ip(id=9) / UDP(sport=53, dport=4000) / Raw(data), 1000)]
         for data in (b"x" * 1200 + b"one", b"x" * 1200 + b"two")
     ]
-    yield scenario(
+    yield _must_be_held(
         "a fragmented datagram that differs in its second fragment",
         [p(pieces[0][0], "fragment 1"), p(pieces[0][1], "fragment 2"), *map(s, pieces[1])],
         {"fragment 1": HELD, "fragment 2": HELD},
         asks=1,
     )
     echo = [eth(ip(id=7) / ICMP(type=0, id=1, seq=1) / Raw(data)) for data in (b"one", b"two")]
-    yield scenario("echo replies that differ", [p(echo[0], "reply"), s(echo[1])], {"reply": HELD}, asks=1)
+    yield _must_be_held(
+        "echo replies that differ", [p(echo[0], "reply"), s(echo[1])], {"reply": HELD}, asks=1
+    )
+
+
+def _without_need(
+    name: str,
+    steps: list[Step],
+    right: dict[str, set[State]] | None = None,
+    asks: int = 0,
+    in_order: bool = True,
+) -> Scenario:
+    settled = [*steps, Pause(2 * TIMEOUT_MS + 2 * SCAN_MS)]
+    return Scenario(name, NO_NEED, settled, right or {}, asks, in_order=in_order)
 
 
 def _no_need() -> Iterator[Scenario]:
-    def scenario(
-        name: str,
-        steps: list[Step],
-        right: dict[str, set[State]] | None = None,
-        asks: int = 0,
-        in_order: bool = True,
-    ) -> Scenario:
-        settled = [*steps, Pause(2 * TIMEOUT_MS + 2 * SCAN_MS)]
-        return Scenario(name, NO_NEED, settled, right or {}, asks, in_order=in_order)
-
     one, two = udp(b"one"), udp(b"two")
-    yield scenario(
+    yield _without_need(
         "UDP: the PVM's 1 and 2, then the SVM's 1 and 2", [p(one, "1"), p(two, "2"), s(one), s(two)]
     )
-    yield scenario(
+    yield _without_need(
         "UDP: the SVM's 2 before its 1",
         [p(one, "1"), p(two, "2"), s(two), s(one)],
         in_order=False,
     )
-    yield scenario(
+    yield _without_need(
         "equal data cut differently, the PVM's acknowledgement ahead for a moment",
         [
             *(*opened(), p(tcp(b"abcdef", ack=5000), "abcdef")),
@@ -214,35 +226,35 @@ def _no_need() -> Iterator[Scenario]:
         ],
         {"abcdef": {State.LEFT, State.CLAMPED}},
     )
-    yield scenario(
+    yield _without_need(
         "a retransmission that joins old and new data",
         [*opened(), *both(tcp(b"old"), "old"), p(tcp(b"oldnew"), "old + new"), s(tcp(b"new", seq=ISN + 4))],
     )
     acks = [tcp(ack=ack, flags="A") for ack in (4100, 4200)]
-    yield scenario(
+    yield _without_need(
         "the PVM acknowledges twice what the SVM acknowledges once",
         [*opened(), p(acks[0], "4,100"), p(acks[1], "4,200"), s(acks[1])],
         {"4,100": {State.LEFT, State.HELD, State.CLAMPED}},
     )
-    yield scenario(
+    yield _without_need(
         "the SVM acknowledges twice what the PVM acknowledges once",
         [*opened(), s(acks[0]), s(acks[1]), p(acks[1], "4,200")],
     )
-    yield scenario(
+    yield _without_need(
         "the SVM's copy comes after the checkpoint that it caused",
         [*opened(), p(tcp(b"late"), "late"), Pause(TIMEOUT_MS + 3 * SCAN_MS), Commit(), s(tcp(b"late"))],
         asks=1,
     )
     gre = [eth(IP(src="192.0.2.2", dst="192.0.2.1", proto=47, id=n) / GRE() / Raw(b"same")) for n in (1, 2)]
-    yield scenario("GRE that differs in the IP identification alone", [p(gre[0], "gre"), s(gre[1])])
+    yield _without_need("GRE that differs in the IP identification alone", [p(gre[0], "gre"), s(gre[1])])
     last = 2**32 - 10
-    yield scenario(
+    yield _without_need(
         "data that ends exactly at 2³²",
         [*opened(last - 1), *both(tcp(b"0123456789", seq=last), "data"), *both(tcp(b"more", seq=0), "more")],
     )
     mismatch = [*opened(), p(tcp(b"A"), "A"), s(tcp(b"B"))]
     ten = [(f"after {n}", tcp(b"n", seq=ISN + 2 + n)) for n in range(10)]
-    yield scenario(
+    yield _without_need(
         "ten segments after a mismatch: one checkpoint is enough",
         [*mismatch, *(step for name, frame in ten for step in both(frame, name))],
         {"A": HELD} | {name: HELD for name, _ in ten},
@@ -272,4 +284,4 @@ def _loses() -> Iterator[Scenario]:
 
 def scenarios() -> list[Scenario]:
     """All of them, grouped."""
-    return [*_must_hold(), *_no_need(), *_loses()]
+    return [*_must_hold_tcp(), *_must_hold_datagrams(), *_no_need(), *_loses()]

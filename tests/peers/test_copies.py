@@ -4,8 +4,9 @@ Each test looks at the copy itself: the numbers that the SVM will read, and whet
 """
 
 import struct
+from typing import Any
 
-from models.packets import ACK, SYN, checksum, ethernet, ip, parse, tcp
+from models.packets import ACK, SYN, Packet, checksum, ethernet, ip, parse, tcp
 from transcripts.conftest import comparator
 
 from colo_proxy.vocabulary import Frame, Port
@@ -20,7 +21,7 @@ def stamps(mine: int, yours: int) -> bytes:
     return STAMPED + struct.pack("!II", mine, yours)
 
 
-def greet(judge, now=1, *, ack=1, pvm=PVM, svm=SVM):
+def greet(judge: Any, now: int = 1, *, ack: int = 1, pvm: int = PVM, svm: int = SVM) -> None:
     """Both guests say SYN/ACK."""
     for feed, isn, clock in ((judge.primary, pvm, 100), (judge.secondary, svm, 100 + TICKS)):
         options = b"\x02\x04\x05\xb4\x04\x02" + stamps(clock, 9)
@@ -28,12 +29,12 @@ def greet(judge, now=1, *, ack=1, pvm=PVM, svm=SVM):
     judge.take()
 
 
-def said(seq: int, sport: int = 80, **fields) -> bytes:
+def said(seq: int, sport: int = 80, **fields: Any) -> bytes:
     """A guest's segment."""
     return ethernet(tcp((VM[0], sport), CLIENT, seq=seq, **fields), 0x0800)
 
 
-def copies(judge, *segments: bytes):
+def copies(judge: Any, *segments: bytes) -> list[Packet]:
     """The SVM's copies of a client's segments; the PVM gets each as it is."""
     found = []
     for frame in segments:
@@ -49,11 +50,11 @@ def copies(judge, *segments: bytes):
     return found
 
 
-def client(seq: int = 1, *, port: int = 80, **fields) -> bytes:
+def client(seq: int = 1, *, port: int = 80, **fields: Any) -> bytes:
     return ethernet(tcp(CLIENT, (VM[0], port), seq=seq, **fields), 0x0800, from_vm=False)
 
 
-def test_acknowledgement_sack_edges_and_echoed_timestamp():
+def test_acknowledgement_sack_edges_and_echoed_timestamp() -> None:
     judge = comparator("core")
     greet(judge)
     edges = [(PVM + 1001) % 2**32, (PVM + 2001) % 2**32, (PVM + 3001) % 2**32, (PVM + 4001) % 2**32]
@@ -64,7 +65,7 @@ def test_acknowledgement_sack_edges_and_echoed_timestamp():
     assert struct.unpack("!II", copy.options[8]) == (9, 100 + TICKS)  # TSval is the client's own
 
 
-def test_a_syn_said_again_after_the_handshake():
+def test_a_syn_said_again_after_the_handshake() -> None:
     judge = comparator("core")
     greet(judge)
     again, after = copies(judge, client(0, flags=SYN), client(ack=PVM + 1))
@@ -72,7 +73,7 @@ def test_a_syn_said_again_after_the_handshake():
     assert after.ack == SVM + 1
 
 
-def test_an_acknowledgement_before_the_svm_has_said_syn():
+def test_an_acknowledgement_before_the_svm_has_said_syn() -> None:
     """It can have no right number, but later ones have."""
     judge = comparator("core")
     judge.primary(said(PVM, ack=1, flags=SYN | ACK), 1)
@@ -83,7 +84,7 @@ def test_an_acknowledgement_before_the_svm_has_said_syn():
     assert later.ack == SVM + 1
 
 
-def test_a_checkpoint_in_mid_handshake():
+def test_a_checkpoint_in_mid_handshake() -> None:
     """From the SVM's stop on it has the PVM's numbers: nothing is moved any more."""
     judge = comparator("core")
     greet(judge)
@@ -97,7 +98,7 @@ def test_a_checkpoint_in_mid_handshake():
     assert while_stopped.ack == after.ack == PVM + 1
 
 
-def test_the_answer_to_a_connection_that_the_guest_opens():
+def test_the_answer_to_a_connection_that_the_guest_opens() -> None:
     judge = comparator("core")
     judge.primary(said(PVM, sport=3000, flags=SYN), 1)
     judge.secondary(said(SVM, sport=4000, flags=SYN), 2)
@@ -114,7 +115,7 @@ def quoting(segment: bytes) -> bytes:
     return ethernet(ip("198.51.100.1", VM[0], 1, message), 0x0800, from_vm=False)
 
 
-def test_the_header_that_an_icmp_error_quotes():
+def test_the_header_that_an_icmp_error_quotes() -> None:
     """Or path-MTU discovery breaks for the SVM alone: its kernel looks at the quoted sequence number."""
     judge = comparator("core")
     greet(judge)
@@ -124,7 +125,7 @@ def test_the_header_that_an_icmp_error_quotes():
     assert struct.unpack("!HHI", message[28:36]) == (80, CLIENT[1], SVM + 1)
 
 
-def test_the_second_connection_on_the_same_ports_has_an_offset_of_its_own():
+def test_the_second_connection_on_the_same_ports_has_an_offset_of_its_own() -> None:
     judge = comparator("core")
     greet(judge)
     greet(judge, now=3, ack=9001, pvm=70_000, svm=20_000)
@@ -132,7 +133,7 @@ def test_the_second_connection_on_the_same_ports_has_an_offset_of_its_own():
     assert copy.ack == 20_001
 
 
-def test_what_the_svm_says_reaches_clients_in_the_pvms_numbers():
+def test_what_the_svm_says_reaches_clients_in_the_pvms_numbers() -> None:
     """After a failover: sequence number, TSval; a bare reset too."""
     judge = comparator("core")
     greet(judge)

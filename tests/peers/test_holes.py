@@ -6,13 +6,13 @@ checkpoint without need, what loses or reorders, what the rewriter gets wrong.
 
 import pytest
 from models.packets import ACK, FIN, SYN, ethernet, ip, tcp
-from transcripts.common import CHECKPOINT, HANDSHAKE, SCALED
+from transcripts.common import CHECKPOINT, HANDSHAKE, SCALED, Player
 from transcripts.conftest import comparator
 
 # ------------------------------------------------------------------ releases what must be held
 
 
-def test_an_acknowledgement_ahead_of_the_svms_alone(play):
+def test_an_acknowledgement_ahead_of_the_svms_alone(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1 ack 4000
         P . 1 ack 5000
@@ -20,7 +20,7 @@ def test_an_acknowledgement_ahead_of_the_svms_alone(play):
     """)
 
 
-def test_an_acknowledgement_ahead_of_the_svms_on_equal_data(play):
+def test_an_acknowledgement_ahead_of_the_svms_on_equal_data(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 5000
         S . 1:101 ack 4000
@@ -28,7 +28,7 @@ def test_an_acknowledgement_ahead_of_the_svms_on_equal_data(play):
     """)
 
 
-def test_a_reset_against_a_plain_acknowledgement(play):
+def test_a_reset_against_a_plain_acknowledgement(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P R. 1 ack 1
         S . 1 ack 1
@@ -36,7 +36,7 @@ def test_a_reset_against_a_plain_acknowledgement(play):
     """)
 
 
-def test_a_fin_against_a_plain_acknowledgement(play):
+def test_a_fin_against_a_plain_acknowledgement(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P F. 1 ack 1
         S . 1 ack 1
@@ -44,7 +44,7 @@ def test_a_fin_against_a_plain_acknowledgement(play):
     """)
 
 
-def test_a_syn_ack_against_a_plain_acknowledgement(play):
+def test_a_syn_ack_against_a_plain_acknowledgement(play: Player) -> None:
     play("""
         P S. 0 ack 1 mss 1460
         S . 1 ack 1
@@ -52,7 +52,7 @@ def test_a_syn_ack_against_a_plain_acknowledgement(play):
     """)
 
 
-def test_a_second_connection_with_lower_numbers(play):
+def test_a_second_connection_with_lower_numbers(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:9001 ack 1
         S . 1:9001 ack 1
@@ -67,7 +67,7 @@ def test_a_second_connection_with_lower_numbers(play):
     """)
 
 
-def test_padding_counted_as_payload(play):
+def test_padding_counted_as_payload(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1 ack 1 pad 6
         > . 1 ack 1
@@ -76,14 +76,14 @@ def test_padding_counted_as_payload(play):
     """)
 
 
-def test_equal_content_at_different_sequence_numbers(play):
+def test_equal_content_at_different_sequence_numbers(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:5 ack 1 "abcd"
         S . 101:105 ack 1 "abcd"
     """)
 
 
-def test_the_minimum_without_wrap(play):
+def test_the_minimum_without_wrap(play: Player) -> None:
     play(
         f"""{SCALED}
         S . 1 ack 400
@@ -95,7 +95,7 @@ def test_the_minimum_without_wrap(play):
 
 
 @pytest.mark.parametrize("kind", ["oracle", "core"])
-def test_truncated_tcp_headers(kind):
+def test_truncated_tcp_headers(kind: str) -> None:
     """A header cut short is no TCP: it leaves only when the SVM says the very same frame."""
     for length in range(20):
         data = bytes(range(length))
@@ -109,7 +109,7 @@ def test_truncated_tcp_headers(kind):
         assert [out.data for out in judge.take()] == [frame]
 
 
-def test_echo_replies_that_differ(play):
+def test_echo_replies_that_differ(play: Player) -> None:
     play("""
         P icmp "\x00\x00\x00\x00\x00\x01\x00\x01payload"
         S icmp "\x00\x00\x00\x00\x00\x01\x00\x02payload"
@@ -121,7 +121,7 @@ def test_echo_replies_that_differ(play):
 # ------------------------------------------------------------------ asks for a checkpoint without need
 
 
-def test_the_pvm_two_datagrams_ahead(play):
+def test_the_pvm_two_datagrams_ahead(play: Player) -> None:
     play("""
         P udp "one"
         P udp "two"
@@ -133,7 +133,7 @@ def test_the_pvm_two_datagrams_ahead(play):
     """)
 
 
-def test_the_svm_in_another_order(play):
+def test_the_svm_in_another_order(play: Player) -> None:
     play("""
         S udp "two"
         S udp "one"
@@ -145,7 +145,7 @@ def test_the_svm_in_another_order(play):
     """)
 
 
-def test_equal_data_cut_differently_while_the_acknowledgement_is_ahead(play):
+def test_equal_data_cut_differently_while_the_acknowledgement_is_ahead(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 900
         S . 1:61 ack 500
@@ -159,7 +159,7 @@ def test_equal_data_cut_differently_while_the_acknowledgement_is_ahead(play):
     """)
 
 
-def test_a_retransmission_that_coalesces_old_and_new(play):
+def test_a_retransmission_that_coalesces_old_and_new(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         P . 101:201 ack 1
@@ -171,7 +171,7 @@ def test_a_retransmission_that_coalesces_old_and_new(play):
     """)
 
 
-def test_one_extra_acknowledgement(play):
+def test_one_extra_acknowledgement(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1 ack 500
         P . 1 ack 500
@@ -185,7 +185,7 @@ def test_one_extra_acknowledgement(play):
     """)
 
 
-def test_a_late_copy_after_a_checkpoint(play):
+def test_a_late_copy_after_a_checkpoint(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         {CHECKPOINT}
@@ -196,7 +196,7 @@ def test_a_late_copy_after_a_checkpoint(play):
     """)
 
 
-def test_gre_that_differs_only_in_the_ip_id(play):
+def test_gre_that_differs_only_in_the_ip_id(play: Player) -> None:
     play("""
         P gre "tunnel" id 1
         S gre "tunnel" id 2
@@ -205,7 +205,7 @@ def test_gre_that_differs_only_in_the_ip_id(play):
     """)
 
 
-def test_data_that_ends_exactly_at_two_to_the_thirty_second(play):
+def test_data_that_ends_exactly_at_two_to_the_thirty_second(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:101 ack 1
@@ -220,7 +220,7 @@ def test_data_that_ends_exactly_at_two_to_the_thirty_second(play):
     )
 
 
-def test_ten_packets_after_a_difference(play):
+def test_ten_packets_after_a_difference(play: Player) -> None:
     more = "\n".join(f"P . {n}01:{n + 1}01 ack 1\nS . {n}01:{n + 1}01 ack 1 flip {n}50" for n in range(1, 11))
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
@@ -234,13 +234,13 @@ def test_ten_packets_after_a_difference(play):
 # ------------------------------------------------------------------ loses or reorders
 
 
-def test_nothing_is_lost_to_a_long_queue(play):
+def test_nothing_is_lost_to_a_long_queue(play: Player) -> None:
     sent = "\n".join(f"P . {n + 1}:{n + 2} ack 1" for n in range(3000))
     left = "\n".join(f"> . {n + 1}:{n + 2} ack 1" for n in range(3000))
     play(f"{HANDSHAKE}\n{sent}\nS . 1:3001 ack 1\n{left}")
 
 
-def test_nothing_is_lost_to_many_flows(play):
+def test_nothing_is_lost_to_many_flows(play: Player) -> None:
     sent = "\n".join(f'P#{n} udp "one"' for n in range(20000))
     again = "\n".join(f'S#{n} udp "one"\n>#{n} udp "one"' for n in (1, 16383, 16384, 16385, 19999))
     play(f"{sent}\n{again}")
@@ -249,7 +249,7 @@ def test_nothing_is_lost_to_many_flows(play):
 # ------------------------------------------------------------------ the rewriter
 
 
-def test_a_duplicate_syn_of_the_client_after_the_handshake(play):
+def test_a_duplicate_syn_of_the_client_after_the_handshake(play: Player) -> None:
     play(f"""{HANDSHAKE}
         C S 0
         P . 1:101 ack 1
@@ -258,7 +258,7 @@ def test_a_duplicate_syn_of_the_client_after_the_handshake(play):
     """)
 
 
-def test_the_clients_acknowledgement_before_the_svms_syn_ack(play):
+def test_the_clients_acknowledgement_before_the_svms_syn_ack(play: Player) -> None:
     play("""
         C S 0
         P S. 0 ack 1 mss 1460
@@ -271,7 +271,7 @@ def test_the_clients_acknowledgement_before_the_svms_syn_ack(play):
     """)
 
 
-def test_a_checkpoint_in_mid_handshake(play):
+def test_a_checkpoint_in_mid_handshake(play: Player) -> None:
     play(f"""
         C S 0
         P S. 0 ack 1 mss 1460
@@ -286,7 +286,7 @@ def test_a_checkpoint_in_mid_handshake(play):
     """)
 
 
-def test_a_connection_that_the_guest_opens(play):
+def test_a_connection_that_the_guest_opens(play: Player) -> None:
     play("""
         S S 0 mss 1460 sport 4000
         P S 0 mss 1460 sport 3000
@@ -297,7 +297,7 @@ def test_a_connection_that_the_guest_opens(play):
     """)
 
 
-def test_a_bare_reset_after_a_failover_has_the_pvms_numbers(play):
+def test_a_bare_reset_after_a_failover_has_the_pvms_numbers(play: Player) -> None:
     play(f"""{HANDSHAKE}
         failover
         S R 1
@@ -305,7 +305,7 @@ def test_a_bare_reset_after_a_failover_has_the_pvms_numbers(play):
     """)
 
 
-def test_closed_connections_do_not_pile_up():
+def test_closed_connections_do_not_pile_up() -> None:
     """Four thousand connections, one after the other, through a table for a hundred."""
     core = comparator("core", max_flows=100)
     for n in range(4000):

@@ -45,6 +45,7 @@ class Chain:
             listener.listen()
             listener.settimeout(20)
         self.client: Client
+        self.log = ""
 
     def qemu(self) -> list[str]:
         words = [*find().command(self.base), "-machine", "none", "-nodefaults", "-nographic"]
@@ -59,7 +60,8 @@ class Chain:
         return [*words, "-object", "filter-redirector,id=r0,netdev=n0,queue=rx,indev=out"]
 
     def port(self, name: str) -> dict[str, int]:
-        return self.client.execute("query-stats")["nics"][0]["ports"][name]
+        found: dict[str, int] = self.client.execute("query-stats")["nics"][0]["ports"][name]
+        return found
 
     def pass_output(self) -> socket.socket:
         """No replica: what the PVM's port says goes to the uplink, whose peer is returned."""

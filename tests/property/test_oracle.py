@@ -146,7 +146,7 @@ def test_the_core_agrees_with_the_oracle(scenario: Scenario) -> None:
 
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("kind", ["oracle", "core"])
-@settings(max_examples=settings.default.max_examples // 4)
+@settings(max_examples=settings().max_examples // 4)
 @given(scenario=conversations())
 def test_the_promise(kind: str, scenario: Scenario) -> None:
     """No released byte, ack or flag that the SVM has not made."""

@@ -18,7 +18,7 @@ KINDS = {"P": "primary", "S": "secondary", "C": "uplink"}
 def check(transcript: str) -> None:
     """Each line is told to the promise; `>` is a frame of the PVM that leaves."""
     promise = Promise()
-    play = Play(promise, p_isn=2**32 - 50, s_isn=7_000_000, c_isn=500_000)
+    play = Play(None, p_isn=2**32 - 50, s_isn=7_000_000, c_isn=500_000)
     for line in filter(str.strip, transcript.splitlines()):
         who, *words = split(line)
         if who == ">":
@@ -28,7 +28,7 @@ def check(transcript: str) -> None:
 
 
 @pytest.mark.parametrize("acknowledged", [51, 101])
-def test_what_clients_have_acknowledged_may_be_repeated_with_other_bytes(acknowledged):
+def test_what_clients_have_acknowledged_may_be_repeated_with_other_bytes(acknowledged: int) -> None:
     check(f"""{GUESTS}
         > S. 0 ack 1
         > . 1:101 ack 1
@@ -45,7 +45,7 @@ def test_what_clients_have_acknowledged_may_be_repeated_with_other_bytes(acknowl
         "> . 1:101 ack 1\nC . 1 ack 100",  # what lies before
     ],
 )
-def test_what_they_have_not_may_not(client):
+def test_what_they_have_not_may_not(client: str) -> None:
     with pytest.raises(PromiseBroken):
         check(f"""{GUESTS}
             > S. 0 ack 1

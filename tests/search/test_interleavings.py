@@ -43,7 +43,7 @@ def start(**left: int) -> World:
     return solo(Left(swaps=6)._replace(**left))
 
 
-def test_01_a_pair_swap_comes_late_and_finds_a_restarted_proxy_that_read_solo():
+def test_01_a_pair_swap_comes_late_and_finds_a_restarted_proxy_that_read_solo() -> None:
     world = follow(start(crashes=1), *PAIR, "a's proxy restarts", "a hears 1 solo a")
     assert states(world)[0] is State.REGAINING
     assert speaks(world) == []
@@ -56,7 +56,7 @@ def test_01_a_pair_swap_comes_late_and_finds_a_restarted_proxy_that_read_solo():
     assert not possible(first, "the store applies 2 pair a"), "the swap that was won has ended the late one"
 
 
-def test_02_a_late_refusal_of_a_former_claim_is_dropped():
+def test_02_a_late_refusal_of_a_former_claim_is_dropped() -> None:
     world = follow(start(), *PAIRED, *A_CLAIMS)
     play = Play()
     before = world.hosts[0].machine
@@ -66,13 +66,13 @@ def test_02_a_late_refusal_of_a_former_claim_is_dropped():
     assert (after, out) == (before, [])
 
 
-def test_03_a_lost_answer_is_known_by_the_nonce_in_the_next():
+def test_03_a_lost_answer_is_known_by_the_nonce_in_the_next() -> None:
     world = follow(start(), *PAIRED, *A_CLAIMS, "the store applies 3 solo a")
     assert speaks(world) == []
     assert speaks(follow(world, "a hears 3 solo a")) == ["a"]
 
 
-def test_04_both_claim_at_once_and_one_wins():
+def test_04_both_claim_at_once_and_one_wins() -> None:
     both = follow(start(), *PAIRED, *A_CLAIMS, *DOUBT, "b hears 2 pair a p1")
     assert states(both) == (State.CLAIMING, State.TAKING)
     a = follow(both, "the store applies 3 solo a", "a hears 3 solo a", "b hears 3 solo a")
@@ -81,7 +81,7 @@ def test_04_both_claim_at_once_and_one_wins():
     assert (speaks(b), states(b)[0]) == (["b"], State.LOST)
 
 
-def test_05_the_svm_is_heard_after_the_cut_and_nothing_leaves_for_it():
+def test_05_the_svm_is_heard_after_the_cut_and_nothing_leaves_for_it() -> None:
     word = ("a's VM says", "b's VM says", "b acknowledges a heartbeat", "a gets that")
     world = follow(start(), *PAIRED, *word, *DOUBT, "a gets a word of the SVM")
     assert not possible(world, "a sends word"), "the acknowledged heartbeat is too old"
@@ -89,20 +89,20 @@ def test_05_the_svm_is_heard_after_the_cut_and_nothing_leaves_for_it():
     assert speaks(taken) == ["b"]
 
 
-def test_06_a_secondary_of_an_older_pairing_claims_nothing():
+def test_06_a_secondary_of_an_older_pairing_claims_nothing() -> None:
     again = (*A_CLAIMS, "the store applies 3 solo a", "a hears 3 solo a")
     world = follow(start(pairings=2), *PAIRED, *again, "b: no sign", "b hears 3 solo a")
     assert states(world) == (State.SOLO, State.LOST)
 
 
-def test_07_the_owner_dies_between_load_and_pair():
+def test_07_the_owner_dies_between_load_and_pair() -> None:
     world = follow(start(crashes=1), *PAIR[:4], "host a dies", "b: no sign", "b hears 1 solo a")
     assert states(world)[1] is State.LOST, "the store never named the pairing"
     back = follow(world, "a boots", "a hears 1 solo a", "the store applies 2 solo a", "a hears 2 solo a")
     assert speaks(back) == ["a"]
 
 
-def test_08_the_winner_dies_before_its_first_word():
+def test_08_the_winner_dies_before_its_first_word() -> None:
     world = follow(start(crashes=1), *PAIRED, *A_CLAIMS, *DOUBT, *TAKE, "host b dies", "a hears 3 solo b")
     assert states(world) == (State.LOST, None)
     asks = follow(world, "b boots", "b hears 3 solo b")
@@ -111,7 +111,7 @@ def test_08_the_winner_dies_before_its_first_word():
     assert speaks(cold) == ["b"]
 
 
-def test_09_relinquish_against_a_late_pair():
+def test_09_relinquish_against_a_late_pair() -> None:
     world = follow(start(wishes=1), *PAIR, "b: relinquish", "a is told relinquish")
     assert (speaks(world), states(world)) == (["a"], (State.SETTLING, State.LOST))
     assert not possible(world, "a begins pairing")
@@ -119,7 +119,7 @@ def test_09_relinquish_against_a_late_pair():
     assert states(follow(late, "a hears 3 solo a"))[0] is State.SOLO
 
 
-def test_10_a_primary_that_was_paused_sends_nothing_of_its_buffers():
+def test_10_a_primary_that_was_paused_sends_nothing_of_its_buffers() -> None:
     word = (
         "a's VM says",
         "b's VM says",
@@ -133,7 +133,7 @@ def test_10_a_primary_that_was_paused_sends_nothing_of_its_buffers():
     assert not possible(world, "a sends word")
 
 
-def test_12_the_store_is_down():
+def test_12_the_store_is_down() -> None:
     pair = follow(start(crashes=1), *PAIRED, "b acknowledges a heartbeat", "a gets that")
     assert speaks(pair) == ["a"], "while the pair is whole, nobody asks the store"
     dead = follow(pair, "host b dies", "a: no sign", "a has no answer", "a's gate is frozen")
@@ -144,7 +144,7 @@ def test_12_the_store_is_down():
     assert states(hiccup)[0] is State.PAIRED
 
 
-def test_12_the_store_comes_back_with_a_late_swap():
+def test_12_the_store_comes_back_with_a_late_swap() -> None:
     claimed = follow(start(crashes=1), *PAIRED, *DOUBT, "b hears 2 pair a p1")
     world = follow(claimed, "b's proxy restarts", "b hears 2 pair a p1", "b: VM gone")
     assert states(world)[1] is State.SPARE
@@ -156,7 +156,7 @@ def test_12_the_store_comes_back_with_a_late_swap():
     assert speaks(cold) == ["b"]
 
 
-def test_13_an_operator_forces_and_then_the_other_wakes():
+def test_13_an_operator_forces_and_then_the_other_wakes() -> None:
     frozen = ("host a dies", "b: no sign", "b: force", "b: noted")
     world = follow(start(crashes=1, forces=1), *PAIRED, *frozen)
     assert (speaks(world), states(world)) == (["b"], (None, State.FORCED))
@@ -166,7 +166,7 @@ def test_13_an_operator_forces_and_then_the_other_wakes():
     assert states(settled) == (State.LOST, State.SOLO)
 
 
-def test_15_a_primary_that_lost_power_boots_with_a_fresh_vm():
+def test_15_a_primary_that_lost_power_boots_with_a_fresh_vm() -> None:
     world = follow(start(crashes=1), *PAIRED, "host a dies", "a boots", "a hears 2 pair a p1")
     assert states(world) == (State.ASKING, State.SECONDARY), "the secondary knows everything"
     assert possible(world, "b is told ask")
@@ -174,7 +174,7 @@ def test_15_a_primary_that_lost_power_boots_with_a_fresh_vm():
     assert (speaks(taken), states(taken)[0]) == (["b"], State.LOST)
 
 
-def test_16_an_emptied_or_old_store_permits_nothing():
+def test_16_an_emptied_or_old_store_permits_nothing() -> None:
     for what in ("the store is emptied", "the store is an old copy"):
         world = follow(start(restores=1, crashes=1), *PAIRED, *A_CLAIMS, "the store applies 3 solo a")
         answer = "a hears nothing" if what.endswith("emptied") else "a hears 1 solo a"
@@ -182,7 +182,7 @@ def test_16_an_emptied_or_old_store_permits_nothing():
         assert (states(world)[0], speaks(world)) == (State.STALE, [])
 
 
-def test_init_needs_the_peers_word_or_a_host_that_is_off():
+def test_init_needs_the_peers_word_or_a_host_that_is_off() -> None:
     off = follow(nothing(Left(inits=1)), "a boots", "a hears nothing", "a: init --switched-off")
     alone = follow(off, "the store applies 1 solo a", "a hears 1 solo a")
     assert speaks(alone) == ["a"]
@@ -196,7 +196,7 @@ def test_init_needs_the_peers_word_or_a_host_that_is_off():
     )
 
 
-def test_a_secondary_takes_over_at_once_when_the_primary_yields():
+def test_a_secondary_takes_over_at_once_when_the_primary_yields() -> None:
     yields = ("a: `switchover`", "a's gate is none", "a: gate applied", "b is told yield")
     world = start(wishes=1)
     world = follow(world, *PAIRED, "a: switchover", *yields[1:], *TAKE, "b hears 3 solo b", "b: noted")
@@ -204,7 +204,7 @@ def test_a_secondary_takes_over_at_once_when_the_primary_yields():
     assert states(follow(world, "a hears 3 solo b"))[0] is State.LOST
 
 
-def test_a_store_that_is_silent_lets_no_pairing_begin():
+def test_a_store_that_is_silent_lets_no_pairing_begin() -> None:
     world = follow(start(inits=1), "a asks again", "a has no answer")
     host = world.hosts[0]
     assert host.gate is Right.SOLO

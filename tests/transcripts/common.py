@@ -1,4 +1,8 @@
-"""What most transcripts begin with."""
+"""What most transcripts begin with, and the type of the fixture that plays them."""
+
+from collections.abc import Callable
+
+Player = Callable[..., None]  # play(transcript, **settings)
 
 HANDSHAKE = """
     P S. 0 ack 1 mss 1460

@@ -42,6 +42,7 @@ from models.packets import (
     RST,
     SYN,
     URG,
+    Packet,
     checksum,
     ethernet,
     finished,
@@ -71,9 +72,9 @@ class Judge(Protocol):
 
 
 class Play:
-    """Plays one transcript to one comparator."""
+    """Plays one transcript to one comparator; without one, makes frames alone."""
 
-    def __init__(self, comparator: Judge, *, p_isn: int, s_isn: int, c_isn: int) -> None:
+    def __init__(self, comparator: Judge | None, *, p_isn: int, s_isn: int, c_isn: int) -> None:
         self.comparator: Any = comparator
         self.isn = {"P": p_isn, "S": s_isn, "C": c_isn}
         self.now = 0
@@ -239,7 +240,7 @@ class Play:
         return line + "".join(left_out) + text
 
 
-def pseudo_of(packet: Any, length: int) -> bytes:
+def pseudo_of(packet: Packet, length: int) -> bytes:
     """The pseudo-header of a parsed TCP segment."""
     return packet.source + packet.target + (0).to_bytes(2) + length.to_bytes(2) + (6).to_bytes(4)
 

@@ -3,7 +3,7 @@
 Past 400 lines: transcripts of one rule's group are kept together.
 """
 
-from transcripts.common import CHECKPOINT, HANDSHAKE, TWO_FROM_OTHER_PORTS
+from transcripts.common import CHECKPOINT, HANDSHAKE, TWO_FROM_OTHER_PORTS, Player
 
 DIVERGED = f"""{HANDSHAKE}
     P . 1:101 ack 200
@@ -12,7 +12,7 @@ DIVERGED = f"""{HANDSHAKE}
 """
 
 
-def test_c1_a_divergence_blocks_its_flow_and_no_other(play):
+def test_c1_a_divergence_blocks_its_flow_and_no_other(play: Player) -> None:
     play(f"""{DIVERGED}
         P . 1:50 ack 1
         S . 1:101 ack 200
@@ -24,7 +24,7 @@ def test_c1_a_divergence_blocks_its_flow_and_no_other(play):
     """)
 
 
-def test_c4_commit_releases_as_it_is(play):
+def test_c4_commit_releases_as_it_is(play: Player) -> None:
     play(f"""{DIVERGED}
         {CHECKPOINT}
         commit
@@ -35,7 +35,7 @@ def test_c4_commit_releases_as_it_is(play):
     """)
 
 
-def test_c2_what_the_svm_said_before_its_stop_is_dropped(play):
+def test_c2_what_the_svm_said_before_its_stop_is_dropped(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1:101 ack 1
         {CHECKPOINT}
@@ -46,7 +46,7 @@ def test_c2_what_the_svm_said_before_its_stop_is_dropped(play):
     """)
 
 
-def test_c2_what_it_says_after_it_counts(play):
+def test_c2_what_it_says_after_it_counts(play: Player) -> None:
     play(f"""{DIVERGED}
         {CHECKPOINT}
         S . 101:201 ack 200
@@ -57,7 +57,7 @@ def test_c2_what_it_says_after_it_counts(play):
     """)
 
 
-def test_c2_a_late_copy_of_the_old_epoch(play):
+def test_c2_a_late_copy_of_the_old_epoch(play: Player) -> None:
     play(f"""{DIVERGED}
         {CHECKPOINT}
         commit
@@ -69,7 +69,7 @@ def test_c2_a_late_copy_of_the_old_epoch(play):
     """)
 
 
-def test_c3_what_the_pvm_says_after_its_stop_is_compared(play):
+def test_c3_what_the_pvm_says_after_its_stop_is_compared(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         {CHECKPOINT}
@@ -81,7 +81,7 @@ def test_c3_what_the_pvm_says_after_its_stop_is_compared(play):
     """)
 
 
-def test_c3_between_the_stops_the_pvm_is_in_the_old_epoch(play):
+def test_c3_between_the_stops_the_pvm_is_in_the_old_epoch(play: Player) -> None:
     play(f"""{HANDSHAKE}
         svm_stop
         P . 1:101 ack 1
@@ -91,7 +91,7 @@ def test_c3_between_the_stops_the_pvm_is_in_the_old_epoch(play):
     """)
 
 
-def test_c4_datagrams_too_in_the_order_of_all(play):
+def test_c4_datagrams_too_in_the_order_of_all(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P udp "one"
         P . 1:101 ack 1
@@ -107,7 +107,7 @@ def test_c4_datagrams_too_in_the_order_of_all(play):
     """)
 
 
-def test_c4_withheld_acknowledgements_leave(play):
+def test_c4_withheld_acknowledgements_leave(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1 ack 900
         {CHECKPOINT}
@@ -119,7 +119,7 @@ def test_c4_withheld_acknowledgements_leave(play):
     """)
 
 
-def test_c4_in_mid_handshake(play):
+def test_c4_in_mid_handshake(play: Player) -> None:
     play(f"""
         P S. 0 ack 1 mss 1460
         {CHECKPOINT}
@@ -131,7 +131,7 @@ def test_c4_in_mid_handshake(play):
     """)
 
 
-def test_c4_an_acknowledgement_of_the_old_svm_is_forgotten(play):
+def test_c4_an_acknowledgement_of_the_old_svm_is_forgotten(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1 ack 5000
         {CHECKPOINT}
@@ -142,7 +142,7 @@ def test_c4_an_acknowledgement_of_the_old_svm_is_forgotten(play):
     """)
 
 
-def test_c5_an_aborted_checkpoint_releases_nothing(play):
+def test_c5_an_aborted_checkpoint_releases_nothing(play: Player) -> None:
     play(f"""{DIVERGED}
         {CHECKPOINT}
         P . 101:201 ack 200
@@ -158,7 +158,7 @@ def test_c5_an_aborted_checkpoint_releases_nothing(play):
     """)
 
 
-def test_c5_a_restart_holds(play):
+def test_c5_a_restart_holds(play: Player) -> None:
     play(f"""
         hold
         P S. 0 ack 1 mss 1460
@@ -172,7 +172,7 @@ def test_c5_a_restart_holds(play):
     """)
 
 
-def test_c6_unprotected_output_passes(play):
+def test_c6_unprotected_output_passes(play: Player) -> None:
     play(f"""{DIVERGED}
         unprotect
         > . 1:101 ack 200
@@ -188,7 +188,7 @@ def test_c6_unprotected_output_passes(play):
     """)
 
 
-def test_c7_at_a_failover_the_svms_output_leaves_in_the_pvms_numbers(play):
+def test_c7_at_a_failover_the_svms_output_leaves_in_the_pvms_numbers(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         P udp "lost"
@@ -205,7 +205,7 @@ def test_c7_at_a_failover_the_svms_output_leaves_in_the_pvms_numbers(play):
     """)
 
 
-def test_c7_another_source_port(play):
+def test_c7_another_source_port(play: Player) -> None:
     play("""
         P S 0 mss 1460 sport 3000
         S S 0 mss 1460 sport 4000
@@ -219,7 +219,7 @@ def test_c7_another_source_port(play):
     """)
 
 
-def test_c7_before_the_svm_has_loaded_it_has_its_own_numbers(play):
+def test_c7_before_the_svm_has_loaded_it_has_its_own_numbers(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         {CHECKPOINT}
@@ -230,7 +230,7 @@ def test_c7_before_the_svm_has_loaded_it_has_its_own_numbers(play):
     """)
 
 
-def test_c7_after_the_svm_has_loaded_offsets_are_zero(play):
+def test_c7_after_the_svm_has_loaded_offsets_are_zero(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         {CHECKPOINT}
@@ -244,7 +244,7 @@ def test_c7_after_the_svm_has_loaded_offsets_are_zero(play):
     """)
 
 
-def test_c8_observing_goes_on(play):
+def test_c8_observing_goes_on(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:101 ack 1
@@ -285,7 +285,7 @@ ANOTHER_DIFFERS = """
 """
 
 
-def test_c8_a_window_of_another_flow_leaves_the_svms_as_it_is(play):
+def test_c8_a_window_of_another_flow_leaves_the_svms_as_it_is(play: Player) -> None:
     play(
         f"""{WINDOWS}
         {ANOTHER_DIFFERS}
@@ -303,7 +303,7 @@ def test_c8_a_window_of_another_flow_leaves_the_svms_as_it_is(play):
     )
 
 
-def test_c8_so_it_does_across_2_32_and_on_several_flows(play):
+def test_c8_so_it_does_across_2_32_and_on_several_flows(play: Player) -> None:
     play(
         f"""{WINDOWS}
         P#2 S. 0 ack 1 mss 1460 ws 7
@@ -330,7 +330,7 @@ def test_c8_so_it_does_across_2_32_and_on_several_flows(play):
     )
 
 
-def test_c8_an_acknowledgement_that_the_svm_has_not_made_brings_it_up_to_the_pvm(play):
+def test_c8_an_acknowledgement_that_the_svm_has_not_made_brings_it_up_to_the_pvm(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1 ack 500 win 300
@@ -348,7 +348,7 @@ def test_c8_an_acknowledgement_that_the_svm_has_not_made_brings_it_up_to_the_pvm
     )
 
 
-def test_c8_the_svm_keeps_the_wider_window_on_the_flow_that_differs(play):
+def test_c8_the_svm_keeps_the_wider_window_on_the_flow_that_differs(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1 ack 100 win 0
@@ -366,7 +366,7 @@ def test_c8_the_svm_keeps_the_wider_window_on_the_flow_that_differs(play):
     )
 
 
-def test_c8_a_window_that_was_waited_for_brings_the_svm_up_to_it(play):
+def test_c8_a_window_that_was_waited_for_brings_the_svm_up_to_it(play: Player) -> None:
     """Or each update of a closed window would be missed anew."""
     play(
         f"""{HANDSHAKE}
@@ -387,7 +387,7 @@ def test_c8_a_window_that_was_waited_for_brings_the_svm_up_to_it(play):
     )
 
 
-def test_guests_that_open_connections_are_paired_in_order(play):
+def test_guests_that_open_connections_are_paired_in_order(play: Player) -> None:
     play("""
         P#7 S 0 mss 1460 sport 3000
         P#7 S 0 mss 1460 sport 3001
@@ -401,7 +401,7 @@ def test_guests_that_open_connections_are_paired_in_order(play):
     """)
 
 
-def test_c4_the_svms_ports_are_the_pvms_from_then_on(play):
+def test_c4_the_svms_ports_are_the_pvms_from_then_on(play: Player) -> None:
     """What it says from 5001 is no more of the connection that it had from there."""
     committed = f"""{TWO_FROM_OTHER_PORTS}
         {CHECKPOINT}
@@ -423,7 +423,7 @@ def test_c4_the_svms_ports_are_the_pvms_from_then_on(play):
     """)
 
 
-def test_a_port_of_the_svm_gets_its_own_meaning_again(play):
+def test_a_port_of_the_svm_gets_its_own_meaning_again(play: Player) -> None:
     play("""
         P S 0 mss 1460 sport 5000
         S S 0 mss 1460 sport 5001
@@ -443,7 +443,7 @@ def test_a_port_of_the_svm_gets_its_own_meaning_again(play):
     """)
 
 
-def test_c7_nothing_leaves_of_a_pvm_that_contradicts_itself(play):
+def test_c7_nothing_leaves_of_a_pvm_that_contradicts_itself(play: Player) -> None:
     """What leaves is the SVM's."""
     play(f"""{HANDSHAKE}
         P . 51:151 ack 1 flip 60
@@ -455,7 +455,7 @@ def test_c7_nothing_leaves_of_a_pvm_that_contradicts_itself(play):
     """)
 
 
-def test_housekeeping_leaves_while_output_is_held(play):
+def test_housekeeping_leaves_while_output_is_held(play: Player) -> None:
     """Or nobody could reach the VM until the first checkpoint."""
     play("""
         hold
@@ -465,7 +465,7 @@ def test_housekeeping_leaves_while_output_is_held(play):
     """)
 
 
-def test_a_fin_that_was_lost_before_the_commit_is_repeated(play):
+def test_a_fin_that_was_lost_before_the_commit_is_repeated(play: Player) -> None:
     """Nobody has seen what stands at the last position that the PVM's empty segment shows."""
     lost = f"""{HANDSHAKE}
         P . 1:101 ack 1

@@ -1,7 +1,9 @@
 """D1 to D4: datagrams."""
 
+from transcripts.common import Player
 
-def test_d1_whoever_comes_first(play):
+
+def test_d1_whoever_comes_first(play: Player) -> None:
     play("""
         P udp "one"
         S udp "one"
@@ -12,7 +14,7 @@ def test_d1_whoever_comes_first(play):
     """)
 
 
-def test_d1_each_of_the_svms_is_used_once(play):
+def test_d1_each_of_the_svms_is_used_once(play: Player) -> None:
     play("""
         S udp "one"
         P udp "one"
@@ -23,7 +25,7 @@ def test_d1_each_of_the_svms_is_used_once(play):
     """)
 
 
-def test_d1_per_flow(play):
+def test_d1_per_flow(play: Player) -> None:
     play("""
         P udp "one"
         S#1 udp "one"
@@ -32,7 +34,7 @@ def test_d1_per_flow(play):
     """)
 
 
-def test_d2_the_ipv4_id_is_free(play):
+def test_d2_the_ipv4_id_is_free(play: Player) -> None:
     play("""
         P udp "one" id 7
         S udp "one" id 900
@@ -46,7 +48,7 @@ def test_d2_the_ipv4_id_is_free(play):
     """)
 
 
-def test_d2_the_ipv6_flow_label_is_free(play):
+def test_d2_the_ipv6_flow_label_is_free(play: Player) -> None:
     """Linux draws one at random for each connected UDP socket."""
     play("""
         P udp "one" v6 id 7
@@ -62,7 +64,7 @@ def test_d2_the_ipv6_flow_label_is_free(play):
     """)
 
 
-def test_d2_other_ethertypes(play):
+def test_d2_other_ethertypes(play: Player) -> None:
     play("""
         P ether "frame"
         S ether "frame"
@@ -70,7 +72,7 @@ def test_d2_other_ethertypes(play):
     """)
 
 
-def test_d3_order_is_free_within_the_window(play):
+def test_d3_order_is_free_within_the_window(play: Player) -> None:
     play("""
         P udp "one"
         P udp "two"
@@ -82,7 +84,7 @@ def test_d3_order_is_free_within_the_window(play):
     """)
 
 
-def test_d3_after_it_the_oldest_two_differ(play):
+def test_d3_after_it_the_oldest_two_differ(play: Player) -> None:
     play("""
         P udp "good"
         S udp "good"
@@ -96,7 +98,7 @@ def test_d3_after_it_the_oldest_two_differ(play):
     """)
 
 
-def test_d3_a_header_that_differs(play):
+def test_d3_a_header_that_differs(play: Player) -> None:
     play("""
         P udp "good"
         S udp "good"
@@ -108,7 +110,7 @@ def test_d3_a_header_that_differs(play):
     """)
 
 
-def test_d3_a_longer_one(play):
+def test_d3_a_longer_one(play: Player) -> None:
     play("""
         P udp "abc"
         S udp "abcd"
@@ -117,7 +119,7 @@ def test_d3_a_longer_one(play):
     """)
 
 
-def test_d3_icmp_tells_the_byte_and_not_the_checksum(play):
+def test_d3_icmp_tells_the_byte_and_not_the_checksum(play: Player) -> None:
     """A checksum differs wherever a byte does."""
     play("""
         P icmp "tcXYdata"
@@ -133,7 +135,7 @@ def test_d3_icmp_tells_the_byte_and_not_the_checksum(play):
     """)
 
 
-def test_d3_the_offset_counts_what_was_said_before_and_nothing_behind(play):
+def test_d3_the_offset_counts_what_was_said_before_and_nothing_behind(play: Player) -> None:
     play("""
         P udp "one"
         S udp "one"
@@ -148,7 +150,7 @@ def test_d3_the_offset_counts_what_was_said_before_and_nothing_behind(play):
     """)
 
 
-def test_d4_what_has_been_overtaken_waits_no_longer_than_the_window(play):
+def test_d4_what_has_been_overtaken_waits_no_longer_than_the_window(play: Player) -> None:
     """The SVM has said what comes after it: it is late, or it was lost."""
     play("""
         P udp "one"
@@ -172,7 +174,7 @@ def test_d4_what_has_been_overtaken_waits_no_longer_than_the_window(play):
     """)
 
 
-def test_d4_the_pvms_may_come_late(play):
+def test_d4_the_pvms_may_come_late(play: Player) -> None:
     """They wait for nobody."""
     play("""
         S udp "one"
@@ -185,7 +187,7 @@ def test_d4_the_pvms_may_come_late(play):
     """)
 
 
-def test_d4_the_svms_place_is_that_in_what_both_have_said(play):
+def test_d4_the_svms_place_is_that_in_what_both_have_said(play: Player) -> None:
     play("""
         S udp "one"
         P udp "one"
@@ -199,7 +201,7 @@ def test_d4_the_svms_place_is_that_in_what_both_have_said(play):
     """)
 
 
-def test_d4_missing(play):
+def test_d4_missing(play: Player) -> None:
     play("""
         P udp "one"
         +3s tick
@@ -215,7 +217,7 @@ def test_d4_missing(play):
     """)
 
 
-def test_d4_at_the_end(play):
+def test_d4_at_the_end(play: Player) -> None:
     play(
         """
         P udp "one"
@@ -232,7 +234,7 @@ def test_d4_at_the_end(play):
     )
 
 
-def test_d3_the_offset_counts_what_left_by_a_commit_too(play):
+def test_d3_the_offset_counts_what_left_by_a_commit_too(play: Player) -> None:
     play(
         """
         P udp "same"
@@ -253,7 +255,7 @@ def test_d3_the_offset_counts_what_left_by_a_commit_too(play):
     )
 
 
-def test_housekeeping_leaves_uncompared(play):
+def test_housekeeping_leaves_uncompared(play: Player) -> None:
     play("""
         P arp
         > arp

@@ -1,7 +1,9 @@
 """Flows of UDP that the guest begins (docs/comparison.md, section 4): each guest draws a source port."""
 
+from transcripts.common import Player
 
-def test_the_pvm_first(play):
+
+def test_the_pvm_first(play: Player) -> None:
     play("""
         P udp "query" sport 5000
         S udp "query" sport 6000
@@ -10,7 +12,7 @@ def test_the_pvm_first(play):
     """)
 
 
-def test_the_svm_first(play):
+def test_the_svm_first(play: Player) -> None:
     play("""
         S udp "query" sport 6000
         P udp "query" sport 5000
@@ -19,7 +21,7 @@ def test_the_svm_first(play):
     """)
 
 
-def test_over_ipv6_and_in_a_vlan(play):
+def test_over_ipv6_and_in_a_vlan(play: Player) -> None:
     play("""
         P udp "query" v6 vlan 7 sport 5000
         S udp "query" v6 vlan 8 sport 5000
@@ -31,7 +33,7 @@ def test_over_ipv6_and_in_a_vlan(play):
     """)
 
 
-def test_the_ports_stay_mapped(play):
+def test_the_ports_stay_mapped(play: Player) -> None:
     """The SVM's port means the PVM's from then on, and no other."""
     play("""
         P udp "one" sport 5000
@@ -47,7 +49,7 @@ def test_the_ports_stay_mapped(play):
     """)
 
 
-def test_many_at_once_to_one_destination(play):
+def test_many_at_once_to_one_destination(play: Player) -> None:
     """A and AAAA, from a socket each, and the SVM's resolver sends them the other way round."""
     play("""
         P udp "A" sport 5000
@@ -65,7 +67,7 @@ def test_many_at_once_to_one_destination(play):
     """)
 
 
-def test_many_at_once_from_one_socket(play):
+def test_many_at_once_from_one_socket(play: Player) -> None:
     play("""
         P udp "A" sport 5000
         P udp "AAAA" sport 5000
@@ -85,7 +87,7 @@ def test_many_at_once_from_one_socket(play):
     """)
 
 
-def test_both_guests_swap_the_ports(play):
+def test_both_guests_swap_the_ports(play: Player) -> None:
     play("""
         P udp "one" sport 5000
         S udp "two" sport 5000
@@ -102,7 +104,7 @@ def test_both_guests_swap_the_ports(play):
     """)
 
 
-def test_the_same_port_comes_first(play):
+def test_the_same_port_comes_first(play: Player) -> None:
     """Two sockets that send the same: which is which is told by their ports, or else by their order."""
     play("""
         P udp "tick" sport 5000
@@ -122,7 +124,7 @@ def test_the_same_port_comes_first(play):
     """)
 
 
-def test_a_port_of_the_svm_that_is_another_flows_of_the_pvm(play):
+def test_a_port_of_the_svm_that_is_another_flows_of_the_pvm(play: Player) -> None:
     play("""
         P udp "one" sport 5000
         S udp "one" sport 6000
@@ -136,7 +138,7 @@ def test_a_port_of_the_svm_that_is_another_flows_of_the_pvm(play):
     """)
 
 
-def test_what_differs_is_told_after_the_reordering_window(play):
+def test_what_differs_is_told_after_the_reordering_window(play: Player) -> None:
     """Random transaction IDs, say."""
     play("""
         P udp "id 17" sport 5000
@@ -158,7 +160,7 @@ def test_what_differs_is_told_after_the_reordering_window(play):
     """)
 
 
-def test_what_differs_is_taken_in_order(play):
+def test_what_differs_is_taken_in_order(play: Player) -> None:
     """From the same port first."""
     play("""
         P udp "xbc" sport 5000
@@ -185,7 +187,7 @@ def test_what_differs_is_taken_in_order(play):
     """)
 
 
-def test_only_one_of_them_asks(play):
+def test_only_one_of_them_asks(play: Player) -> None:
     play("""
         P udp "query" sport 5000
         +2s tick
@@ -199,7 +201,7 @@ def test_only_one_of_them_asks(play):
     """)
 
 
-def test_another_destination_is_another_flow(play):
+def test_another_destination_is_another_flow(play: Player) -> None:
     play("""
         P udp "query" sport 5000
         S#1 udp "query" sport 6000
@@ -207,7 +209,7 @@ def test_another_destination_is_another_flow(play):
     """)
 
 
-def test_what_a_client_has_opened_keeps_its_port(play):
+def test_what_a_client_has_opened_keeps_its_port(play: Player) -> None:
     """Two services of the VM answer one socket of a client with the same bytes."""
     play("""
         C udp "ping" sport 7
@@ -222,7 +224,7 @@ def test_what_a_client_has_opened_keeps_its_port(play):
     """)
 
 
-def test_a_client_that_has_been_silent_for_a_minute_has_opened_nothing(play):
+def test_a_client_that_has_been_silent_for_a_minute_has_opened_nothing(play: Player) -> None:
     play("""
         C udp "ping" sport 5000
         +61s tick
@@ -232,7 +234,7 @@ def test_a_client_that_has_been_silent_for_a_minute_has_opened_nothing(play):
     """)
 
 
-def test_from_the_commit_on_both_have_the_pvms_ports(play):
+def test_from_the_commit_on_both_have_the_pvms_ports(play: Player) -> None:
     play("""
         P udp "one" sport 5000
         S udp "one" sport 6000
@@ -249,7 +251,7 @@ def test_from_the_commit_on_both_have_the_pvms_ports(play):
     """)
 
 
-def test_a_commit_in_between(play):
+def test_a_commit_in_between(play: Player) -> None:
     """What the SVM had sent is dropped with its port; what it sends in the new epoch has the PVM's."""
     play("""
         S udp "query" sport 6000
@@ -267,7 +269,7 @@ def test_a_commit_in_between(play):
     """)
 
 
-def test_an_abort_in_between(play):
+def test_an_abort_in_between(play: Player) -> None:
     play("""
         P udp "one" sport 5000
         S udp "one" sport 6000
@@ -286,7 +288,7 @@ def test_an_abort_in_between(play):
     """)
 
 
-def test_a_failover_keeps_the_ports(play):
+def test_a_failover_keeps_the_ports(play: Player) -> None:
     play("""
         P udp "one" sport 5000
         S udp "one" sport 6000
@@ -309,7 +311,7 @@ def test_a_failover_keeps_the_ports(play):
     """)
 
 
-def test_a_failover_to_an_svm_that_has_the_state(play):
+def test_a_failover_to_an_svm_that_has_the_state(play: Player) -> None:
     play("""
         P udp "one" sport 5000
         S udp "one" sport 6000
@@ -324,7 +326,7 @@ def test_a_failover_to_an_svm_that_has_the_state(play):
     """)
 
 
-def test_at_the_end_of_a_capture(play):
+def test_at_the_end_of_a_capture(play: Player) -> None:
     play(
         """
         P udp "one" sport 5000
@@ -341,7 +343,7 @@ def test_at_the_end_of_a_capture(play):
     )
 
 
-def test_an_observed_svm_keeps_its_ports(play):
+def test_an_observed_svm_keeps_its_ports(play: Player) -> None:
     """A divergence is followed, and nothing copied: the mapping stays."""
     play(
         """
@@ -358,7 +360,7 @@ def test_an_observed_svm_keeps_its_ports(play):
     )
 
 
-def test_what_was_given_up_may_be_paired_later(play):
+def test_what_was_given_up_may_be_paired_later(play: Player) -> None:
     play(
         """
         P udp "one" sport 5000
@@ -373,7 +375,7 @@ def test_what_was_given_up_may_be_paired_later(play):
     )
 
 
-def test_a_late_copy_from_another_port_is_no_news(play):
+def test_a_late_copy_from_another_port_is_no_news(play: Player) -> None:
     """What left while another flow's divergence was followed (C8)."""
     play(
         """
@@ -391,7 +393,7 @@ def test_a_late_copy_from_another_port_is_no_news(play):
     )
 
 
-def test_the_oldest_of_each_guest_are_paired_where_one_waits_already(play):
+def test_the_oldest_of_each_guest_are_paired_where_one_waits_already(play: Player) -> None:
     play(
         """
         P udp "first" sport 3001

@@ -1,9 +1,9 @@
 """Super-frames of UDP (USO): the datagrams they are cut into count, not the frames."""
 
-from transcripts.common import CHECKPOINT
+from transcripts.common import CHECKPOINT, Player
 
 
-def test_cut_otherwise(play):
+def test_cut_otherwise(play: Player) -> None:
     play("""
         P udp "aabbcc" cut 2
         S udp "aabb" cut 2
@@ -21,7 +21,7 @@ def test_cut_otherwise(play):
     """)
 
 
-def test_one_by_one_of_what_the_svm_sent_at_once(play):
+def test_one_by_one_of_what_the_svm_sent_at_once(play: Player) -> None:
     play("""
         S udp "aabbc" cut 2
         P udp "aa"
@@ -38,7 +38,7 @@ def test_one_by_one_of_what_the_svm_sent_at_once(play):
     """)
 
 
-def test_the_size_counts(play):
+def test_the_size_counts(play: Player) -> None:
     """The same bytes in datagrams of another length are other datagrams."""
     play("""
         P udp "aaaa" cut 2
@@ -52,7 +52,7 @@ def test_the_size_counts(play):
     """)
 
 
-def test_in_another_order(play):
+def test_in_another_order(play: Player) -> None:
     play("""
         P udp "aabbc" cut 2
         S udp "c"
@@ -62,7 +62,7 @@ def test_in_another_order(play):
     """)
 
 
-def test_equal_datagrams_count_once_each(play):
+def test_equal_datagrams_count_once_each(play: Player) -> None:
     play("""
         P udp "aaaa" cut 2
         S udp "aa"
@@ -74,7 +74,7 @@ def test_equal_datagrams_count_once_each(play):
     """)
 
 
-def test_a_difference_is_told_at_its_byte(play):
+def test_a_difference_is_told_at_its_byte(play: Player) -> None:
     play(
         """
         P udp "aabbcc" cut 2
@@ -96,7 +96,7 @@ def test_a_difference_is_told_at_its_byte(play):
     )
 
 
-def test_what_the_svm_leaves_out(play):
+def test_what_the_svm_leaves_out(play: Player) -> None:
     play("""
         P udp "aabbcc" cut 2
         S udp "aa"
@@ -112,7 +112,7 @@ def test_what_the_svm_leaves_out(play):
     """)
 
 
-def test_what_the_pvm_leaves_out(play):
+def test_what_the_pvm_leaves_out(play: Player) -> None:
     """Told where the SVM's frame has it."""
     play("""
         S udp "aabbcc" cut 2
@@ -126,7 +126,7 @@ def test_what_the_pvm_leaves_out(play):
     """)
 
 
-def test_a_commit_lets_all_of_it_go(play):
+def test_a_commit_lets_all_of_it_go(play: Player) -> None:
     play(f"""
         P udp "aabb" cut 2
         S udp "aa"
@@ -140,7 +140,7 @@ def test_a_commit_lets_all_of_it_go(play):
     """)
 
 
-def test_a_failover_lets_go_of_what_both_have_sent(play):
+def test_a_failover_lets_go_of_what_both_have_sent(play: Player) -> None:
     play("""
         P udp "aabbc" cut 2 id 7
         S udp "bb"
@@ -156,7 +156,7 @@ def test_a_failover_lets_go_of_what_both_have_sent(play):
     """)
 
 
-def test_over_ipv6(play):
+def test_over_ipv6(play: Player) -> None:
     play("""
         P udp "aabbc" v6 cut 2
         S udp "aa" v6
@@ -169,7 +169,7 @@ def test_over_ipv6(play):
     """)
 
 
-def test_headers_that_differ(play):
+def test_headers_that_differ(play: Player) -> None:
     play("""
         P udp "aabb" cut 2
         S udp "aabb" cut 2 ttl 63
@@ -178,7 +178,7 @@ def test_headers_that_differ(play):
     """)
 
 
-def test_from_ports_that_each_guest_draws(play):
+def test_from_ports_that_each_guest_draws(play: Player) -> None:
     play("""
         P udp "aabbc" cut 2 sport 5000
         S udp "bb" sport 5001
@@ -192,7 +192,7 @@ def test_from_ports_that_each_guest_draws(play):
     """)
 
 
-def test_late_copies_after_a_divergence_that_was_followed(play):
+def test_late_copies_after_a_divergence_that_was_followed(play: Player) -> None:
     play(
         """
         P udp "aabbcc" cut 2
@@ -210,7 +210,7 @@ def test_late_copies_after_a_divergence_that_was_followed(play):
     )
 
 
-def test_more_than_is_cut(play):
+def test_more_than_is_cut(play: Player) -> None:
     """128 datagrams are; of more the whole must be the same."""
     play(f"""
         P udp "{"a" * 128}" cut 1
@@ -220,7 +220,7 @@ def test_more_than_is_cut(play):
     """)
 
 
-def test_at_a_failover_what_has_its_equal_is_released_in_the_frames_order(play):
+def test_at_a_failover_what_has_its_equal_is_released_in_the_frames_order(play: Player) -> None:
     play("""
         C udp "open"
         P udp "aabbcc" cut 2

@@ -1,9 +1,11 @@
 """F1 to F3: fragments. (A UDP header of 8 octets, then "datadata", in two pieces.)"""
 
+from transcripts.common import Player
+
 A, B = '"\x01\x02\x03\x04\x00\x18\x00\x00"', '"datadatamore----"'
 
 
-def test_f1_they_leave_as_they_came_when_the_whole_is_equal(play):
+def test_f1_they_leave_as_they_came_when_the_whole_is_equal(play: Player) -> None:
     play(f"""
         P frag 7 0 + {A}
         P frag 7 8 {B}
@@ -14,7 +16,7 @@ def test_f1_they_leave_as_they_came_when_the_whole_is_equal(play):
     """)
 
 
-def test_f1_in_the_order_they_came(play):
+def test_f1_in_the_order_they_came(play: Player) -> None:
     play(f"""
         S frag 99 0 + {A}
         S frag 99 8 {B}
@@ -25,7 +27,7 @@ def test_f1_in_the_order_they_came(play):
     """)
 
 
-def test_f1_cut_otherwise(play):
+def test_f1_cut_otherwise(play: Player) -> None:
     play(f"""
         S frag 99 0 + {A}
         S frag 99 8 + "datadata"
@@ -37,7 +39,7 @@ def test_f1_cut_otherwise(play):
     """)
 
 
-def test_f2_an_overlap_is_never_equal(play):
+def test_f2_an_overlap_is_never_equal(play: Player) -> None:
     play(f"""
         P frag 7 0 + {A}
         P frag 7 0 + {B}
@@ -55,7 +57,7 @@ def test_f2_an_overlap_is_never_equal(play):
     """)
 
 
-def test_f2_an_overlap_of_the_svm_is_dropped(play):
+def test_f2_an_overlap_of_the_svm_is_dropped(play: Player) -> None:
     play(f"""
         P frag 7 0 + {A}
         P frag 7 8 {B}
@@ -67,7 +69,7 @@ def test_f2_an_overlap_of_the_svm_is_dropped(play):
     """)
 
 
-def test_f3_incomplete(play):
+def test_f3_incomplete(play: Player) -> None:
     play(f"""
         P frag 7 0 + {A}
         +3s tick
@@ -79,7 +81,7 @@ def test_f3_incomplete(play):
     """)
 
 
-def test_f3_the_wait_begins_when_the_fragment_comes(play):
+def test_f3_the_wait_begins_when_the_fragment_comes(play: Player) -> None:
     """Not when the commit lets it be judged."""
     play(f"""
         svm_stop
@@ -92,7 +94,7 @@ def test_f3_the_wait_begins_when_the_fragment_comes(play):
     """)
 
 
-def test_f1_incomplete_ones_leave_in_the_order_they_came(play):
+def test_f1_incomplete_ones_leave_in_the_order_they_came(play: Player) -> None:
     """Not datagram by datagram."""
     play(f"""
         P frag 7 0 + {A}

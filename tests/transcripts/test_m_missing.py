@@ -1,9 +1,9 @@
 """M1 to M3: what one side never says."""
 
-from transcripts.common import HANDSHAKE
+from transcripts.common import HANDSHAKE, Player
 
 
-def test_m1_the_svm_says_nothing(play):
+def test_m1_the_svm_says_nothing(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         +2s tick
@@ -14,7 +14,7 @@ def test_m1_the_svm_says_nothing(play):
     """)
 
 
-def test_m1_a_withheld_acknowledgement(play):
+def test_m1_a_withheld_acknowledgement(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1 ack 500
         +3s tick
@@ -22,7 +22,7 @@ def test_m1_a_withheld_acknowledgement(play):
     """)
 
 
-def test_m1_what_is_owed_of_a_window_counts_only_while_clients_have_none(play):
+def test_m1_what_is_owed_of_a_window_counts_only_while_clients_have_none(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1 ack 100 win 353
         S . 1 ack 100 win 200
@@ -43,7 +43,7 @@ def test_m1_what_is_owed_of_a_window_counts_only_while_clients_have_none(play):
     """)
 
 
-def test_m1_counts_from_each_segment(play):
+def test_m1_counts_from_each_segment(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         +2s tick
@@ -56,7 +56,7 @@ def test_m1_counts_from_each_segment(play):
     """)
 
 
-def test_m1_a_gap_in_what_the_pvm_said(play):
+def test_m1_a_gap_in_what_the_pvm_said(play: Player) -> None:
     """Nothing of the SVM's is missing, and nothing waits: the PVM sends it again, or at the end has not."""
     play(f"""{HANDSHAKE}
         S . 1:301 ack 1
@@ -71,7 +71,7 @@ def test_m1_a_gap_in_what_the_pvm_said(play):
     """)
 
 
-def test_m1_gaps_in_both(play):
+def test_m1_gaps_in_both(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 101:201 ack 1
         S . 1:151 ack 1
@@ -80,7 +80,7 @@ def test_m1_gaps_in_both(play):
     """)
 
 
-def test_m1_the_same_gap_in_both(play):
+def test_m1_the_same_gap_in_both(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 101:201 ack 1
         S . 101:201 ack 1
@@ -91,7 +91,7 @@ def test_m1_the_same_gap_in_both(play):
     """)
 
 
-def test_m1_is_of_the_flow(play):
+def test_m1_is_of_the_flow(play: Player) -> None:
     """The segment that has waited longest is not the one that comes first in the stream."""
     play(f"""{HANDSHAKE}
         P . 101:201 ack 1
@@ -101,7 +101,7 @@ def test_m1_is_of_the_flow(play):
     """)
 
 
-def test_m2_the_pvm_says_nothing(play):
+def test_m2_the_pvm_says_nothing(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1:101 ack 1
         +3s tick
@@ -109,7 +109,7 @@ def test_m2_the_pvm_says_nothing(play):
     """)
 
 
-def test_m2_does_not_count_while_the_pvm_lacks_what_the_svm_answers(play):
+def test_m2_does_not_count_while_the_pvm_lacks_what_the_svm_answers(play: Player) -> None:
     """The client's bytes were lost to the PVM alone; nobody but the client can mend that."""
     play(f"""{HANDSHAKE}
         S . 1:101 ack 201
@@ -122,7 +122,7 @@ def test_m2_does_not_count_while_the_pvm_lacks_what_the_svm_answers(play):
     """)
 
 
-def test_m2_is_told_where_the_pvm_ends_though_what_is_beyond_overtook_the_rest(play):
+def test_m2_is_told_where_the_pvm_ends_though_what_is_beyond_overtook_the_rest(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:436 ack 1
         S . 1:301 ack 1
@@ -145,7 +145,7 @@ def test_m2_is_told_where_the_pvm_ends_though_what_is_beyond_overtook_the_rest(p
     """)
 
 
-def test_m2_is_told_at_the_first_byte_that_the_svm_has(play):
+def test_m2_is_told_at_the_first_byte_that_the_svm_has(play: Player) -> None:
     """Where it lacks some itself, that is what comes first; across 2**32, too."""
     play(
         f"""{HANDSHAKE}
@@ -161,7 +161,7 @@ def test_m2_is_told_at_the_first_byte_that_the_svm_has(play):
     )
 
 
-def test_m2_a_reset_that_waits_longest_is_told_at_the_end_of_what_is_agreed(play):
+def test_m2_a_reset_that_waits_longest_is_told_at_the_end_of_what_is_agreed(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         S . 1:51 ack 1
@@ -173,7 +173,7 @@ def test_m2_a_reset_that_waits_longest_is_told_at_the_end_of_what_is_agreed(play
     """)
 
 
-def test_m2_holds_nobody_up(play):
+def test_m2_holds_nobody_up(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 101:201 ack 1
         S . 1:51 ack 1
@@ -182,7 +182,7 @@ def test_m2_holds_nobody_up(play):
     """)
 
 
-def test_m3_at_the_end_of_the_captures(play):
+def test_m3_at_the_end_of_the_captures(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:101 ack 1
@@ -218,7 +218,7 @@ def test_m3_at_the_end_of_the_captures(play):
     )
 
 
-def test_m3_what_was_held_unjudged_counts(play):
+def test_m3_what_was_held_unjudged_counts(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 11:21 ack 1
         svm_stop
@@ -229,6 +229,6 @@ def test_m3_what_was_held_unjudged_counts(play):
     """)
 
 
-def test_m3_every_flow_is_told_of(play):
+def test_m3_every_flow_is_told_of(play: Player) -> None:
     many = range(100)
     play("\n".join(f'P#{flow} udp "x"' for flow in many) + "\nfinish" + "\n! missing-secondary 0" * len(many))

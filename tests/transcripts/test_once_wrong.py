@@ -1,7 +1,7 @@
 """Cases in which the compiled core and the reference once judged differently, each with what was wrong."""
 
 import pytest
-from transcripts.common import HANDSHAKE
+from transcripts.common import HANDSHAKE, Player
 
 CASES = {
     "mapped port again": (
@@ -220,6 +220,6 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_once_judged_differently(play, name):
+def test_once_judged_differently(play: Player, name: str) -> None:
     _, transcript, settings = CASES[name]
     play(transcript, **settings)

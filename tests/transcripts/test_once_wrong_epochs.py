@@ -3,10 +3,12 @@
 Past 400 lines: a list of cases, each by itself.
 """
 
-import pytest
-from transcripts.common import CHECKPOINT, HANDSHAKE
+from typing import Any
 
-CASES = {
+import pytest
+from transcripts.common import CHECKPOINT, HANDSHAKE, Player
+
+CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "late copy": (
         "C8: a datagram that differs from those let go is dropped as if it were their late copy",
         """
@@ -441,6 +443,6 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_once_judged_differently(play, name):
+def test_once_judged_differently(play: Player, name: str) -> None:
     _, transcript, settings = CASES[name]
     play(transcript, **settings)

@@ -1,9 +1,9 @@
 """T1: a PVM segment leaves when all it occupies is inside the agreed range."""
 
-from transcripts.common import HANDSHAKE
+from transcripts.common import HANDSHAKE, Player
 
 
-def test_the_same_bytes_leave_when_the_second_guest_says_them(play):
+def test_the_same_bytes_leave_when_the_second_guest_says_them(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:1001 ack 1
         S . 1:1001 ack 1
@@ -14,7 +14,7 @@ def test_the_same_bytes_leave_when_the_second_guest_says_them(play):
     """)
 
 
-def test_other_segmentation_is_no_difference(play):
+def test_other_segmentation_is_no_difference(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:1461 ack 1
         P . 1461:2921 ack 1
@@ -28,7 +28,7 @@ def test_other_segmentation_is_no_difference(play):
     """)
 
 
-def test_a_segment_waits_for_its_last_byte(play):
+def test_a_segment_waits_for_its_last_byte(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:1001 ack 1
         S . 1:1000 ack 1
@@ -37,7 +37,7 @@ def test_a_segment_waits_for_its_last_byte(play):
     """)
 
 
-def test_what_both_have_sent_beyond_a_hole_leaves(play):
+def test_what_both_have_sent_beyond_a_hole_leaves(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:1001 ack 1
         P . 1001:2001 ack 1
@@ -51,7 +51,7 @@ def test_what_both_have_sent_beyond_a_hole_leaves(play):
     """)
 
 
-def test_beyond_a_hole_of_the_pvm(play):
+def test_beyond_a_hole_of_the_pvm(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1:3001 ack 1
         P . 1001:2001 ack 1
@@ -63,7 +63,7 @@ def test_beyond_a_hole_of_the_pvm(play):
     """)
 
 
-def test_beyond_a_hole_of_each(play):
+def test_beyond_a_hole_of_each(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:1001 ack 1
         P . 1001:2001 ack 1
@@ -82,7 +82,7 @@ def test_beyond_a_hole_of_each(play):
     """)
 
 
-def test_a_part_beyond_a_hole_is_not_enough(play):
+def test_a_part_beyond_a_hole_is_not_enough(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1001:3001 ack 1
         S . 1501:2501 ack 1
@@ -97,7 +97,7 @@ def test_a_part_beyond_a_hole_is_not_enough(play):
     """)
 
 
-def test_a_fin_beyond_a_hole(play):
+def test_a_fin_beyond_a_hole(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         P F. 101:201 ack 1
@@ -110,7 +110,7 @@ def test_a_fin_beyond_a_hole(play):
     """)
 
 
-def test_across_the_wrap_beyond_a_hole(play):
+def test_across_the_wrap_beyond_a_hole(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:101 ack 1
@@ -125,7 +125,7 @@ def test_across_the_wrap_beyond_a_hole(play):
     )
 
 
-def test_no_more_ranges_than_there_is_room_for(play):
+def test_no_more_ranges_than_there_is_room_for(play: Player) -> None:
     """48 ranges; what finds no room waits, and is looked at again when no more than 24 are left."""
     lines = []
     for n in range(1, 60):
@@ -142,7 +142,7 @@ def test_no_more_ranges_than_there_is_room_for(play):
     play(HANDSHAKE + "\n".join(lines))
 
 
-def test_a_retransmission_leaves_at_once(play):
+def test_a_retransmission_leaves_at_once(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:1001 ack 1
         S . 1:1001 ack 1
@@ -154,7 +154,7 @@ def test_a_retransmission_leaves_at_once(play):
     """)
 
 
-def test_a_retransmission_that_carries_new_data_waits_for_it(play):
+def test_a_retransmission_that_carries_new_data_waits_for_it(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:1001 ack 1
         S . 1:1001 ack 1
@@ -165,7 +165,7 @@ def test_a_retransmission_that_carries_new_data_waits_for_it(play):
     """)
 
 
-def test_padding_is_no_payload(play):
+def test_padding_is_no_payload(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:3 ack 1 pad 4
         S . 1:3 ack 1
@@ -176,7 +176,7 @@ def test_padding_is_no_payload(play):
     """)
 
 
-def test_data_on_a_syn(play):
+def test_data_on_a_syn(play: Player) -> None:
     play("""
         P S. 0:10 ack 1 mss 1460
         S S. 0 ack 1 mss 1460
@@ -185,7 +185,7 @@ def test_data_on_a_syn(play):
     """)
 
 
-def test_across_two_to_the_thirty_second(play):
+def test_across_two_to_the_thirty_second(play: Player) -> None:
     lines = f"""{HANDSHAKE}
         P . 1:1001 ack 1
         S . 1:1001 ack 1
@@ -198,7 +198,7 @@ def test_across_two_to_the_thirty_second(play):
         play(lines, p_isn=p_isn, s_isn=2**32 - 700)
 
 
-def test_a_flow_caught_in_mid_stream_has_no_offset(play):
+def test_a_flow_caught_in_mid_stream_has_no_offset(play: Player) -> None:
     play(
         """
         P . 500:600 ack 50
@@ -215,7 +215,7 @@ def test_a_flow_caught_in_mid_stream_has_no_offset(play):
     )
 
 
-def test_vlan_and_ipv6(play):
+def test_vlan_and_ipv6(play: Player) -> None:
     play("""
         P S. 0 ack 1 v6 vlan 7
         S S. 0 ack 1 v6 vlan 8
@@ -224,7 +224,7 @@ def test_vlan_and_ipv6(play):
     """)
 
 
-def test_half_the_space_away_nothing_is_agreed(play):
+def test_half_the_space_away_nothing_is_agreed(play: Player) -> None:
     """Bytes that begin just less than 2**31 ahead end on the other side of what is agreed."""
     play(f"""{HANDSHAKE}
         P . 2147483647:2147483657 ack 1

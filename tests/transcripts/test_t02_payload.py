@@ -1,9 +1,9 @@
 """T2: a byte that differs at the same position is a divergence, at once."""
 
-from transcripts.common import HANDSHAKE
+from transcripts.common import HANDSHAKE, Player
 
 
-def test_a_flipped_byte(play):
+def test_a_flipped_byte(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:1001 ack 1
         S . 1:1001 ack 1 flip 501
@@ -13,7 +13,7 @@ def test_a_flipped_byte(play):
     """)
 
 
-def test_whoever_comes_second_shows_it(play):
+def test_whoever_comes_second_shows_it(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1:1001 ack 1 flip 501
         P . 1:501 ack 1
@@ -23,7 +23,7 @@ def test_whoever_comes_second_shows_it(play):
     """)
 
 
-def test_the_first_byte(play):
+def test_the_first_byte(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:2 ack 1
         S . 1:2 ack 1 flip 1
@@ -31,7 +31,7 @@ def test_the_first_byte(play):
     """)
 
 
-def test_behind_a_hole_too(play):
+def test_behind_a_hole_too(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 2001:3001 ack 1
         S . 2001:3001 ack 1 flip 2500
@@ -39,7 +39,7 @@ def test_behind_a_hole_too(play):
     """)
 
 
-def test_one_side_contradicts_itself(play):
+def test_one_side_contradicts_itself(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1:101 ack 1
         S . 51:151 ack 1 flip 60
@@ -53,7 +53,7 @@ def test_one_side_contradicts_itself(play):
     """)
 
 
-def test_across_two_to_the_thirty_second(play):
+def test_across_two_to_the_thirty_second(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:1001 ack 1
@@ -65,7 +65,7 @@ def test_across_two_to_the_thirty_second(play):
     )
 
 
-def test_beyond_an_agreed_range(play):
+def test_beyond_an_agreed_range(play: Player) -> None:
     """What was equal behind the hole has left; a difference behind it is found all the same."""
     play(f"""{HANDSHAKE}
         P . 2001:3001 ack 1
@@ -76,7 +76,7 @@ def test_beyond_an_agreed_range(play):
     """)
 
 
-def test_of_several_differences_the_lowest(play):
+def test_of_several_differences_the_lowest(play: Player) -> None:
     play("""
         P S 0 mss 1460
         P . 1:3 ack 1
@@ -85,7 +85,7 @@ def test_of_several_differences_the_lowest(play):
     """)
 
 
-def test_the_lowest_contradiction_whichever_segment_shows_it(play):
+def test_the_lowest_contradiction_whichever_segment_shows_it(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 16:21 ack 1 flip 18
         P . 6:11 ack 1 flip 8
@@ -94,7 +94,7 @@ def test_the_lowest_contradiction_whichever_segment_shows_it(play):
     """)
 
 
-def test_a_contradiction_before_a_difference_from_the_other_guest(play):
+def test_a_contradiction_before_a_difference_from_the_other_guest(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 11:21 ack 1 flip 15
         S . 1:11 ack 1 flip 5
@@ -103,7 +103,7 @@ def test_a_contradiction_before_a_difference_from_the_other_guest(play):
     """)
 
 
-def test_a_difference_below_the_first_byte_seen_comes_last(play):
+def test_a_difference_below_the_first_byte_seen_comes_last(play: Player) -> None:
     play(
         """
         P . 501:601 ack 1
@@ -118,7 +118,7 @@ def test_a_difference_below_the_first_byte_seen_comes_last(play):
     )
 
 
-def test_nothing_is_agreed_behind_a_syn_that_differs_in_the_same_segment(play):
+def test_nothing_is_agreed_behind_a_syn_that_differs_in_the_same_segment(play: Player) -> None:
     """Its first difference is the SYN: at a failover nothing of the PVM's is released."""
     play("""
         P S 0 mss 1460

@@ -1,7 +1,7 @@
 """T3: SYN, FIN and the options that bind a connection."""
 
 import pytest
-from transcripts.common import HANDSHAKE
+from transcripts.common import HANDSHAKE, Player
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from transcripts.common import HANDSHAKE
         "mss 1460 ws 7 sack",
     ],
 )
-def test_syn_options_that_bind(play, other):
+def test_syn_options_that_bind(play: Player, other: str) -> None:
     play(f"""
         P S. 0 ack 1 mss 1460 ws 7 sack ts 1
         S S. 0 ack 1 {other}
@@ -22,7 +22,7 @@ def test_syn_options_that_bind(play, other):
     """)
 
 
-def test_timestamp_values_do_not_bind(play):
+def test_timestamp_values_do_not_bind(play: Player) -> None:
     play("""
         P S. 0 ack 1 mss 1460 ws 7 sack ts 1
         S S. 0 ack 1 mss 1460 ws 7 sack ts 99999
@@ -30,7 +30,7 @@ def test_timestamp_values_do_not_bind(play):
     """)
 
 
-def test_fin_against_a_byte(play):
+def test_fin_against_a_byte(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P F. 1 ack 1
         S . 1:11 ack 1
@@ -43,7 +43,7 @@ def test_fin_against_a_byte(play):
     """)
 
 
-def test_fin_is_a_byte_of_the_stream(play):
+def test_fin_is_a_byte_of_the_stream(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P F. 1:101 ack 1
         S . 1:101 ack 1
@@ -52,7 +52,7 @@ def test_fin_is_a_byte_of_the_stream(play):
     """)
 
 
-def test_urgent_data_passed_without_a_pointer(play):
+def test_urgent_data_passed_without_a_pointer(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P U. 1:11 ack 1 urg 5
         S . 1:101 ack 1
@@ -60,7 +60,7 @@ def test_urgent_data_passed_without_a_pointer(play):
     """)
 
 
-def test_an_urgent_pointer_that_only_the_svm_has(play):
+def test_an_urgent_pointer_that_only_the_svm_has(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S U. 1:11 ack 1 urg 5
         P . 1:101 ack 1
@@ -68,7 +68,7 @@ def test_an_urgent_pointer_that_only_the_svm_has(play):
     """)
 
 
-def test_another_urgent_pointer(play):
+def test_another_urgent_pointer(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P U. 1:101 ack 1 urg 50
         S U. 1:101 ack 1 urg 60
@@ -76,7 +76,7 @@ def test_another_urgent_pointer(play):
     """)
 
 
-def test_a_fin_inside_what_is_agreed(play):
+def test_a_fin_inside_what_is_agreed(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         S . 1:101 ack 1
@@ -93,7 +93,7 @@ def test_a_fin_inside_what_is_agreed(play):
     """)
 
 
-def test_a_fin_said_again_is_none(play):
+def test_a_fin_said_again_is_none(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P F. 1:101 ack 1
         S F. 1:101 ack 1
@@ -110,14 +110,14 @@ def test_a_fin_said_again_is_none(play):
     """)
 
 
-def test_a_syn_said_again_with_other_options(play):
+def test_a_syn_said_again_with_other_options(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P S. 0 ack 1 mss 1400
         ! control 0
     """)
 
 
-def test_the_cookie_of_fast_open_binds_nobody(play):
+def test_the_cookie_of_fast_open_binds_nobody(play: Player) -> None:
     """RFC 7413: who shows one that the server does not know opens the connection the ordinary way."""
     play("""
         P S. 0 ack 1 mss 1460 cookie 1234
@@ -126,7 +126,7 @@ def test_the_cookie_of_fast_open_binds_nobody(play):
     """)
 
 
-def test_multipath_tcp_becomes_plain_tcp(play):
+def test_multipath_tcp_becomes_plain_tcp(play: Player) -> None:
     """It acknowledges data in options, which nobody compares: clients are offered none."""
     play("""
         P S. 0 ack 1 mss 1460 mptcp 1234 sack
@@ -145,7 +145,7 @@ def test_multipath_tcp_becomes_plain_tcp(play):
     """)
 
 
-def test_a_fin_inside_a_range_beyond_a_hole(play):
+def test_a_fin_inside_a_range_beyond_a_hole(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 101:201 ack 1
         S . 101:201 ack 1

@@ -1,6 +1,7 @@
 """T3b: a guest repeats its SYN with fewer options (Windows, macOS and FreeBSD do)."""
 
 import pytest
+from transcripts.common import Player
 
 FORMS = ("mss 1460 ws 7 sack ts 1", "mss 1460 ws 7", "mss 1460", "mss 536")
 FIRST = f"""
@@ -11,7 +12,7 @@ FIRST = f"""
 
 
 @pytest.mark.parametrize("order", ["PSPSPS", "SPSPSP", "PPPSSS", "SSSPPP", "PPSSSP"])
-def test_both_alike(play, order):
+def test_both_alike(play: Player, order: str) -> None:
     """The k-th form leaves when both have sent it."""
     lines, sent = FIRST, {"P": 0, "S": 0}
     for who in order:
@@ -30,7 +31,7 @@ def test_both_alike(play, order):
     """)
 
 
-def test_each_form_may_be_repeated_as_it_is(play):
+def test_each_form_may_be_repeated_as_it_is(play: Player) -> None:
     play(f"""{FIRST}
         P S 0 {FORMS[0]}
         > S 0
@@ -45,7 +46,7 @@ def test_each_form_may_be_repeated_as_it_is(play):
     """)
 
 
-def test_before_the_svm_has_sent_any(play):
+def test_before_the_svm_has_sent_any(play: Player) -> None:
     play(f"""
         P S 0 {FORMS[0]}
         P S 0 {FORMS[2]}
@@ -57,7 +58,7 @@ def test_before_the_svm_has_sent_any(play):
 
 
 @pytest.mark.parametrize("first", ["P", "S"])
-def test_another_form(play, first):
+def test_another_form(play: Player, first: str) -> None:
     second = "S" if first == "P" else "P"
     play(f"""{FIRST}
         {first} S 0 {FORMS[1]}
@@ -67,7 +68,7 @@ def test_another_form(play, first):
 
 
 @pytest.mark.parametrize("who", ["P", "S"])
-def test_one_that_only_one_has_sent_when_the_answer_comes(play, who):
+def test_one_that_only_one_has_sent_when_the_answer_comes(play: Player, who: str) -> None:
     other = "S" if who == "P" else "P"
     play(f"""{FIRST}
         {who} S 0 {FORMS[1]}
@@ -82,7 +83,7 @@ def test_one_that_only_one_has_sent_when_the_answer_comes(play, who):
 
 
 @pytest.mark.parametrize("who", ["P", "S"])
-def test_one_that_only_one_has_sent_when_the_other_resets(play, who):
+def test_one_that_only_one_has_sent_when_the_other_resets(play: Player, who: str) -> None:
     """The acknowledgement of a reset is one, too."""
     other = "S" if who == "P" else "P"
     play(f"""{FIRST}
@@ -93,7 +94,7 @@ def test_one_that_only_one_has_sent_when_the_other_resets(play, who):
     """)
 
 
-def test_one_that_the_svm_never_sends(play):
+def test_one_that_the_svm_never_sends(play: Player) -> None:
     for wait in ("+3s tick", "finish"):
         play(f"""{FIRST}
             P S 0 {FORMS[1]}
@@ -102,7 +103,7 @@ def test_one_that_the_svm_never_sends(play):
         """)
 
 
-def test_the_window_scale_is_that_of_the_latest_form(play):
+def test_the_window_scale_is_that_of_the_latest_form(play: Player) -> None:
     """A window of 1,000 is 128,000 with the first form, and 1,000 with the third."""
     play(f"""{FIRST}
         P S 0 {FORMS[2]}
@@ -127,7 +128,7 @@ def test_the_window_scale_is_that_of_the_latest_form(play):
     """)
 
 
-def test_a_commit_brings_the_svm_up_to_the_pvm(play):
+def test_a_commit_brings_the_svm_up_to_the_pvm(play: Player) -> None:
     play(f"""{FIRST}
         P S 0 {FORMS[1]}
         svm_stop
@@ -142,7 +143,7 @@ def test_a_commit_brings_the_svm_up_to_the_pvm(play):
     """)
 
 
-def test_from_another_port(play):
+def test_from_another_port(play: Player) -> None:
     play(f"""
         S S 0 {FORMS[0]} sport 985
         S S 0 {FORMS[1]} sport 985

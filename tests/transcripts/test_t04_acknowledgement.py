@@ -1,9 +1,9 @@
 """T4: the released copy acknowledges only what the SVM has acknowledged too."""
 
-from transcripts.common import HANDSHAKE, SCALED
+from transcripts.common import HANDSHAKE, SCALED, Player
 
 
-def test_data_leaves_with_the_smaller_acknowledgement(play):
+def test_data_leaves_with_the_smaller_acknowledgement(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 5000 win 9000
         S . 1:101 ack 4000 win 10000
@@ -11,7 +11,7 @@ def test_data_leaves_with_the_smaller_acknowledgement(play):
     """)
 
 
-def test_the_svm_may_be_ahead(play):
+def test_the_svm_may_be_ahead(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 4000
         S . 1:101 ack 5000
@@ -19,7 +19,7 @@ def test_the_svm_may_be_ahead(play):
     """)
 
 
-def test_data_waits_for_the_svms_first_acknowledgement(play):
+def test_data_waits_for_the_svms_first_acknowledgement(play: Player) -> None:
     play("""
         P S 0 mss 1460
         S S 0 mss 1460
@@ -31,7 +31,7 @@ def test_data_waits_for_the_svms_first_acknowledgement(play):
     """)
 
 
-def test_the_minimum_is_taken_modulo_two_to_the_thirty_second(play):
+def test_the_minimum_is_taken_modulo_two_to_the_thirty_second(play: Player) -> None:
     play(
         f"""{SCALED}
         P . 1:101 ack 1001 win 100
@@ -45,7 +45,7 @@ def test_the_minimum_is_taken_modulo_two_to_the_thirty_second(play):
     )
 
 
-def test_an_acknowledgement_only_grows(play):
+def test_an_acknowledgement_only_grows(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1 ack 3000
         S . 1 ack 2000
@@ -54,7 +54,7 @@ def test_an_acknowledgement_only_grows(play):
     """)
 
 
-def test_the_rest_of_a_clamped_acknowledgement_is_owed(play):
+def test_the_rest_of_a_clamped_acknowledgement_is_owed(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P P. 1:101 ack 5000
         S . 1:101 ack 4000
@@ -66,7 +66,7 @@ def test_the_rest_of_a_clamped_acknowledgement_is_owed(play):
     """)
 
 
-def test_unless_a_later_segment_carries_it(play):
+def test_unless_a_later_segment_carries_it(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 5000
         S . 1:101 ack 4000

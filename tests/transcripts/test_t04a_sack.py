@@ -1,9 +1,9 @@
 """T4a: a released segment SACKs no more than the SVM has received too."""
 
-from transcripts.common import HANDSHAKE
+from transcripts.common import HANDSHAKE, Player
 
 
-def test_what_both_have_sacked_leaves_as_it_is(play):
+def test_what_both_have_sacked_leaves_as_it_is(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1 ack 1 sacks 101-201,301-401
         P . 1 ack 1 sacks 101-201,301-401
@@ -11,7 +11,7 @@ def test_what_both_have_sacked_leaves_as_it_is(play):
     """)
 
 
-def test_a_block_is_cut_to_what_the_svm_has(play):
+def test_a_block_is_cut_to_what_the_svm_has(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1 ack 1 sacks 151-251
         P . 1 ack 1 sacks 101-401
@@ -27,7 +27,7 @@ def test_a_block_is_cut_to_what_the_svm_has(play):
     """)
 
 
-def test_a_block_that_the_svm_lacks_goes(play):
+def test_a_block_that_the_svm_lacks_goes(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1 ack 1
         P . 1 ack 1 sacks 101-201
@@ -38,7 +38,7 @@ def test_a_block_that_the_svm_lacks_goes(play):
     """)
 
 
-def test_what_the_svm_has_acknowledged_counts(play):
+def test_what_the_svm_has_acknowledged_counts(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1 ack 151
         P . 1 ack 1 sacks 101-201
@@ -49,7 +49,7 @@ def test_what_the_svm_has_acknowledged_counts(play):
     """)
 
 
-def test_d_sack(play):
+def test_d_sack(play: Player) -> None:
     """RFC 2883: a duplicate below the acknowledgement. Where the SVM has acknowledged less, it is cut."""
     play(f"""{HANDSHAKE}
         S . 1 ack 301
@@ -62,7 +62,7 @@ def test_d_sack(play):
     """)
 
 
-def test_data_carries_no_more_either_and_so_does_what_is_owed(play):
+def test_data_carries_no_more_either_and_so_does_what_is_owed(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1:101 ack 1
         P . 1:101 ack 101 sacks 201-301
@@ -79,7 +79,7 @@ def test_data_carries_no_more_either_and_so_does_what_is_owed(play):
     """)
 
 
-def test_after_a_commit_the_svm_has_sacked_what_the_pvm_had(play):
+def test_after_a_commit_the_svm_has_sacked_what_the_pvm_had(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S . 1 ack 1
         P . 1 ack 1 sacks 101-201
@@ -92,7 +92,7 @@ def test_after_a_commit_the_svm_has_sacked_what_the_pvm_had(play):
     """)
 
 
-def test_across_two_to_the_thirty_second(play):
+def test_across_two_to_the_thirty_second(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         S . 1 ack 1 sacks 101-301

@@ -1,9 +1,9 @@
 """T7a: what only the SVM has lost, clients learn from the SVM's duplicate acknowledgements."""
 
-from transcripts.common import HANDSHAKE
+from transcripts.common import HANDSHAKE, Player
 
 
-def test_the_svm_lacks_what_the_pvm_has(play):
+def test_the_svm_lacks_what_the_pvm_has(play: Player) -> None:
     """The client's 101:201 is lost to the SVM alone."""
     play(f"""{HANDSHAKE}
         P . 1 ack 101
@@ -23,7 +23,7 @@ def test_the_svm_lacks_what_the_pvm_has(play):
     """)
 
 
-def test_of_one_loss_clients_receive_the_duplicates_of_one_guest(play):
+def test_of_one_loss_clients_receive_the_duplicates_of_one_guest(play: Player) -> None:
     """Both have lost 101:201 first; then the SVM alone loses what repeats it."""
     play(f"""{HANDSHAKE}
         P . 1 ack 101
@@ -41,7 +41,7 @@ def test_of_one_loss_clients_receive_the_duplicates_of_one_guest(play):
     """)
 
 
-def test_the_pvm_s_numbers(play):
+def test_the_pvm_s_numbers(play: Player) -> None:
     """The PVM's sequence number and TSval; a window that says nothing new."""
     play(f"""{HANDSHAKE}
         P . 1:51 ack 101 ts 70 win 400
@@ -53,7 +53,7 @@ def test_the_pvm_s_numbers(play):
     """)
 
 
-def test_blocks_that_both_have(play):
+def test_blocks_that_both_have(play: Player) -> None:
     """Clients that SACK count by blocks: each new one leaves once the PVM has received as much."""
     play(f"""{HANDSHAKE}
         P . 1 ack 101
@@ -67,7 +67,7 @@ def test_blocks_that_both_have(play):
     """)
 
 
-def test_both_lack_the_same_and_the_pvm_s_blocks_were_cut(play):
+def test_both_lack_the_same_and_the_pvm_s_blocks_were_cut(play: Player) -> None:
     """The PVM is a little earlier: its block came before the SVM's, and left cut."""
     play(f"""{HANDSHAKE}
         P . 1 ack 101
@@ -81,7 +81,7 @@ def test_both_lack_the_same_and_the_pvm_s_blocks_were_cut(play):
     """)
 
 
-def test_not_what_the_pvm_lacks(play):
+def test_not_what_the_pvm_lacks(play: Player) -> None:
     """The PVM's own duplicates tell of it, and so they do of what the SVM is the first to report."""
     play(f"""{HANDSHAKE}
         P . 1 ack 101
@@ -95,7 +95,7 @@ def test_not_what_the_pvm_lacks(play):
     """)
 
 
-def test_not_while_a_divergence_blocks_the_flow(play):
+def test_not_while_a_divergence_blocks_the_flow(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1 ack 101
         S . 1 ack 101

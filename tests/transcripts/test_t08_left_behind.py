@@ -1,7 +1,7 @@
 """T8 and M1: what a connection that is over leaves behind is no divergence."""
 
 import pytest
-from transcripts.common import HANDSHAKE
+from transcripts.common import HANDSHAKE, Player
 
 FINISHED = f"""{HANDSHAKE}
     P . 1:101 ack 1
@@ -22,7 +22,7 @@ QUIET = """
 """
 
 
-def test_a_withheld_acknowledgement_of_a_connection_that_was_reset(play):
+def test_a_withheld_acknowledgement_of_a_connection_that_was_reset(play: Player) -> None:
     for resets in ("P R 101\nS R 101\n> R 101", "S R 101\nP R 101\n> R 101"):
         play(f"""{HANDSHAKE}
             P . 1:101 ack 1
@@ -34,7 +34,7 @@ def test_a_withheld_acknowledgement_of_a_connection_that_was_reset(play):
         """)
 
 
-def test_an_acknowledgement_owed_by_a_connection_that_was_reset(play):
+def test_an_acknowledgement_owed_by_a_connection_that_was_reset(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 5001
         S . 1:101 ack 1
@@ -46,7 +46,7 @@ def test_an_acknowledgement_owed_by_a_connection_that_was_reset(play):
     """)
 
 
-def test_an_acknowledgement_after_the_reset(play):
+def test_an_acknowledgement_after_the_reset(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P R 1
         S R 1
@@ -56,7 +56,7 @@ def test_an_acknowledgement_after_the_reset(play):
     """)
 
 
-def test_bytes_that_the_svm_did_not_say_before_both_reset_are_missing(play):
+def test_bytes_that_the_svm_did_not_say_before_both_reset_are_missing(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         P R 101
@@ -68,7 +68,7 @@ def test_bytes_that_the_svm_did_not_say_before_both_reset_are_missing(play):
 
 
 @pytest.mark.parametrize("who", ["P", "S"])
-def test_a_stray_segment_that_one_guest_answers_with_a_reset(play, who):
+def test_a_stray_segment_that_one_guest_answers_with_a_reset(play: Player, who: str) -> None:
     """The other is still in TIME-WAIT, or has lost the stray one."""
     play(f"""{FINISHED}
         +1s {who} R 102
@@ -85,7 +85,7 @@ def test_a_stray_segment_that_one_guest_answers_with_a_reset(play, who):
     """)
 
 
-def test_both_answer_it_in_the_end(play):
+def test_both_answer_it_in_the_end(play: Player) -> None:
     play(f"""{FINISHED}
         P R 102
         +2s S R 102
@@ -100,7 +100,7 @@ def test_both_answer_it_in_the_end(play):
 
 
 @pytest.mark.parametrize("who", ["P", "S"])
-def test_one_that_refuses_a_syn_is_missing(play, who):
+def test_one_that_refuses_a_syn_is_missing(play: Player, who: str) -> None:
     reason = "missing-secondary" if who == "P" else "missing-primary"
     play(f"""{FINISHED}
         {who} R. 0 ack 5
@@ -110,7 +110,7 @@ def test_one_that_refuses_a_syn_is_missing(play, who):
 
 
 @pytest.mark.parametrize("who", ["P", "S"])
-def test_one_that_says_more_is_missing(play, who):
+def test_one_that_says_more_is_missing(play: Player, who: str) -> None:
     """With text, or beyond the FIN; or its client says more than the other guest has refused."""
     reason = "missing-secondary" if who == "P" else "missing-primary"
     for reset, offset in (('R 102 "so"', 101), ("R 103", 101)):
@@ -127,7 +127,7 @@ def test_one_that_says_more_is_missing(play, who):
     """)
 
 
-def test_before_both_have_finished_it_is_missing(play):
+def test_before_both_have_finished_it_is_missing(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         S . 1:101 ack 1
@@ -138,7 +138,7 @@ def test_before_both_have_finished_it_is_missing(play):
     """)
 
 
-def test_while_nothing_is_compared_a_stray_reset_is_missing_at_the_end(play):
+def test_while_nothing_is_compared_a_stray_reset_is_missing_at_the_end(play: Player) -> None:
     """What the SVM has acknowledged is not known then."""
     play(f"""{FINISHED}
         svm_stop

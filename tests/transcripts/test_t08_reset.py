@@ -1,10 +1,10 @@
 """T8: a reset leaves when the SVM has reset the connection too."""
 
 import pytest
-from transcripts.common import HANDSHAKE
+from transcripts.common import HANDSHAKE, Player
 
 
-def test_both_reset(play):
+def test_both_reset(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P R. 1 ack 1
         S R. 1 ack 1
@@ -17,7 +17,7 @@ def test_both_reset(play):
     """)
 
 
-def test_the_acknowledgement_of_a_reset_is_clamped(play):
+def test_the_acknowledgement_of_a_reset_is_clamped(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P R. 1 ack 900
         S R. 1 ack 500
@@ -25,7 +25,7 @@ def test_the_acknowledgement_of_a_reset_is_clamped(play):
     """)
 
 
-def test_against_a_fin(play):
+def test_against_a_fin(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P R. 1 ack 1
         S F. 1 ack 1
@@ -40,7 +40,7 @@ def test_against_a_fin(play):
     """)
 
 
-def test_against_a_syn(play):
+def test_against_a_syn(play: Player) -> None:
     play("""
         P R. 0 ack 1
         S S. 0 ack 1
@@ -48,7 +48,7 @@ def test_against_a_syn(play):
     """)
 
 
-def test_alone_it_is_missing(play):
+def test_alone_it_is_missing(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P R. 1 ack 1
         S . 1 ack 1
@@ -58,7 +58,7 @@ def test_alone_it_is_missing(play):
     """)
 
 
-def test_a_closed_port_on_both(play):
+def test_a_closed_port_on_both(play: Player) -> None:
     play(
         """
         P R. 0 ack 1
@@ -70,7 +70,7 @@ def test_a_closed_port_on_both(play):
     )
 
 
-def test_a_port_that_only_the_pvm_refuses_the_second_time(play):
+def test_a_port_that_only_the_pvm_refuses_the_second_time(play: Player) -> None:
     """The client comes again from the same port; its new ISN may be the higher or the lower one."""
     refused = """
         C isn 5000000
@@ -105,7 +105,7 @@ def test_a_port_that_only_the_pvm_refuses_the_second_time(play):
         )
 
 
-def test_the_same_text_in_both_resets(play):
+def test_the_same_text_in_both_resets(play: Player) -> None:
     """RFC 9293, 3.5.3: a reset may tell why."""
     for ack in ("", " ack 1"):
         play(f"""{HANDSHAKE}
@@ -121,7 +121,7 @@ def test_the_same_text_in_both_resets(play):
 
 
 @pytest.mark.parametrize("other", ['"out of memorx"', '"out of memor"', '"out of memory, and luck"', ""])
-def test_another_text_in_each_reset(play, other):
+def test_another_text_in_each_reset(play: Player, other: str) -> None:
     play(f"""{HANDSHAKE}
         P R. 1 ack 1 "out of memory"
         S R. 1 ack 1 {other}
@@ -131,7 +131,7 @@ def test_another_text_in_each_reset(play, other):
     """)
 
 
-def test_the_text_of_the_latest_reset_counts(play):
+def test_the_text_of_the_latest_reset_counts(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S R. 1 ack 1 "first"
         S R. 1 ack 1 "second"
@@ -152,7 +152,7 @@ def test_the_text_of_the_latest_reset_counts(play):
     """)
 
 
-def test_text_that_the_svm_has_not_sent_waits_for_a_commit(play):
+def test_text_that_the_svm_has_not_sent_waits_for_a_commit(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P R. 1:7 ack 1
         S R. 1 ack 1
@@ -166,7 +166,7 @@ def test_text_that_the_svm_has_not_sent_waits_for_a_commit(play):
     """)
 
 
-def test_a_reset_with_syn_opens_nothing(play):
+def test_a_reset_with_syn_opens_nothing(play: Player) -> None:
     play(
         """
         P . 1:3 ack 1
@@ -181,7 +181,7 @@ def test_a_reset_with_syn_opens_nothing(play):
     )
 
 
-def test_the_end_of_one_connection_refuses_no_syn_for_the_next(play):
+def test_the_end_of_one_connection_refuses_no_syn_for_the_next(play: Player) -> None:
     """The SVM resets the connection that was over, and the PVM a SYN that came after it."""
     play(f"""{HANDSHAKE}
         P F. 1 ack 2000

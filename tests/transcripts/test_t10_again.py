@@ -1,9 +1,9 @@
 """T10: the same 4-tuple, used again."""
 
-from transcripts.common import HANDSHAKE
+from transcripts.common import HANDSHAKE, Player
 
 
-def test_the_next_connection_is_judged_afresh(play):
+def test_the_next_connection_is_judged_afresh(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P F. 1:101 ack 1
         S F. 1:101 ack 1
@@ -20,7 +20,7 @@ def test_the_next_connection_is_judged_afresh(play):
     """)
 
 
-def test_lower_numbers_are_not_already_compared(play):
+def test_lower_numbers_are_not_already_compared(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:5001 ack 1
         S . 1:5001 ack 1
@@ -36,7 +36,7 @@ def test_lower_numbers_are_not_already_compared(play):
     """)
 
 
-def test_a_repeated_syn_is_a_retransmission(play):
+def test_a_repeated_syn_is_a_retransmission(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P S. 0 ack 1 mss 1460
         > S. 0 ack 1
@@ -47,7 +47,7 @@ def test_a_repeated_syn_is_a_retransmission(play):
     """)
 
 
-def test_the_svm_may_be_one_connection_ahead(play):
+def test_the_svm_may_be_one_connection_ahead(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S F. 1:101 ack 1
         S isn 90000
@@ -60,7 +60,7 @@ def test_the_svm_may_be_one_connection_ahead(play):
     """)
 
 
-def test_a_guest_that_takes_the_same_isn_again(play):
+def test_a_guest_that_takes_the_same_isn_again(play: Player) -> None:
     """The SYN/ACK of the next connection is told by what it acknowledges, or by the end of the one before."""
     again = """
         P . 1:101 ack 1

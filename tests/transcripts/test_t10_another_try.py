@@ -1,7 +1,7 @@
 """T10: a SYN/ACK repeated with another ISN (SYN cookies: RFC 4987, 3.6), and the client takes any of them."""
 
 import pytest
-from transcripts.common import CHECKPOINT
+from transcripts.common import CHECKPOINT, Player
 
 FORMER = """
     P S. 0 ack 1 mss 1460
@@ -44,7 +44,7 @@ ACKNOWLEDGES = "C . 1 ack 1"
 @pytest.mark.parametrize("isn", OTHERS)
 @pytest.mark.parametrize("first", [ACKNOWLEDGES, "P . 1 ack 1\n> . 1 ack 1", ""])
 @pytest.mark.parametrize("digest_bytes", [0, 1 << 20])
-def test_by_the_pvm_alone(play, isn, first, digest_bytes):
+def test_by_the_pvm_alone(play: Player, isn: int, first: str, digest_bytes: int) -> None:
     """The client acknowledges it, or the PVM goes on with it: the former, or the latter."""
     play(f"{FORMER}{pvm(isn)}{first}\n{STREAM}", digest_bytes=digest_bytes)
     play(f"{FORMER}{pvm(isn)}P isn 1000000\n{first}\n{STREAM}", digest_bytes=digest_bytes)
@@ -52,7 +52,7 @@ def test_by_the_pvm_alone(play, isn, first, digest_bytes):
 
 @pytest.mark.parametrize("isn", OTHERS)
 @pytest.mark.parametrize("first", [ACKNOWLEDGES, ""])
-def test_by_the_svm_alone(play, isn, first):
+def test_by_the_svm_alone(play: Player, isn: int, first: str) -> None:
     """What clients say reaches it in the numbers of its latter, but it may go on with the former."""
     play(f"{FORMER}{svm(isn)}{first}\n{STREAM}")
     play(f"{FORMER}{svm(isn)}{first}\nS isn 7000000\n{STREAM}")
@@ -62,13 +62,13 @@ def test_by_the_svm_alone(play, isn, first):
 @pytest.mark.parametrize("first", [ACKNOWLEDGES, ""])
 @pytest.mark.parametrize("p_isn", ["", "P isn 1000000"])
 @pytest.mark.parametrize("s_isn", ["", "S isn 7000000"])
-def test_by_both(play, isn, first, p_isn, s_isn):
+def test_by_both(play: Player, isn: int, first: str, p_isn: str, s_isn: str) -> None:
     play(f"{FORMER}{pvm(isn)}{svm(9_000_000)}{p_isn}\n{first}\n{s_isn}\n{STREAM}")
     play(f"{FORMER}{svm(isn)}{pvm(4_000_000_000)}{p_isn}\n{first}\n{s_isn}\n{STREAM}")
 
 
 @pytest.mark.parametrize("isn", OTHERS)
-def test_those_that_wait_leave_as_they_came(play, isn):
+def test_those_that_wait_leave_as_they_came(play: Player, isn: int) -> None:
     for taken in (1_000_000, isn):
         play(f"""
             P S. 0 ack 1 mss 1460
@@ -82,7 +82,7 @@ def test_those_that_wait_leave_as_they_came(play, isn):
         """)
 
 
-def test_before_it_is_known_no_byte_is_agreed(play):
+def test_before_it_is_known_no_byte_is_agreed(play: Player) -> None:
     """The first segment is lost in front of the proxy, and no client has acknowledged."""
     play(f"""{FORMER}{pvm(1_001_000)}
         P . 101:201 ack 1
@@ -100,7 +100,7 @@ def test_before_it_is_known_no_byte_is_agreed(play):
     """)
 
 
-def test_acknowledged_the_first_segment_may_be_lost(play):
+def test_acknowledged_the_first_segment_may_be_lost(play: Player) -> None:
     play(f"""{FORMER}{pvm(1_001_000)}
         P isn 1000000
         {ACKNOWLEDGES}
@@ -114,7 +114,7 @@ def test_acknowledged_the_first_segment_may_be_lost(play):
 
 @pytest.mark.parametrize("isn", OTHERS)
 @pytest.mark.parametrize("taken", ["former", "latter"])
-def test_a_commit_between_the_two(play, isn, taken):
+def test_a_commit_between_the_two(play: Player, isn: int, taken: str) -> None:
     """The SVM has the PVM's ISNs then, with its state: the one that is taken means the same to both."""
     both = "" if taken == "latter" else "P isn 1000000\nS isn 1000000"
     play(f"""{FORMER}{pvm(isn)}
@@ -127,7 +127,7 @@ def test_a_commit_between_the_two(play, isn, taken):
 
 
 @pytest.mark.parametrize("isn", OTHERS)
-def test_after_a_commit_the_guests_may_go_apart(play, isn):
+def test_after_a_commit_the_guests_may_go_apart(play: Player, isn: int) -> None:
     play(f"""{FORMER}{CHECKPOINT}
         commit
         {pvm(isn)}{svm(9_000_000)}
@@ -138,7 +138,7 @@ def test_after_a_commit_the_guests_may_go_apart(play, isn):
     """)
 
 
-def test_what_is_acknowledged_first_stays(play):
+def test_what_is_acknowledged_first_stays(play: Player) -> None:
     """The client's SYN was on its way twice; clients take no other ISN any more."""
     play(f"""{FORMER}{ACKNOWLEDGES}
         {pvm(1_000_050)}
@@ -150,7 +150,7 @@ def test_what_is_acknowledged_first_stays(play):
     """)
 
 
-def test_the_latest_four_are_known(play):
+def test_the_latest_four_are_known(play: Player) -> None:
     more = [1_000_000 + 100_000 * n for n in range(1, 5)]
     later = "".join(map(pvm, more))
     for isn in more:
@@ -174,7 +174,7 @@ def test_the_latest_four_are_known(play):
     """)
 
 
-def test_what_grows_up_to_another_syn_is_not_agreed(play):
+def test_what_grows_up_to_another_syn_is_not_agreed(play: Player) -> None:
     """The fifth ISN is forgotten, and the stream behind it grows up to that of the latest."""
     later = "".join(pvm(isn) for isn in (3_000_000, 4_000_000, 5_000_000, 1_000_201))
     play(f"""{FORMER}{later}
@@ -188,7 +188,7 @@ def test_what_grows_up_to_another_syn_is_not_agreed(play):
     """)
 
 
-def test_other_options_begin_a_connection_anew(play):
+def test_other_options_begin_a_connection_anew(play: Player) -> None:
     """The k-th of one guest is compared with the k-th of the other."""
     play(f"""{FORMER}
         P isn 3000000
@@ -200,7 +200,7 @@ def test_other_options_begin_a_connection_anew(play):
     """)
 
 
-def test_before_the_syn_there_is_nothing(play):
+def test_before_the_syn_there_is_nothing(play: Player) -> None:
     """What the PVM sends there waits, and after the commit the connection is one first seen in mid-stream."""
     play(f"""{FORMER}
         P . 1:101 ack 1
@@ -226,7 +226,7 @@ def test_before_the_syn_there_is_nothing(play):
 
 
 @pytest.mark.parametrize("isn", OTHERS)
-def test_a_failover(play, isn):
+def test_a_failover(play: Player, isn: int) -> None:
     """What leaves of the SVM is in the numbers that clients have taken, whichever it goes on with."""
     play(f"""{FORMER}{pvm(isn)}P isn 1000000
         {ACKNOWLEDGES}
@@ -255,7 +255,7 @@ def test_a_failover(play, isn):
     """)
 
 
-def test_retransmissions_behind_a_commit_still_leave(play):
+def test_retransmissions_behind_a_commit_still_leave(play: Player) -> None:
     """Down to the SYN."""
     play(f"""{FORMER}
         P . 1:101 ack 1

@@ -1,6 +1,7 @@
 """T10 and 3.1: a guest opens its connections from one port, each guest from its own (NFS, BGP, rsh)."""
 
 import pytest
+from transcripts.common import Player
 
 FIRST = """
     P isn 10
@@ -50,7 +51,7 @@ def again(first: str, number: int) -> str:
 
 @pytest.mark.parametrize("before", CLOSED)
 @pytest.mark.parametrize("order", ["P", "S", "PPP", "SSS", "PSPSP"])
-def test_again_and_again(play, before, order):
+def test_again_and_again(play: Player, before: str, order: str) -> None:
     play(
         FIRST
         + CLOSED[before]
@@ -63,7 +64,7 @@ def test_again_and_again(play, before, order):
     )
 
 
-def test_tries_that_the_other_guest_has_not_made_yet(play):
+def test_tries_that_the_other_guest_has_not_made_yet(play: Player) -> None:
     """Each guest may be two tries ahead."""
     for ahead, behind, at in (("P", "S", (712, 985)), ("S", "P", (985, 712))):
         leaves = "> S 0 sport 712"
@@ -85,7 +86,7 @@ def test_tries_that_the_other_guest_has_not_made_yet(play):
 
 
 @pytest.mark.parametrize("first", ["P", "S"])
-def test_another_port_the_next_time(play, first):
+def test_another_port_the_next_time(play: Player, first: str) -> None:
     """The SVM goes on from a third port, or from the PVM's, and returns."""
     begun = FIRST + SPOKEN + OVER
     for number, port in enumerate((986, 712, 985, 986), 2):
@@ -118,10 +119,11 @@ NEXT = {"a": ("P isn 5000\nS isn 100000\n", 712, 713), "b": ("P isn 7000\nS isn 
 
 
 @pytest.mark.parametrize("order", ["Pa Pb Sb Sa", "Pa Pb Sa Sb", "Sb Sa Pa Pb", "Sb Sa Pb Pa", "Sa Pa Pb Sb"])
-def test_ports_that_cross(play, order):
+def test_ports_that_cross(play: Player, order: str) -> None:
     """Each guest has the other's two ports the other way round, and opens both connections again."""
     lines = CROSSING
-    for at, (who, which) in enumerate(order.split()):
+    for at, word in enumerate(order.split()):
+        who, which = word[0], word[1]
         isns, pvm, svm = NEXT[which]
         lines += f"{isns}{who} S 0 mss 1460 sport {pvm if who == 'P' else svm}\n"
         lines += f"> S 0 sport {pvm}\n" if which in order[: 3 * at] else ""
@@ -137,7 +139,7 @@ def test_ports_that_cross(play, order):
     """)
 
 
-def test_a_late_segment_of_the_connection_before(play):
+def test_a_late_segment_of_the_connection_before(play: Player) -> None:
     """The SVM has gone on from another port; what it repeats from the first says nothing of the next."""
     play(f"""{FIRST}{SPOKEN}
         P . 101:201 ack 1 sport 712
@@ -158,7 +160,7 @@ def test_a_late_segment_of_the_connection_before(play):
     """)
 
 
-def test_a_port_of_its_own_that_is_another_connections(play):
+def test_a_port_of_its_own_that_is_another_connections(play: Player) -> None:
     """What the SVM sends from a port that it has for nothing is of no connection that the PVM has there."""
     play("""
         P S 0 mss 1460 sport 712

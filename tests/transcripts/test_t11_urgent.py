@@ -1,9 +1,9 @@
 """T11: urgent data leaves when the SVM has announced the same urgent position."""
 
-from transcripts.common import HANDSHAKE
+from transcripts.common import HANDSHAKE, Player
 
 
-def test_the_same_position_from_other_segments(play):
+def test_the_same_position_from_other_segments(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P U. 1:101 ack 1 urg 60
         S U. 1:51 ack 1 urg 60
@@ -12,7 +12,7 @@ def test_the_same_position_from_other_segments(play):
     """)
 
 
-def test_bytes_alone_do_not_release_it(play):
+def test_bytes_alone_do_not_release_it(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P U. 1:101 ack 1 urg 200
         S . 1:101 ack 1
@@ -21,7 +21,7 @@ def test_bytes_alone_do_not_release_it(play):
     """)
 
 
-def test_what_the_svm_announced_before_its_latest_position(play):
+def test_what_the_svm_announced_before_its_latest_position(play: Player) -> None:
     play(f"""{HANDSHAKE}
         S U. 1:101 ack 1 urg 60
         S U. 101:201 ack 1 urg 90
@@ -34,7 +34,7 @@ def test_what_the_svm_announced_before_its_latest_position(play):
     """)
 
 
-def test_said_again_with_another_position(play):
+def test_said_again_with_another_position(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P U. 1:51 ack 1 urg 20
         S U. 1:51 ack 1 urg 20

@@ -1,10 +1,10 @@
 """T12: keep-alives and zero-window probes."""
 
 import pytest
-from transcripts.common import CHECKPOINT, HANDSHAKE
+from transcripts.common import CHECKPOINT, HANDSHAKE, Player
 
 
-def test_an_empty_keepalive_is_a_pure_acknowledgement(play):
+def test_an_empty_keepalive_is_a_pure_acknowledgement(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         S . 1:101 ack 1
@@ -14,7 +14,7 @@ def test_an_empty_keepalive_is_a_pure_acknowledgement(play):
     """)
 
 
-def test_one_with_an_octet_is_a_retransmission(play):
+def test_one_with_an_octet_is_a_retransmission(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:101 ack 1
         S . 1:101 ack 1
@@ -24,7 +24,7 @@ def test_one_with_an_octet_is_a_retransmission(play):
     """)
 
 
-def test_a_probe_of_a_zero_window_carries_the_next_byte(play):
+def test_a_probe_of_a_zero_window_carries_the_next_byte(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:2 ack 1
         P . 1:2 ack 1
@@ -63,13 +63,15 @@ ONE_HIGHER = [
 
 @pytest.mark.parametrize("first", ONE_HIGHER)
 @pytest.mark.parametrize("numbers", [MIDSTREAM, WRAPPING])
-def test_a_connection_first_seen_by_a_keepalive_begins_one_higher(play, first, numbers):
+def test_a_connection_first_seen_by_a_keepalive_begins_one_higher(
+    play: Player, first: str, numbers: dict[str, int]
+) -> None:
     data = DATA if "S ." in first else DATA.replace("S . 150:200", "> . 99 ack 1 \n S . 150:200", 1)
     play(first + data, **numbers)
 
 
 @pytest.mark.parametrize("numbers", [MIDSTREAM, WRAPPING])
-def test_what_was_sent_in_another_order_begins_there_too(play, numbers):
+def test_what_was_sent_in_another_order_begins_there_too(play: Player, numbers: dict[str, int]) -> None:
     play(
         """
         P . 99 ack 1
@@ -98,7 +100,7 @@ def test_what_was_sent_in_another_order_begins_there_too(play, numbers):
 
 
 @pytest.mark.parametrize("numbers", [MIDSTREAM, WRAPPING])
-def test_a_difference_behind_a_keepalive_is_found(play, numbers):
+def test_a_difference_behind_a_keepalive_is_found(play: Player, numbers: dict[str, int]) -> None:
     play(
         """
         P . 99 ack 1
@@ -122,7 +124,7 @@ def test_a_difference_behind_a_keepalive_is_found(play, numbers):
 
 
 @pytest.mark.parametrize("numbers", [MIDSTREAM, WRAPPING])
-def test_an_acknowledgement_at_the_next_byte_begins_there(play, numbers):
+def test_an_acknowledgement_at_the_next_byte_begins_there(play: Player, numbers: dict[str, int]) -> None:
     """Or a capture that lost its first bytes would be called identical."""
     play(
         """
@@ -140,7 +142,9 @@ def test_an_acknowledgement_at_the_next_byte_begins_there(play, numbers):
 
 @pytest.mark.parametrize("numbers", [MIDSTREAM, WRAPPING])
 @pytest.mark.parametrize("svm", [["S . 100:101 ack 1", "S . 101:200 ack 1"], ["S . 100:200 ack 1"]])
-def test_nor_is_one_lost_byte_taken_for_a_keepalive(play, numbers, svm):
+def test_nor_is_one_lost_byte_taken_for_a_keepalive(
+    play: Player, numbers: dict[str, int], svm: list[str]
+) -> None:
     """The SVM begins where the PVM's empty segment was, so there is a byte, whichever came first."""
     leaves = "> . 100 ack 1"
     for events in (
@@ -152,7 +156,7 @@ def test_nor_is_one_lost_byte_taken_for_a_keepalive(play, numbers, svm):
 
 
 @pytest.mark.parametrize("numbers", [MIDSTREAM, WRAPPING])
-def test_a_keepalive_with_an_octet_is_said_by_both(play, numbers):
+def test_a_keepalive_with_an_octet_is_said_by_both(play: Player, numbers: dict[str, int]) -> None:
     play(
         f"""
         P . 99:100 "x" ack 1
@@ -176,7 +180,7 @@ def test_a_keepalive_with_an_octet_is_said_by_both(play, numbers):
 
 
 @pytest.mark.parametrize("numbers", [MIDSTREAM, WRAPPING])
-def test_a_commit_leaves_the_end_as_provisional(play, numbers):
+def test_a_commit_leaves_the_end_as_provisional(play: Player, numbers: dict[str, int]) -> None:
     play(
         f"""
         P . 99 ack 1
@@ -207,7 +211,7 @@ def test_a_commit_leaves_the_end_as_provisional(play, numbers):
 
 
 @pytest.mark.parametrize("numbers", [MIDSTREAM, WRAPPING])
-def test_no_byte_goes_unseen_where_a_commit_came_between(play, numbers):
+def test_no_byte_goes_unseen_where_a_commit_came_between(play: Player, numbers: dict[str, int]) -> None:
     """The byte that was taken for none was lost before the proxy: its repetition needs the SVM's too."""
     play(
         f"""
@@ -227,7 +231,7 @@ def test_no_byte_goes_unseen_where_a_commit_came_between(play, numbers):
 
 
 @pytest.mark.parametrize("numbers", [MIDSTREAM, WRAPPING])
-def test_after_bytes_were_seen_no_empty_segment_is_provisional(play, numbers):
+def test_after_bytes_were_seen_no_empty_segment_is_provisional(play: Player, numbers: dict[str, int]) -> None:
     play(
         f"""
         P . 1:100 ack 1
@@ -249,7 +253,7 @@ def test_after_bytes_were_seen_no_empty_segment_is_provisional(play, numbers):
 
 
 @pytest.mark.parametrize("numbers", [MIDSTREAM, WRAPPING])
-def test_a_connection_that_was_forgotten_goes_on(play, numbers):
+def test_a_connection_that_was_forgotten_goes_on(play: Player, numbers: dict[str, int]) -> None:
     """The core makes room for the second connection (B2); the reference has no bound."""
     play(
         """

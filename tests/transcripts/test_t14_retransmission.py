@@ -1,7 +1,7 @@
 """T14: a retransmission repeats what both guests have sent, or it is a divergence."""
 
 import pytest
-from transcripts.common import CHECKPOINT, HANDSHAKE
+from transcripts.common import CHECKPOINT, HANDSHAKE, Player
 
 CHECK = {"digest_bytes": 1 << 20}
 AGREED = f"""{HANDSHAKE}
@@ -14,7 +14,7 @@ AGREED = f"""{HANDSHAKE}
 """
 
 
-def test_a_byte_that_differs_is_a_divergence_at_the_pieces_beginning(play):
+def test_a_byte_that_differs_is_a_divergence_at_the_pieces_beginning(play: Player) -> None:
     play(
         f"""{AGREED}
         P . 1:1461 ack 1 flip 701
@@ -25,7 +25,7 @@ def test_a_byte_that_differs_is_a_divergence_at_the_pieces_beginning(play):
     )
 
 
-def test_where_retransmissions_are_trusted_it_leaves(play):
+def test_where_retransmissions_are_trusted_it_leaves(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 1:4 ack 1 "abc"
         S . 1:4 ack 1 "abc"
@@ -36,7 +36,7 @@ def test_where_retransmissions_are_trusted_it_leaves(play):
 
 
 @pytest.mark.parametrize("cut", [(1, 1461), (1, 2921), (513, 1025), (1461, 2921), (1025, 2921), (700, 1900)])
-def test_the_same_bytes_leave_at_once_however_they_are_cut(play, cut):
+def test_the_same_bytes_leave_at_once_however_they_are_cut(play: Player, cut: tuple[int, int]) -> None:
     first, last = cut
     play(
         f"""{AGREED}
@@ -50,7 +50,9 @@ def test_the_same_bytes_leave_at_once_however_they_are_cut(play, cut):
 @pytest.mark.parametrize(
     ("first", "last", "flip", "at"), [(1, 2921, 1462, 1460), (1, 2921, 1, 0), (600, 2000, 1100, 1024)]
 )
-def test_whole_pieces_are_compared_however_they_are_cut(play, first, last, flip, at):
+def test_whole_pieces_are_compared_however_they_are_cut(
+    play: Player, first: int, last: int, flip: int, at: int
+) -> None:
     play(
         f"""{AGREED}
         P . {first}:{last} ack 1 flip {flip}
@@ -60,7 +62,7 @@ def test_whole_pieces_are_compared_however_they_are_cut(play, first, last, flip,
     )
 
 
-def test_the_edges_of_pieces_cannot_be_and_leave(play):
+def test_the_edges_of_pieces_cannot_be_and_leave(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:7 ack 1 "abcdef"
@@ -73,7 +75,7 @@ def test_the_edges_of_pieces_cannot_be_and_leave(play):
     )
 
 
-def test_an_edge_is_compared_with_what_the_pvm_has_waiting(play):
+def test_an_edge_is_compared_with_what_the_pvm_has_waiting(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:3001 ack 1
@@ -85,7 +87,7 @@ def test_an_edge_is_compared_with_what_the_pvm_has_waiting(play):
     )
 
 
-def test_an_edge_is_compared_with_what_the_svm_has_waiting(play):
+def test_an_edge_is_compared_with_what_the_svm_has_waiting(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         S . 1:3001 ack 1
@@ -100,7 +102,7 @@ def test_an_edge_is_compared_with_what_the_svm_has_waiting(play):
     )
 
 
-def test_the_repeated_part_of_a_segment_that_goes_further(play):
+def test_the_repeated_part_of_a_segment_that_goes_further(play: Player) -> None:
     play(
         f"""{AGREED}
         P . 1461:4381 ack 1 flip 2000
@@ -111,7 +113,7 @@ def test_the_repeated_part_of_a_segment_that_goes_further(play):
     )
 
 
-def test_across_two_to_the_thirty_second(play):
+def test_across_two_to_the_thirty_second(play: Player) -> None:
     play(
         f"""{AGREED}
         P . 1:2921 ack 1 flip 1500
@@ -123,7 +125,7 @@ def test_across_two_to_the_thirty_second(play):
     )
 
 
-def test_what_the_client_has_acknowledged_is_not_compared(play):
+def test_what_the_client_has_acknowledged_is_not_compared(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:4 ack 1 "abc"
@@ -138,7 +140,7 @@ def test_what_the_client_has_acknowledged_is_not_compared(play):
 
 
 @pytest.mark.parametrize("ack", [2, 3, 5, 100, 2**31 - 1, 2**31 + 1, 2**32 - 5])
-def test_an_acknowledgement_of_less_or_beyond_what_has_left_ends_nothing(play, ack):
+def test_an_acknowledgement_of_less_or_beyond_what_has_left_ends_nothing(play: Player, ack: int) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:4 ack 1 "abc"
@@ -152,7 +154,7 @@ def test_an_acknowledgement_of_less_or_beyond_what_has_left_ends_nothing(play, a
     )
 
 
-def test_agreed_bytes_that_have_not_left_are_not_acknowledged(play):
+def test_agreed_bytes_that_have_not_left_are_not_acknowledged(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:7 ack 1 "abcdef"
@@ -165,7 +167,7 @@ def test_agreed_bytes_that_have_not_left_are_not_acknowledged(play):
     )
 
 
-def test_digests_outlive_a_commit(play):
+def test_digests_outlive_a_commit(play: Player) -> None:
     play(
         f"""{AGREED}
         {CHECKPOINT}
@@ -177,7 +179,7 @@ def test_digests_outlive_a_commit(play):
     )
 
 
-def test_what_a_commit_released_is_what_clients_know(play):
+def test_what_a_commit_released_is_what_clients_know(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:4 ack 1 "abc"
@@ -197,7 +199,7 @@ def test_what_a_commit_released_is_what_clients_know(play):
     )
 
 
-def test_what_lies_before_the_first_byte_seen_leaves(play):
+def test_what_lies_before_the_first_byte_seen_leaves(play: Player) -> None:
     play(
         """
         P . 1001:1101 ack 1
@@ -216,7 +218,7 @@ def test_what_lies_before_the_first_byte_seen_leaves(play):
     )
 
 
-def test_a_keepalive_with_a_garbage_octet(play):
+def test_a_keepalive_with_a_garbage_octet(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:4 ack 1 "abc"
@@ -232,7 +234,7 @@ def test_a_keepalive_with_a_garbage_octet(play):
     )
 
 
-def test_an_octet_that_the_client_is_known_to_lack_is_no_keepalive(play):
+def test_an_octet_that_the_client_is_known_to_lack_is_no_keepalive(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:3 ack 1 "ab"
@@ -252,7 +254,7 @@ def test_an_octet_that_the_client_is_known_to_lack_is_no_keepalive(play):
 
 
 @pytest.mark.parametrize("settings", [CHECK, {}])
-def test_a_byte_in_the_place_of_the_fin(play, settings):
+def test_a_byte_in_the_place_of_the_fin(play: Player, settings: dict[str, int]) -> None:
     play(
         f"""{HANDSHAKE}
         P F. 1:4 ack 1 "abc"
@@ -267,7 +269,7 @@ def test_a_byte_in_the_place_of_the_fin(play, settings):
     )
 
 
-def test_no_part_of_it_leaves_at_a_failover(play):
+def test_no_part_of_it_leaves_at_a_failover(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:4 ack 1 "abc"
@@ -281,7 +283,7 @@ def test_no_part_of_it_leaves_at_a_failover(play):
     )
 
 
-def test_observed_it_is_followed(play):
+def test_observed_it_is_followed(play: Player) -> None:
     play(
         f"""{HANDSHAKE}
         P . 1:4 ack 1 "abc"

@@ -1,9 +1,9 @@
 """T16: nothing leaves with a TSval older than one that has left; a client would drop it (RFC 7323, 5.3)."""
 
-from transcripts.common import HANDSHAKE
+from transcripts.common import HANDSHAKE, Player
 
 
-def test_what_was_held_while_something_newer_left(play):
+def test_what_was_held_while_something_newer_left(play: Player) -> None:
     """The PVM's segment 1:101 is lost before it gets here, the SVM's 101:201."""
     play(f"""{HANDSHAKE}
         P . 101:201 ack 1 ts 10
@@ -21,7 +21,7 @@ def test_what_was_held_while_something_newer_left(play):
     """)
 
 
-def test_a_part_of_what_was_held(play):
+def test_a_part_of_what_was_held(play: Player) -> None:
     """T13's piece is made of the PVM's first transmission."""
     play(f"""{HANDSHAKE}
         P . 101:301 ack 1 ts 10
@@ -34,7 +34,7 @@ def test_a_part_of_what_was_held(play):
     """)
 
 
-def test_what_a_commit_lets_go(play):
+def test_what_a_commit_lets_go(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 101:201 ack 1 ts 10
         S . 1:101 ack 1 ts 10
@@ -47,7 +47,7 @@ def test_what_a_commit_lets_go(play):
     """)
 
 
-def test_an_acknowledgement(play):
+def test_an_acknowledgement(play: Player) -> None:
     """It would be dropped too, and what it acknowledges be sent again."""
     play(f"""{HANDSHAKE}
         P . 1 ack 101 ts 10
@@ -59,7 +59,7 @@ def test_an_acknowledgement(play):
     """)
 
 
-def test_modulo_2_to_the_32(play):
+def test_modulo_2_to_the_32(play: Player) -> None:
     play(f"""{HANDSHAKE}
         P . 101:201 ack 1 ts 4294967290
         S . 1:101 ack 1

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fakes.engine import FakeEngine
 
@@ -28,8 +29,8 @@ class Running:
     task: "asyncio.Task[None]"
     metrics: MetricsServer | None
 
-    async def execute(self, command: str, **arguments: object) -> object:
-        def call() -> object:
+    async def execute(self, command: str, **arguments: object) -> Any:
+        def call() -> Any:
             with Client(self.socket) as client:
                 return client.execute(command, **arguments)
 
@@ -51,7 +52,7 @@ class Events:
     async def open(self) -> None:
         self.client = await asyncio.to_thread(Client, self._path)
 
-    async def next(self) -> dict[str, object]:
+    async def next(self) -> dict[str, Any]:
         assert self.client
         stream = self.client.events(10)
         while True:

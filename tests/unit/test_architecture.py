@@ -21,7 +21,7 @@ def walks() -> list[list[tuple[str, str]]]:
     page = PAGE.read_text()
     section = page[page.index("## The walk of one frame") :]
     tables = re.findall(r"\| file \|.*\n\|[- |]+\n((?:\|.*\n)+)", section[: section.index("\n## ")])
-    return [[row.groups() for row in map(_ROW.fullmatch, table.splitlines()) if row] for table in tables]
+    return [[(row[1], row[2]) for row in map(_ROW.fullmatch, table.splitlines()) if row] for table in tables]
 
 
 def module(path: str) -> str:

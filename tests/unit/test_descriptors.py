@@ -24,11 +24,11 @@ def provided(soft: int, hard: int, needed: int) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_as_many_as_may_be():
+def test_as_many_as_may_be() -> None:
     assert provided(24, 500, 100) == ["(500, 500)"]
 
 
-def test_too_low_a_limit_is_one_line_that_says_what_to_do():
+def test_too_low_a_limit_is_one_line_that_says_what_to_do() -> None:
     assert provided(24, 24, 100) == [
         "the limit of open files is 24, and the proxy needs 100; raise it (ulimit -n 100, "
         "LimitNOFILE= in the unit)",
@@ -36,7 +36,7 @@ def test_too_low_a_limit_is_one_line_that_says_what_to_do():
     ]
 
 
-def test_colo_compare_with_too_few(tmp_path: Path):
+def test_colo_compare_with_too_few(tmp_path: Path) -> None:
     ends = [f"--{end}=unix:{tmp_path}/{end}" for end in ("primary-in", "secondary-in", "outdev")]
     words = [sys.executable, "-m", "colo_proxy", "colo-compare", *ends]
     done = subprocess.run(

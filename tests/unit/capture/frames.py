@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
@@ -19,7 +20,7 @@ def http(isn: int, answer: bytes, start: int = START, port: int = 40000, vm: str
     """One request and its answer, as seen at the port of the VM with this initial sequence number."""
     out: list[Timed] = []
 
-    def add(from_vm: bool, **fields: object) -> None:
+    def add(from_vm: bool, **fields: Any) -> None:
         payload = fields.pop("payload", b"")
         ends = (
             (vm, CLIENT, VM_IP, CLIENT_IP, 80, port) if from_vm else (CLIENT, vm, CLIENT_IP, VM_IP, port, 80)

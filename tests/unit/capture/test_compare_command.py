@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dpkt
 import pytest
 from scapy.layers.l2 import ARP, Ether
 
-from .frames import CLIENT, SECOND, START, VM, http, save, udp
+from .frames import CLIENT, SECOND, START, VM, Timed, http, save, udp
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 COMMAND = [sys.executable, "-m", "colo_proxy.cli.main", "compare"]
@@ -24,22 +26,26 @@ def compare(*arguments: object) -> subprocess.CompletedProcess[str]:
     return done
 
 
+Pair = Callable[[list[Timed], list[Timed]], tuple[Path, Path]]
+
+
 @pytest.fixture
-def pair(tmp_path):
+def pair(tmp_path: Path) -> Pair:
     """Save what PVM and SVM said."""
 
-    def of(pvm, svm) -> tuple[Path, Path]:
+    def of(pvm: list[Timed], svm: list[Timed]) -> tuple[Path, Path]:
         return save(tmp_path / "pvm.pcap", pvm), save(tmp_path / "svm.pcap", svm)
 
     return of
 
 
-def verdict(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
+def verdict(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     (line,) = done.stdout.splitlines()
-    return json.loads(line)
+    found: dict[str, Any] = json.loads(line)
+    return found
 
 
-def test_two_guests_that_say_the_same_are_identical(pair):
+def test_two_guests_that_say_the_same_are_identical(pair: Pair) -> None:
     done = compare(*pair(http(1000, ANSWER), http(77777, ANSWER, start=START + 300_000)), "--json")
     assert done.returncode == 0, done.stderr
     assert verdict(done) == {
@@ -56,7 +62,7 @@ def test_two_guests_that_say_the_same_are_identical(pair):
     assert done.stderr == ""
 
 
-def test_a_byte_that_differs_is_named_with_its_place_and_time(pair):
+def test_a_byte_that_differs_is_named_with_its_place_and_time(pair: Pair) -> None:
     done = compare(*pair(http(1000, ANSWER), http(77777, ANSWER.replace(b"hello", b"hallo"))), "--json")
     assert done.returncode == 1
     found = verdict(done)
@@ -72,7 +78,7 @@ def test_a_byte_that_differs_is_named_with_its_place_and_time(pair):
     assert found["released_frames"] == 2, "as if a checkpoint had been made"
 
 
-def test_a_summary_for_a_person(pair):
+def test_a_summary_for_a_person(pair: Pair) -> None:
     """Columns that line up, and times that also say the day."""
     midnight = 1_699_920_000 * SECOND
     pvm = [udp(b"x" * 1234, midnight - SECOND, port=7), *http(1000, ANSWER, start=midnight)[:2]]
@@ -90,14 +96,14 @@ diverged: 2 checkpoints would have been needed
     )
 
 
-def test_one_is_one(pair):
+def test_one_is_one(pair: Pair) -> None:
     one = pair([udp(b"a", START)], [udp(b"b", START)])
     first, _, last = compare(*one, "--vm-mac", VM).stdout.splitlines()
     assert first == f"VM {VM}: 1 flow, 1 frame of the PVM, 1 of the SVM; 1 released, 0 held"
     assert last == "diverged: 1 checkpoint would have been needed"
 
 
-def test_what_only_the_pvm_says_is_missing_and_held_at_the_end(pair):
+def test_what_only_the_pvm_says_is_missing_and_held_at_the_end(pair: Pair) -> None:
     done = compare(*pair(http(1000, ANSWER), http(7, ANSWER)[:4]), "--json")
     assert done.returncode == 1
     found = verdict(done)
@@ -105,14 +111,14 @@ def test_what_only_the_pvm_says_is_missing_and_held_at_the_end(pair):
     assert (found["released_frames"], found["held_frames"]) == (1, 1)
 
 
-def test_what_only_the_svm_says_holds_nobody_up(pair):
+def test_what_only_the_svm_says_holds_nobody_up(pair: Pair) -> None:
     done = compare(*pair(http(1000, ANSWER)[:4], http(7, ANSWER)), "--json")
     assert done.returncode == 1
     assert [entry["reason"] for entry in verdict(done)["divergences"]] == ["missing-primary"]
     assert verdict(done)["held_frames"] == 0
 
 
-def test_the_timeout_passes_between_frames_at_its_own_time(pair):
+def test_the_timeout_passes_between_frames_at_its_own_time(pair: Pair) -> None:
     later = [udp(b"later", START + 100 * SECOND)]
     pvm = [udp(b"alone", START, port=7), udp(b"later", START + 100 * SECOND)]
     done = compare(*pair(pvm, [udp(b"later", START), *later][1:]), "--json", "--timeout-ms", 500)
@@ -121,7 +127,7 @@ def test_the_timeout_passes_between_frames_at_its_own_time(pair):
     assert divergence["time"] == pytest.approx(START / SECOND + 0.5, abs=1e-3)
 
 
-def test_released_is_what_a_client_would_have_received(pair, tmp_path):
+def test_released_is_what_a_client_would_have_received(pair: Pair, tmp_path: Path) -> None:
     out = tmp_path / "client.pcap"
     pvm = http(1000, ANSWER)
     done = compare(*pair(pvm, http(5, ANSWER, start=START + 300_000)), "--released", out)
@@ -134,7 +140,7 @@ def test_released_is_what_a_client_would_have_received(pair, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"pvm.pcap", "svm.pcap", "client.pcap"}
 
 
-def test_released_into_a_pipe(pair, tmp_path):
+def test_released_into_a_pipe(pair: Pair, tmp_path: Path) -> None:
     """What is no file stays what it is: a name that is a pipe, or a device, is never replaced."""
     os.mkfifo(tmp_path / "pipe")
     reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
@@ -145,7 +151,7 @@ def test_released_into_a_pipe(pair, tmp_path):
     assert (tmp_path / "pipe").is_fifo()
 
 
-def test_a_dash_is_no_name(pair, tmp_path, monkeypatch):
+def test_a_dash_is_no_name(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a file of that name, unless it is written as one."""
     monkeypatch.chdir(tmp_path)
     pvm, svm = pair(http(1000, ANSWER), http(5, ANSWER))
@@ -165,7 +171,9 @@ def test_a_dash_is_no_name(pair, tmp_path, monkeypatch):
     assert compare("./-", svm).returncode == 0
 
 
-def test_names_do_not_reach_the_terminal_raw(pair, tmp_path, monkeypatch):
+def test_names_do_not_reach_the_terminal_raw(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a terminal would obey; a newline, which would make two lines of one; what is no UTF-8."""
     monkeypatch.chdir(tmp_path)
     for name, shown in (("\x1b[31m\n.pcap", "\\x1b[31m\\n.pcap"), ("\udcff\u202eß", "\\udcff\\u202eß")):
@@ -182,7 +190,7 @@ def test_names_do_not_reach_the_terminal_raw(pair, tmp_path, monkeypatch):
     assert "\x1b" not in done.stderr
 
 
-def test_released_behind_a_link(pair, tmp_path):
+def test_released_behind_a_link(pair: Pair, tmp_path: Path) -> None:
     (tmp_path / "client.pcap").write_text("before")
     (tmp_path / "link").symlink_to("client.pcap")
     said = pair(http(1000, ANSWER), http(5, ANSWER, start=START + 300_000))
@@ -191,7 +199,7 @@ def test_released_behind_a_link(pair, tmp_path):
     assert len(list(dpkt.pcap.Reader((tmp_path / "client.pcap").open("rb")))) == 2
 
 
-def test_released_into_a_folder(pair, tmp_path):
+def test_released_into_a_folder(pair: Pair, tmp_path: Path) -> None:
     said = pair(http(1000, ANSWER), http(5, ANSWER))
     done = compare(*said, "--released", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -199,7 +207,7 @@ def test_released_into_a_folder(pair, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "file/below", "nowhere/below"])
-def test_released_where_nothing_can_be(pair, tmp_path, name):
+def test_released_where_nothing_can_be(pair: Pair, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     said = pair(http(1000, ANSWER), http(5, ANSWER))
     done = compare(*said, "--released", tmp_path / name)
@@ -208,7 +216,7 @@ def test_released_where_nothing_can_be(pair, tmp_path, name):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_released_onto_a_link_that_leads_to_itself(pair, tmp_path):
+def test_released_onto_a_link_that_leads_to_itself(pair: Pair, tmp_path: Path) -> None:
     (tmp_path / "round").symlink_to("round")
     assert (
         compare(*pair(http(1000, ANSWER), http(5, ANSWER)), "--released", tmp_path / "round").returncode == 0
@@ -217,7 +225,7 @@ def test_released_onto_a_link_that_leads_to_itself(pair, tmp_path):
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_output_that_cannot_be_written_is_no_verdict(pair, form):
+def test_output_that_cannot_be_written_is_no_verdict(pair: Pair, form: list[str]) -> None:
     """Exit status 1 would say that the captures differ."""
     command = [*COMMAND, *map(str, pair(http(1000, ANSWER), http(5, ANSWER))), *form]
     with Path("/dev/full").open("w") as full:
@@ -228,7 +236,7 @@ def test_output_that_cannot_be_written_is_no_verdict(pair, form):
     )
 
 
-def test_a_reader_that_has_gone(pair):
+def test_a_reader_that_has_gone(pair: Pair) -> None:
     command = [*COMMAND, *map(str, pair(http(1000, ANSWER), http(5, ANSWER)))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout
@@ -241,7 +249,7 @@ def test_a_reader_that_has_gone(pair):
     )
 
 
-def test_an_error_half_way_leaves_no_released_file(pair, tmp_path):
+def test_an_error_half_way_leaves_no_released_file(pair: Pair, tmp_path: Path) -> None:
     pvm, svm = pair(http(1000, ANSWER), http(5, ANSWER))
     svm.write_bytes(svm.read_bytes()[:-3])
     out = tmp_path / "client.pcap"
@@ -253,7 +261,7 @@ def test_an_error_half_way_leaves_no_released_file(pair, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_captures_from_other_times_begin_together_and_that_is_said(pair):
+def test_captures_from_other_times_begin_together_and_that_is_said(pair: Pair) -> None:
     done = compare(*pair(http(1000, ANSWER), http(5, ANSWER, start=START + 500 * SECOND)), "--json")
     assert done.returncode == 0
     assert "-500.000000 s" in done.stderr
@@ -261,7 +269,9 @@ def test_captures_from_other_times_begin_together_and_that_is_said(pair):
 
 
 @pytest.mark.parametrize(("seconds", "how"), [(9, "9.000000 s after"), (-9, "9.000000 s before")])
-def test_captures_that_are_near_but_apart_may_be_of_clocks_that_differ(pair, seconds, how):
+def test_captures_that_are_near_but_apart_may_be_of_clocks_that_differ(
+    pair: Pair, seconds: int, how: str
+) -> None:
     pvm, svm = pair(http(1000, ANSWER), http(5, ANSWER, start=START + seconds * SECOND))
     done = compare(pvm, svm)
     assert done.returncode == 1
@@ -272,7 +282,7 @@ def test_captures_that_are_near_but_apart_may_be_of_clocks_that_differ(pair, sec
     assert compare(pvm, svm, "--timeout-ms", "9001").stderr == ""
 
 
-def test_captures_that_only_begin_apart_are_no_matter(pair):
+def test_captures_that_only_begin_apart_are_no_matter(pair: Pair) -> None:
     arp = [(START - 9 * SECOND, bytes(Ether(src=VM, dst="ff:ff:ff:ff:ff:ff") / ARP()))]
     assert compare(*pair(arp + http(1000, ANSWER), http(5, ANSWER))).stderr == ""
     differ = http(5, ANSWER[:-1] + b"!")
@@ -280,7 +290,7 @@ def test_captures_that_only_begin_apart_are_no_matter(pair):
     assert (done.returncode, done.stderr) == (1, ""), "no clock makes bytes differ"
 
 
-def test_ambiguous_captures_name_the_addresses_and_the_option(pair):
+def test_ambiguous_captures_name_the_addresses_and_the_option(pair: Pair) -> None:
     other = "02:00:00:00:00:09"
     cut = [frame for at, frame in enumerate(http(1, ANSWER, vm=other)) if at != 1]
     captures = pair(cut, cut)
@@ -296,7 +306,7 @@ def test_ambiguous_captures_name_the_addresses_and_the_option(pair):
     ("mac", "said"),
     [("52:54:00:00:00:99", f"one of {CLIENT}, {VM}"), ("52:54", "no MAC"), ("ff:ff:ff:ff:ff:ff", "group")],
 )
-def test_a_wrong_vm_mac_is_explained(pair, mac, said):
+def test_a_wrong_vm_mac_is_explained(pair: Pair, mac: str, said: str) -> None:
     done = compare(*pair(http(1, ANSWER), http(2, ANSWER)), "--vm-mac", mac)
     assert done.returncode == 2
     assert said in done.stderr
@@ -304,7 +314,7 @@ def test_a_wrong_vm_mac_is_explained(pair, mac, said):
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_vm_may_have_several_addresses(pair, order):
+def test_a_vm_may_have_several_addresses(pair: Pair, order: int) -> None:
     """Its frames with either are its own."""
     second = "00:00:5e:00:01:07"
     said = [
@@ -321,7 +331,7 @@ def test_a_vm_may_have_several_addresses(pair, order):
     )
 
 
-def test_an_address_that_sent_nothing_in_one_capture_is_noticed(pair):
+def test_an_address_that_sent_nothing_in_one_capture_is_noticed(pair: Pair) -> None:
     silent = [frame for frame in http(1, ANSWER) if frame[1][6:12] != bytes.fromhex(VM.replace(":", ""))]
     pvm, svm = pair(http(1, ANSWER), silent)
     done = compare(pvm, svm, "--vm-mac", VM)
@@ -331,7 +341,7 @@ def test_an_address_that_sent_nothing_in_one_capture_is_noticed(pair):
     )
 
 
-def test_in_two_empty_captures_nothing_is_identical(pair):
+def test_in_two_empty_captures_nothing_is_identical(pair: Pair) -> None:
     done = compare(*pair([], []), "--json")
     assert done.returncode == 2
     found = verdict(done)
@@ -339,7 +349,7 @@ def test_in_two_empty_captures_nothing_is_identical(pair):
     assert found["notices"] == ["neither capture has a frame of the VM's, so nothing was compared"]
 
 
-def test_a_clients_address_as_the_vms_is_noticed(pair):
+def test_a_clients_address_as_the_vms_is_noticed(pair: Pair) -> None:
     captures = pair(http(1, ANSWER), http(77_000, ANSWER))
     done = compare(*captures, "--vm-mac", CLIENT, "--json")
     assert verdict(done)["notices"] == [
@@ -351,7 +361,7 @@ def test_a_clients_address_as_the_vms_is_noticed(pair):
     assert verdict(compare(*captures, "--vm-mac", VM, "--json"))["notices"] == []
 
 
-def test_the_captures_are_never_overwritten(pair):
+def test_the_captures_are_never_overwritten(pair: Pair) -> None:
     pvm, svm = pair(http(1, ANSWER), http(2, ANSWER))
     done = compare(pvm, svm, "--released", svm)
     assert done.returncode == 2
@@ -361,7 +371,7 @@ def test_the_captures_are_never_overwritten(pair):
 @pytest.mark.parametrize(
     "arguments", [("/nowhere.pcap", "/nowhere.pcap"), ("/", "/"), ("/dev/null", "/dev/null")]
 )
-def test_what_is_no_capture_is_one_line(arguments):
+def test_what_is_no_capture_is_one_line(arguments: tuple[str, str]) -> None:
     done = compare(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(f"colo-proxy: {arguments[0]}: ")

@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +26,7 @@ from colo_proxy.vocabulary import Divergence, Exchange, Fate, Port, Reason
 from .frames import CLIENT_IP, START, VM_IP
 
 
-def tcp(payload: bytes = b"", seq: int = 1000, **fields) -> bytes:
+def tcp(payload: bytes = b"", seq: int = 1000, **fields: Any) -> bytes:
     return bytes(
         Ether() / IP(src=VM_IP, dst=CLIENT_IP) / TCP(sport=80, dport=40000, seq=seq, **fields) / payload
     )
@@ -34,7 +36,13 @@ def udp(payload: bytes) -> bytes:
     return bytes(Ether() / IP(src=VM_IP, dst=CLIENT_IP) / UDP(sport=53, dport=40000) / payload)
 
 
-def diverged(primary=None, secondary=None, reason=Reason.PAYLOAD, offset=17, exchanges=()) -> Divergence:
+def diverged(
+    primary: bytes | None = None,
+    secondary: bytes | None = None,
+    reason: Reason = Reason.PAYLOAD,
+    offset: int = 17,
+    exchanges: Sequence[Exchange] = (),
+) -> Divergence:
     flow = "tcp 192.0.2.2:80 > 192.0.2.1:40000"
     seen = tuple(exchanges)
     return Divergence(0, flow, "tcp", reason, offset, START, primary, secondary, seen, SVM)
@@ -96,7 +104,7 @@ ONE, NEXT = "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:21 GMT"
         (None, udp(b"abc"), "17: the SVM sent 3 bytes; the PVM's packet was not kept."),
     ],
 )
-def test_one_sentence_says_what_differs(primary, secondary, said):
+def test_one_sentence_says_what_differs(primary: bytes | None, secondary: bytes | None, said: str) -> None:
     assert said in sentence(diverged(primary, secondary))
 
 
@@ -125,11 +133,13 @@ def test_one_sentence_says_what_differs(primary, secondary, said):
         (None, tcp(b"hi"), Reason.MISSING_PRIMARY, "PVM did not send in time"),
     ],
 )
-def test_control_and_silence(primary, secondary, reason, said):
+def test_control_and_silence(
+    primary: bytes | None, secondary: bytes | None, reason: Reason, said: str
+) -> None:
     assert said in sentence(diverged(primary, secondary, reason))
 
 
-def test_a_report_comes_back_as_it_was_written_and_fits_80_columns(tmp_path):
+def test_a_report_comes_back_as_it_was_written_and_fits_80_columns(tmp_path: Path) -> None:
     report = Report(
         diverged(
             tcp(page(ONE)),
@@ -157,7 +167,7 @@ def test_a_report_comes_back_as_it_was_written_and_fits_80_columns(tmp_path):
     assert "client" in text
 
 
-def test_the_last_exchanges_are_a_list_with_numbers_that_count_from_the_start():
+def test_the_last_exchanges_are_a_list_with_numbers_that_count_from_the_start() -> None:
     syn = [exchange(9000, Port.UPLINK, tcp(seq=2**32 - 1, flags="S"))]
     open_ = [
         exchange(8000, Port.PRIMARY, tcp(seq=500, ack=0, flags="SA"), Fate.LEFT, 1500),
@@ -178,7 +188,7 @@ def test_the_last_exchanges_are_a_list_with_numbers_that_count_from_the_start():
     ]
 
 
-def marked(primary: bytes, secondary: bytes, reason=Reason.PAYLOAD) -> dict[str, str]:
+def marked(primary: bytes, secondary: bytes, reason: Reason = Reason.PAYLOAD) -> dict[str, str]:
     """The marks of fields that differ, by what stands there, until the payload's bytes begin."""
     lines = list(explain(Report(diverged(primary, secondary, reason))))
     start = next(at for at, line in enumerate(lines) if line.split() == ["PVM", "SVM"])
@@ -191,7 +201,7 @@ def marked(primary: bytes, secondary: bytes, reason=Reason.PAYLOAD) -> dict[str,
     return found
 
 
-def test_a_stream_is_marked_as_it_is_compared():
+def test_a_stream_is_marked_as_it_is_compared() -> None:
     """docs/comparison.md, section 3: acknowledgement and window are clamped, headers are free."""
     assert marked(
         tcp(b"a", seq=5, ack=7, window=10, flags="PA", chksum=1, options=[("Timestamp", (1, 2))]),
@@ -213,7 +223,7 @@ def test_a_stream_is_marked_as_it_is_compared():
     assert marked(tcp(urgptr=1, chksum=1), tcp(urgptr=2, chksum=1)) == {"TCP urgptr 1 2": "~"}
 
 
-def test_an_option_in_which_two_syns_differ_stands_on_its_own():
+def test_an_option_in_which_two_syns_differ_stands_on_its_own() -> None:
     plain = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (123, 0)), ("NOP", None), ("WScale", 7)]
     primary = tcp(flags="S", chksum=1, options=plain)
     other = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (456, 0)), ("NOP", None), ("WScale", 8)]
@@ -236,15 +246,17 @@ def test_an_option_in_which_two_syns_differ_stands_on_its_own():
         ([("Timestamp", (1, 0))], [("Timestamp", (2, 0))], "the packets below show where"),
     ],
 )
-def test_options_that_nobody_knows_count_and_times_do_not(one, other, said):
+def test_options_that_nobody_knows_count_and_times_do_not(
+    one: list[tuple[Any, Any]], other: list[tuple[Any, Any]], said: str
+) -> None:
     primary, secondary = tcp(flags="S", options=one), tcp(flags="S", options=other)
     assert said in sentence(diverged(primary, secondary, Reason.CONTROL))
 
 
-def test_a_datagram_is_marked_as_it_is_compared():
+def test_a_datagram_is_marked_as_it_is_compared() -> None:
     """Section 4: all above layer 2 counts, but for IP's id and what sums up the rest."""
 
-    def dns(number: int, ident: int, ttl: int = 64, **fields) -> bytes:
+    def dns(number: int, ident: int, ttl: int = 64, **fields: Any) -> bytes:
         ip = IP(src=VM_IP, dst=CLIENT_IP, id=ident, ttl=ttl, chksum=0)
         return bytes(Ether() / ip / UDP(sport=53, dport=40000, **fields) / DNS(id=number))
 
@@ -258,7 +270,7 @@ def test_a_datagram_is_marked_as_it_is_compared():
     assert only == {"UDP chksum 0x1 0x2": "!"}, "it is all that differs"
 
 
-def test_a_long_field_is_shown_where_it_differs():
+def test_a_long_field_is_shown_where_it_differs() -> None:
     long = "".join(f"label{n}." for n in range(30))
     one, other = (udp(bytes(DNS(qd=DNSQR(qname=long + end)))) for end in ("aa.test", "bb.test"))
     lines = list(explain(Report(diverged(one, other))))
@@ -266,13 +278,13 @@ def test_a_long_field_is_shown_where_it_differs():
     assert max(map(len, lines)) <= 80
 
 
-def test_on_a_terminal_what_counts_stands_out():
+def test_on_a_terminal_what_counts_stands_out() -> None:
     assert shaded("! TCP flags") == "\x1b[1m! TCP flags\x1b[0m"
     assert shaded("~ TCP seq") == "\x1b[2m~ TCP seq\x1b[0m"
     assert shaded("< TCP ack") == "< TCP ack"
 
 
-def test_the_oldest_reports_go_and_nothing_else(tmp_path):
+def test_the_oldest_reports_go_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     reports = Reports(tmp_path, most=3)
     for at in range(5):
@@ -287,14 +299,14 @@ def test_the_oldest_reports_go_and_nothing_else(tmp_path):
     assert ".000000002Z" in names[0]
 
 
-def test_a_report_is_bounded(tmp_path):
+def test_a_report_is_bounded(tmp_path: Path) -> None:
     many = [Exchange(START, Port.UPLINK, bytes(60_000), 60_000)] * (10 * MOST_EXCHANGES)
     path = Reports(tmp_path).write(Report(diverged(exchanges=many)))
     assert path.stat().st_size < 300_000
     assert 0 < len(load(path).divergence.exchanges) <= MOST_EXCHANGES
 
 
-def test_a_directory_that_is_gone_is_named(tmp_path):
+def test_a_directory_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
         Reports(tmp_path / "gone").write(Report(diverged()))
 
@@ -310,7 +322,7 @@ def test_a_directory_that_is_gone_is_named(tmp_path):
         ({"colo-proxy": None}, "another version"),
     ],
 )
-def test_hostile_reports_are_one_line_for_the_user(tmp_path, change, said):
+def test_hostile_reports_are_one_line_for_the_user(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     good = load_facts() | change
     path = tmp_path / "report.pcapng"
     with path.open("wb") as file:
@@ -333,7 +345,7 @@ def load_facts() -> dict[str, object]:
     reason=st.sampled_from(Reason),
     real=st.booleans(),
 )
-def test_any_bytes_are_explained(primary, secondary, reason, real):
+def test_any_bytes_are_explained(primary: bytes, secondary: bytes, reason: Reason, real: bool) -> None:
     if real:
         primary, secondary = tcp(primary), udp(secondary)
     seen = [exchange(0, Port.PRIMARY, primary), exchange(0, Port.SECONDARY, secondary)]
@@ -342,7 +354,7 @@ def test_any_bytes_are_explained(primary, secondary, reason, real):
         assert len(line) <= 80
 
 
-def test_the_command(tmp_path):
+def test_the_command(tmp_path: Path) -> None:
     path = Reports(tmp_path).write(Report(diverged(tcp(page(ONE)), tcp(page(NEXT)))))
     command = [sys.executable, "-m", "colo_proxy.cli.main", "explain"]
     done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
@@ -353,7 +365,9 @@ def test_the_command(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_without_scapy_the_extra_is_named(tmp_path, monkeypatch, capsys):
+def test_without_scapy_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "scapy", None)  # as where it is not installed
     assert main(["explain", str(tmp_path / "report.pcapng")]) == UserError.exit_status
     said = capsys.readouterr()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ class Port:
 
 
 @pytest.fixture
-def compared(tmp_path, capsys) -> Compared:
+def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
     def of(pvm: Port, svm: Port) -> tuple[int, dict[str, Any]]:
         paths = [save(tmp_path / name, port.frames) for name, port in (("p.pcap", pvm), ("s.pcap", svm))]
         status = main(["compare", *map(str, paths), "--vm-mac", MAC, "--json"])
@@ -78,7 +79,7 @@ ISNS = (1000, 77_000), (2**32 - 1500, 2**32 - 900), (5, 2**31 + 5)
 @pytest.mark.parametrize("isns", ISNS)
 @pytest.mark.parametrize(("begin", "end"), [(1000, 2000), (0, 500), (3500, 9500)])
 @pytest.mark.parametrize("pause", [0, 10])
-def test_a_gap_in_both(compared, isns, begin, end, pause):
+def test_a_gap_in_both(compared: Compared, isns: tuple[int, int], begin: int, end: int, pause: int) -> None:
     pvm, svm = (
         Port(isn).opens().sends(0, begin).sends(end, 10_000).acks(10_000).waits(pause).acks(10_000)
         for isn in isns
@@ -88,7 +89,7 @@ def test_a_gap_in_both(compared, isns, begin, end, pause):
     assert (found["not_compared"], found["held_frames"]) == ([lost(begin, end)], 0)
 
 
-def test_two_gaps_of_one_flow(compared):
+def test_two_gaps_of_one_flow(compared: Compared) -> None:
     ports = [
         Port(isn).opens().sends(0, 1000).sends(2000, 3000).sends(4000, 9000).acks(9000) for isn in (1, 2)
     ]
@@ -96,7 +97,7 @@ def test_two_gaps_of_one_flow(compared):
     assert (status, found["not_compared"]) == (2, [lost(1000, 2000), lost(3000, 4000)])
 
 
-def test_it_goes_on_behind_the_gap(compared):
+def test_it_goes_on_behind_the_gap(compared: Compared) -> None:
     other = DATA[:5000] + b"!" + DATA[5001:]
     assert other != DATA
     pvm, svm = (
@@ -109,7 +110,7 @@ def test_it_goes_on_behind_the_gap(compared):
 
 
 @pytest.mark.parametrize("svm_end", [3000, 5000, 10_000])
-def test_what_the_pvms_capture_has_is_compared(compared, svm_end):
+def test_what_the_pvms_capture_has_is_compared(compared: Compared, svm_end: int) -> None:
     pvm = Port(1).opens().sends(0, 1000).sends(2000, 10_000).acks(10_000)
     svm = Port(2).opens().sends(0, 1000).sends(svm_end, 10_000).acks(10_000)
     status, found = compared(pvm, svm)
@@ -125,7 +126,9 @@ def test_what_the_pvms_capture_has_is_compared(compared, svm_end):
     ("begin", "end"), [(1000, 2000), (2000, 3000), (500, 1500), (2500, 9500), (0, 10_000)]
 )
 @pytest.mark.parametrize("pause", [0, 10])
-def test_a_gap_of_the_pvms_of_which_the_svm_has_a_part(compared, isns, begin, end, pause):
+def test_a_gap_of_the_pvms_of_which_the_svm_has_a_part(
+    compared: Compared, isns: tuple[int, int], begin: int, end: int, pause: int
+) -> None:
     """The client has acknowledged it, so the PVM has sent it, and its capture has lost it."""
     pvm, svm = map(Port, isns)
     pvm.opens().sends(0, 1000).sends(3000, 10_000).acks(10_000).waits(pause).acks(10_000)
@@ -138,7 +141,7 @@ def test_a_gap_of_the_pvms_of_which_the_svm_has_a_part(compared, isns, begin, en
 
 
 @pytest.mark.parametrize("acked", [0, 1000])
-def test_what_no_client_has_acknowledged_is_missing(compared, acked):
+def test_what_no_client_has_acknowledged_is_missing(compared: Compared, acked: int) -> None:
     ports = [Port(isn).opens().sends(0, 1000).sends(2000, 3000).acks(acked) for isn in (1, 2)]
     status, found = compared(*ports)
     assert (status, found["not_compared"]) == (1, [])
@@ -147,21 +150,21 @@ def test_what_no_client_has_acknowledged_is_missing(compared, acked):
 
 @pytest.mark.parametrize("isns", ISNS)
 @pytest.mark.parametrize("pause", [0, 100])
-def test_the_end_of_a_stream_in_neither(compared, isns, pause):
+def test_the_end_of_a_stream_in_neither(compared: Compared, isns: tuple[int, int], pause: int) -> None:
     """Nothing waits for it; yet the client has it."""
     ports = [Port(isn).opens().sends(0, 3000).acks(7000).waits(pause).acks(7000) for isn in isns]
     status, found = compared(*ports)
     assert (status, found["verdict"], found["not_compared"]) == (2, "incomplete", [lost(3000, 7000)])
 
 
-def test_a_fin_in_neither(compared):
+def test_a_fin_in_neither(compared: Compared) -> None:
     ports = [Port(isn).opens().sends(0, 3000).acks(3001) for isn in (1, 2)]
     assert compared(*ports)[1]["not_compared"] == [lost(3000, 3001)]
     ports = [Port(isn).opens().sends(0, 3000).closes(3000).acks(3001).waits(200).acks(3001) for isn in (1, 2)]
     assert compared(*ports)[1]["verdict"] == "identical"
 
 
-def test_the_end_in_one_alone_is_missing(compared):
+def test_the_end_in_one_alone_is_missing(compared: Compared) -> None:
     whole, short = Port(1).opens().sends(0, 7000).acks(7000), Port(2).opens().sends(0, 3000).acks(7000)
     status, found = compared(whole, short)
     assert (status, found["divergences"][0]["reason"], found["not_compared"]) == (1, "missing-secondary", [])
@@ -171,7 +174,7 @@ def test_the_end_in_one_alone_is_missing(compared):
 
 
 @pytest.mark.parametrize("pause", [0, 10])
-def test_what_no_client_has_acknowledged_of_the_svms(compared, pause):
+def test_what_no_client_has_acknowledged_of_the_svms(compared: Compared, pause: int) -> None:
     """Only what is acknowledged is known to have been sent by the PVM."""
     short = Port(1).opens().sends(0, 3000).acks(5000).waits(pause).acks(5000)
     whole = Port(2).opens().sends(0, 7000).acks(5000).waits(pause).acks(5000)
@@ -183,7 +186,7 @@ def test_what_no_client_has_acknowledged_of_the_svms(compared, pause):
 
 
 @pytest.mark.parametrize("first", range(1000, 2**32, 700_000_000))
-def test_the_next_connection_on_the_same_ports(compared, first):
+def test_the_next_connection_on_the_same_ports(compared: Compared, first: int) -> None:
     """Its acknowledgements say nothing of the one before, and the reverse."""
 
     def port(isns: tuple[int, int]) -> Port:
@@ -198,7 +201,7 @@ def test_the_next_connection_on_the_same_ports(compared, first):
 
 
 @pytest.mark.parametrize("apart", [2000, 4990, 1_000_000])
-def test_the_next_connection_of_a_guest_that_binds_its_port(compared, apart):
+def test_the_next_connection_of_a_guest_that_binds_its_port(compared: Compared, apart: int) -> None:
     """The client's SYN/ACK acknowledges the guest's new number, and no bytes of the connection before."""
 
     def port(isn: int) -> Port:
@@ -214,14 +217,14 @@ def test_the_next_connection_of_a_guest_that_binds_its_port(compared, apart):
     assert (status, found["verdict"], found["not_compared"]) == (0, "identical", [])
 
 
-def test_a_reset_acknowledges_nothing(compared):
+def test_a_reset_acknowledges_nothing(compared: Compared) -> None:
     ports = [Port(isn).opens().sends(0, 1000).acks(1000) for isn in (1, 2)]
     for port in ports:
         port.add(CLIENT, seq=100, ack=port.isn + 9000, flags=RST | ACK)
     assert compared(*ports)[1]["verdict"] == "identical"
 
 
-def test_live_an_acknowledgement_proves_nothing():
+def test_live_an_acknowledgement_proves_nothing() -> None:
     for captured, wanted in ((False, [Divergence]), (True, [Missed])):
         comparator = Comparator(observe=True, captured=captured)
         pvm, svm = (Port(isn).opens().sends(0, 1000).sends(2000, 3000).acks(3000) for isn in (1, 2))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,8 +30,7 @@ class Idle:
 
     def add(self, from_vm: bool, seq: int, ack: int, **fields: Any) -> "Idle":
         source, target = self.ends if from_vm else self.ends[::-1]
-        numbers = {"seq": seq % 2**32, "ack": ack % 2**32}
-        packet = tcp(source, target, flags=ACK, **numbers, **fields)
+        packet = tcp(source, target, seq=seq % 2**32, ack=ack % 2**32, flags=ACK, **fields)
         kind = 0x86DD if self.ends is SIX else 0x0800
         self.now += 1_000_000
         self.frames.append((self.now, ethernet(packet, kind, from_vm=from_vm)))
@@ -47,7 +47,7 @@ class Idle:
 
 
 @pytest.fixture
-def compared(tmp_path, capsys) -> Compared:
+def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
     def of(pvm: Idle, svm: Idle) -> tuple[int, dict[str, Any]]:
         paths = [save(tmp_path / name, port.frames) for name, port in (("p.pcap", pvm), ("s.pcap", svm))]
         status = main(["compare", *map(str, paths), "--vm-mac", MAC, "--json"])
@@ -64,7 +64,13 @@ def differences(found: dict[str, Any]) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("ends", [FOUR, SIX])
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("options", [b"", TIMESTAMP])
-def test_answered_keep_alives_are_identical(compared, following, ends, count, options):
+def test_answered_keep_alives_are_identical(
+    compared: Compared,
+    following: int,
+    ends: tuple[tuple[str, int], tuple[str, int]],
+    count: int,
+    options: bytes,
+) -> None:
     ports = Idle(following, ends), Idle(following, ends)
     for port in ports:
         for _ in range(count):
@@ -74,7 +80,7 @@ def test_answered_keep_alives_are_identical(compared, following, ends, count, op
 
 
 @pytest.mark.parametrize("following", NUMBERS)
-def test_what_follows_them_is_compared(compared, following):
+def test_what_follows_them_is_compared(compared: Compared, following: int) -> None:
     pvm = Idle(following).probes().answers().sends(b"same").answers(4)
     same = Idle(following).probes().answers().sends(b"same").answers(4)
     other = Idle(following).probes().answers().sends(b"sane").answers(4)
@@ -84,7 +90,9 @@ def test_what_follows_them_is_compared(compared, following):
 
 @pytest.mark.parametrize("following", NUMBERS)
 @pytest.mark.parametrize(("by", "reason"), [(0, "missing-secondary"), (1, "missing-primary")])
-def test_what_only_one_guest_sends_behind_them(compared, following, by, reason):
+def test_what_only_one_guest_sends_behind_them(
+    compared: Compared, following: int, by: int, reason: str
+) -> None:
     ports = [Idle(following).probes().answers() for _ in range(2)]
     ports[by].sends(b"more").answers(4)
     status, found = compared(*ports)
@@ -92,7 +100,9 @@ def test_what_only_one_guest_sends_behind_them(compared, following, by, reason):
 
 
 @pytest.mark.parametrize("following", NUMBERS)
-def test_bytes_that_the_captures_lack_behind_them_are_not_compared(compared, following):
+def test_bytes_that_the_captures_lack_behind_them_are_not_compared(
+    compared: Compared, following: int
+) -> None:
     ports = [Idle(following).probes().answers().answers(50) for _ in range(2)]
     status, found = compared(*ports)
     assert (status, found["verdict"]) == (2, "incomplete")
@@ -100,7 +110,7 @@ def test_bytes_that_the_captures_lack_behind_them_are_not_compared(compared, fol
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_byte_of_the_svms_at_the_number_is_a_byte(compared, first):
+def test_a_byte_of_the_svms_at_the_number_is_a_byte(compared: Compared, first: bool) -> None:
     """The empty segment was no keep-alive then: the PVM's capture lacks what the client has acknowledged."""
     pvm = Idle(100).probes().answers()
     svm = Idle(100)

@@ -2,6 +2,8 @@
 
 import json
 import struct
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +21,11 @@ ENDS6 = ("2001:db8::2", 80), ("2001:db8::1", 40000)
 ANSWER = b"HTTP/1.1 200 OK\r\n\r\n" + b"answer" * 300
 
 
+Compared = Callable[..., tuple[int, dict[str, Any]]]
+
+
 @pytest.fixture
-def compared(tmp_path, capsys):
+def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
     """Exit status and verdict on two captures, given as frames or as the bytes of a file."""
 
     def of(pvm: list[Timed] | bytes, svm: list[Timed] | bytes, vm: str = VM) -> tuple[int, dict[str, Any]]:
@@ -57,7 +62,7 @@ def big(isn: int, payload: bytes, six: bool, jumbo: bool = False) -> list[Timed]
 
 @pytest.mark.parametrize(("six", "jumbo"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("size", [1500, 65536, 69590, 70000, 190_000, 524_000])
-def test_super_frames_of_any_length(compared, six, jumbo, size):
+def test_super_frames_of_any_length(compared: Compared, six: bool, jumbo: bool, size: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
     data = data[:size]
     other = data[:-7] + b"!" + data[-6:]
@@ -70,7 +75,7 @@ def test_super_frames_of_any_length(compared, six, jumbo, size):
     ]
 
 
-def test_super_frames_against_segments(compared):
+def test_super_frames_against_segments(compared: Compared) -> None:
     data = bytes(i * 7 & 255 for i in range(150_000))
     opened = ethernet(tcp(*ENDS, seq=77000, ack=1, flags=SYN | ACK), 0x0800)
     cut = [
@@ -84,7 +89,7 @@ def test_super_frames_against_segments(compared):
     assert (status, found["divergences"][0]["stream_offset"]) == (1, len(data) - 1)
 
 
-def test_padding_is_no_super_frame(compared):
+def test_padding_is_no_super_frame(compared: Compared) -> None:
     """A length of 0 in a frame that Ethernet has padded says nothing, and a whole one is not extended."""
     small = tcp(*ENDS, seq=1001, ack=1, flags=ACK, payload=b"123456")
     unfinished = ethernet(small[:2] + bytes(2) + small[4:], 0x0800)
@@ -105,7 +110,7 @@ def partial(frame: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("ends", [("192.0.2.2", "192.0.2.1", 0x0800), ("2001:db8::2", "2001:db8::1", 0x86DD)])
-def test_a_partial_udp_checksum_is_none(compared, ends):
+def test_a_partial_udp_checksum_is_none(compared: Compared, ends: tuple[str, str, int]) -> None:
     def datagram(data: bytes) -> bytes:
         return ethernet(udp((ends[0], 53), (ends[1], 4000), data), ends[2])
 
@@ -127,7 +132,7 @@ def test_a_partial_udp_checksum_is_none(compared, ends):
 
 
 @pytest.mark.parametrize(("same", "status"), [(True, 0), (False, 1)])
-def test_padding_behind_a_length_of_802_3(compared, same, status):
+def test_padding_behind_a_length_of_802_3(compared: Compared, same: bool, status: int) -> None:
     """Spanning tree, IPX: each guest's driver pads with what it likes."""
     pvm = ethernet(b"said" + bytes(42), 4)
     svm = ethernet((b"said" if same else b"sais") + b"\xff" * 42, 4)
@@ -147,7 +152,7 @@ def snapped(frames: list[Timed], length: int) -> bytes:
 
 
 @pytest.mark.parametrize("length", [60, 96, 500])
-def test_frames_that_are_cut_make_it_incomplete(compared, length):
+def test_frames_that_are_cut_make_it_incomplete(compared: Compared, length: int) -> None:
     pvm, svm = http(1000, ANSWER), http(77000, ANSWER)
     whole = len(pvm[4][1])
     flow = "tcp 192.0.2.2:80 > 192.0.2.1:40000"
@@ -163,7 +168,9 @@ def test_frames_that_are_cut_make_it_incomplete(compared, length):
 @pytest.mark.parametrize("length", [*range(14, 58), 70])
 @pytest.mark.parametrize("six", [False, True])
 @pytest.mark.parametrize("tcp_options", [b"", b"\x01\x01\x08\x0a" + bytes(8)])
-def test_frames_that_are_cut_inside_their_headers(compared, length, six, tcp_options):
+def test_frames_that_are_cut_inside_their_headers(
+    compared: Compared, length: int, six: bool, tcp_options: bytes
+) -> None:
     """On one side: what the other side has is not missing; where the ports are cut off, of no flow."""
     ends, kind = (ENDS6, 0x86DD) if six else (ENDS, 0x0800)
 
@@ -186,7 +193,7 @@ def test_frames_that_are_cut_inside_their_headers(compared, length, six, tcp_opt
         assert (found["not_compared"][0]["flow"] is None) == (length < ports)
 
 
-def test_what_is_there_of_a_cut_frame_is_compared(compared):
+def test_what_is_there_of_a_cut_frame_is_compared(compared: Compared) -> None:
     pvm, svm = http(1000, ANSWER), http(77000, ANSWER.replace(b"200", b"404"))
     for one, other in ((snapped(pvm, 96), snapped(svm, 96)), (snapped(pvm, 96), pcap(svm))):
         status, found = compared(one, other)
@@ -195,14 +202,14 @@ def test_what_is_there_of_a_cut_frame_is_compared(compared):
         assert found["not_compared"], "and is listed all the same"
 
 
-def test_datagrams_that_are_cut(compared):
+def test_datagrams_that_are_cut(compared: Compared) -> None:
     said = [said_by_vm(b"x" * 200, START)]
     status, found = compared(snapped(said, 96), snapped(said, 96))
     assert (status, found["verdict"], found["divergences"]) == (2, "incomplete", [])
     assert [each["flow"] for each in found["not_compared"]] == ["udp 192.0.2.2:5353 > 192.0.2.1:9"] * 2
 
 
-def test_frames_that_are_shorter_than_a_header(compared):
+def test_frames_that_are_shorter_than_a_header(compared: Compared) -> None:
     short = [(START + 1, b"short")]
     status, found = compared(http(1, ANSWER) + short, http(2, ANSWER))
     assert (status, found["verdict"]) == (2, "incomplete")
@@ -214,7 +221,7 @@ def test_frames_that_are_shorter_than_a_header(compared):
 
 
 @pytest.mark.parametrize("later", [0, 10])
-def test_fragments_of_the_svm_that_never_complete(compared, later):
+def test_fragments_of_the_svm_that_never_complete(compared: Compared, later: int) -> None:
     """Nobody could compare them, at the end or after the timeout."""
     piece = ethernet(ip("192.0.2.2", "192.0.2.1", 17, bytes(8), ident=7, fragment=0x2000), 0x0800)
     svm = [*http(2, ANSWER), (START + 1, piece), *http(2, ANSWER, port=41000, start=START + later * SECOND)]
@@ -226,7 +233,7 @@ def test_fragments_of_the_svm_that_never_complete(compared, later):
 
 
 @pytest.mark.parametrize("later", [0, 10])
-def test_fragments_that_complete_in_neither(compared, later):
+def test_fragments_that_complete_in_neither(compared: Compared, later: int) -> None:
     """It is no proof of anything that the PVM has sent them; what the SVM's capture has whole is one."""
 
     def said(isn: int, *pieces: bytes) -> list[Timed]:
@@ -250,7 +257,7 @@ def test_fragments_that_complete_in_neither(compared, later):
     assert compared(said(1, piece(7, 0, True)), said(2), MAC)[0] == 1
 
 
-def test_a_person_reads_what_was_left_out(tmp_path, capsys):
+def test_a_person_reads_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = [said_by_vm(b"x" * 200, START)]
     path = tmp_path / "cut.pcap"
     path.write_bytes(snapped(said, 96))
@@ -266,7 +273,7 @@ def test_a_person_reads_what_was_left_out(tmp_path, capsys):
 # ------------------------------------------------------------------ what is odd
 
 
-def test_a_tail_of_zeros(compared, tmp_path):
+def test_a_tail_of_zeros(compared: Compared, tmp_path: Path) -> None:
     """As a crash of the capturing host leaves it; its records would be empty frames of 1970."""
     for zeros in (4096, 5, 17):
         status, found = compared(pcap(http(1, ANSWER)) + bytes(zeros), pcap(http(2, ANSWER)))
@@ -280,7 +287,7 @@ def test_a_tail_of_zeros(compared, tmp_path):
     assert (status, len(found["notices"])) == (0, 1)
 
 
-def test_zeros_in_the_middle_are_no_tail(compared):
+def test_zeros_in_the_middle_are_no_tail(compared: Compared) -> None:
     """An empty frame of 1970 makes no sense, and does not change the times of others."""
     middle = pcap(http(1, ANSWER)[:3]) + bytes(16) + pcap(http(1, ANSWER)[3:])[24:]
     status, found = compared(middle, pcap(http(2, ANSWER)))
@@ -290,7 +297,7 @@ def test_zeros_in_the_middle_are_no_tail(compared):
 
 @pytest.mark.parametrize("at", [0, 1, 4, 5])
 @pytest.mark.parametrize("seconds", [3600 * 25, 10**9])
-def test_one_frame_dated_far_ahead(compared, at, seconds):
+def test_one_frame_dated_far_ahead(compared: Compared, at: int, seconds: int) -> None:
     pvm = http(1, ANSWER)
     pvm[at] = (pvm[at][0] + seconds * SECOND, pvm[at][1])
     for one, other, name in ((pvm, http(2, ANSWER), "pvm.pcap"), (http(2, ANSWER), pvm, "svm.pcap")):
@@ -299,7 +306,7 @@ def test_one_frame_dated_far_ahead(compared, at, seconds):
         assert f"{name}: frame {at + 1} is dated" in found["notices"][0]
 
 
-def test_frames_captured_twice_on_one_side(compared):
+def test_frames_captured_twice_on_one_side(compared: Compared) -> None:
     """A datagram of which the other capture has one copy is missing there."""
     datagrams = [said_by_vm(b"one", START + SECOND), said_by_vm(b"two", START + SECOND)]
     doubled = [frame for frame in http(1, ANSWER) + datagrams for _ in range(2)]
@@ -309,7 +316,7 @@ def test_frames_captured_twice_on_one_side(compared):
     assert compared(doubled, doubled)[1]["notices"] == []
 
 
-def test_a_tap_that_strips_vlan_tags(compared, tmp_path):
+def test_a_tap_that_strips_vlan_tags(compared: Compared, tmp_path: Path) -> None:
     def tagged(frames: list[Timed], vlan: int) -> list[Timed]:
         return [(time, data[:12] + b"\x81\x00" + vlan.to_bytes(2) + data[12:]) for time, data in frames]
 
@@ -324,6 +331,6 @@ def test_a_tap_that_strips_vlan_tags(compared, tmp_path):
     assert compared(tagged(http(1, ANSWER), 7), tagged(http(2, ANSWER), 7))[1]["notices"] == []
 
 
-def test_a_connection_that_is_whole_has_no_notice(compared):
+def test_a_connection_that_is_whole_has_no_notice(compared: Compared) -> None:
     status, found = compared(http(1, ANSWER), http(2, ANSWER))
     assert (status, found["notices"], found["not_compared"]) == (0, [], [])

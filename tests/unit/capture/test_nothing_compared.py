@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ Compared = Callable[..., tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture
-def compared(tmp_path, capsys) -> Compared:
+def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
     def of(pvm: list[bytes], svm: list[bytes]) -> tuple[int, dict[str, Any]]:
         paths = [
             save(tmp_path / name, [(START + at * 1_000_000, frame) for at, frame in enumerate(frames)])
@@ -44,7 +45,7 @@ def compared(tmp_path, capsys) -> Compared:
 
 @pytest.mark.parametrize("frame", HOUSEKEEPING)
 @pytest.mark.parametrize(("pvm", "svm"), [(1, 1), (0, 1), (1, 0), (3, 2)])
-def test_housekeeping_alone_is_not_identical(compared, frame, pvm, svm):
+def test_housekeeping_alone_is_not_identical(compared: Compared, frame: bytes, pvm: int, svm: int) -> None:
     status, found = compared([frame] * pvm + [CALL], [frame] * svm + [CALL])
     assert (status, found["verdict"], found["divergences"]) == (2, "incomplete", [])
     assert (
@@ -53,19 +54,21 @@ def test_housekeeping_alone_is_not_identical(compared, frame, pvm, svm):
     ) in found["notices"]
 
 
-def test_every_kind_of_housekeeping_together(compared):
+def test_every_kind_of_housekeeping_together(compared: Compared) -> None:
     status, found = compared([*HOUSEKEEPING, CALL], [*HOUSEKEEPING, CALL])
     assert (status, found["verdict"]) == (2, "incomplete")
 
 
 @pytest.mark.parametrize("frame", HOUSEKEEPING)
-def test_one_frame_that_is_compared_is_enough(compared, frame):
+def test_one_frame_that_is_compared_is_enough(compared: Compared, frame: bytes) -> None:
     status, found = compared([frame, DATAGRAM, CALL], [DATAGRAM, frame, CALL])
     assert (status, found["verdict"], found["notices"]) == (0, "identical", [])
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_an_acknowledgement_of_one_guest_is_compared_with_nothing(compared, swapped, tmp_path):
+def test_an_acknowledgement_of_one_guest_is_compared_with_nothing(
+    compared: Compared, swapped: bool, tmp_path: Path
+) -> None:
     """Neither releases it nor is it a difference yet (M3); but the other guest has sent nothing at all."""
     captures = [ACKNOWLEDGEMENT, CALL], [ARP, CALL]
     status, found = compared(*(captures[::-1] if swapped else captures))
@@ -74,7 +77,7 @@ def test_an_acknowledgement_of_one_guest_is_compared_with_nothing(compared, swap
     assert found["notices"][-1].startswith(f"{tmp_path / name}: has not a frame of the VM's that is compared")
 
 
-def test_the_summary_of_two_empty_captures(tmp_path, capsys):
+def test_the_summary_of_two_empty_captures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [str(save(tmp_path / name, [])) for name in ("pvm.pcap", "svm.pcap")]
     assert main(["compare", *paths]) == 2
     assert capsys.readouterr().out.splitlines()[-1] == "incomplete: nothing was compared"

@@ -1,6 +1,9 @@
 """Which frames of two captures the VM sent, where addresses alone do not tell."""
 
 import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
@@ -53,7 +56,8 @@ class Wire:
     ) -> "Wire":
         """A connection; the VM's numbers begin with `isn`, the client's with `theirs`."""
         first, second = (isn, theirs) if by_vm else (theirs, isn)
-        out, back = {"sport": port, "dport": 443}, {"sport": 443, "dport": port}
+        out: dict[str, Any] = {"sport": port, "dport": 443}
+        back: dict[str, Any] = {"sport": 443, "dport": port}
         self.says(by_vm, TCP(**out, flags="S", seq=first))
         self.says(not by_vm, TCP(**back, flags="SA", seq=second, ack=first + 1))
         self.says(by_vm, TCP(**out, flags="A", seq=first + 1, ack=second + 1))
@@ -67,8 +71,11 @@ class Wire:
         return self
 
 
+Judge = Callable[[Wire, Wire], tuple[str | None, str]]
+
+
 @pytest.fixture
-def judge(tmp_path):
+def judge(tmp_path: Path) -> Judge:
     """The VM's address and the verdict; None and the error where nobody knows."""
 
     def of(pvm: Wire, svm: Wire) -> tuple[str | None, str]:
@@ -88,7 +95,9 @@ def judge(tmp_path):
 
 @pytest.mark.parametrize("port", [40000, 41000])
 @pytest.mark.parametrize("wire", [(VM, CLIENT), (VM, CLIENT, True, 7), (QEMU, ANOTHER)])
-def test_a_guest_that_opens_the_connection_is_no_client(judge, wire, port):
+def test_a_guest_that_opens_the_connection_is_no_client(
+    judge: Judge, wire: tuple[str, str] | tuple[str, str, bool, int], port: int
+) -> None:
     """The client accepts it, and says the same to both."""
     pvm = Wire(*wire).opens(1000, by_vm=True)
     svm = Wire(*wire).opens(77000, by_vm=True, port=port, asks=REQUEST[:-1] + b"S")
@@ -96,7 +105,7 @@ def test_a_guest_that_opens_the_connection_is_no_client(judge, wire, port):
     assert judge(pvm, Wire(*wire).opens(77000, by_vm=True, port=port)) == (wire[0], "identical")
 
 
-def test_captures_that_were_cut_in_other_places(judge):
+def test_captures_that_were_cut_in_other_places(judge: Judge) -> None:
     """What the client said before one of them began, and after the other ended, is in one alone."""
     pvm, svm = Wire(), Wire()
     for number in range(20):
@@ -108,18 +117,18 @@ def test_captures_that_were_cut_in_other_places(judge):
     assert judge(pvm, svm)[0] == VM
 
 
-def test_a_guest_that_accepts(judge):
+def test_a_guest_that_accepts(judge: Judge) -> None:
     vm, found = judge(Wire().opens(1000, by_vm=False), Wire().opens(77000, by_vm=False, answers=b"nothing"))
     assert (vm, found) == (VM, "payload")
 
 
-def test_a_guest_that_accepts_with_the_same_numbers(judge):
+def test_a_guest_that_accepts_with_the_same_numbers(judge: Judge) -> None:
     """Then who accepts is all there is to know, and whoever it is, they say the same."""
     assert judge(*[Wire().opens(1000, by_vm=False)] * 2) == (VM, "identical")
     assert judge(*[Wire().opens(1000, by_vm=True)] * 2) == (CLIENT, "identical")
 
 
-def test_nobody_is_the_vm_for_accepting_while_the_other_differs(judge):
+def test_nobody_is_the_vm_for_accepting_while_the_other_differs(judge: Judge) -> None:
     """A guest that draws the same numbers, and says one byte otherwise; or a secondary that says nothing."""
     pvm = Wire().opens(1000, by_vm=True)
     vm, why = judge(pvm, Wire().opens(1000, by_vm=True, asks=REQUEST[:-1] + b"S"))
@@ -130,7 +139,7 @@ def test_nobody_is_the_vm_for_accepting_while_the_other_differs(judge):
     assert (vm, "--vm-mac" in why) == (None, True)
 
 
-def test_a_guest_that_accepts_on_one_side_alone(judge):
+def test_a_guest_that_accepts_on_one_side_alone(judge: Judge) -> None:
     """What the client says in the one is in the other, too; who would accept there is silent."""
     pvm, svm = Wire().opens(1000, by_vm=False), Wire().opens(1000, by_vm=False)
     svm.frames = [frame for frame in svm.frames if frame[1][6:12] != bytes.fromhex(VM.replace(":", ""))]
@@ -139,13 +148,13 @@ def test_a_guest_that_accepts_on_one_side_alone(judge):
     assert judge(pvm, svm) == (VM, "missing-secondary")
 
 
-def test_a_secondary_capture_without_the_clients(judge):
+def test_a_secondary_capture_without_the_clients(judge: Judge) -> None:
     pvm, svm = Wire().opens(1000, by_vm=True), Wire().opens(77000, by_vm=True)
     svm.frames = [frame for frame in svm.frames if frame[1][6:12] == bytes.fromhex(VM.replace(":", ""))]
     assert judge(pvm, svm) == (VM, "identical")
 
 
-def test_each_guest_has_an_address_of_its_own(judge):
+def test_each_guest_has_an_address_of_its_own(judge: Judge) -> None:
     """Then the client's is the only one that is in both captures."""
     pvm, svm = Wire(VM).opens(1000, by_vm=False), Wire(QEMU).opens(77000, by_vm=False, answers=b"nothing")
     for pair in ((pvm, svm), (Wire(QEMU).opens(1000, by_vm=True), Wire(ANOTHER).opens(5, by_vm=True))):
@@ -154,7 +163,7 @@ def test_each_guest_has_an_address_of_its_own(judge):
 
 
 @pytest.mark.parametrize("vm", [VM, QEMU])
-def test_each_host_has_a_router_of_its_own(judge, vm):
+def test_each_host_has_a_router_of_its_own(judge: Judge, vm: str) -> None:
     pvm, svm = Wire(vm, CLIENT).opens(1000, by_vm=False), Wire(vm, "02:00:00:00:00:02")
     assert judge(pvm, svm.opens(77000, by_vm=False)) == (vm, "identical")
     svm.frames.clear()
@@ -162,7 +171,7 @@ def test_each_host_has_a_router_of_its_own(judge, vm):
     assert found == (vm if vm == QEMU else None)
 
 
-def test_two_runs(judge):
+def test_two_runs(judge: Judge) -> None:
     """Clients that draw numbers, too, are no mirror: a server may be a guest or its client."""
     pvm, svm = Wire(), Wire()
     for wire, theirs in ((pvm, 500), (svm, 9000)):
@@ -171,7 +180,7 @@ def test_two_runs(judge):
     assert (vm, "--vm-mac" in why) == (None, True)
 
 
-def test_datagrams(judge):
+def test_datagrams(judge: Judge) -> None:
     asked = [b"query %d" % number for number in range(9)]
     said = [b"answer %d" % number for number in range(9)]
     pvm = Wire().datagrams(*asked, from_vm=False).datagrams(*said)
@@ -182,7 +191,7 @@ def test_datagrams(judge):
     assert judge(pvm, late)[0] is None, "a query that one capture missed may as well be a guest's output"
 
 
-def test_what_guests_say_on_their_own_timers_is_no_evidence(judge):
+def test_what_guests_say_on_their_own_timers_is_no_evidence(judge: Judge) -> None:
     pvm, svm = Wire().datagrams(b"same"), Wire().datagrams(b"same")
     for wire in (pvm, svm):
         wire.datagrams(b"same", from_vm=False)
@@ -191,7 +200,9 @@ def test_what_guests_say_on_their_own_timers_is_no_evidence(judge):
     assert judge(pvm, svm)[0] is None
 
 
-def test_the_captures_are_not_read_again_where_the_address_tells(judge, monkeypatch):
+def test_the_captures_are_not_read_again_where_the_address_tells(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def never(*_: object) -> None:
         raise AssertionError
 
@@ -215,7 +226,9 @@ def stray(wire: Wire, source: str, target: str) -> None:
 @pytest.mark.parametrize("vm", [QEMU, VM])
 @pytest.mark.parametrize("ends", [(ROUTER, STRANGER), (STRANGER, ROUTER)])
 @pytest.mark.parametrize("where", ["both", "one"])
-def test_a_stray_frame_makes_no_router_the_vm(judge, vm, ends, where):
+def test_a_stray_frame_makes_no_router_the_vm(
+    judge: Judge, vm: str, ends: tuple[str, str], where: str
+) -> None:
     """It leaves the router alone on every frame; it would be compared with itself."""
     pvm, svm = Wire(vm, ROUTER), Wire(vm, ROUTER)
     pvm.opens(1000, by_vm=False, answers=SERVED)
@@ -233,7 +246,7 @@ def test_a_stray_frame_makes_no_router_the_vm(judge, vm, ends, where):
     assert judge(pvm, equal) == (vm, "payload")
 
 
-def test_a_stray_frame_where_the_guest_opens_with_the_same_numbers(judge):
+def test_a_stray_frame_where_the_guest_opens_with_the_same_numbers(judge: Judge) -> None:
     """The router accepts, and is the only one on every frame."""
     pvm = Wire(VM, ROUTER).opens(1000, by_vm=True, asks=SERVED)
     svm = Wire(VM, ROUTER).opens(1000, by_vm=True, asks=SPOILED)
@@ -244,7 +257,7 @@ def test_a_stray_frame_where_the_guest_opens_with_the_same_numbers(judge):
 
 
 @pytest.mark.parametrize("second", ["52:54:00:00:00:09", "00:00:5e:00:01:07"])
-def test_a_guest_with_two_addresses(judge, tmp_path, second):
+def test_a_guest_with_two_addresses(judge: Judge, tmp_path: Path, second: str) -> None:
     """VRRP, macvlan: the client is the only one on every frame."""
     wires = []
     for isn, said in ((1000, SERVED), (77000, SPOILED)):
@@ -269,7 +282,7 @@ def test_a_guest_with_two_addresses(judge, tmp_path, second):
     ] * 2
 
 
-def test_a_second_address_that_sends_to_groups_alone(judge, tmp_path):
+def test_a_second_address_that_sends_to_groups_alone(judge: Judge, tmp_path: Path) -> None:
     """VRRP's advertisements; what others send to groups is the same in both captures."""
     second, group = "00:00:5e:00:01:07", "01:00:5e:00:00:12"
 
@@ -296,7 +309,7 @@ def test_a_second_address_that_sends_to_groups_alone(judge, tmp_path):
     assert [second in each for each in result.notices] == [True]
 
 
-def test_a_second_address_that_sends_to_groups_in_one_capture_alone(tmp_path):
+def test_a_second_address_that_sends_to_groups_in_one_capture_alone(tmp_path: Path) -> None:
     """The PVM is VRRP's master, and the SVM is not."""
     second, group = "00:00:5e:00:01:07", "01:00:5e:00:00:12"
     paths = [tmp_path / name for name in ("pvm.pcap", "svm.pcap")]
@@ -306,16 +319,16 @@ def test_a_second_address_that_sends_to_groups_in_one_capture_alone(tmp_path):
             frame = Ether(src=source, dst=group) / IP(src=VM_IP, dst="224.0.0.18", proto=112) / Raw(b"is up")
             wire.frames.append((wire.frames[-1][0] + 1000, bytes(frame)))
         save(path, wire.frames)
-    for pvm, svm, name in ((*paths, "pvm.pcap"), (*paths[::-1], "pvm.pcap")):
+    for pvm, svm in (paths, paths[::-1]):
         result = Comparison(pvm, svm).run()
         (notice,) = result.notices
-        assert (second in notice, name in notice, STRANGER in notice) == (True, True, False)
+        assert (second in notice, "pvm.pcap" in notice, STRANGER in notice) == (True, True, False)
         assert result.verdict == "identical"
 
 
 @pytest.mark.parametrize("wire", [(VM, CLIENT), (QEMU, CLIENT), (QEMU, ANOTHER), (VM, QEMU)])
 @pytest.mark.parametrize("by_vm", [False, True])
-def test_captures_that_hold_only_what_clients_sent(judge, wire, by_vm):
+def test_captures_that_hold_only_what_clients_sent(judge: Judge, wire: tuple[str, str], by_vm: bool) -> None:
     said = Wire(*wire).opens(1000, by_vm=by_vm)
     said.frames = [
         frame for frame in said.frames if frame[1][6:12] == bytes.fromhex(wire[1].replace(":", ""))
@@ -327,14 +340,14 @@ def test_captures_that_hold_only_what_clients_sent(judge, wire, by_vm):
     assert (vm, "--vm-mac" in why) == (None, True)
 
 
-def test_captures_that_hold_only_what_the_vm_sent(judge):
+def test_captures_that_hold_only_what_the_vm_sent(judge: Judge) -> None:
     pvm, svm = Wire().opens(1000, by_vm=False), Wire().opens(77000, by_vm=False, answers=b"nothing")
     for each in (pvm, svm):
         each.frames = [one for one in each.frames if one[1][6:12] == bytes.fromhex(VM.replace(":", ""))]
     assert judge(pvm, svm) == (VM, "payload")
 
 
-def test_the_prefix_is_no_proof(judge):
+def test_the_prefix_is_no_proof(judge: Judge) -> None:
     """A client in QEMU says the same to both guests, which have another prefix."""
     pvm = Wire(VM, QEMU).opens(1000, by_vm=False, answers=SERVED)
     assert judge(pvm, Wire(VM, QEMU).opens(77000, by_vm=False, answers=SPOILED)) == (VM, "payload")
@@ -344,7 +357,7 @@ def test_the_prefix_is_no_proof(judge):
     assert judge(pvm, svm)[1] != "identical"
 
 
-def test_many_addresses_are_told_apart_by_reading_again(judge):
+def test_many_addresses_are_told_apart_by_reading_again(judge: Judge) -> None:
     """More than are followed in the first pass."""
     wires = []
     for isn, said in ((1000, SERVED), (77000, SPOILED)):
@@ -368,7 +381,7 @@ def test_many_addresses_are_told_apart_by_reading_again(judge):
     assert judge(*wires) == (VM, "payload")
 
 
-def test_a_sample_is_bounded_and_the_same_of_what_is_the_same(monkeypatch):
+def test_a_sample_is_bounded_and_the_same_of_what_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(origin, "_SAMPLE", 64)
     one, other = Said(), Said()
     flood = [bytes(Ether() / IP() / TCP(seq=number, flags="A") / b"x") for number in range(2000)]
@@ -389,7 +402,7 @@ def test_a_sample_is_bounded_and_the_same_of_what_is_the_same(monkeypatch):
 
 
 @pytest.mark.parametrize("size", range(14, 60))
-def test_frames_of_any_length(size):
+def test_frames_of_any_length(size: int) -> None:
     """Lengths in packets are nobody's promise."""
     said = Said()
     for kind in (0x0800, 0x86DD, 0x0806, 0x8100, 0x88A8, 0x1234):

@@ -5,6 +5,8 @@ import gzip
 import io
 import lzma
 import struct
+from collections.abc import Callable
+from pathlib import Path
 
 import dpkt
 import pcapng
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from colo_proxy.capture.reader import Capture, CaptureError
 from colo_proxy.capture.writer import PcapngWriter
 
-from .frames import SECOND, START, pcap, save
+from .frames import SECOND, START, Timed, pcap, save
 
 FRAMES = [
     (START + 1_234_567_000, b"\xff" * 12 + b"\x88\xb5one"),
@@ -23,7 +25,7 @@ FRAMES = [
 ]
 
 
-def pairs(path):
+def pairs(path: Path | str) -> list[Timed]:
     return [(frame.time, frame.data) for frame in Capture(path)]
 
 
@@ -58,7 +60,7 @@ def packet(units: int, data: bytes, order: str = "<", number: int = 0, kind: int
 
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("nano", [False, True])
-def test_pcap_in_all_four_forms_as_dpkt_reads_it(tmp_path, order, nano):
+def test_pcap_in_all_four_forms_as_dpkt_reads_it(tmp_path: Path, order: str, nano: bool) -> None:
     path = save(tmp_path / "a.pcap", FRAMES, order=order, nano=nano)
     assert pairs(path) == FRAMES
     with path.open("rb") as file:
@@ -70,7 +72,9 @@ def test_pcap_in_all_four_forms_as_dpkt_reads_it(tmp_path, order, nano):
 @pytest.mark.parametrize(
     ("resolution", "units"), [(None, 10**6), (6, 10**6), (9, 10**9), (3, 10**3), (0x94, 1 << 20), (0, 1)]
 )
-def test_pcapng_times_by_each_interfaces_own_resolution(tmp_path, order, kind, resolution, units):
+def test_pcapng_times_by_each_interfaces_own_resolution(
+    tmp_path: Path, order: str, kind: int, resolution: int | None, units: int
+) -> None:
     path = tmp_path / "a.pcapng"
     count = 1_700_000_000 * units + units // 8
     path.write_bytes(
@@ -83,7 +87,7 @@ def test_pcapng_times_by_each_interfaces_own_resolution(tmp_path, order, kind, r
     assert pairs(path) == [((1_700_000_000 - 5) * SECOND + fraction, b"x" * 15)]
 
 
-def test_sections_each_have_their_order_and_interfaces_and_unknown_blocks_are_skipped(tmp_path):
+def test_sections_each_have_their_order_and_interfaces_and_unknown_blocks_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.pcapng"
     path.write_bytes(
         section("<") + block(5, b"statistics") + interface("<") + packet(7, b"a" * 14)
@@ -94,7 +98,7 @@ def test_sections_each_have_their_order_and_interfaces_and_unknown_blocks_are_sk
     assert pairs(path) == [(7000, b"a" * 14), (9000, b"b" * 14), (9000, b"c" * 14)]
 
 
-def test_our_writer_as_python_pcapng_reads_it():
+def test_our_writer_as_python_pcapng_reads_it() -> None:
     file = io.BytesIO()
     writer = PcapngWriter(file, ["uplink", "primary"], comment="all of it")
     writer.write(START + 5, b"frame one and a bit", 1, comment="first")
@@ -143,7 +147,9 @@ SNAPPED = struct.pack("<IIII", 0, 0, 14, 1514) + bytes(14)
         (b"\x0a\x0d\x0d\x0a" + bytes(24), "no byte order"),
     ],
 )
-def test_what_is_wrong_is_named_with_file_frame_and_byte(tmp_path, content, said):
+def test_what_is_wrong_is_named_with_file_frame_and_byte(
+    tmp_path: Path, content: bytes, said: str | None
+) -> None:
     path = tmp_path / "web.pcap"
     path.write_bytes(content)
     if said is None:
@@ -166,7 +172,9 @@ def test_what_is_wrong_is_named_with_file_frame_and_byte(tmp_path, content, said
         (bytes.fromhex("04224d18").__add__, "lz4"),
     ],
 )
-def test_a_compressed_capture_is_told_from_others(tmp_path, monkeypatch, pack, tool):
+def test_a_compressed_capture_is_told_from_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes], tool: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name, command in (("a b.pcap.x", "'a b.pcap.x' > 'a b.pcap'"), ("a", "a > a.pcap")):
         (tmp_path / name).write_bytes(pack(pcap(FRAMES)))
@@ -190,8 +198,8 @@ SEEDS = [
     tail=st.binary(max_size=40),
 )
 def test_damaged_files_give_frames_or_a_capture_error_and_nothing_else(
-    tmp_path_factory, seed, edits, cut, tail
-):
+    tmp_path_factory: pytest.TempPathFactory, seed: bytes, edits: list[tuple[int, int]], cut: int, tail: bytes
+) -> None:
     data = bytearray(seed)
     for at, value in edits:
         data[at % len(data)] = value

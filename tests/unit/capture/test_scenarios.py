@@ -1,6 +1,7 @@
 """`colo-proxy compare` on many small captures: verdict, reasons, offsets, and what clients would receive."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import dpkt
@@ -38,7 +39,7 @@ def lines(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_scenario(scenario, tmp_path, capsys):
+def test_scenario(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recorder = Recorder()
     play = Play(recorder, p_isn=1000, s_isn=77_000, c_isn=500_000)
     events = [line for line in lines(SCENARIOS[scenario]) if line.split()[0] not in {"!", ">", "held"}]
@@ -73,7 +74,9 @@ def of(mark: str, wanted: list[str]) -> list[str]:
 # ------------------------------------------------------------------ what a transcript has no words for
 
 
-def compared(tmp_path, capsys, pvm: list[bytes], svm: list[bytes]) -> tuple[int, dict[str, Any]]:
+def compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pvm: list[bytes], svm: list[bytes]
+) -> tuple[int, dict[str, Any]]:
     """The verdict on what PVM and SVM said, a frame a millisecond."""
     times = range(START, START + 10**9, 10**6)
     captures = [
@@ -94,7 +97,7 @@ def segment(seq: int, payload: bytes, flags: int = ACK) -> bytes:
     return tcp(*ends, seq=seq, ack=1, flags=flags, payload=payload)[40:]
 
 
-def test_ipv6_extension_headers(tmp_path, capsys):
+def test_ipv6_extension_headers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A stream is the same one behind them (RFC 8200, 4.1): hop-by-hop and destination options here."""
     options = bytes([60, 0, 1, 4, 0, 0, 0, 0]) + bytes([6, 0, 1, 4, 0, 0, 0, 0])
     opened = [[six(6, segment(isn, b"", SYN | ACK))] for isn in (1000, 77000)]
@@ -110,7 +113,7 @@ def test_ipv6_extension_headers(tmp_path, capsys):
     assert found["divergences"][0]["reason"] == "missing-secondary"
 
 
-def test_ipv6_fragments(tmp_path, capsys):
+def test_ipv6_fragments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def cut(data: bytes, ident: int, at: int) -> list[bytes]:
         head = bytes([6, 0])
         name = ident.to_bytes(4)
@@ -127,7 +130,7 @@ def test_ipv6_fragments(tmp_path, capsys):
     assert (status, found["divergences"][0]["stream_offset"]) == (1, 63)
 
 
-def test_an_icmp_error_that_quotes_a_client(tmp_path, capsys):
+def test_an_icmp_error_that_quotes_a_client(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each guest quotes the segment with its own number acknowledged; the SVM's is aligned."""
 
     def said(isn: int) -> list[bytes]:
@@ -142,7 +145,7 @@ def test_an_icmp_error_that_quotes_a_client(tmp_path, capsys):
     assert (status, found["released_frames"], found["held_frames"]) == (0, 2, 0)
 
 
-def test_ipv6_atomic_fragments(tmp_path, capsys):
+def test_ipv6_atomic_fragments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whole packets (RFC 6946), each with an identification that its guest has drawn."""
 
     def atomic(ident: int, data: bytes, at: int = 0) -> bytes:
@@ -158,7 +161,7 @@ def test_ipv6_atomic_fragments(tmp_path, capsys):
     assert [(each["reason"], each["stream_offset"]) for each in found["divergences"]] == [("payload", 7)]
 
 
-def test_each_fragment_that_waits_is_counted(tmp_path, capsys):
+def test_each_fragment_that_waits_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = bytes([0, 53, 0, 9, 0, 40, 0, 0]) + b"d" * 32
     pieces = [
         ethernet(
@@ -171,7 +174,7 @@ def test_each_fragment_that_waits_is_counted(tmp_path, capsys):
     assert compared(tmp_path, capsys, pieces, pieces)[1]["held_frames"] == 0
 
 
-def test_a_datagram_in_120_fragments(tmp_path, capsys):
+def test_a_datagram_in_120_fragments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """65,000 bytes where the MTU is 576."""
     data = bytes([0, 53, 0, 9, 0xFD, 0xF0, 0, 0]) + bytes(65000)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ Compared = Callable[..., tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture
-def compared(tmp_path, capsys) -> Compared:
+def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
     def of(pvm: list[bytes], svm: list[bytes]) -> tuple[int, dict[str, Any]]:
         paths = [
             save(tmp_path / name, [(START + at * 1_000_000, frame) for at, frame in enumerate(frames)])
@@ -32,14 +33,16 @@ def compared(tmp_path, capsys) -> Compared:
 
 
 def segment(
-    ends: tuple[tuple[str, int], tuple[str, int]], ack: int, payload: bytes = b"", **ip: int
+    ends: tuple[tuple[str, int], tuple[str, int]], ack: int, payload: bytes = b"", **ip: Any
 ) -> bytes:
     kind = 0x86DD if ends is SIX else 0x0800
     return ethernet(tcp(*ends, seq=100, ack=ack, flags=ACK, payload=payload, **ip), kind)
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_acknowledgements_that_wait_at_the_end_are_noticed(compared, count, tmp_path):
+def test_acknowledgements_that_wait_at_the_end_are_noticed(
+    compared: Compared, count: int, tmp_path: Path
+) -> None:
     both = [segment(FOUR, 50)]
     waiting = [segment(FOUR, 60 + at) for at in range(count)]
     status, found = compared(both + waiting, both)
@@ -51,7 +54,7 @@ def test_acknowledgements_that_wait_at_the_end_are_noticed(compared, count, tmp_
     ]
 
 
-def test_an_acknowledgement_of_the_svm_alone_waits_for_nothing(compared):
+def test_an_acknowledgement_of_the_svm_alone_waits_for_nothing(compared: Compared) -> None:
     both = [segment(FOUR, 50)]
     status, found = compared(both, [*both, segment(FOUR, 60)])
     assert (status, found["verdict"], found["notices"]) == (0, "identical", [])
@@ -59,7 +62,9 @@ def test_an_acknowledgement_of_the_svm_alone_waits_for_nothing(compared):
 
 @pytest.mark.parametrize("ends", [FOUR, SIX])
 @pytest.mark.parametrize("payload", [b"", b"repeated"])
-def test_segments_that_a_guest_repeats_were_not_captured_twice(compared, ends, payload):
+def test_segments_that_a_guest_repeats_were_not_captured_twice(
+    compared: Compared, ends: tuple[tuple[str, int], tuple[str, int]], payload: bytes
+) -> None:
     ip = {"ident": 0} if ends is FOUR else {}
     once = segment(ends, 50, payload, **ip)
     status, found = compared([once, once, once], [once])
@@ -73,6 +78,6 @@ def test_segments_that_a_guest_repeats_were_not_captured_twice(compared, ends, p
         ethernet(udp(*SIX, b"datagram"), 0x86DD),
     ],
 )
-def test_frames_that_no_guest_repeats_were(compared, once):
+def test_frames_that_no_guest_repeats_were(compared: Compared, once: bytes) -> None:
     found = compared([once, once], [once])[1]
     assert "1 frame of the VM's 2 are in it twice" in found["notices"][0]

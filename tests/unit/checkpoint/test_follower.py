@@ -32,7 +32,7 @@ def play(follower: Follower, transcript: str) -> list[str]:
         elif name == "connected":
             news = follower.connected(side, IN_COLO[side])
         else:
-            data = {"reason": rest[0]} if rest else {}
+            data: dict[str, object] = {"reason": rest[0]} if rest else {}
             news = follower.event(side, name, int(float(ms) * 1e6), data)
         out += said(news)
     return out

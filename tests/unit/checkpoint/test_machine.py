@@ -71,7 +71,7 @@ def request(epoch: int, reason: str, attempt: int = 1, **rest: object) -> Reques
     return RequestCheckpoint(epoch, reason, attempt=attempt, **rest)  # type: ignore[arg-type]
 
 
-def test_start_holds_and_asks_until_a_checkpoint_is_committed():
+def test_start_holds_and_asks_until_a_checkpoint_is_committed() -> None:
     play = Play()
     assert play.machine.state.label == "requested"
     (
@@ -98,7 +98,7 @@ def test_start_holds_and_asks_until_a_checkpoint_is_committed():
     assert (play.machine.epoch, play.machine.checkpoints) == (1, 1)
 
 
-def test_a_divergence_asks_at_once_and_names_what_differed():
+def test_a_divergence_asks_at_once_and_names_what_differed() -> None:
     started().step(
         100,
         PAYLOAD,
@@ -107,36 +107,36 @@ def test_a_divergence_asks_at_once_and_names_what_differed():
     )
 
 
-def test_more_divergences_are_one_request():
+def test_more_divergences_are_one_request() -> None:
     play = started()
     play.machine.feed(PAYLOAD, 100 * MS)
     other = Divergence(1, "udp 192.0.2.2:53 > 192.0.2.1:9", "udp", Reason.MISSING_SECONDARY, 0, 0)
     play.step(101, other).step(102, PAYLOAD).step(103, Exhausted(0, Drop.MEMORY, 0)).step(104, Wanted())
 
 
-def test_the_request_waits_for_the_minimum_interval_since_the_last_commit():
+def test_the_request_waits_for_the_minimum_interval_since_the_last_commit() -> None:
     play = started().step(20, PAYLOAD, StateChanged("protected", "requested", f"payload on {FLOW}"))
     assert play.machine.deadline() == 50 * MS
     play.step(49.9, None).step(50, None, request(1, "payload", flow=FLOW, stream_offset=4096, nic=0))
 
 
-def test_the_request_is_repeated_while_the_vmm_does_not_react():
+def test_the_request_is_repeated_while_the_vmm_does_not_react() -> None:
     play = Play().step(0, None, request(0, "start"))
     assert play.machine.deadline() == 1000 * MS
     play.step(999, None).step(1000, None, request(0, "start", 2)).step(2500, None, request(0, "start", 3))
 
 
-def test_a_vmm_that_comes_back_is_asked_at_once():
+def test_a_vmm_that_comes_back_is_asked_at_once() -> None:
     Play().step(0, None, request(0, "start")).step(300, Connected("primary"), request(0, "start", 2))
 
 
-def test_connecting_does_not_break_the_rate_limit():
+def test_connecting_does_not_break_the_rate_limit() -> None:
     play = started()
     play.machine.feed(PAYLOAD, 10 * MS)
     play.step(11, Connected("primary"))
 
 
-def test_output_held_too_long_raises_an_alarm_once_and_nothing_is_released():
+def test_output_held_too_long_raises_an_alarm_once_and_nothing_is_released() -> None:
     play = started(repeat_ms=60_000)
     play.machine.feed(PAYLOAD, 100 * MS)
     play.step(10_099, None).step(10_100, None, Alarm(True, 10_000 * MS)).step(12_000, None)
@@ -156,26 +156,26 @@ def test_output_held_too_long_raises_an_alarm_once_and_nothing_is_released():
     assert not play.machine.alarm
 
 
-def test_a_checkpoint_that_never_ends_raises_the_alarm():
+def test_a_checkpoint_that_never_ends_raises_the_alarm() -> None:
     play = started()
     play.machine.feed(SvmStopped(), 100 * MS)
     assert play.machine.deadline() == 10_100 * MS
     play.step(10_100, None, Alarm(True, 10_000 * MS))
 
 
-def test_a_request_that_holds_nothing_raises_no_alarm():
+def test_a_request_that_holds_nothing_raises_no_alarm() -> None:
     play = started(repeat_ms=100_000)
     play.machine.feed(Wanted(), 100 * MS)
     play.step(50_000, None)
 
 
-def test_a_divergence_takes_over_an_operators_request():
+def test_a_divergence_takes_over_an_operators_request() -> None:
     play = started()
     play.step(100, Wanted(), StateChanged("protected", "requested", "operator"), request(1, "operator"))
     play.step(101, PAYLOAD).step(1100, None, request(1, "payload", 2, flow=FLOW, stream_offset=4096, nic=0))
 
 
-def test_idle_checkpoint():
+def test_idle_checkpoint() -> None:
     play = started(period_ms=20_000)
     assert play.machine.deadline() == 20_000 * MS
     play.step(19_999, None).step(
@@ -183,22 +183,22 @@ def test_idle_checkpoint():
     )
 
 
-def test_a_commit_starts_the_period_anew():
+def test_a_commit_starts_the_period_anew() -> None:
     play = started(period_ms=20_000).checkpoint(15_000)
     assert play.machine.deadline() == 35_000 * MS
 
 
-def test_period_zero_is_off():
+def test_period_zero_is_off() -> None:
     assert started(period_ms=0).machine.deadline() is None
 
 
 @pytest.mark.parametrize(("drop", "reason"), [(Drop.MEMORY, "memory"), (Drop.FLOWS, "flows")])
-def test_a_bound_asks_for_a_checkpoint(drop: Drop, reason: str):
+def test_a_bound_asks_for_a_checkpoint(drop: Drop, reason: str) -> None:
     commands = started().machine.feed(Exhausted(2, drop, 0), 100 * MS)
     assert commands[-1] == request(1, reason, nic=2)
 
 
-def test_the_vmm_may_begin_unasked():
+def test_the_vmm_may_begin_unasked() -> None:
     started().step(
         10,
         SvmStopped(),
@@ -208,7 +208,7 @@ def test_the_vmm_may_begin_unasked():
     )
 
 
-def test_an_abort_releases_nothing_and_asks_again():
+def test_an_abort_releases_nothing_and_asks_again() -> None:
     play = started()
     play.machine.feed(SvmStopped(), 100 * MS)
     play.machine.feed(PvmStopped(), 101 * MS)
@@ -224,7 +224,7 @@ def test_an_abort_releases_nothing_and_asks_again():
 
 
 @pytest.mark.parametrize("late", [Word.SVM_STOP, Word.PVM_STOP])
-def test_a_stop_told_too_late_turns_the_commit_into_an_abort(late: Word):
+def test_a_stop_told_too_late_turns_the_commit_into_an_abort(late: Word) -> None:
     play = started()
     play.machine.feed(SvmStopped(5), 100 * MS)
     play.machine.feed(Applied(Word.SVM_STOP, late=late is Word.SVM_STOP), 100 * MS)
@@ -239,7 +239,7 @@ def test_a_stop_told_too_late_turns_the_commit_into_an_abort(late: Word):
     )
 
 
-def test_a_commit_that_the_data_path_refuses_is_an_abort():
+def test_a_commit_that_the_data_path_refuses_is_an_abort() -> None:
     """Where only the end of the stop shows that the word for it had come too late."""
     play = started()
     for event in (SvmStopped(5), Applied(Word.SVM_STOP), PvmStopped(6), Applied(Word.PVM_STOP)):
@@ -254,7 +254,7 @@ def test_a_commit_that_the_data_path_refuses_is_an_abort():
     )
 
 
-def test_no_commit_before_both_stops_are_applied():
+def test_no_commit_before_both_stops_are_applied() -> None:
     play = started()
     play.machine.feed(SvmStopped(), 100 * MS)
     play.machine.feed(Applied(Word.SVM_STOP), 100 * MS)
@@ -267,7 +267,7 @@ def test_no_commit_before_both_stops_are_applied():
     play.step(105, Committed(), Tell(Word.COMMIT))
 
 
-def test_divergences_of_the_old_epoch_ask_for_nothing():
+def test_divergences_of_the_old_epoch_ask_for_nothing() -> None:
     play = started()
     play.machine.feed(SvmStopped(), 100 * MS)
     play.step(101, PAYLOAD)
@@ -281,7 +281,7 @@ def test_divergences_of_the_old_epoch_ask_for_nothing():
     )
 
 
-def test_without_a_replica_the_output_passes_and_nobody_takes_over():
+def test_without_a_replica_the_output_passes_and_nobody_takes_over() -> None:
     play = started().step(
         100,
         ReplicaLost("socket closed"),
@@ -300,7 +300,7 @@ def test_without_a_replica_the_output_passes_and_nobody_takes_over():
     assert play.machine.feed(PrimaryLost("killed"), 204 * MS)[0] == Tell(Word.FAILOVER)
 
 
-def test_losing_the_replica_inside_a_checkpoint_ends_it():
+def test_losing_the_replica_inside_a_checkpoint_ends_it() -> None:
     play = started()
     play.machine.feed(SvmStopped(), 100 * MS)
     play.step(
@@ -312,7 +312,7 @@ def test_losing_the_replica_inside_a_checkpoint_ends_it():
     )
 
 
-def test_losing_sight_of_the_vmm_holds_everything():
+def test_losing_sight_of_the_vmm_holds_everything() -> None:
     started().step(
         100,
         Unsure("secondary: no answer"),
@@ -323,7 +323,7 @@ def test_losing_sight_of_the_vmm_holds_everything():
 
 
 @pytest.mark.parametrize(("event", "why"), [(PrimaryLost("killed"), "killed"), (Failover(), "operator")])
-def test_failover(event: Event, why: str):
+def test_failover(event: Event, why: str) -> None:
     play = started().step(
         100, event, Tell(Word.FAILOVER), FailedOver(1, why), StateChanged("protected", "failed-over", why)
     )
@@ -333,7 +333,7 @@ def test_failover(event: Event, why: str):
             play.machine.feed(late, 300 * MS)
 
 
-def test_observing_counts_each_divergence_as_a_checkpoint():
+def test_observing_counts_each_divergence_as_a_checkpoint() -> None:
     play = Play(state=m.State.OBSERVING, period_ms=20_000)
     assert play.machine.state.label == "unprotected"
     play.step(5, PAYLOAD, Finished("assumed", 1, "payload", 0)).step(
@@ -347,7 +347,7 @@ def test_observing_counts_each_divergence_as_a_checkpoint():
             play.machine.feed(event, 8 * MS)
 
 
-def test_every_state_knows_the_facts_and_has_a_label():
+def test_every_state_knows_the_facts_and_has_a_label() -> None:
     assert set(m.TRANSITIONS) == set(m.State)
     assert {state.label for state in m.State} == set(m.LABELS)
     for table in m.TRANSITIONS.values():

@@ -24,7 +24,7 @@ from colo_proxy.checkpoint.events import (
     Unsure,
 )
 from colo_proxy.checkpoint.machine import IllegalWord, State
-from colo_proxy.checkpoint.qemu_versions import Colo
+from colo_proxy.checkpoint.qemu_versions import Colo, judge
 from colo_proxy.endpoints import Tcp, Unix
 
 
@@ -248,7 +248,7 @@ async def test_broken_version_is_refused_by_name(tmp_path: Path) -> None:
     ],
 )
 def test_versions(version: tuple[int, int, int], kvm: bool, colo: Colo) -> None:
-    verdict = qmp.judge(version, kvm=kvm)
+    verdict = judge(version, kvm=kvm)
     assert verdict.colo is colo
     assert bool(verdict.text) == (colo is not Colo.WORKS)
 

@@ -163,7 +163,9 @@ async def test_a_qemu_that_hangs_inside_a_checkpoint(pair: Pair) -> None:
     assert pair.released() == [Word.COMMIT, Word.COMMIT]
 
 
-async def test_orders_that_cannot_be_sent_are_logged_ever_less_often(caplog: pytest.LogCaptureFixture):
+async def test_orders_that_cannot_be_sent_are_logged_ever_less_often(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level("INFO")
     adapter = qmp.Qmp(Unix("/nowhere/p"), Unix("/nowhere/s"))
     for _ in range(100):

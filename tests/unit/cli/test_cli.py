@@ -9,6 +9,7 @@ import pty
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ async def cli(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.fixture
-async def proxy(tmp_path: Path):
+async def proxy(tmp_path: Path) -> AsyncIterator[Running]:
     async with running(tmp_path, "[checkpoint]\nmin_interval_ms = 0\n") as started:
         (tmp_path / "web1.toml").write_text(f'[proxy]\nname = "web1"\ncontrol = "{started.socket}"\n' + NIC)
         yield started
@@ -44,7 +45,7 @@ async def proxy(tmp_path: Path):
 @pytest.mark.parametrize(
     "arguments", [["--help"], *([name, "--help"] for name in COMMANDS), ["policy", "add", "--help"]]
 )
-def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 0
@@ -54,7 +55,7 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]):
         assert all(name in out for name in COMMANDS)
 
 
-def test_version_and_bad_usage(capsys: pytest.CaptureFixture[str]):
+def test_version_and_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, code in ((["--version"], 0), ([], 2), (["nonsense"], 2), (["status", "--nonsense"], 2)):
         with pytest.raises(SystemExit) as ended:
             main(arguments)
@@ -74,7 +75,7 @@ def test_version_and_bad_usage(capsys: pytest.CaptureFixture[str]):
 )
 def test_an_unknown_option_is_answered_by_its_command(
     capsys: pytest.CaptureFixture[str], arguments: list[str], usage: str
-):
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -83,7 +84,7 @@ def test_an_unknown_option_is_answered_by_its_command(
     assert f"{usage}: error: unrecognized arguments: " in said
 
 
-def test_commands_for_programs_start_without_the_slow_libraries():
+def test_commands_for_programs_start_without_the_slow_libraries() -> None:
     code = (
         "import sys\n"
         "from colo_proxy.cli.main import parser\n"
@@ -94,7 +95,7 @@ def test_commands_for_programs_start_without_the_slow_libraries():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
-async def test_status(proxy: Running, tmp_path: Path):
+async def test_status(proxy: Running, tmp_path: Path) -> None:
     for how in (["--socket", proxy.socket], [str(tmp_path / "web1.toml")], [proxy.socket]):
         done = await cli("status", *how)
         assert (done.returncode, done.stderr) == (3, "")  # no checkpoint yet
@@ -119,7 +120,7 @@ async def test_status(proxy: Running, tmp_path: Path):
     )
 
 
-async def test_flows(proxy: Running):
+async def test_flows(proxy: Running) -> None:
     done = await cli("flows", "--socket", proxy.socket)
     assert FLOW.flow in done.stdout
     assert "(waits for a checkpoint)" in done.stdout
@@ -127,7 +128,7 @@ async def test_flows(proxy: Running):
     assert flow["seq_offset"] == 77
 
 
-async def test_events_follow(proxy: Running):
+async def test_events_follow(proxy: Running) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -149,7 +150,7 @@ async def test_events_follow(proxy: Running):
     assert await asyncio.wait_for(process.wait(), 20) == 5
 
 
-async def test_checkpoint_waits_for_the_commit(proxy: Running):
+async def test_checkpoint_waits_for_the_commit(proxy: Running) -> None:
     command = asyncio.create_task(cli("checkpoint", "--socket", proxy.socket, "--json"))
     while not command.done():
         if (await proxy.execute("query-status"))["state"] == "requested":
@@ -162,7 +163,7 @@ async def test_checkpoint_waits_for_the_commit(proxy: Running):
     assert json.loads(done.stdout)["epoch"] >= 1
 
 
-async def test_checkpoint_that_nobody_makes(proxy: Running):
+async def test_checkpoint_that_nobody_makes(proxy: Running) -> None:
     done = await cli("checkpoint", "--socket", proxy.socket, "--timeout", "0.3")
     assert done.returncode == 6
     said = "colo-proxy: no commit within 0.3 s: the VMM {}; the request remains\n"
@@ -180,7 +181,7 @@ async def test_checkpoint_that_nobody_makes(proxy: Running):
     assert (await cli("checkpoint", "--no-wait", "--socket", proxy.socket)).stdout == "checkpoint requested\n"
 
 
-async def test_failover(proxy: Running):
+async def test_failover(proxy: Running) -> None:
     unasked = await cli("failover", proxy.socket)
     assert (unasked.returncode, unasked.stdout) == (2, "")
     assert unasked.stderr == (
@@ -195,7 +196,7 @@ async def test_failover(proxy: Running):
 
 
 @pytest.mark.parametrize(("answer", "status", "said"), [("y", 0, "is stopping"), ("", 2, "nothing was done")])
-async def test_quit_asks_at_a_terminal(proxy: Running, answer: str, status: int, said: str):
+async def test_quit_asks_at_a_terminal(proxy: Running, answer: str, status: int, said: str) -> None:
     ours, its = pty.openpty()
     command = [sys.executable, "-m", "colo_proxy.cli.main", "quit", proxy.socket]
     process = await asyncio.create_subprocess_exec(*command, stdin=its, stdout=its, stderr=its)
@@ -210,7 +211,7 @@ async def test_quit_asks_at_a_terminal(proxy: Running, answer: str, status: int,
     os.close(ours)
 
 
-async def test_status_says_by_its_exit_status_how_it_is(tmp_path: Path):
+async def test_status_says_by_its_exit_status_how_it_is(tmp_path: Path) -> None:
     observed = tmp_path / "observed"
     observed.mkdir()
     async with running(observed, '[checkpoint]\nvmm = "none"\n') as observer:
@@ -228,7 +229,7 @@ async def test_status_says_by_its_exit_status_how_it_is(tmp_path: Path):
         assert (await cli("status", proxy.socket)).returncode == 3
 
 
-async def test_policy(proxy: Running, tmp_path: Path):
+async def test_policy(proxy: Running, tmp_path: Path) -> None:
     rules = tmp_path / "rules.toml"
     rules.write_text('[[policy]]\nmatch = {protocol = "udp", port = 53}\naction = "drop"\n')
     assert "no rules" in (await cli("policy", "list", proxy.socket)).stdout
@@ -281,7 +282,7 @@ async def test_policy(proxy: Running, tmp_path: Path):
 
 
 @pytest.mark.parametrize("command", ["status", "flows", "events", "checkpoint", "failover"])
-async def test_no_proxy_is_one_line_and_status_5(tmp_path: Path, command: str):
+async def test_no_proxy_is_one_line_and_status_5(tmp_path: Path, command: str) -> None:
     nobody = tmp_path / "s.sock"
     for path, what in (
         (nobody, "no such socket; is the proxy running?"),
@@ -294,7 +295,7 @@ async def test_no_proxy_is_one_line_and_status_5(tmp_path: Path, command: str):
         assert what in done.stderr
 
 
-def test_the_only_proxy_that_runs_need_not_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_only_proxy_that_runs_need_not_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target, "RUNTIME", tmp_path)
     nobody = argparse.Namespace(socket=None, config=None)
     with pytest.raises(ControlError, match=f"^no proxy runs with .* in {tmp_path}; name the"):
@@ -315,7 +316,7 @@ def test_the_only_proxy_that_runs_need_not_be_named(tmp_path: Path, monkeypatch:
             target.socket_of(nobody)
 
 
-async def test_what_is_no_configuration(tmp_path: Path):
+async def test_what_is_no_configuration(tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text("[proxy")
     for path, what in ((tmp_path / "no.toml", "No such file"), (bad, "not a TOML file")):
@@ -325,7 +326,7 @@ async def test_what_is_no_configuration(tmp_path: Path):
         assert "Traceback" not in done.stderr
 
 
-async def test_what_answers_but_is_no_proxy(tmp_path: Path):
+async def test_what_answers_but_is_no_proxy(tmp_path: Path) -> None:
     greetings = [b"SSH-2.0\n", b'{"QMP": {}}\n', b"[]\n", b"", b"\xff\n"]
     left = list(greetings)
 
@@ -343,7 +344,7 @@ async def test_what_answers_but_is_no_proxy(tmp_path: Path):
     server.close()
 
 
-async def test_run_with_a_wrong_configuration(tmp_path: Path):
+async def test_run_with_a_wrong_configuration(tmp_path: Path) -> None:
     wrong = tmp_path / "w.toml"
     wrong.write_text("[proxy]\nnmae = 'x'\n[compare]\nreorder_ms = '5'\n")
     done = await cli("run", str(wrong))

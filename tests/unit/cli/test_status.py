@@ -39,7 +39,7 @@ STATUS: dict[str, Any] = {
 }
 
 
-def test_protected():
+def test_protected() -> None:
     assert (
         "\n".join(lines(STATUS))
         == """\
@@ -68,11 +68,11 @@ def test_protected_but_for_what_rules_let_by():
     assert held[2].startswith("uncompared   1 frame bypassed by rules")
 
 
-def test_one_is_one():
+def test_one_is_one() -> None:
     assert "held         1 frame, 60 B" in lines({**STATUS, "held_frames": 1, "held_bytes": 60})
 
 
-def test_requested_with_an_alarm_and_a_side_that_is_down():
+def test_requested_with_an_alarm_and_a_side_that_is_down() -> None:
     shown = lines(
         {
             **STATUS,
@@ -89,7 +89,7 @@ def test_requested_with_an_alarm_and_a_side_that_is_down():
     assert "VMM          qmp (primary up, secondary DOWN)" in shown
 
 
-def test_columns_line_up_for_several_nics_and_a_fault_stands_under_its_nic():
+def test_columns_line_up_for_several_nics_and_a_fault_stands_under_its_nic() -> None:
     second = {**NIC, "nic": 1, "uplink": "packet:up1", "primary": "tap:a", "faults": ["pvm1", "svm1"]}
     table = lines({**STATUS, "nics": [NIC, {**second, "held_frames": 123_456}]})[-4:]
     assert table[3] == "     FAULT: pvm1, svm1 (see the log)"
@@ -100,7 +100,7 @@ def test_columns_line_up_for_several_nics_and_a_fault_stands_under_its_nic():
     assert "123,456" in table[2]
 
 
-def test_a_leg_that_loses_frames_is_named_under_its_nic():
+def test_a_leg_that_loses_frames_is_named_under_its_nic() -> None:
     losing = {**NIC, "nic": 1, "stream_gaps": {"primary": 0, "secondary": 1200}}
     losing["retransmitted_segments"] = {"primary": 1, "secondary": 34}
     assert lines({**STATUS, "nics": [NIC, losing]})[-1] == (
@@ -109,7 +109,7 @@ def test_a_leg_that_loses_frames_is_named_under_its_nic():
     )
 
 
-def test_each_state_is_explained():
+def test_each_state_is_explained() -> None:
     for state in ("unprotected", "protected", "requested", "stopped", "failed-over"):
         assert lines({**STATUS, "state": state})[1].partition(": ")[2]
     observing = lines({**STATUS, "state": "unprotected", "vmm": "none", "vmm_connected": {}})
@@ -126,7 +126,7 @@ def test_each_state_is_explained():
         ("in unix:/a out unix:/b", "in unix:/a out unix:/b"),
     ],
 )
-def test_an_svm_whose_port_has_a_fault_cannot_take_over(secondary, fault):
+def test_an_svm_whose_port_has_a_fault_cannot_take_over(secondary: str, fault: str) -> None:
     broken = {**NIC, "nic": 1, "secondary": secondary, "faults": ["up0", fault]}
     for nics in ([broken], [NIC, broken]):
         state = lines({**STATUS, "nics": nics})[1]
@@ -137,7 +137,7 @@ def test_an_svm_whose_port_has_a_fault_cannot_take_over(secondary, fault):
     assert lines(observed)[1].startswith("state        observing: the PVM's")
 
 
-def test_it_fits_a_terminal():
+def test_it_fits_a_terminal() -> None:
     for line in lines({**STATUS, "state": "requested", "alarm": True, "waiting_ms": 99_999, "reason": "x"}):
         assert len(line) <= 80
         assert "{" not in line

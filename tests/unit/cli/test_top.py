@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 
 @pytest.fixture
-async def proxy(tmp_path: Path):
+async def proxy(tmp_path: Path) -> AsyncIterator[Running]:
     async with running(tmp_path, "[checkpoint]\nmin_interval_ms = 0\n") as started:
         yield started
 
@@ -99,7 +99,7 @@ async def protect(proxy: Running) -> None:
     await proxy.execute("checkpoint-commit")
 
 
-async def test_what_is_on_the_screen(proxy: Running, terminal: Terminal):
+async def test_what_is_on_the_screen(proxy: Running, terminal: Terminal) -> None:
     for _ in range(3):
         proxy.engine.report(Divergence(0, FLOW.flow, "tcp", Reason.PAYLOAD, 4096, 0))
     proxy.engine.report(Divergence(0, DNS, "udp", Reason.MISSING_SECONDARY, 0, 0))
@@ -126,7 +126,7 @@ async def test_what_is_on_the_screen(proxy: Running, terminal: Terminal):
     )
 
 
-async def test_throughput_and_what_happens(proxy: Running, terminal: Terminal):
+async def test_throughput_and_what_happens(proxy: Running, terminal: Terminal) -> None:
     await protect(proxy)
     terminal.start(f"{TOP} {proxy.socket} --interval 0.5")
     await terminal.until(word("EVENTS  none since top began"))
@@ -147,7 +147,7 @@ async def test_throughput_and_what_happens(proxy: Running, terminal: Terminal):
     assert re.match(r" a checkpoint has been wanted for \d+\.\d s, because of payload", lines[2])
 
 
-async def test_several_nics_share_a_line(terminal: Terminal, tmp_path: Path):
+async def test_several_nics_share_a_line(terminal: Terminal, tmp_path: Path) -> None:
     engine = FakeEngine()
     engine.counters = [counters()] * 4
     more = "".join(
@@ -160,7 +160,9 @@ async def test_several_nics_share_a_line(terminal: Terminal, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("keys", "status"), [("q", 0), ("C-c", 0), ("C-d", 0), ("TERM", 143)])
-async def test_it_leaves_the_terminal_as_it_was(proxy: Running, terminal: Terminal, keys: str, status: int):
+async def test_it_leaves_the_terminal_as_it_was(
+    proxy: Running, terminal: Terminal, keys: str, status: int
+) -> None:
     terminal.start(f"{TOP} {proxy.socket} --interval 60")
     await terminal.until(word("q quit"))
     assert terminal("display-message", "-p", "#{alternate_on} #{cursor_flag}") == "1 0\n"
@@ -178,7 +180,7 @@ async def test_it_leaves_the_terminal_as_it_was(proxy: Running, terminal: Termin
 
 
 @pytest.mark.parametrize("how", ["C-z", "STOP"])
-async def test_it_is_stopped_and_goes_on(proxy: Running, terminal: Terminal, how: str):
+async def test_it_is_stopped_and_goes_on(proxy: Running, terminal: Terminal, how: str) -> None:
     terminal.shell()
     terminal.type(f"{TOP} {proxy.socket} --interval 60")
     await terminal.until(word("q quit"))
@@ -208,14 +210,14 @@ async def test_it_is_stopped_and_goes_on(proxy: Running, terminal: Terminal, how
     await terminal.until(word("it ended with 0"))
 
 
-async def test_another_size_is_drawn_at_once(proxy: Running, terminal: Terminal):
+async def test_another_size_is_drawn_at_once(proxy: Running, terminal: Terminal) -> None:
     terminal.start(f"{TOP} {proxy.socket} --interval 60")
     await terminal.until(word("q quit"))
     terminal("resize-window", "-x", "70", "-y", "30")
     await terminal.until(lambda lines: len(lines) == 30 and lines[29].startswith(" q quit"))
 
 
-async def test_a_terminal_that_has_only_ascii(proxy: Running, terminal: Terminal):
+async def test_a_terminal_that_has_only_ascii(proxy: Running, terminal: Terminal) -> None:
     ports = (replace(counters().ports[0], name="é0"), *counters().ports[1:])
     proxy.engine.counters = [replace(counters(), ports=ports)]
     terminal.start(f"PYTHONIOENCODING=ascii {TOP} {proxy.socket}")
@@ -231,7 +233,7 @@ async def test_a_terminal_that_has_only_ascii(proxy: Running, terminal: Terminal
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])
-async def test_a_terminal_that_cannot_be_drawn_on(proxy: Running, terminal: Terminal, term: str):
+async def test_a_terminal_that_cannot_be_drawn_on(proxy: Running, terminal: Terminal, term: str) -> None:
     terminal.start(f"TERM={term} {TOP} {proxy.socket}")
     lines = await terminal.until(word("it ended with 2"))
     said = f"top cannot draw on this terminal (TERM={term}); there are: colo-proxy status, colo-proxy events"
@@ -239,7 +241,7 @@ async def test_a_terminal_that_cannot_be_drawn_on(proxy: Running, terminal: Term
     assert folded.startswith(f"colo-proxy: {said}".replace(" ", ""))
 
 
-async def test_a_proxy_that_goes_away_and_comes_back(terminal: Terminal, tmp_path: Path):
+async def test_a_proxy_that_goes_away_and_comes_back(terminal: Terminal, tmp_path: Path) -> None:
     async with running(tmp_path) as proxy:
         await protect(proxy)
         terminal.start(f"{TOP} {proxy.socket}")
@@ -253,7 +255,7 @@ async def test_a_proxy_that_goes_away_and_comes_back(terminal: Terminal, tmp_pat
     await terminal.until(word("it ended with 0"))
 
 
-async def test_a_proxy_that_hangs(terminal: Terminal, tmp_path: Path):
+async def test_a_proxy_that_hangs(terminal: Terminal, tmp_path: Path) -> None:
     async with running(tmp_path) as proxy:
         terminal.start(f"{TOP} {proxy.socket}")
         await terminal.until(word("REQUESTED"))
@@ -263,7 +265,7 @@ async def test_a_proxy_that_hangs(terminal: Terminal, tmp_path: Path):
         await terminal.until(word("NO ANSWER: the proxy does not answer; see its log"))
 
 
-async def test_without_a_proxy_or_a_terminal(proxy: Running, tmp_path: Path, terminal: Terminal):
+async def test_without_a_proxy_or_a_terminal(proxy: Running, tmp_path: Path, terminal: Terminal) -> None:
     done = await asyncio.to_thread(
         subprocess.run,
         [*f"{TOP} {proxy.socket}".split()],

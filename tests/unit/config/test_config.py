@@ -58,7 +58,7 @@ def problems(text: str) -> list[str]:
     return list(caught.value.lines)
 
 
-def test_the_example_of_the_design():
+def test_the_example_of_the_design() -> None:
     read = config.parse(DESIGN, FILE)
     assert read.proxy.name == "web1"
     assert read.proxy.metrics == ("127.0.0.1", 9308)
@@ -72,7 +72,7 @@ def test_the_example_of_the_design():
     assert len(read.policies) == 1
 
 
-def test_the_shortest_configuration_and_its_defaults():
+def test_the_shortest_configuration_and_its_defaults() -> None:
     read = config.parse(NIC, FILE)
     assert read.proxy.name == "web1"
     assert read.proxy.control == "/run/colo-proxy/web1.sock"
@@ -92,12 +92,12 @@ def test_the_shortest_configuration_and_its_defaults():
     assert read.policies == ()
 
 
-def test_metrics_off_and_ipv6():
+def test_metrics_off_and_ipv6() -> None:
     assert config.parse('[proxy]\nmetrics = ""\n' + NIC, FILE).proxy.metrics is None
     assert config.parse('[proxy]\nmetrics = "[::1]:9308"\n' + NIC, FILE).proxy.metrics == ("::1", 9308)
 
 
-def test_a_smaller_total_lowers_the_default_bound_of_a_flow():
+def test_a_smaller_total_lowers_the_default_bound_of_a_flow() -> None:
     assert config.parse("[compare]\nmax_held_bytes = 4194304\n" + NIC, FILE).compare.max_flow_bytes == 4 << 20
 
 
@@ -193,13 +193,13 @@ def test_a_smaller_total_lowers_the_default_bound_of_a_flow():
         ('[proxy]\n"a\\nb\\u001b" = 1\n', 1, "[proxy] a?b?", "unknown key"),
     ],
 )
-def test_one_wrong_setting_is_one_line(text: str, line: int, where: str, what: str):
+def test_one_wrong_setting_is_one_line(text: str, line: int, where: str, what: str) -> None:
     [found] = [p for p in problems(text + NIC) if where in p][:1]
     assert re.match(rf"{FILE}:{line}: {re.escape(where)}[:;] ", found)
     assert what in found
 
 
-def test_a_rule_tells_all_that_is_wrong_with_it():
+def test_a_rule_tells_all_that_is_wrong_with_it() -> None:
     match = "{ port = true, local = '192.0.2.1/24', vlan = 5000 }"
     text = f"[[policy]]\nmatch = {match}\naction = 'eat'\nacton = 1\n"
     lines = [line.split(":", 2)[2] for line in problems(NIC + text)]
@@ -228,7 +228,7 @@ def test_a_rule_tells_all_that_is_wrong_with_it():
         ({"address": "fe80::1%eth0"}, "match.address", "must be an address or network"),
     ],
 )
-def test_a_rule_that_no_packet_could_match(match: dict[str, object], key: str, what: str):
+def test_a_rule_that_no_packet_could_match(match: dict[str, object], key: str, what: str) -> None:
     with pytest.raises(ValueError, match=re.escape(what)) as error:
         config.policy_rule({"match": match, "action": "bypass"})
     assert [fault for fault, _ in error.value.faults] == [key]  # type: ignore[attr-defined]
@@ -244,11 +244,11 @@ def test_a_rule_that_no_packet_could_match(match: dict[str, object], key: str, w
         {"protocol": "17", "port": "53"},
     ],
 )
-def test_rules_that_packets_match(match: dict[str, object]):
+def test_rules_that_packets_match(match: dict[str, object]) -> None:
     assert config.policy_rule({"match": match, "action": "drop"}).match == match
 
 
-def test_rules_that_leave_nothing_to_compare():
+def test_rules_that_leave_nothing_to_compare() -> None:
     every = [config.policy_rule({"action": action}) for action in ("compare", "bypass", "drop")]
     some = config.policy_rule({"match": {"protocol": "udp"}, "action": "bypass"})
     assert list(config.unwise([some, every[0], every[1]])) == []
@@ -301,7 +301,7 @@ def toml(value: object) -> str:
 
 
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), VALUES | TABLES, max_size=5))
-def test_values_of_every_type_are_read_or_refused(document: dict[str, object]):
+def test_values_of_every_type_are_read_or_refused(document: dict[str, object]) -> None:
     encodable = "".join(f"{toml(key)} = {toml(value)}\n" for key, value in document.items())
     try:
         config.parse(encodable, FILE)
@@ -312,7 +312,7 @@ def test_values_of_every_type_are_read_or_refused(document: dict[str, object]):
 
 
 @given(VALUES | TABLES)
-def test_rules_of_every_type_are_taken_or_refused(table: object):
+def test_rules_of_every_type_are_taken_or_refused(table: object) -> None:
     with contextlib.suppress(policies.PolicyError):
         assert config.policy_rule(table).action in ("compare", "bypass", "drop")
 
@@ -340,7 +340,7 @@ def test_rules_of_every_type_are_taken_or_refused(table: object):
         ("tcp:::1:5", "brackets"),
     ],
 )
-def test_wrong_endpoints(endpoint: str, what: str):
+def test_wrong_endpoints(endpoint: str, what: str) -> None:
     [found] = problems(NIC.replace("packet:pvm0", endpoint))
     assert found.startswith(f"{FILE}:3: [[nic]] primary: ")
     assert what in found
@@ -354,7 +354,7 @@ secondary = "tcp:[::1]:5"
 """
 
 
-def test_ports_on_sockets():
+def test_ports_on_sockets() -> None:
     [nic] = config.parse(SOCKETS, FILE).nics
     assert nic.endpoints == (Tap("colo0"), Unix("/run/pvm.sock"), Tcp("::1", 5))
     assert not nic.vnet_hdr
@@ -365,7 +365,7 @@ def test_ports_on_sockets():
 SPLIT = SOCKETS.replace('"tcp:[::1]:5"', '{ in = "tcp:[::1]:5", out = "unix:/run/svm.sock" }')
 
 
-def test_a_port_of_two_sockets():
+def test_a_port_of_two_sockets() -> None:
     [nic] = config.parse(SPLIT, FILE).nics
     assert nic.secondary == Split(Tcp("::1", 5), Unix("/run/svm.sock"))
     assert str(nic.secondary) == "in tcp:[::1]:5 out unix:/run/svm.sock"
@@ -391,56 +391,56 @@ def test_a_port_of_two_sockets():
         ),
     ],
 )
-def test_wrong_ports_of_two_sockets(old: str, new: str, what: str):
+def test_wrong_ports_of_two_sockets(old: str, new: str, what: str) -> None:
     [found] = problems(SPLIT.replace(old, new))
     assert "[[nic]] secondary: " in found
     assert what in found
 
 
-def test_sockets_beside_a_packet_socket_carry_its_headers():
+def test_sockets_beside_a_packet_socket_carry_its_headers() -> None:
     [found] = problems(SOCKETS.replace("tap:", "packet:"))
     assert "vnet_hdr: a packet: port has virtio-net headers" in found
     [found] = problems(NIC + "vnet_hdr = true\n")
     assert "vnet_hdr: has no meaning without a unix: or tcp: port" in found
 
 
-def test_an_endpoint_that_is_no_string():
+def test_an_endpoint_that_is_no_string() -> None:
     [found] = problems(NIC.replace('"packet:pvm0"', "5"))
     assert "[[nic]] primary: must be an endpoint in quotes, not 5" in found
 
 
-def test_a_missing_port_names_the_line_of_its_nic():
+def test_a_missing_port_names_the_line_of_its_nic() -> None:
     [found] = problems(NIC + "[[nic]]\nuplink = 'tap:a'\nprimary = 'tap:b'\n")
     assert found == f"{FILE}:5: [[nic]] secondary: missing; add it"
 
 
-def test_no_nic():
+def test_no_nic() -> None:
     assert problems("[proxy]\n") == [
         f"{FILE}:1: [[nic]]: no network interface; add a [[nic]] with uplink, primary and secondary"
     ]
     assert "add a [[nic]]" in problems("nic = []")[0]
 
 
-def test_the_same_interface_twice_within_a_nic_and_across():
+def test_the_same_interface_twice_within_a_nic_and_across() -> None:
     second = NIC.replace("packet:eth0", "tap:pvm0")
     found = problems(NIC + second)
     assert found[0].startswith(f"{FILE}:6: [[nic]] uplink: 'tap:pvm0' is the primary of nic 0 already")
     assert len(found) == 3
 
 
-def test_a_port_is_no_bridge():
+def test_a_port_is_no_bridge() -> None:
     [found] = problems(NIC.replace("packet:eth0", "tap:t0,bridge=pvm0"))
     assert found.startswith(f"{FILE}:2: [[nic]] uplink: the bridge 'pvm0' is the primary of nic 0")
 
 
-def test_two_taps_may_share_a_bridge():
+def test_two_taps_may_share_a_bridge() -> None:
     text = NIC.replace("packet:eth0", "tap:t0,bridge=br0") + (
         "[[nic]]\nuplink='tap:t1,bridge=br0'\nprimary='tap:p1'\nsecondary='tap:s1'\n"
     )
     assert len(config.parse(text, FILE).nics) == 2
 
 
-def test_all_problems_at_once_in_the_order_of_the_file():
+def test_all_problems_at_once_in_the_order_of_the_file() -> None:
     text = "[proxy]\nnmae='x'\n[compare]\nreorder_ms=-1\nbad=2\n[[nic]]\nuplink='x'\n[checkpoint]\nvmm=1\n"
     found = problems(text)
     lines = [int(line.split(":")[1]) for line in found]
@@ -449,18 +449,18 @@ def test_all_problems_at_once_in_the_order_of_the_file():
 
 
 @pytest.mark.parametrize("text", ["[proxy\n", "[proxy]\nname = \n", "a = 1\na = 2\n", 'x = "', "\0"])
-def test_broken_toml_names_the_line(text: str):
+def test_broken_toml_names_the_line(text: str) -> None:
     [found] = problems(text)
     assert found.startswith(f"{FILE}:")
     assert "not valid TOML" in found
 
 
-def test_deep_nesting_is_no_traceback():
+def test_deep_nesting_is_no_traceback() -> None:
     [found] = problems("a = " + "[" * 100_000)
     assert "nested too deep" in found
 
 
-def test_files_that_cannot_be_read(tmp_path: Path):
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for path, what in ((tmp_path / "none.toml", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(ConfigError, match=what):
             config.load(path)
@@ -470,7 +470,7 @@ def test_files_that_cannot_be_read(tmp_path: Path):
         config.load(latin)
 
 
-def test_lines_of_keys_in_strange_but_valid_toml():
+def test_lines_of_keys_in_strange_but_valid_toml() -> None:
     text = '''# [not] = "a key"
 top.dotted = 1
 [a."b c"]

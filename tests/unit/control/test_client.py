@@ -30,7 +30,7 @@ def hung_up_on(directory: Path, *said: bytes) -> Client:
     return client
 
 
-def test_why_it_was_turned_away_is_read_though_nothing_can_be_sent(tmp_path: Path):
+def test_why_it_was_turned_away_is_read_though_nothing_can_be_sent(tmp_path: Path) -> None:
     error = protocol.CommandError("GenericError", "64 clients are connected already")
     with (
         hung_up_on(tmp_path, protocol.event("ALARM", {}, 0, 0), protocol.failure(error)) as client,
@@ -39,7 +39,7 @@ def test_why_it_was_turned_away_is_read_though_nothing_can_be_sent(tmp_path: Pat
         client.execute("query-status")
 
 
-def test_a_proxy_that_has_gone_without_a_word(tmp_path: Path):
+def test_a_proxy_that_has_gone_without_a_word(tmp_path: Path) -> None:
     with (
         hung_up_on(tmp_path) as client,
         pytest.raises(ControlError, match=r"ctl: the proxy has closed the connection$"),

@@ -1,6 +1,7 @@
 """The control socket's messages: a hostile one is an error; the next line is read as if it had never been."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,34 +14,35 @@ GOOD = b'{"execute":"query-status","id":7}\n'
 OK = Request("query-status", {}, 7)
 
 
-def read(*chunks: bytes) -> list[object]:
+def read(*chunks: bytes) -> list[Request | CommandError]:
     reader = RequestReader()
     return [item for chunk in chunks for item in reader.feed(chunk)]
 
 
-def test_a_request():
+def test_a_request() -> None:
     line = b'{"execute": "set-policy", "arguments": {"policies": []}, "id": "x"}\r\n'
     assert read(line) == [Request("set-policy", {"policies": []}, "x")]
 
 
-def test_requests_in_any_pieces():
+def test_requests_in_any_pieces() -> None:
     assert read(*(bytes([byte]) for byte in GOOD * 3)) == [OK] * 3
     assert read(GOOD * 3) == [OK] * 3
     assert read(b"\n \r\n", GOOD) == [OK]
     assert read(GOOD[:-2]) == []
 
 
-def test_an_object_needs_no_newline_as_qmp_tools_send_none():
+def test_an_object_needs_no_newline_as_qmp_tools_send_none() -> None:
     assert read(GOOD[:-1]) == [OK]
     assert read(GOOD[:-1] * 3) == [OK] * 3
     assert read(*(bytes([byte]) for byte in GOOD[:-1] * 3)) == [OK] * 3
-    tricky = {"execute": "a", "arguments": {"x": [{}, '}{"\\"'], 'y\\"': {"z": "{{["}}}
+    arguments: dict[str, Any] = {"x": [{}, '}{"\\"'], 'y\\"': {"z": "{{["}}
+    tricky = {"execute": "a", "arguments": arguments}
     one = json.dumps(tricky).encode()
     for chunks in ([one], [one, one], [bytes([byte]) for byte in one * 2]):
-        assert set(map(str, read(*chunks))) == {str(Request("a", tricky["arguments"]))}
+        assert set(map(str, read(*chunks))) == {str(Request("a", arguments))}
 
 
-def test_what_follows_a_broken_object_is_not_taken_for_a_request():
+def test_what_follows_a_broken_object_is_not_taken_for_a_request() -> None:
     """The cut may have been inside what the client meant to be a string."""
     [error, after] = read(b"{'execute': 'a', 'id': '}" + GOOD[:-1] + b"'}\n" + GOOD)
     assert isinstance(error, CommandError)
@@ -73,7 +75,7 @@ def test_what_follows_a_broken_object_is_not_taken_for_a_request():
         (b'{"execute":"a","arguments":[]}', "BadArguments", "must be a JSON object"),
     ],
 )
-def test_a_bad_line_is_one_error_and_harms_nothing(line: bytes, class_: str, desc: str):
+def test_a_bad_line_is_one_error_and_harms_nothing(line: bytes, class_: str, desc: str) -> None:
     error, after = read(line + b"\n" + GOOD)
     assert isinstance(error, CommandError)
     assert error.class_ == class_
@@ -81,7 +83,7 @@ def test_a_bad_line_is_one_error_and_harms_nothing(line: bytes, class_: str, des
     assert after == OK
 
 
-def test_an_error_carries_the_id_where_there_was_one():
+def test_an_error_carries_the_id_where_there_was_one() -> None:
     [error] = read(b'{"execute":5,"id":"mine"}\n')
     assert isinstance(error, CommandError)
     assert json.loads(protocol.failure(error))["id"] == "mine"
@@ -93,7 +95,9 @@ def test_an_error_carries_the_id_where_there_was_one():
 @pytest.mark.parametrize(
     "id_", [None, False, 0, "", -1.5, [], {}, {"a": [1, {"b": None}], "id": "\udcff"}, [*"\u2028{}\n"]]
 )
-def test_an_id_is_any_json_value_and_comes_back(id_):
+def test_an_id_is_any_json_value_and_comes_back(
+    id_: object,
+) -> None:
     [request] = read(json.dumps({"execute": "a", "id": id_}).encode() + b"\n")
     assert isinstance(request, Request)
     assert json.loads(protocol.success(request, 1)) == {"return": 1, "id": id_}
@@ -104,14 +108,14 @@ def test_an_id_is_any_json_value_and_comes_back(id_):
         assert json.loads(protocol.failure(error))["id"] == id_
 
 
-def test_the_deepest_id():
+def test_the_deepest_id() -> None:
     deepest = b"[" * 64 + b"]" * 64
     [request] = read(b'{"execute":"a","id":' + deepest + b"}\n")
     assert isinstance(request, Request)
     assert deepest in protocol.success(request, {})
 
 
-def test_the_longest_line_and_one_byte_more():
+def test_the_longest_line_and_one_byte_more() -> None:
     filler = MAX_LINE - len(b'{"execute":"a","id":""}')
     longest = b'{"execute":"a","id":"' + b"x" * filler + b'"}'
     [request] = read(longest + b"\n")
@@ -123,7 +127,7 @@ def test_the_longest_line_and_one_byte_more():
         assert after == OK
 
 
-def test_an_endless_line_is_one_error_and_bounded_memory():
+def test_an_endless_line_is_one_error_and_bounded_memory() -> None:
     reader = RequestReader()
     found = [item for _ in range(100) for item in reader.feed(b"x" * 50_000)]
     assert len(found) == 1
@@ -131,7 +135,7 @@ def test_an_endless_line_is_one_error_and_bounded_memory():
     assert reader.feed(b"\n" + GOOD) == [OK]
 
 
-def test_replies():
+def test_replies() -> None:
     greeting = json.loads(protocol.greeting("1.2.3.dev4", "web1"))
     assert list(greeting) == ["colo-proxy", "QMP"]
     assert greeting["colo-proxy"] == {"version": "1.2.3.dev4", "name": "web1"}
@@ -159,10 +163,12 @@ PIECES = st.binary(max_size=200) | st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=20))
-def test_any_bytes_in_any_pieces_give_the_same_and_one_answer_at_least_for_each_line(chunks: list[bytes]):
+def test_any_bytes_in_any_pieces_give_the_same_and_one_answer_at_least_for_each_line(
+    chunks: list[bytes],
+) -> None:
     whole = b"".join(chunks)
 
-    def shape(items: list[object]) -> list[object]:
+    def shape(items: list[Request | CommandError]) -> list[object]:
         return [item if isinstance(item, Request) else str(item) for item in items]
 
     assert shape(read(*chunks)) == shape(read(whole)) == shape(read(*(bytes([byte]) for byte in whole)))
@@ -177,7 +183,7 @@ def test_any_bytes_in_any_pieces_give_the_same_and_one_answer_at_least_for_each_
         lambda x: st.lists(x) | st.dictionaries(st.text(), x),
     )
 )
-def test_any_json_is_answered_on_one_line(value: object):
+def test_any_json_is_answered_on_one_line(value: object) -> None:
     for item in read(json.dumps(value).encode() + b"\n"):
         reply = protocol.failure(item) if isinstance(item, CommandError) else protocol.success(item, {})
         assert reply.count(b"\n") == 1

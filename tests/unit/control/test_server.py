@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,19 @@ class Peer:
         self.writer.close()
 
     async def line(self) -> dict[str, Any]:
-        return json.loads(await asyncio.wait_for(self.reader.readline(), 5))
+        found: dict[str, Any] = json.loads(await asyncio.wait_for(self.reader.readline(), 5))
+        return found
 
     async def ask(self, data: bytes) -> dict[str, Any]:
         self.writer.write(data)
         return await self.line()
 
 
+Served = tuple[Server, Path]
+
+
 @pytest.fixture
-async def served(tmp_path: Path):
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
     path = tmp_path / "ctl"
     server = Server(
         listen(Unix(str(path))),
@@ -68,7 +72,7 @@ async def served(tmp_path: Path):
     await server.close()
 
 
-async def test_greeting_reply_and_event(served):
+async def test_greeting_reply_and_event(served: Served) -> None:
     server, path = served
     async with Peer(path) as peer:
         assert peer.greeting["colo-proxy"] == {"version": "1.2", "name": "web1"}
@@ -80,7 +84,7 @@ async def test_greeting_reply_and_event(served):
         assert 0 <= event["timestamp"]["microseconds"] < 1_000_000
 
 
-async def test_errors_are_replies_and_the_connection_lives(served):
+async def test_errors_are_replies_and_the_connection_lives(served: Served) -> None:
     _, path = served
     async with Peer(path) as peer:
         for line, class_ in (
@@ -93,7 +97,7 @@ async def test_errors_are_replies_and_the_connection_lives(served):
         assert "return" in await peer.ask(b'{"execute":"hi"}\n')
 
 
-async def test_a_bug_is_logged_and_not_shown(served, caplog: pytest.LogCaptureFixture):
+async def test_a_bug_is_logged_and_not_shown(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     _, path = served
     async with Peer(path) as peer:
         reply = await peer.ask(b'{"execute":"fail"}\n')
@@ -101,7 +105,7 @@ async def test_a_bug_is_logged_and_not_shown(served, caplog: pytest.LogCaptureFi
     assert "a bug" in caplog.text
 
 
-async def test_random_bytes_never_stop_the_server(served):
+async def test_random_bytes_never_stop_the_server(served: Served) -> None:
     _, path = served
     for _ in range(5):
         async with Peer(path) as peer:
@@ -110,14 +114,14 @@ async def test_random_bytes_never_stop_the_server(served):
         assert "return" in await peer.ask(b'{"execute":"hi"}\n')
 
 
-async def test_many_commands_at_once_are_answered_in_order(served):
+async def test_many_commands_at_once_are_answered_in_order(served: Served) -> None:
     _, path = served
     async with Peer(path) as peer:
         peer.writer.write(b"".join(b'{"execute":"hi","id":%d}\n' % n for n in range(500)))
         assert [(await peer.line())["id"] for _ in range(500)] == list(range(500))
 
 
-async def test_a_client_that_does_not_read_its_replies_is_not_read(served):
+async def test_a_client_that_does_not_read_its_replies_is_not_read(served: Served) -> None:
     _, path = served
     with socket.socket(socket.AF_UNIX) as mute:
         mute.connect(str(path))
@@ -151,8 +155,8 @@ async def connected(server: Server, wanted: int) -> None:
 
 
 async def test_a_client_that_does_not_read_loses_events_and_not_its_connection(
-    served, monkeypatch: pytest.MonkeyPatch
-):
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(peers, "MAX_UNREAD", 50_000)
     server, path = served
     with mute(path) as slow:
@@ -176,7 +180,9 @@ async def test_a_client_that_does_not_read_loses_events_and_not_its_connection(
         writer.close()
 
 
-async def test_a_large_reply_is_not_counted_as_unread_events(served, monkeypatch: pytest.MonkeyPatch):
+async def test_a_large_reply_is_not_counted_as_unread_events(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(peers, "MAX_UNREAD", 50_000)
     server, path = served
     async with Peer(path) as peer:
@@ -189,7 +195,7 @@ async def test_a_large_reply_is_not_counted_as_unread_events(served, monkeypatch
         assert [line["data"]["n"] for line in lines[1:]] == list(range(10))
 
 
-async def test_what_a_slow_client_costs_is_bounded(served):
+async def test_what_a_slow_client_costs_is_bounded(served: Served) -> None:
     server, path = served
     with mute(path):
         await connected(server, 1)
@@ -200,7 +206,7 @@ async def test_what_a_slow_client_costs_is_bounded(served):
         tracemalloc.stop()
 
 
-async def test_who_says_a_word_of_the_vmm_is_it_until_he_leaves(served):
+async def test_who_says_a_word_of_the_vmm_is_it_until_he_leaves(served: Served) -> None:
     server, path = served
     async with Peer(path) as looker, Peer(path) as vmm:
         await looker.ask(b'{"execute":"query-status"}\n')
@@ -214,7 +220,7 @@ async def test_who_says_a_word_of_the_vmm_is_it_until_he_leaves(served):
     assert server.vmms == 0
 
 
-async def test_too_many_clients_are_told(served, monkeypatch: pytest.MonkeyPatch):
+async def test_too_many_clients_are_told(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_CLIENTS", 1)
     _, path = served
     async with Peer(path) as vmm:
@@ -224,7 +230,9 @@ async def test_too_many_clients_are_told(served, monkeypatch: pytest.MonkeyPatch
             assert await second.reader.read() == b""
 
 
-async def test_the_vmm_gets_in_where_all_places_are_taken(served, monkeypatch: pytest.MonkeyPatch):
+async def test_the_vmm_gets_in_where_all_places_are_taken(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "MAX_CLIENTS", 2)
     server, path = served
     async with Peer(path), Peer(path), Peer(path) as vmm:
@@ -235,7 +243,9 @@ async def test_the_vmm_gets_in_where_all_places_are_taken(served, monkeypatch: p
             assert "clients are connected" in (await fourth.line())["error"]["desc"]
 
 
-async def test_the_place_of_the_vmm_is_not_held_by_others(served, monkeypatch: pytest.MonkeyPatch):
+async def test_the_place_of_the_vmm_is_not_held_by_others(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "MAX_CLIENTS", 1)
     monkeypatch.setattr(module, "VMM_WORD_S", 0.01)
     _, path = served
@@ -245,7 +255,7 @@ async def test_the_place_of_the_vmm_is_not_held_by_others(served, monkeypatch: p
             assert "return" in await vmm.ask(b'{"execute":"begin"}\n')
 
 
-async def test_who_has_been_idle_longest_makes_room(served, monkeypatch: pytest.MonkeyPatch):
+async def test_who_has_been_idle_longest_makes_room(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_CLIENTS", 3)
     monkeypatch.setattr(module, "IDLE_S", 0.0)
     _, path = served
@@ -259,7 +269,7 @@ async def test_who_has_been_idle_longest_makes_room(served, monkeypatch: pytest.
                 assert "return" in await peer.ask(b'{"execute":"hi"}\n')
 
 
-async def test_a_client_that_leaves_in_mid_line(served):
+async def test_a_client_that_leaves_in_mid_line(served: Served) -> None:
     server, path = served
     async with Peer(path) as peer:
         peer.writer.write(b'{"execute":')
@@ -268,7 +278,7 @@ async def test_a_client_that_leaves_in_mid_line(served):
     server.broadcast("E", {})
 
 
-async def test_close_leaves_a_socket_that_is_no_longer_ours(tmp_path: Path):
+async def test_close_leaves_a_socket_that_is_no_longer_ours(tmp_path: Path) -> None:
     path = tmp_path / "ctl"
     server = Server(listen(Unix(str(path))), "web1", "1", handler)
     await server.start()
@@ -279,8 +289,8 @@ async def test_close_leaves_a_socket_that_is_no_longer_ours(tmp_path: Path):
 
 
 async def test_a_flood_of_clients_is_one_line(
-    served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(module, "MAX_CLIENTS", 2)
     caplog.set_level("INFO")
     _, path = served

@@ -39,7 +39,7 @@ def opened() -> list[bytes]:
 
 
 @pytest.mark.parametrize("chunk", [7, 200, 9000])
-def test_what_is_looked_up_ahead_changes_nothing(chunk):
+def test_what_is_looked_up_ahead_changes_nothing(chunk: int) -> None:
     """The guests take turns, so each of them opens connections before the other does."""
     said = conversation()
     turns = []

@@ -1,6 +1,7 @@
 """UDP from ports that each guest draws: what clients and guests get, and that checksums stay right."""
 
 from random import Random
+from typing import Any
 
 import pytest
 from frames import PARTIAL
@@ -153,7 +154,7 @@ def test_a_partial_checksum_of_another_header_says_nothing_of_this_one() -> None
 
 @versions
 def test_quotes_there_and_back(version: int) -> None:
-    ports = {"pvm_port": PVM_PORT, "svm_port": SVM_PORT}
+    ports: dict[str, Any] = {"pvm_port": PVM_PORT, "svm_port": SVM_PORT}
     ours = error(version, query(version, PVM_PORT)[14:], from_vm=False)
     assert quoted_to_svm(ours, **ports) == error(version, query(version, SVM_PORT)[14:], from_vm=False)
     ours = error(version, answer(version, SVM_PORT)[14:], from_vm=True)

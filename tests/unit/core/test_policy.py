@@ -2,9 +2,9 @@
 
 import pytest
 from frames import ip4, ip6, link
-from scapy.layers.inet import GRE, ICMP, TCP, UDP
+from scapy.layers.inet import ICMP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest
-from scapy.layers.l2 import ARP
+from scapy.layers.l2 import ARP, GRE
 from scapy.packet import Raw
 
 from colo_proxy.core.policy import PolicyRule, PolicyTable

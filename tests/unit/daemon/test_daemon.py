@@ -23,7 +23,7 @@ PAYLOAD = Divergence(0, FLOW, "tcp", Reason.PAYLOAD, 4096, 0)
 QUICK = "[checkpoint]\nmin_interval_ms = 0\n"
 
 
-async def test_a_checkpoint_from_the_divergence_to_the_commit(tmp_path: Path):
+async def test_a_checkpoint_from_the_divergence_to_the_commit(tmp_path: Path) -> None:
     async with running(tmp_path, QUICK) as proxy:
         status = await proxy.execute("query-status")
         assert (status["state"], status["epoch"], status["reason"]) == ("requested", 0, "start")
@@ -58,7 +58,7 @@ async def test_a_checkpoint_from_the_divergence_to_the_commit(tmp_path: Path):
         events.close()
 
 
-async def test_the_replies_wait_for_the_data_path(tmp_path: Path):
+async def test_the_replies_wait_for_the_data_path(tmp_path: Path) -> None:
     engine = FakeEngine(by_hand=True)
     async with running(tmp_path, QUICK, engine=engine) as proxy:
         begin = asyncio.create_task(proxy.execute("checkpoint-begin"))
@@ -77,7 +77,7 @@ async def test_the_replies_wait_for_the_data_path(tmp_path: Path):
         assert await commit == {"epoch": 1}
 
 
-async def test_a_divergence_right_behind_the_commit_is_of_the_new_epoch(tmp_path: Path):
+async def test_a_divergence_right_behind_the_commit_is_of_the_new_epoch(tmp_path: Path) -> None:
     engine = FakeEngine(by_hand=True)
     async with running(tmp_path, QUICK, engine=engine) as proxy:
         begin = asyncio.create_task(proxy.execute("checkpoint-begin"))
@@ -94,7 +94,7 @@ async def test_a_divergence_right_behind_the_commit_is_of_the_new_epoch(tmp_path
         assert (status["state"], status["reason"], status["epoch"]) == ("requested", "payload", 1)
 
 
-async def test_a_late_stop_ends_in_an_abort(tmp_path: Path):
+async def test_a_late_stop_ends_in_an_abort(tmp_path: Path) -> None:
     engine = FakeEngine()
     engine.late = {Word.PVM_STOP}
     async with running(tmp_path, QUICK, engine=engine) as proxy:
@@ -105,7 +105,7 @@ async def test_a_late_stop_ends_in_an_abort(tmp_path: Path):
         assert (status["state"], status["reason"], status["epoch"]) == ("requested", "aborted", 0)
 
 
-async def test_words_in_the_wrong_state_are_errors_and_reach_no_data_path(tmp_path: Path):
+async def test_words_in_the_wrong_state_are_errors_and_reach_no_data_path(tmp_path: Path) -> None:
     async with running(tmp_path) as proxy:
         for command in ("checkpoint-commit", "checkpoint-abort"):
             with pytest.raises(ControlError, match="not possible in state requested"):
@@ -116,7 +116,7 @@ async def test_words_in_the_wrong_state_are_errors_and_reach_no_data_path(tmp_pa
         assert len(proxy.engine.words) == 2
 
 
-async def test_the_words_of_the_vmm_are_for_vmm_control_only(tmp_path: Path):
+async def test_the_words_of_the_vmm_are_for_vmm_control_only(tmp_path: Path) -> None:
     async with running(tmp_path, '[checkpoint]\nvmm = "none"\n') as proxy:
         with pytest.raises(ControlError, match='here vmm = "none"'):
             await proxy.execute("checkpoint-begin")
@@ -133,7 +133,7 @@ async def test_the_words_of_the_vmm_are_for_vmm_control_only(tmp_path: Path):
         assert proxy.engine.words == []
 
 
-async def test_only_who_speaks_as_the_vmm_is_the_vmm(tmp_path: Path):
+async def test_only_who_speaks_as_the_vmm_is_the_vmm(tmp_path: Path) -> None:
     async with running(tmp_path) as proxy:
 
         async def connected() -> object:
@@ -154,7 +154,7 @@ async def test_only_who_speaks_as_the_vmm_is_the_vmm(tmp_path: Path):
         watching.close()
 
 
-async def test_failover_and_replica_lost(tmp_path: Path):
+async def test_failover_and_replica_lost(tmp_path: Path) -> None:
     async with running(tmp_path) as proxy:
         events = await proxy.events("FAILOVER")
         await proxy.execute("failover")
@@ -172,7 +172,7 @@ async def test_failover_and_replica_lost(tmp_path: Path):
             await proxy.execute("failover")
 
 
-async def test_requests_repeat_and_the_alarm_comes_by_the_clock(tmp_path: Path):
+async def test_requests_repeat_and_the_alarm_comes_by_the_clock(tmp_path: Path) -> None:
     async with running(tmp_path, "[checkpoint]\nrepeat_ms = 20\nmax_hold_ms = 60\n") as proxy:
         events = await proxy.events("CHECKPOINT_REQUEST", "ALARM")
         seen = [await events.next() for _ in range(6)]
@@ -190,12 +190,12 @@ EVERYTHING = "it matches every flow, and releases all without a comparison: noth
 
 async def test_who_bypasses_everything_is_warned_at_the_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     async with running(tmp_path, '[[policy]]\naction = "bypass"\n'):
         assert f"policy 1: {EVERYTHING}" in caplog.text
 
 
-async def test_flows_and_policies(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+async def test_flows_and_policies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     text = '[[policy]]\nmatch = { protocol = "udp", port = 123 }\naction = "bypass"\n'
     async with running(tmp_path, text) as proxy:
         [flow] = await proxy.execute("query-flows")
@@ -256,13 +256,13 @@ async def test_what_rules_let_by_is_told_until_they_are_gone_and_a_commit_heals(
         ("set-policy", {"policies": {}}, "must be a JSON array"),
     ],
 )
-async def test_wrong_commands(tmp_path: Path, command: str, arguments: dict[str, object], what: str):
+async def test_wrong_commands(tmp_path: Path, command: str, arguments: dict[str, object], what: str) -> None:
     async with running(tmp_path) as proxy:
         with pytest.raises(ControlError, match=what):
             await proxy.execute(command, **arguments)
 
 
-async def test_a_port_fault_is_an_event(tmp_path: Path):
+async def test_a_port_fault_is_an_event(tmp_path: Path) -> None:
     async with running(tmp_path) as proxy:
         events = await proxy.events("PORT_FAULT")
         proxy.engine.report(PortFault(0, Port.SECONDARY, 100, "svm0: the interface is down"))
@@ -277,21 +277,21 @@ async def test_a_port_fault_is_an_event(tmp_path: Path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_stops_it_and_leaves_nothing(tmp_path: Path, number: int):
+async def test_a_signal_stops_it_and_leaves_nothing(tmp_path: Path, number: int) -> None:
     async with running(tmp_path) as proxy:
         os.kill(os.getpid(), number)
         await asyncio.wait_for(proxy.task, 5)
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_quit_is_answered(tmp_path: Path):
+async def test_quit_is_answered(tmp_path: Path) -> None:
     async with running(tmp_path) as proxy:
         assert await proxy.execute("quit") == {}
         await asyncio.wait_for(proxy.task, 5)
     assert not Path(proxy.socket).exists()
 
 
-async def test_a_data_path_that_fails_ends_the_proxy(tmp_path: Path):
+async def test_a_data_path_that_fails_ends_the_proxy(tmp_path: Path) -> None:
     engine = FakeEngine()
     engine.fail = RuntimeError("boom")
     async with running(tmp_path, engine=engine) as proxy:
@@ -300,7 +300,7 @@ async def test_a_data_path_that_fails_ends_the_proxy(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_metrics_over_http(tmp_path: Path):
+async def test_metrics_over_http(tmp_path: Path) -> None:
     async with running(tmp_path, metrics=True) as proxy:
         assert proxy.metrics
         url = f"http://127.0.0.1:{proxy.metrics.port}/metrics"
@@ -309,12 +309,12 @@ async def test_metrics_over_http(tmp_path: Path):
         assert 'colo_proxy_vmm_connected{side="control"}' in text
 
 
-async def test_the_socket_is_closed_to_others(tmp_path: Path):
+async def test_the_socket_is_closed_to_others(tmp_path: Path) -> None:
     async with running(tmp_path) as proxy:
         assert stat.S_IMODE(Path(proxy.socket).stat().st_mode) == 0o660
 
 
-def test_stale_live_and_strange_sockets(tmp_path: Path):
+def test_stale_live_and_strange_sockets(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     first = listen(Unix(str(path)))
     with pytest.raises(HostError, match="another proxy is listening there"):

@@ -17,7 +17,7 @@ thread = threading.Thread(target=status); thread.start(); thread.join()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, which has capabilities to drop")
-def test_only_what_is_needed_stays_and_threads_inherit_it():
+def test_only_what_is_needed_stays_and_threads_inherit_it() -> None:
     done = subprocess.run(
         [sys.executable, "-c", CODE], capture_output=True, text=True, check=True, timeout=30
     )

@@ -11,6 +11,7 @@ from unit.proxy import NIC, Running, running
 
 from colo_proxy import config
 from colo_proxy.daemon import reload
+from colo_proxy.telemetry import logs
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +20,7 @@ def logging_stays(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixt
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(reload, "PAUSE_S", 0.0)
     asked: list[dict[str, str]] = []
-    monkeypatch.setattr(reload.logs, "set_up", lambda **keywords: asked.append(keywords))
+    monkeypatch.setattr(logs, "set_up", lambda **keywords: asked.append(keywords))
     return asked
 
 
@@ -39,7 +40,7 @@ RULE = '[[policy]]\nmatch = { protocol = "udp", port = 123 }\naction = "bypass"\
 
 async def test_what_can_be_changed_is(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, logging_stays: list[dict[str, str]]
-):
+) -> None:
     async with running(tmp_path, "[checkpoint]\nmax_hold_ms = 100000\n") as proxy:
         assert not (await proxy.execute("query-status"))["alarm"]
         text = NIC + '[checkpoint]\nmax_hold_ms = 1\n[log]\nlevel = "debug"\nformat = "json"\n' + RULE
@@ -54,14 +55,18 @@ async def test_what_can_be_changed_is(
             await asyncio.sleep(0.01)
 
 
-async def test_the_file_outweighs_what_set_policy_said(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+async def test_the_file_outweighs_what_set_policy_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with running(tmp_path) as proxy:
         await proxy.execute("set-policy", policies=[{"action": "drop"}])
         await hang_up(proxy, caplog, NIC)
         assert await proxy.execute("query-policy") == []
 
 
-async def test_what_cannot_is_named_each_time_and_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+async def test_what_cannot_is_named_each_time_and_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with running(tmp_path) as proxy:
         text = (
             NIC.replace("pvm0", "pvm1") + "[compare]\nmax_flows = 7\n[checkpoint]\nperiod_ms = 60000\n" + RULE
@@ -77,7 +82,9 @@ async def test_what_cannot_is_named_each_time_and_stays(tmp_path: Path, caplog: 
 
 
 @pytest.mark.parametrize("text", ["!", NIC + RULE + "[compare]\nmax_flows = 0\n"])
-async def test_a_wrong_file_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str):
+async def test_a_wrong_file_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
     async with running(tmp_path) as proxy:
         said = await hang_up(proxy, caplog, text)
         assert len(said) == 1
@@ -86,7 +93,7 @@ async def test_a_wrong_file_changes_nothing(tmp_path: Path, caplog: pytest.LogCa
         assert (await proxy.execute("query-status"))["state"] == "requested"
 
 
-def test_every_key_is_either_reloaded_or_named():
+def test_every_key_is_either_reloaded_or_named() -> None:
     """A key that is added to a section that needs a restart is named without anybody thinking of it."""
     base = config.parse(NIC, Path("/etc/web1.toml"))
     for section in ("proxy", "compare", "checkpoint"):
@@ -101,7 +108,7 @@ def test_every_key_is_either_reloaded_or_named():
 
 async def test_a_storm_of_signals_is_one_reload_and_the_last_file_counts(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     async with running(tmp_path) as proxy:
         monkeypatch.setattr(reload, "PAUSE_S", 0.3)
         await hang_up(proxy, caplog, NIC)

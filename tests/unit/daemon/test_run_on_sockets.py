@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import pytest
 from unit.engine.ports.test_qemu_socket import wire
@@ -26,6 +27,8 @@ class Proxy:
         with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
             self.ports = {"in": one.getsockname(), "out": other.getsockname()}
         self.peers: list[socket.socket] = []
+        self.client: Client
+        self.log = ""
         self.config = directory / "web1.toml"
         ends = ", ".join(f'{key} = "tcp:127.0.0.1:{port}"' for key, (_, port) in self.ports.items())
         self.config.write_text(
@@ -43,11 +46,13 @@ class Proxy:
         self.peers.append(peer)
         return peer
 
-    def nic(self) -> dict:
-        return self.client.execute("query-stats")["nics"][0]
+    def nic(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.client.execute("query-stats")["nics"][0]
+        return found
 
-    def port(self, name: str) -> dict:
-        return self.nic()["ports"][name]
+    def port(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.nic()["ports"][name]
+        return found
 
     def up(self, *names: str) -> None:
         """Wait until these ports have their peers."""
@@ -66,8 +71,21 @@ class Proxy:
         return again
 
 
+class OnSockets(Protocol):
+    """What `running` needs to know of a proxy, and tells."""
+
+    directory: Path
+    config: Path
+    peers: list[socket.socket]
+    client: Client
+    log: str
+
+
+Started = TypeVar("Started", bound=OnSockets)
+
+
 @contextmanager
-def running(proxy: Proxy) -> Iterator[Proxy]:
+def running(proxy: Started) -> Iterator[Started]:
     process = subprocess.Popen(
         [sys.executable, "-m", "colo_proxy.cli.main", "run", str(proxy.config)], stderr=subprocess.PIPE
     )
@@ -107,12 +125,12 @@ def protected(proxy: Proxy) -> tuple[socket.socket, socket.socket, socket.socket
     return uplink, pvm, proxy.checkpoint(svm), to_svm
 
 
-def test_sockets_are_closed_to_others(proxy: Proxy):
+def test_sockets_are_closed_to_others(proxy: Proxy) -> None:
     for name in ("ctl", "up", "pvm"):
         assert stat.S_IMODE((proxy.directory / name).stat().st_mode) == 0o660
 
 
-def test_frames_both_ways(proxy: Proxy):
+def test_frames_both_ways(proxy: Proxy) -> None:
     uplink, pvm, svm, to_svm = protected(proxy)
     uplink.sendall(wire(frame(1)))
     read(pvm, frame(1))
@@ -125,7 +143,7 @@ def test_frames_both_ways(proxy: Proxy):
     assert proxy.client.execute("query-status")["state"] == "protected"
 
 
-def test_what_the_svm_said_before_its_stop_lets_nothing_go_after_it(proxy: Proxy):
+def test_what_the_svm_said_before_its_stop_lets_nothing_go_after_it(proxy: Proxy) -> None:
     """Were its last words taken for new ones, the PVM's next would leave, and no SVM would have said them."""
     uplink, pvm, svm, _ = protected(proxy)
     svm.sendall(wire(frame(1))[:40])  # the rest is still under way when the VMs stop
@@ -140,7 +158,7 @@ def test_what_the_svm_said_before_its_stop_lets_nothing_go_after_it(proxy: Proxy
     read(uplink, frame(1), frame(2))
 
 
-def test_what_the_pvm_said_before_its_stop_leaves_with_the_commit(proxy: Proxy):
+def test_what_the_pvm_said_before_its_stop_leaves_with_the_commit(proxy: Proxy) -> None:
     uplink, pvm, svm, _ = protected(proxy)
     pvm.sendall(wire(frame(1)))
     until(lambda: proxy.nic()["held_frames"] == 1)
@@ -159,7 +177,7 @@ def test_what_the_pvm_said_before_its_stop_leaves_with_the_commit(proxy: Proxy):
 )
 def test_nonsense_ends_that_connection_alone_and_the_next_begins_clean(
     proxy: Proxy, nonsense: bytes, error: int
-):
+) -> None:
     uplink, pvm, svm, _ = protected(proxy)
     proxy.client.taken()
     pvm.sendall(nonsense)
@@ -183,7 +201,7 @@ def test_nonsense_ends_that_connection_alone_and_the_next_begins_clean(
     assert told == [error, 0]
 
 
-def test_a_second_peer_is_turned_away(proxy: Proxy):
+def test_a_second_peer_is_turned_away(proxy: Proxy) -> None:
     uplink, pvm, svm, _ = protected(proxy)
     assert proxy.call("pvm").recv(1) == b""
     pvm.sendall(wire(frame(1)))
@@ -191,7 +209,7 @@ def test_a_second_peer_is_turned_away(proxy: Proxy):
     read(uplink, frame(1))
 
 
-def test_what_may_leave_waits_for_an_uplink_that_is_away(proxy: Proxy):
+def test_what_may_leave_waits_for_an_uplink_that_is_away(proxy: Proxy) -> None:
     uplink, pvm, svm, _ = protected(proxy)
     uplink.close()
     until(lambda: proxy.port("uplink")["fault"] == errno.ENOTCONN)
@@ -201,7 +219,7 @@ def test_what_may_leave_waits_for_an_uplink_that_is_away(proxy: Proxy):
     read(proxy.call("up"), frame(1))
 
 
-def test_copies_for_an_svm_that_is_away_are_counted(proxy: Proxy):
+def test_copies_for_an_svm_that_is_away_are_counted(proxy: Proxy) -> None:
     uplink, pvm, _, to_svm = protected(proxy)
     to_svm.close()
     until(lambda: proxy.port("secondary")["fault"] == errno.ENOTCONN)

@@ -27,7 +27,7 @@ async def told(manager: socket.socket) -> list[str]:
     return (await asyncio.to_thread(manager.recv, 4096)).decode().splitlines()
 
 
-async def test_ready_reloading_stopping(manager: socket.socket, tmp_path: Path):
+async def test_ready_reloading_stopping(manager: socket.socket, tmp_path: Path) -> None:
     async with running(tmp_path) as proxy:
         ready = ["READY=1", f"STATUS=web1: requested; control socket {proxy.socket}"]
         assert await told(manager) == ready
@@ -43,7 +43,7 @@ async def test_ready_reloading_stopping(manager: socket.socket, tmp_path: Path):
         await asyncio.wait_for(proxy.task, 10)
 
 
-async def test_the_status_says_whether_it_protects(manager: socket.socket, tmp_path: Path):
+async def test_the_status_says_whether_it_protects(manager: socket.socket, tmp_path: Path) -> None:
     async with running(tmp_path, "[checkpoint]\nmin_interval_ms = 0\n") as proxy:
         where = f"control socket {proxy.socket}"
         await told(manager)
@@ -63,7 +63,7 @@ async def test_the_status_says_whether_it_protects(manager: socket.socket, tmp_p
         await asyncio.wait_for(proxy.task, 10)
 
 
-async def test_an_observer_says_so(manager: socket.socket, tmp_path: Path):
+async def test_an_observer_says_so(manager: socket.socket, tmp_path: Path) -> None:
     async with running(tmp_path, '[checkpoint]\nvmm = "none"\n') as proxy:
         assert await told(manager) == [
             "READY=1",
@@ -71,7 +71,7 @@ async def test_an_observer_says_so(manager: socket.socket, tmp_path: Path):
         ]
 
 
-async def test_the_status_says_why_a_reload_was_refused(manager: socket.socket, tmp_path: Path):
+async def test_the_status_says_why_a_reload_was_refused(manager: socket.socket, tmp_path: Path) -> None:
     async with running(tmp_path) as proxy:
         fine = await told(manager)
         head = f'[proxy]\nname = "web1"\ncontrol = "{proxy.socket}"\nmetrics = ""\n'
@@ -95,7 +95,7 @@ async def test_the_status_says_why_a_reload_was_refused(manager: socket.socket, 
 
 async def test_the_watchdog_is_fed_by_the_data_path(
     manager: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "200000")
     engine = FakeEngine()
     async with running(tmp_path, engine=engine):
@@ -115,7 +115,9 @@ async def test_the_watchdog_is_fed_by_the_data_path(
         assert await told(manager) == ["WATCHDOG=1"]
 
 
-def test_an_abstract_socket_and_none_and_one_that_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_an_abstract_socket_and_none_and_one_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("")  # the kernel finds an abstract name, which begins with a NUL
         monkeypatch.setenv("NOTIFY_SOCKET", "@" + listener.getsockname()[1:].decode())
@@ -138,7 +140,7 @@ def test_an_abstract_socket_and_none_and_one_that_is_gone(monkeypatch: pytest.Mo
         ("x", "", None),
     ],
 )
-def test_patience(monkeypatch: pytest.MonkeyPatch, usec: str, pid: str, seconds: float | None):
+def test_patience(monkeypatch: pytest.MonkeyPatch, usec: str, pid: str, seconds: float | None) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", usec)
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if pid == "us" else pid)
     assert service.watchdog_s() == seconds

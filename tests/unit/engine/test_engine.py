@@ -7,15 +7,17 @@ import errno
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from select import select
+from typing import Any, Self
 
 import pytest
 from unit.engine.ports.test_qemu_socket import wire
 
 from colo_proxy.engine.engine import Done, Engine, PortFault, PortSpec, Word
-from colo_proxy.vocabulary import Drop, Mode, Port
+from colo_proxy.vocabulary import Drop, FlowInfo, Mode, Port
 
 MACS = bytes.fromhex("525400000001 525400000002")
 
@@ -27,10 +29,10 @@ def frame(number: int, size: int = 100, ethertype: bytes = b"\x88\xb5") -> bytes
 class Bench:
     """An engine in a thread, with a socket pair for each port of its NICs."""
 
-    def __init__(self, nics=1, **settings):
+    def __init__(self, nics: int = 1, **settings: Any) -> None:
         self.engine = Engine(**settings)
-        self.sockets = []
-        self.peers = []
+        self.sockets: list[socket.socket] = []
+        self.peers: list[list[socket.socket]] = []
         for nic in range(nics):
             pairs = [socket.socketpair() for _ in Port]
             for ours, theirs in pairs:
@@ -46,11 +48,11 @@ class Bench:
         self.uplink, self.pvm, self.svm = self.peers[0]
         self.thread = threading.Thread(target=self.engine.run)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.engine.stop()
         self.thread.join(timeout=5)
         alive = self.thread.is_alive()
@@ -58,16 +60,16 @@ class Bench:
             sock.close()
         assert not alive
 
-    def events(self, count, timeout=5):
+    def events(self, count: int, timeout: float = 5) -> list[Any]:
         """Wait for `count` events."""
-        got = []
+        got: list[Any] = []
         deadline = time.monotonic() + timeout
         while len(got) < count:
             assert select([self.engine.event_fd], [], [], max(deadline - time.monotonic(), 0))[0], got
             got += self.engine.events()
         return got
 
-    def command(self, word, stamp=0):
+    def command(self, word: Word, stamp: int = 0) -> Done:
         """Post a word and wait until it is done."""
         ticket = self.engine.command(word, stamp)
         [done] = [event for event in self.events(1) if isinstance(event, Done)]
@@ -75,7 +77,7 @@ class Bench:
         return done
 
 
-def read(sock, *frames):
+def read(sock: socket.socket, *frames: bytes) -> None:
     """Assert that these frames come next."""
     expected = b"".join(wire(each) for each in frames)
     got = b""
@@ -84,18 +86,18 @@ def read(sock, *frames):
     assert got == expected
 
 
-def until(true, seconds=10):
+def until(true: Callable[[], bool], seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def silent(sock, seconds=0.1):
+def silent(sock: socket.socket, seconds: float = 0.1) -> bool:
     return not select([sock], [], [], seconds)[0]
 
 
-def test_unprotected_the_pvm_talks_to_the_clients_alone():
+def test_unprotected_the_pvm_talks_to_the_clients_alone() -> None:
     with Bench(mode=Mode.PASS) as bench:
         bench.uplink.sendall(b"".join(wire(frame(i)) for i in range(1000)))
         read(bench.pvm, *map(frame, range(1000)))
@@ -106,7 +108,7 @@ def test_unprotected_the_pvm_talks_to_the_clients_alone():
         assert silent(bench.svm, 0)
 
 
-def test_protected_both_guests_hear_and_agree():
+def test_protected_both_guests_hear_and_agree() -> None:
     with Bench(mode=Mode.COMPARE) as bench:
         bench.uplink.sendall(wire(frame(1)) + wire(frame(2)))
         read(bench.pvm, frame(1), frame(2))
@@ -117,7 +119,7 @@ def test_protected_both_guests_hear_and_agree():
         read(bench.uplink, frame(3))
 
 
-def test_held_output_leaves_on_commit_in_order():
+def test_held_output_leaves_on_commit_in_order() -> None:
     with Bench(mode=Mode.HOLD) as bench:
         bench.pvm.sendall(b"".join(wire(frame(i, 60 + i)) for i in range(500)))
         while bench.engine.snapshot()[0].held_frames < 500:
@@ -129,7 +131,7 @@ def test_held_output_leaves_on_commit_in_order():
         assert bench.engine.snapshot()[0].mode is Mode.COMPARE
 
 
-def test_a_stop_takes_in_what_was_said_before_it():
+def test_a_stop_takes_in_what_was_said_before_it() -> None:
     bench = Bench(mode=Mode.HOLD)
     bench.pvm.sendall(b"".join(wire(frame(i)) for i in range(300)))
     tickets = [bench.engine.command(word) for word in (Word.SVM_STOP, Word.PVM_STOP, Word.COMMIT)]
@@ -140,11 +142,11 @@ def test_a_stop_takes_in_what_was_said_before_it():
         assert silent(bench.uplink)
 
 
-def stamped(bench, *words):
+def stamped(bench: Bench, *words: tuple[Word, int]) -> list[bool]:
     return [bench.command(word, stamp).late for word, stamp in words]
 
 
-def test_a_pvm_that_may_run_again_is_not_drained():
+def test_a_pvm_that_may_run_again_is_not_drained() -> None:
     """A stream tells no times: what is read after the word may have been said after the stop, too."""
     bench = Bench(mode=Mode.COMPARE)
     bench.pvm.sendall(wire(frame(1)))
@@ -158,7 +160,7 @@ def test_a_pvm_that_may_run_again_is_not_drained():
         read(bench.uplink, frame(1))
 
 
-def test_what_was_received_before_the_pvm_ran_again_leaves():
+def test_what_was_received_before_the_pvm_ran_again_leaves() -> None:
     with Bench(mode=Mode.COMPARE) as bench:
         stop = time.time_ns()
         bench.pvm.sendall(wire(frame(1)))  # was on its way
@@ -168,7 +170,7 @@ def test_what_was_received_before_the_pvm_ran_again_leaves():
         read(bench.uplink, frame(1))
 
 
-def test_what_may_have_been_said_after_the_stop_is_not_committed():
+def test_what_may_have_been_said_after_the_stop_is_not_committed() -> None:
     """The word came after the PVM ran again: what was received between the two was taken for old."""
     with Bench(mode=Mode.COMPARE) as bench:
         stop = time.time_ns()
@@ -184,7 +186,7 @@ def test_what_may_have_been_said_after_the_stop_is_not_committed():
         read(bench.uplink, frame(1))
 
 
-def test_the_old_svms_last_words_may_be_on_their_way_until_it_runs_again():
+def test_the_old_svms_last_words_may_be_on_their_way_until_it_runs_again() -> None:
     with Bench(mode=Mode.COMPARE) as bench:
         stop = time.time_ns()
         bench.command(Word.SVM_STOP, stop)
@@ -202,7 +204,7 @@ def test_the_old_svms_last_words_may_be_on_their_way_until_it_runs_again():
         assert silent(bench.uplink)
 
 
-def test_a_commit_that_was_posted_before_the_end_is_kept():
+def test_a_commit_that_was_posted_before_the_end_is_kept() -> None:
     bench = Bench(mode=Mode.HOLD)
     bench.pvm.sendall(b"".join(wire(frame(i)) for i in range(300)))
     for word in (Word.SVM_STOP, Word.PVM_STOP, Word.COMMIT):
@@ -212,11 +214,11 @@ def test_a_commit_that_was_posted_before_the_end_is_kept():
         read(bench.uplink, *map(frame, range(300)))
 
 
-def test_what_waits_for_the_uplinks_peer_leaves_before_the_end_and_what_is_held_does_not():
+def test_what_waits_for_the_uplinks_peer_leaves_before_the_end_and_what_is_held_does_not() -> None:
     with Bench(mode=Mode.PASS) as bench:
         big = [frame(i, 60_000) for i in range(20)]
 
-        def send():
+        def send() -> None:
             with suppress(OSError):  # not all of it will be read
                 bench.pvm.sendall(b"".join(map(wire, big)))
 
@@ -235,7 +237,7 @@ def test_what_waits_for_the_uplinks_peer_leaves_before_the_end_and_what_is_held_
         sender.join(5)
 
 
-def test_failover_gives_the_line_to_the_svm():
+def test_failover_gives_the_line_to_the_svm() -> None:
     with Bench(mode=Mode.COMPARE) as bench:
         bench.pvm.sendall(wire(frame(1)))
         while not bench.engine.snapshot()[0].held_frames:
@@ -248,7 +250,7 @@ def test_failover_gives_the_line_to_the_svm():
         assert silent(bench.pvm, 0)
 
 
-def test_nics_do_not_mix_and_share_the_commands():
+def test_nics_do_not_mix_and_share_the_commands() -> None:
     with Bench(nics=3, mode=Mode.HOLD) as bench:
         for nic, (_, pvm, _) in enumerate(bench.peers):
             pvm.sendall(wire(frame(nic)))
@@ -260,7 +262,7 @@ def test_nics_do_not_mix_and_share_the_commands():
             assert silent(uplink, 0)
 
 
-def test_counters_tell_what_happened():
+def test_counters_tell_what_happened() -> None:
     with Bench(mode=Mode.PASS) as bench:
         bench.pvm.sendall(wire(frame(1)) + wire(frame(2, 1000)) + wire(b"short") + wire(frame(3)))
         read(bench.uplink, frame(1), frame(2, 1000), frame(3))
@@ -275,7 +277,7 @@ def test_counters_tell_what_happened():
         assert counted.mode is Mode.PASS
 
 
-def test_lost_peer_is_reported_once_and_replaced():
+def test_lost_peer_is_reported_once_and_replaced() -> None:
     with Bench(mode=Mode.PASS) as bench:
         bench.pvm.sendall(wire(frame(1)) + wire(frame(2))[:30])
         bench.pvm.close()
@@ -296,7 +298,7 @@ def test_lost_peer_is_reported_once_and_replaced():
         read(bench.uplink, frame(3))
 
 
-def test_a_peer_that_makes_no_sense_is_put_out():
+def test_a_peer_that_makes_no_sense_is_put_out() -> None:
     with Bench(mode=Mode.PASS) as bench:
         bench.svm.sendall(b"\xff" * 100)
         [fault] = bench.events(1)
@@ -307,7 +309,7 @@ def test_a_peer_that_makes_no_sense_is_put_out():
         read(bench.uplink, frame(1))
 
 
-def test_slow_uplink_slows_the_pvm_down_and_loses_nothing():
+def test_slow_uplink_slows_the_pvm_down_and_loses_nothing() -> None:
     with Bench(mode=Mode.PASS) as bench:
         frames = [frame(i, 60_000) for i in range(400)]  # 24 MB: more than any buffer on the way
         sender = threading.Thread(target=lambda: bench.pvm.sendall(b"".join(map(wire, frames))))
@@ -321,7 +323,7 @@ def test_slow_uplink_slows_the_pvm_down_and_loses_nothing():
 
 
 @pytest.mark.parametrize("first", [Port.PRIMARY, Port.SECONDARY])
-def test_guest_that_is_ahead_waits_for_the_other(first):
+def test_guest_that_is_ahead_waits_for_the_other(first: Port) -> None:
     with Bench(mode=Mode.COMPARE, max_flow_bytes=16 << 20, timeout_ms=60_000) as bench:
         frames = [frame(i, 60_000) for i in range(600)]  # 36 MB: more than a flow may hold
         said = b"".join(map(wire, frames))
@@ -342,7 +344,7 @@ def test_guest_that_is_ahead_waits_for_the_other(first):
         assert bench.engine.events() == []
 
 
-def test_who_writes_is_not_kept_waiting_for_ever():
+def test_who_writes_is_not_kept_waiting_for_ever() -> None:
     """It may be the one who should read what was released, or make the checkpoint that would let it go."""
     with Bench(mode=Mode.PASS) as bench:
         said = b"".join(wire(frame(i, 60_000)) for i in range(1000))  # 60 MB, and nobody reads them
@@ -358,7 +360,7 @@ def test_who_writes_is_not_kept_waiting_for_ever():
         assert silent(bench.uplink)
 
 
-def test_with_nothing_but_comparison_clients_frames_go_nowhere():
+def test_with_nothing_but_comparison_clients_frames_go_nowhere() -> None:
     with Bench(mode=Mode.COMPARE, compare_only=True) as bench:
         bench.uplink.sendall(wire(frame(1)))
         bench.pvm.sendall(wire(frame(2)))
@@ -368,7 +370,7 @@ def test_with_nothing_but_comparison_clients_frames_go_nowhere():
         assert silent(bench.svm, 0)
 
 
-def test_absent_uplink_is_waited_for():
+def test_absent_uplink_is_waited_for() -> None:
     bench = Bench(mode=Mode.PASS)
     bench.engine.attach(0, Port.UPLINK, -1)
     with bench:
@@ -382,7 +384,7 @@ def test_absent_uplink_is_waited_for():
         read(theirs, *map(frame, range(100)))
 
 
-def test_stuck_svm_does_not_slow_the_pvm_down():
+def test_stuck_svm_does_not_slow_the_pvm_down() -> None:
     with Bench(mode=Mode.COMPARE) as bench:
         for i in range(400):  # the SVM reads nothing of 24 MB
             bench.uplink.sendall(wire(frame(i, 60_000)))
@@ -390,7 +392,7 @@ def test_stuck_svm_does_not_slow_the_pvm_down():
         assert bench.engine.snapshot()[0].ports[Port.SECONDARY].dropped[Drop.SEND] > 0
 
 
-def test_idle_it_turns_slowly_and_costs_nothing():
+def test_idle_it_turns_slowly_and_costs_nothing() -> None:
     with Bench() as bench:
         time.sleep(0.1)
         beat, cpu = bench.engine.beat, time.process_time()
@@ -399,7 +401,7 @@ def test_idle_it_turns_slowly_and_costs_nothing():
         assert time.process_time() - cpu < 0.1
 
 
-def test_too_many_commands_are_refused_and_none_is_lost():
+def test_too_many_commands_are_refused_and_none_is_lost() -> None:
     bench = Bench()
     tickets = [bench.engine.command(Word.HOLD) for _ in range(255)]
     with pytest.raises(BlockingIOError, match="255 commands wait"):
@@ -409,7 +411,7 @@ def test_too_many_commands_are_refused_and_none_is_lost():
         bench.command(Word.HOLD)
 
 
-def test_flows_come_with_the_answer():
+def test_flows_come_with_the_answer() -> None:
     with Bench(mode=Mode.HOLD) as bench:
         bench.pvm.sendall(wire(frame(1)))
         while not bench.engine.snapshot()[0].held_frames:
@@ -421,12 +423,12 @@ def test_flows_come_with_the_answer():
         assert done.flows[0].nic == 0
 
 
-def of_flow(number):
+def of_flow(number: int) -> bytes:
     """A frame of a flow of its own."""
     return frame(number, ethertype=(0x9000 + number).to_bytes(2, "big"))
 
 
-def listed(bench, most=512):
+def listed(bench: Bench, most: int = 512) -> list[FlowInfo]:
     """All flows, asked for in pages."""
     after, found = 0, []
     while after is not None:
@@ -438,7 +440,7 @@ def listed(bench, most=512):
     return found
 
 
-def test_flows_come_in_pages_each_exactly_once():
+def test_flows_come_in_pages_each_exactly_once() -> None:
     with Bench(nics=3, mode=Mode.HOLD) as bench:
         for nic, count in ((0, 1500), (2, 3)):
             for number in range(count):
@@ -458,11 +460,11 @@ def test_flows_come_in_pages_each_exactly_once():
         assert (done.flows, done.after) == ((), None)
 
 
-def test_a_flow_that_lives_throughout_is_listed_once_whatever_else_happens():
+def test_a_flow_that_lives_throughout_is_listed_once_whatever_else_happens() -> None:
     """While pages are asked for, flows are used, evicted, and made anew in the evicted ones' memory."""
     with Bench(mode=Mode.COMPARE, max_flows=300) as bench:
 
-        def say(number):
+        def say(number: int) -> None:
             data = of_flow(number)
             bench.pvm.sendall(wire(data))
             bench.svm.sendall(wire(data))
@@ -490,7 +492,7 @@ def test_a_flow_that_lives_throughout_is_listed_once_whatever_else_happens():
         assert len(of_the_kept) == len(set(of_the_kept)) == len(kept)
 
 
-def test_stop_before_run_and_run_once():
+def test_stop_before_run_and_run_once() -> None:
     bench = Bench()
     bench.engine.stop()
     with bench:
@@ -498,10 +500,10 @@ def test_stop_before_run_and_run_once():
     with pytest.raises(RuntimeError, match="once"):
         bench.engine.run()
     with pytest.raises(RuntimeError, match="before the engine runs"):
-        bench.engine.add_nic(None, None, None)
+        bench.engine.add_nic(*[PortSpec(-1, "stream", "late")] * 3)
 
 
-def test_a_bad_descriptor_is_named():
+def test_a_bad_descriptor_is_named() -> None:
     engine = Engine()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -513,13 +515,13 @@ def test_a_bad_descriptor_is_named():
 
 
 @contextmanager
-def nothing_left_open():
+def nothing_left_open() -> Iterator[None]:
     before = (len(list(Path("/proc/self/fd").iterdir())), threading.active_count())
     yield
     assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before
 
 
-def test_engines_leave_nothing_behind():
+def test_engines_leave_nothing_behind() -> None:
     with nothing_left_open():
         for _ in range(20):
             bench = Bench(mode=Mode.HOLD)

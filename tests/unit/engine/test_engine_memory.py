@@ -76,7 +76,7 @@ with Bench(mode=Mode.COMPARE) as bench:
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler (cc)")
-def test_100_000_frames_allocate_nothing(tmp_path):
+def test_100_000_frames_allocate_nothing(tmp_path: Path) -> None:
     (tmp_path / "counter.c").write_text(COUNTER)
     library = tmp_path / "counter.so"
     subprocess.run(

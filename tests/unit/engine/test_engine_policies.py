@@ -8,7 +8,9 @@ from colo_proxy.core.policy import PolicyRule
 from colo_proxy.vocabulary import Mode
 
 
-def test_frames_of_the_pvm_are_counted_by_the_rule_that_decides_on_any_nic_until_the_list_is_replaced():
+def test_frames_of_the_pvm_are_counted_by_the_rule_that_decides_on_any_nic_until_the_list_is_replaced() -> (
+    None
+):
     rules = [
         PolicyRule({"ethertype": 0x88B5}, "bypass"),
         PolicyRule({"ethertype": 0x88B6}, "drop"),
@@ -36,7 +38,7 @@ def test_frames_of_the_pvm_are_counted_by_the_rule_that_decides_on_any_nic_until
         assert bench.engine.policy_frames() == [(rules[0], 1)]
 
 
-def test_each_fragment_of_a_datagram_that_a_rule_decides_on_is_a_frame():
+def test_each_fragment_of_a_datagram_that_a_rule_decides_on_is_a_frame() -> None:
     parts = [packet(17, bytes(16), fragment=0x2000, name=5), packet(17, bytes(8), fragment=2, name=5)]
     with Bench(mode=Mode.COMPARE) as bench:
         rule = PolicyRule({"protocol": "udp"}, "bypass")

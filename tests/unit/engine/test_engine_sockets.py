@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from unit.engine.ports.test_qemu_socket import wire
 from unit.engine.test_engine import MACS, frame, read, silent, until
 
-from colo_proxy.engine.engine import Done, Engine, PortFault, PortSpec, Word
+from colo_proxy.engine.engine import Done, Engine, PortCounters, PortFault, PortSpec, Word
 from colo_proxy.vocabulary import Drop, Mode, Port
 
 NAMES = ("up", "pvm", "svm")
@@ -20,7 +21,7 @@ NAMES = ("up", "pvm", "svm")
 class Nic:
     """An engine with one NIC of stream ports without peers; `split`: those of two sockets."""
 
-    def __init__(self, *split: Port, **settings) -> None:
+    def __init__(self, *split: Port, **settings: Any) -> None:
         self.engine = Engine(**settings)
         self.sockets: list[socket.socket] = []
         self.engine.add_nic(
@@ -49,12 +50,12 @@ class Nic:
         until(enough)
         return got
 
-    def counters(self, port: Port):
+    def counters(self, port: Port) -> PortCounters:
         return self.engine.snapshot()[0].ports[port]
 
 
 @contextmanager
-def turning(*split: Port, **settings) -> Iterator[Nic]:
+def turning(*split: Port, **settings: Any) -> Iterator[Nic]:
     nic = Nic(*split, **settings)
     thread = threading.Thread(target=nic.engine.run)
     thread.start()
@@ -72,7 +73,7 @@ def faults(nic: Nic) -> list[int]:
     return [nic.counters(port).fault for port in Port]
 
 
-def test_a_port_without_a_peer_does_not_work_until_there_is_one():
+def test_a_port_without_a_peer_does_not_work_until_there_is_one() -> None:
     with turning(mode=Mode.PASS) as nic:
         assert faults(nic) == [errno.ENOTCONN] * 3
         nic.connect(Port.SECONDARY)
@@ -80,7 +81,7 @@ def test_a_port_without_a_peer_does_not_work_until_there_is_one():
         assert nic.events(1) == [PortFault(0, Port.SECONDARY, 0, "svm: works again")]
 
 
-def test_copies_for_an_absent_svm_are_counted_and_output_waits_for_an_absent_uplink():
+def test_copies_for_an_absent_svm_are_counted_and_output_waits_for_an_absent_uplink() -> None:
     with turning(mode=Mode.COMPARE) as nic:
         pvm, svm = nic.connect(Port.PRIMARY), nic.connect(Port.SECONDARY)
         for guest in (pvm, svm):
@@ -96,7 +97,7 @@ def test_copies_for_an_absent_svm_are_counted_and_output_waits_for_an_absent_upl
         assert silent(nic.connect(Port.SECONDARY))
 
 
-def test_a_port_of_two_sockets_reads_one_and_writes_the_other():
+def test_a_port_of_two_sockets_reads_one_and_writes_the_other() -> None:
     with turning(*Port, mode=Mode.COMPARE) as nic:
         up, pvm, svm = (nic.connect(port) for port in Port)
         to_up, to_pvm, to_svm = (nic.connect(port, out=True) for port in Port)
@@ -112,7 +113,7 @@ def test_a_port_of_two_sockets_reads_one_and_writes_the_other():
         assert (counted.received, counted.sent, counted.fault) == (1, 1, 0)
 
 
-def test_the_half_that_is_written_to_is_lost_and_comes_back_by_itself():
+def test_the_half_that_is_written_to_is_lost_and_comes_back_by_itself() -> None:
     with turning(Port.SECONDARY, mode=Mode.COMPARE) as nic:
         svm, to_svm = nic.connect(Port.SECONDARY), nic.connect(Port.SECONDARY, out=True)
         pvm, uplink = nic.connect(Port.PRIMARY), nic.connect(Port.UPLINK)
@@ -135,7 +136,7 @@ def test_the_half_that_is_written_to_is_lost_and_comes_back_by_itself():
         assert nic.counters(Port.SECONDARY).dropped[Drop.SEND] == 1
 
 
-def test_what_is_said_where_nothing_should_be_is_not_listened_to():
+def test_what_is_said_where_nothing_should_be_is_not_listened_to() -> None:
     with turning(Port.PRIMARY, mode=Mode.PASS) as nic:
         nic.connect(Port.PRIMARY)
         to_pvm, uplink = nic.connect(Port.PRIMARY, out=True), nic.connect(Port.UPLINK)
@@ -148,7 +149,7 @@ def test_what_is_said_where_nothing_should_be_is_not_listened_to():
         until(lambda: nic.counters(Port.PRIMARY).fault == errno.EMSGSIZE)
 
 
-def test_output_waits_for_the_half_of_an_uplink_that_is_written_to():
+def test_output_waits_for_the_half_of_an_uplink_that_is_written_to() -> None:
     with turning(Port.UPLINK, mode=Mode.PASS) as nic:
         nic.connect(Port.UPLINK)
         pvm = nic.connect(Port.PRIMARY)
@@ -158,12 +159,12 @@ def test_output_waits_for_the_half_of_an_uplink_that_is_written_to():
         read(to_up, frame(1))
 
 
-def test_only_a_split_port_has_two_halves():
+def test_only_a_split_port_has_two_halves() -> None:
     with turning(mode=Mode.PASS) as nic, pytest.raises(ValueError, match="pvm is not split"):
         nic.connect(Port.PRIMARY, out=True)
 
 
-def test_a_connection_given_up_on_purpose_is_no_fault_to_tell_of():
+def test_a_connection_given_up_on_purpose_is_no_fault_to_tell_of() -> None:
     with turning(mode=Mode.PASS) as nic:
         nic.connect(Port.SECONDARY)
         nic.events(1)
@@ -176,7 +177,7 @@ def test_a_connection_given_up_on_purpose_is_no_fault_to_tell_of():
 
 @pytest.mark.parametrize("size", [100, 60_000])
 @pytest.mark.parametrize("port", [Port.PRIMARY, Port.SECONDARY])
-def test_a_frame_whose_beginning_came_before_a_stop_is_not_of_the_new_epoch(port: Port, size: int):
+def test_a_frame_whose_beginning_came_before_a_stop_is_not_of_the_new_epoch(port: Port, size: int) -> None:
     with turning(mode=Mode.COMPARE) as nic:
         uplink, pvm, svm = (nic.connect(each) for each in Port)
         cut, other = (pvm, svm) if port is Port.PRIMARY else (svm, pvm)
@@ -194,7 +195,7 @@ def test_a_frame_whose_beginning_came_before_a_stop_is_not_of_the_new_epoch(port
 
 @pytest.mark.parametrize("first", [Port.PRIMARY, Port.SECONDARY])
 @pytest.mark.parametrize("mode", [Mode.COMPARE, Mode.HOLD])
-def test_long_frames_stay_where_they_were_received(mode: Mode, first: Port):
+def test_long_frames_stay_where_they_were_received(mode: Mode, first: Port) -> None:
     """What is held outlives many later frames, whose memory is used over and over."""
     said = [
         MACS + b"\x88\xb5" + bytes([number]) * size

@@ -6,9 +6,11 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from support.wires import namespaces, needs_wires
+from support.wires import Namespace, namespaces, needs_wires
 from unit.engine.ports.test_port import PLAIN, number, port, receive
 from unit.engine.test_engine import Bench, frame
 
@@ -21,7 +23,13 @@ pytestmark = [pytest.mark.lab, needs_wires]
 class Wires(Bench):
     """An engine on three veth pairs (`ports` names the kinds); the far ends are up, client, pvm and svm."""
 
-    def __init__(self, ns, far=None, tap_uplink=False, **settings):
+    def __init__(
+        self,
+        ns: Namespace,
+        far: tuple[Namespace, ...] | None = None,
+        tap_uplink: bool = False,
+        **settings: Any,
+    ) -> None:
         self.ns = ns
         self.engine = Engine(**settings)
         self.sockets = []
@@ -37,12 +45,12 @@ class Wires(Bench):
 
 
 @pytest.fixture
-def ns():
+def ns() -> Iterator[Namespace]:
     with namespaces() as (one,):
         yield one
 
 
-def serve(listener, data):
+def serve(listener: socket.socket, data: bytes) -> None:
     while True:
         try:
             connection, _ = listener.accept()
@@ -54,7 +62,7 @@ def serve(listener, data):
 
 @pytest.mark.parametrize("tap_uplink", [False, True])
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_kernel_tcp_crosses_in_super_frames(tap_uplink, family):
+def test_kernel_tcp_crosses_in_super_frames(tap_uplink: bool, family: socket.AddressFamily) -> None:
     addresses = ("192.0.2.1", "192.0.2.2") if family == socket.AF_INET else ("2001:db8::1", "2001:db8::2")
     prefix = 24 if family == socket.AF_INET else 64
     data = os.urandom(1 << 20) * 64
@@ -87,7 +95,7 @@ def test_kernel_tcp_crosses_in_super_frames(tap_uplink, family):
     assert counted.received_bytes / counted.received > 3000
 
 
-def test_copies_for_the_svm_are_as_the_pvm_got_them(ns):
+def test_copies_for_the_svm_are_as_the_pvm_got_them(ns: Namespace) -> None:
     with Wires(ns, mode=Mode.COMPARE):
         client, pvm, svm = (port(ns.packet(name)) for name in ("client", "pvm", "svm"))
         tagged = frame(2)[:12] + bytes.fromhex("8100 0064") + frame(2)[12:]
@@ -96,7 +104,7 @@ def test_copies_for_the_svm_are_as_the_pvm_got_them(ns):
         assert [data for _, data, _ in receive(svm, 2)] == [frame(1), tagged]
 
 
-def test_a_stop_divides_the_pvms_output_by_its_timestamp(ns):
+def test_a_stop_divides_the_pvms_output_by_its_timestamp(ns: Namespace) -> None:
     wires = Wires(ns, mode=Mode.HOLD)
     client, pvm = (port(ns.packet(name)) for name in ("client", "pvm"))
     for first in range(0, 100, 50):
@@ -116,7 +124,7 @@ def test_a_stop_divides_the_pvms_output_by_its_timestamp(ns):
         assert not wires.command(Word.PVM_STOP, time.time_ns()).late
 
 
-def test_link_down_is_reported_once_and_heals(ns):
+def test_link_down_is_reported_once_and_heals(ns: Namespace) -> None:
     with Wires(ns, mode=Mode.PASS) as wires:
         client, pvm = (port(ns.packet(name)) for name in ("client", "pvm"))
         ns.up("pvm0", "down")
@@ -129,7 +137,7 @@ def test_link_down_is_reported_once_and_heals(ns):
         assert wires.engine.beat - beat < 15
         ns.up("pvm0")
         deadline = time.monotonic() + 5
-        got = []
+        got: list[tuple[bytes, bytes, int]] = []
         while not got and time.monotonic() < deadline:
             pvm.send([(PLAIN, frame(5))])
             got = receive(client, 1, timeout=0.1)
@@ -137,7 +145,7 @@ def test_link_down_is_reported_once_and_heals(ns):
         assert wires.events(1) == [PortFault(0, Port.PRIMARY, 0, "pvm0: works again")]
 
 
-def test_removed_interface_is_reported_and_can_be_replaced(ns):
+def test_removed_interface_is_reported_and_can_be_replaced(ns: Namespace) -> None:
     with Wires(ns, mode=Mode.PASS) as wires:
         client = port(ns.packet("client"))
         ns.remove("pvm0")
@@ -154,7 +162,7 @@ def test_removed_interface_is_reported_and_can_be_replaced(ns):
         assert [number(data) for _, data, _ in receive(client, 1)] == [5]
 
 
-def test_tap_removed_is_reported_and_does_not_spin(ns):
+def test_tap_removed_is_reported_and_does_not_spin(ns: Namespace) -> None:
     with Wires(ns, tap_uplink=True, mode=Mode.PASS) as wires:
         ns.remove("up0")
         [fault] = wires.events(1)

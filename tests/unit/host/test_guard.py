@@ -1,7 +1,9 @@
 """The nftables messages, byte by byte where it matters, and the errors that people see."""
 
 import errno
+import socket
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -59,13 +61,16 @@ def ack(code: int, sequence: int = 0) -> bytes:
     return struct.pack("=IHHIIi", 36, 2, 0, sequence, 0, code) + bytes(16)
 
 
+Sent = Callable[[str], list[tuple[int, int, bytes]]]
+
+
 @pytest.fixture
-def sent(monkeypatch):
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """What a guard says to a kernel that agrees to everything."""
 
     def of(interface: str) -> list[tuple[int, int, bytes]]:
         netlink = Netlink(ack(0), ack(0))
-        monkeypatch.setattr(guard.socket, "socket", lambda *_: netlink)
+        monkeypatch.setattr(socket, "socket", lambda *_: netlink)
         guard.Guard(interface).close()
         assert netlink.closed
         return messages(netlink.sent)
@@ -73,7 +78,7 @@ def sent(monkeypatch):
     return of
 
 
-def test_the_ruleset_is_one_transaction_that_nobody_else_may_share(sent):
+def test_the_ruleset_is_one_transaction_that_nobody_else_may_share(sent: Sent) -> None:
     begin, table, chain, end = sent("pvm0")
     assert (begin[0], end[0]) == (0x10, 0x11)
     assert begin[2] == end[2] == b"\0\0\0\x0a"  # family, version, NFNL_SUBSYS_NFTABLES
@@ -84,7 +89,7 @@ def test_the_ruleset_is_one_transaction_that_nobody_else_may_share(sent):
     assert attributes(table[2][4:]) == {1: b"colo-proxy-pvm0\0", 2: b"\0\0\0\2"}  # NFT_TABLE_F_OWNER
 
 
-def test_the_chain_drops_everything_first_of_all_on_this_interface(sent):
+def test_the_chain_drops_everything_first_of_all_on_this_interface(sent: Sent) -> None:
     chain = attributes(sent("an-interface-15")[2][2][4:])
     hook = attributes(chain.pop(4))
     assert chain == {1: b"colo-proxy-an-interface-15\0", 3: b"ingress\0", 5: bytes(4), 7: b"filter\0"}
@@ -105,9 +110,11 @@ def test_the_chain_drops_everything_first_of_all_on_this_interface(sent):
         ([TimeoutError()], "does not answer"),
     ],
 )
-def test_each_refusal_names_the_interface_and_a_remedy_and_leaves_no_socket(monkeypatch, answers, said):
+def test_each_refusal_names_the_interface_and_a_remedy_and_leaves_no_socket(
+    monkeypatch: pytest.MonkeyPatch, answers: list[bytes], said: str
+) -> None:
     netlink = Netlink(*answers)
-    monkeypatch.setattr(guard.socket, "socket", lambda *_: netlink)
+    monkeypatch.setattr(socket, "socket", lambda *_: netlink)
     with pytest.raises(HostError, match=said) as caught:
         guard.Guard("pvm0")
     assert str(caught.value).startswith("packet:pvm0: ")
@@ -115,10 +122,10 @@ def test_each_refusal_names_the_interface_and_a_remedy_and_leaves_no_socket(monk
     assert netlink.closed
 
 
-def test_a_kernel_without_nfnetlink_is_named(monkeypatch):
-    def refuse(*_):
+def test_a_kernel_without_nfnetlink_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
         raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported")
 
-    monkeypatch.setattr(guard.socket, "socket", refuse)
+    monkeypatch.setattr(socket, "socket", refuse)
     with pytest.raises(HostError, match="nf_tables"):
         guard.Guard("pvm0")

@@ -67,7 +67,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 async def test_what_was_lost_is_told_before_the_engine_hears_the_port_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     monkeypatch.setattr(packet_port, "RETRY_S", 0.001)
     interface = Interface()
     async with port_on(interface) as port:
@@ -99,7 +99,9 @@ async def test_what_was_lost_is_told_before_the_engine_hears_the_port_again(
         (State.OBSERVING, [], State.OBSERVING),
     ],
 )
-async def test_a_doubt_holds_only_where_there_is_something_to_lose(state, words, after):
+async def test_a_doubt_holds_only_where_there_is_something_to_lose(
+    state: State, words: list[Word], after: State
+) -> None:
     engine = FakeEngine()
     machine = Machine(0, state=state)
     coordinator = Coordinator(engine, machine)

@@ -91,12 +91,12 @@ async def closed(peer: socket.socket) -> bool:
     return True
 
 
-async def test_the_sockets_file_is_closed_to_others(tmp_path: Path):
+async def test_the_sockets_file_is_closed_to_others(tmp_path: Path) -> None:
     async with scene_at(Unix(str(tmp_path / "s"))):
         assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o660
 
 
-async def test_a_tcp_peer_is_looked_after_and_heard_at_once():
+async def test_a_tcp_peer_is_looked_after_and_heard_at_once() -> None:
     async with scene_at(Tcp("127.0.0.1", free_port())) as scene:
         scene.call()
         await scene.until(1)
@@ -108,7 +108,7 @@ async def test_a_tcp_peer_is_looked_after_and_heard_at_once():
 
 async def test_one_peer_at_a_time_and_the_next_when_it_has_gone(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(listening, "GRACE_S", 0.05)
     scene.call()
     await scene.until(1)
@@ -121,7 +121,7 @@ async def test_one_peer_at_a_time_and_the_next_when_it_has_gone(
     assert scene.hear() == b"x"
 
 
-async def test_who_calls_again_at_once_is_not_refused(scene: Scene):
+async def test_who_calls_again_at_once_is_not_refused(scene: Scene) -> None:
     scene.call().close()
     await scene.until(1)
     again = scene.call()
@@ -133,7 +133,7 @@ async def test_who_calls_again_at_once_is_not_refused(scene: Scene):
     assert scene.hear() == b"x"
 
 
-async def test_good_news_of_a_port_ends_no_connection(scene: Scene):
+async def test_good_news_of_a_port_ends_no_connection(scene: Scene) -> None:
     peer = scene.call()
     await scene.until(1)
     scene.port.failed(PortFault(0, Port.SECONDARY, 0, "svm: works again"))
@@ -141,7 +141,7 @@ async def test_good_news_of_a_port_ends_no_connection(scene: Scene):
     assert scene.hear() == b"x"
 
 
-async def test_after_a_stop_the_connection_is_another_and_the_engine_hears_of_it_first(scene: Scene):
+async def test_after_a_stop_the_connection_is_another_and_the_engine_hears_of_it_first(scene: Scene) -> None:
     old = scene.call()
     await scene.until(1)
     old.sendall(b"old")
@@ -160,7 +160,7 @@ async def test_after_a_stop_the_connection_is_another_and_the_engine_hears_of_it
     assert await closed(old)
 
 
-async def test_after_a_stop_who_had_connected_before_is_not_let_in(scene: Scene):
+async def test_after_a_stop_who_had_connected_before_is_not_let_in(scene: Scene) -> None:
     inside, waiting = scene.call(), scene.call()
     await scene.until(1)
     await asyncio.sleep(0.05)
@@ -176,7 +176,7 @@ async def test_after_a_stop_who_had_connected_before_is_not_let_in(scene: Scene)
     assert scene.hear() == b"x"
 
 
-async def test_a_stop_while_nobody_is_there_turns_away_who_is_just_coming(scene: Scene):
+async def test_a_stop_while_nobody_is_there_turns_away_who_is_just_coming(scene: Scene) -> None:
     coming = scene.call()  # its connection is there; nobody has looked yet
     coming.sendall(b"old")
     assert scene.port.renew().done(), "nobody is waited for"
@@ -186,7 +186,7 @@ async def test_a_stop_while_nobody_is_there_turns_away_who_is_just_coming(scene:
     await scene.until(1)
 
 
-async def test_two_stops_on_end_are_one_renewal(scene: Scene):
+async def test_two_stops_on_end_are_one_renewal(scene: Scene) -> None:
     scene.call()
     await scene.until(1)
     scene.port.renew()
@@ -199,7 +199,7 @@ async def test_two_stops_on_end_are_one_renewal(scene: Scene):
 
 async def test_a_peer_that_does_not_come_back_is_missed_and_not_waited_for(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     monkeypatch.setattr(stream_port, "BACK_S", 0.05)
     scene.call()
     await scene.until(1)
@@ -224,7 +224,7 @@ class Failing(socket.socket):
 
 async def test_a_peer_that_cannot_be_accepted_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     monkeypatch.setattr(listening, "PAUSE_S", 0.01)
     with listen(Unix(str(tmp_path / "s"))) as made, Failing(fileno=made.detach()) as listener:
         listener.setblocking(False)
@@ -239,7 +239,7 @@ async def test_a_peer_that_cannot_be_accepted_ends_nothing(
 
 async def test_peers_that_keep_coming_while_one_is_there_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     monkeypatch.setattr(listening, "GRACE_S", 0.001)
     async with scene_at(Unix(str(tmp_path / "s"))) as scene:
         scene.call()

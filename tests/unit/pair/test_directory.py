@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from colo_proxy.pair import directory
-from colo_proxy.pair.directory import Directory, StoreError
+from colo_proxy.pair.directory import Directory
 from colo_proxy.pair.record import Record, decode, encode
+from colo_proxy.pair.store import StoreError
 
 _SWAPS = """
 import sys
@@ -75,7 +75,7 @@ def test_link_that_fails_after_it_has_succeeded_has_won(
         link(*args, **more)  # type: ignore[arg-type]
         raise FileExistsError(17, "File exists")
 
-    monkeypatch.setattr(directory.os, "link", lost)
+    monkeypatch.setattr(os, "link", lost)
     first = record(1)
     assert store.swap(None, first) == first
 
@@ -90,7 +90,7 @@ def test_link_that_succeeds_after_another_host_made_it_has_lost(
         Path(store.path, "right.0000000000000001").write_bytes(encode(theirs))
         link(*args, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(directory.os, "link", raced)
+    monkeypatch.setattr(os, "link", raced)
     assert store.swap(None, record(1)) == theirs
 
 
@@ -103,7 +103,7 @@ def test_a_generation_beyond_ones_own_means_that_one_has_lost(
         link(*args, **more)  # type: ignore[arg-type]
         Path(store.path, "right.0000000000000002").write_bytes(encode(theirs))
 
-    monkeypatch.setattr(directory.os, "link", overtaken)
+    monkeypatch.setattr(os, "link", overtaken)
     assert store.swap(None, record(1)) == theirs
 
 
@@ -111,7 +111,7 @@ def test_link_that_does_nothing_is_no_answer(store: Directory, monkeypatch: pyte
     def refused(*args: object, **more: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(directory.os, "link", refused)
+    monkeypatch.setattr(os, "link", refused)
     with pytest.raises(StoreError, match="cannot be made: Operation not permitted"):
         store.swap(None, record(1))
     assert there(store) == []

@@ -14,7 +14,7 @@ PAIR = Record(12, "pair", "a", PAIRING, NONCE)
 BYTES = f'{{"g":12,"mode":"pair","owner":"a","pairing":"{PAIRING}","nonce":"{NONCE}"}}'.encode()
 
 
-def test_the_bytes_are_canonical():
+def test_the_bytes_are_canonical() -> None:
     assert encode(PAIR) == BYTES
     assert decode(BYTES) == PAIR
 
@@ -28,7 +28,7 @@ records = st.one_of(
 
 
 @given(records)
-def test_what_is_written_is_read(record: Record):
+def test_what_is_written_is_read(record: Record) -> None:
     assert len(encode(record)) <= MAX_BYTES
     assert decode(encode(record)) == record
 
@@ -79,7 +79,7 @@ def changed(**what: object) -> bytes:
         (b" " * (MAX_BYTES + 1), "bytes"),
     ],
 )
-def test_anything_else_is_refused_in_words(data: bytes, why: str):
+def test_anything_else_is_refused_in_words(data: bytes, why: str) -> None:
     with pytest.raises(BadRecord, match=why):
         decode(data)
 
@@ -90,7 +90,7 @@ def test_anything_else_is_refused_in_words(data: bytes, why: str):
         lambda at: st.binary(max_size=3).map(lambda spoilt: BYTES[:at] + spoilt + BYTES[at + 1 :])
     )
 )
-def test_spoilt_bytes_are_refused_or_are_a_record(data: bytes):
+def test_spoilt_bytes_are_refused_or_are_a_record(data: bytes) -> None:
     try:
         record = decode(data)
     except BadRecord:
@@ -98,6 +98,6 @@ def test_spoilt_bytes_are_refused_or_are_a_record(data: bytes):
     assert encode(record) == data
 
 
-def test_what_is_no_record_is_not_written():
+def test_what_is_no_record_is_not_written() -> None:
     with pytest.raises(BadRecord, match="owner"):
         encode(PAIR._replace(owner="é"))

@@ -37,7 +37,7 @@ def of(kind: type, out: list[act.Action]) -> list[act.Action]:
 
 
 @pytest.mark.parametrize("state", State)
-def test_an_answer_to_another_question_changes_nothing(state: State):
+def test_an_answer_to_another_question_changes_nothing(state: State) -> None:
     situation = primary(state)._replace(question=act.Read("now"))
     for event in (ev.Answer("before", None), ev.Answer("before", SOLO), ev.Unanswered("before")):
         assert machine().feed(situation, event) == (situation, [])
@@ -48,20 +48,20 @@ def test_an_answer_to_another_question_changes_nothing(state: State):
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_word_about_another_pairing_changes_nothing(state: State):
+def test_a_word_about_another_pairing_changes_nothing(state: State) -> None:
     for word in ("yield", "please-yield", "relinquish", "no-vm"):
         situation = primary(state)
         assert machine().feed(situation, ev.Said(word, "q")) == (situation, [])
 
 
 @pytest.mark.parametrize("state", State)
-def test_an_unknown_word_changes_nothing(state: State):
+def test_an_unknown_word_changes_nothing(state: State) -> None:
     situation = primary(state)
     assert machine().feed(situation, ev.Said("speak", "p")) == (situation, [])
 
 
 @pytest.mark.parametrize("state", State)
-def test_force_that_names_the_wrong_host_or_generation_is_refused(state: State):
+def test_force_that_names_the_wrong_host_or_generation_is_refused(state: State) -> None:
     situation = primary(state)
     for event, why in ((ev.Force(5, "a"), "not the other host"), (ev.Force(4, "b"), "generation 5")):
         after, out = machine().feed(situation, event)
@@ -71,7 +71,7 @@ def test_force_that_names_the_wrong_host_or_generation_is_refused(state: State):
         assert why in out[0].reason
 
 
-def test_no_row_leads_to_sending_alone_but_for_these():
+def test_no_row_leads_to_sending_alone_but_for_these() -> None:
     """Each way to SOLO is a swap that was won, or a word that nobody can take back."""
     alone = {state for state, right in RIGHTS.items() if right is Right.SOLO}
     ways = {
@@ -105,7 +105,7 @@ def test_no_row_leads_to_sending_alone_but_for_these():
     assert ways == won | unstored | given | forced
 
 
-def test_a_primary_freezes_before_it_claims_and_sees_to_its_vm_after():
+def test_a_primary_freezes_before_it_claims_and_sees_to_its_vm_after() -> None:
     m = machine()
     doubts, out = m.feed(primary(), ev.Suspected())
     assert out == [act.Read("x1")]
@@ -126,7 +126,7 @@ def test_a_primary_freezes_before_it_claims_and_sees_to_its_vm_after():
     assert (alone.state, alone.pairing) == (State.SOLO, None)
 
 
-def test_a_secondary_notes_and_sees_to_its_vm_before_it_sends():
+def test_a_secondary_notes_and_sees_to_its_vm_before_it_sends() -> None:
     m = machine()
     granted, out = m.feed(secondary(), ev.Said("yield", "p"))
     assert out == [act.Cut(), act.Read("x1")]
@@ -143,7 +143,7 @@ def test_a_secondary_notes_and_sees_to_its_vm_before_it_sends():
     ]
 
 
-def test_a_claim_is_repeated_with_its_tag_and_nonce():
+def test_a_claim_is_repeated_with_its_tag_and_nonce() -> None:
     m = machine()
     claims, out = m.feed(primary(State.FROZEN)._replace(question=act.Read("r")), ev.Answer("r", PAIR))
     (swap,) = of(act.Swap, out)
@@ -151,7 +151,7 @@ def test_a_claim_is_repeated_with_its_tag_and_nonce():
     assert m.feed(claims, ev.Unanswered("x2"))[1] == [], "nothing is known: ask on"
 
 
-def test_a_claim_goes_on_with_its_nonce_against_what_is_read():
+def test_a_claim_goes_on_with_its_nonce_against_what_is_read() -> None:
     m = machine()
     claims, _ = m.feed(primary(State.FROZEN)._replace(question=act.Read("r")), ev.Answer("r", PAIR))
     newer = PAIR._replace(g=7, nonce="another")
@@ -159,28 +159,28 @@ def test_a_claim_goes_on_with_its_nonce_against_what_is_read():
     assert of(act.Swap, out) == [act.Swap("x3", newer, Record(8, "solo", "a", "p", "x1"))]
 
 
-def test_the_store_is_silent_so_no_pairing_begins():
+def test_the_store_is_silent_so_no_pairing_begins() -> None:
     alone = primary(State.SOLO)._replace(record=SOLO, highest=4, pairing=None, answered=False)
     assert machine().feed(alone, ev.Begin("q")) == (alone, [])
     begun, _ = machine().feed(alone._replace(answered=True), ev.Begin("q"))
     assert (begun.state, begun.vm) == (State.ENTERING, "q")
 
 
-def test_a_dead_vm_claims_nothing():
+def test_a_dead_vm_claims_nothing() -> None:
     dead, _ = machine().feed(primary(State.CLAIMING)._replace(question=act.Read("r")), ev.VmDead())
     after, out = machine().feed(dead, ev.Answer("r", PAIR))
     assert after.state is State.ASKING
     assert of(act.Swap, out) == []
 
 
-def test_a_kill_that_hangs_leaves_the_right_at_none_with_an_alarm():
+def test_a_kill_that_hangs_leaves_the_right_at_none_with_an_alarm() -> None:
     lost = primary(State.LOST)._replace(pairing=None)
     after, out = machine().feed(lost, ev.KillHangs())
     assert after == lost
     assert isinstance(out[0], act.Alarm)
 
 
-def test_a_forced_host_catches_up_with_the_generation_that_it_went_past():
+def test_a_forced_host_catches_up_with_the_generation_that_it_went_past() -> None:
     m = machine()
     forced = secondary(State.FORCED)._replace(forced=9, highest=9, pairing=None, question=act.Read("r"))
     first, out = m.feed(forced, ev.Answer("r", None))
@@ -190,7 +190,7 @@ def test_a_forced_host_catches_up_with_the_generation_that_it_went_past():
     assert (again.state, again.forced) == (State.FORCED, 9)
 
 
-def test_every_doing_and_sign_is_used():
+def test_every_doing_and_sign_is_used() -> None:
     used = {do for signs in TABLE.values() for row in signs.values() for do in row.do}
     assert used == set(Do)
     assert {sign for signs in TABLE.values() for sign in signs} == set(Sign)

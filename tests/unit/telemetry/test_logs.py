@@ -85,7 +85,7 @@ RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}"
 )
 def test_an_event_is_structured_for_programs_as_on_the_control_socket(
     what: Any, data: dict[str, Any], caplog: pytest.LogCaptureFixture
-):
+) -> None:
     caplog.set_level("INFO")
     EventLog().say(what)
     [record] = caplog.records
@@ -99,12 +99,14 @@ def test_an_event_is_structured_for_programs_as_on_the_control_socket(
     assert said == f"{record.levelname} {entry['message']}"
 
 
-def test_what_is_no_event_has_none(caplog: pytest.LogCaptureFixture):
+def test_what_is_no_event_has_none(caplog: pytest.LogCaptureFixture) -> None:
     EventLog().say(Exhausted(0, Drop.MEMORY, 0))
     assert {"event", "data"}.isdisjoint(json.loads(logs._Json().format(caplog.records[0])))
 
 
-def test_a_bound_that_is_met_again_and_again_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture):
+def test_a_bound_that_is_met_again_and_again_is_logged_once_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     now = 1000.0
     log = EventLog(lambda: now)
     for _ in range(3):
@@ -122,21 +124,21 @@ def test_a_bound_that_is_met_again_and_again_is_logged_once_a_minute(caplog: pyt
     assert [record.message for record in caplog.records] == [*lines, lines[0]]
 
 
-def test_a_request_that_nobody_hears_is_logged_ever_less_often(caplog: pytest.LogCaptureFixture):
+def test_a_request_that_nobody_hears_is_logged_ever_less_often(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     now = 0.0
     said = EventLog(lambda: now)
     for attempt in range(1, 601):  # one a second, as they are repeated
         now = attempt
         said.say(RequestCheckpoint(0, "start", attempt=attempt))
-    numbers = [data["attempt"] for record in caplog.records if (data := record.data)]
+    numbers = [data["attempt"] for record in caplog.records if (data := vars(record)["data"])]
     assert numbers == [1, 2, 4, 8, 16, 32, 64, 124, 184, 244, 304, 364, 424, 484, 544]
     caplog.clear()
     said.say(RequestCheckpoint(1, "payload"))
     assert caplog.messages == ["checkpoint requested: payload"]
 
 
-def test_for_people(tmp_path: Path):
+def test_for_people(tmp_path: Path) -> None:
     lines = speak(tmp_path, "info", "text")
     assert [line.partition("Z ")[2] for line in lines[:3]] == [
         "INFO a fact",
@@ -149,7 +151,7 @@ def test_for_people(tmp_path: Path):
     assert speak(tmp_path, "error", "text")[0].endswith("Z ERROR a fault")
 
 
-def test_for_programs(tmp_path: Path):
+def test_for_programs(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in speak(tmp_path, "info", "json")]
     assert [(line["level"], line["message"]) for line in lines] == [
         ("info", "a fact"),
@@ -162,7 +164,7 @@ def test_for_programs(tmp_path: Path):
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_for_the_journal_every_line_has_its_priority(tmp_path: Path, form: str):
+def test_for_the_journal_every_line_has_its_priority(tmp_path: Path, form: str) -> None:
     lines = speak(tmp_path, "debug", form, journal=True)
     assert [line[:3] for line in lines[:4]] == ["<7>", "<6>", "<4>", "<3>"]
     assert all(line.startswith("<3>") for line in lines[4:])
@@ -178,7 +180,7 @@ def test_for_the_journal_every_line_has_its_priority(tmp_path: Path, form: str):
         assert lines[-1] == "<3>ZeroDivisionError: division by zero"
 
 
-def test_of_a_flood_one_line_and_then_one_a_minute():
+def test_of_a_flood_one_line_and_then_one_a_minute() -> None:
     now = 1000.0
     seldom = Seldom(lambda: now, flood=True)
     assert [attempt for attempt in range(1, 5000) if seldom.due(attempt)] == [1]

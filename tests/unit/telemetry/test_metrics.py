@@ -5,6 +5,7 @@ import struct
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection
 
@@ -33,8 +34,11 @@ def totals() -> Totals:
     return made
 
 
+Value = Callable[..., float | None]
+
+
 @pytest.fixture
-def value(totals: Totals):
+def value(totals: Totals) -> Value:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ProxyCollector("web1", "control", totals))
 
@@ -44,7 +48,7 @@ def value(totals: Totals):
     return get
 
 
-def test_traffic(value):
+def test_traffic(value: Value) -> None:
     assert value("frames_total", nic="0", port="uplink", direction="in") == 10
     assert value("frames_total", nic="1", port="uplink", direction="in") == 20
     assert value("frames_total", nic="0", port="secondary", direction="out") == 31
@@ -54,7 +58,7 @@ def test_traffic(value):
     assert value("port_up", nic="0", port="uplink") == 1
 
 
-def test_divergences_and_drops(value):
+def test_divergences_and_drops(value: Value) -> None:
     assert value("divergences_total", nic="0", reason="payload", protocol="tcp") == 5
     assert value("divergences_total", nic="1", reason="missing-secondary", protocol="udp") == 6
     assert value("divergences_total", nic="0", reason="control", protocol="other") == 0
@@ -70,18 +74,18 @@ def test_divergences_and_drops(value):
     assert value("retransmitted_segments_total", nic="0", port="secondary") == 16
 
 
-def test_rules_count_from_1(value):
+def test_rules_count_from_1(value: Value) -> None:
     assert value("policy_frames_total", rule="1", action="bypass") == 51
     assert value("policy_frames_total", rule="2", action="drop") == 1 << 40
     assert value("policy_frames_total", rule="0", action="bypass") is None
 
 
-def test_held(value):
+def test_held(value: Value) -> None:
     assert (value("held_frames"), value("held_bytes"), value("flows")) == (18, 18_000, 22)
     assert value("timeout_seconds", nic="1") == 0.12
 
 
-def test_hold_histogram_is_cumulative(value):
+def test_hold_histogram_is_cumulative(value: Value) -> None:
     # Each NIC: 1 under 1 us, 2 under 2 us, 4 under 4 us, 3 beyond all bounds.
     assert value("hold_seconds_bucket", le="1e-06") == 2
     assert value("hold_seconds_bucket", le="2e-06") == 6
@@ -90,7 +94,7 @@ def test_hold_histogram_is_cumulative(value):
     assert value("hold_seconds_sum") == 5
 
 
-def test_checkpoints(value):
+def test_checkpoints(value: Value) -> None:
     assert [value("checkpoints_total", result=r) for r in ("committed", "aborted", "assumed")] == [2, 1, 0]
     assert value("checkpoint_seconds_count") == 2
     assert value("checkpoint_seconds_sum") == pytest.approx(0.16)
@@ -100,7 +104,7 @@ def test_checkpoints(value):
     assert (value("vmm_connected", side="primary"), value("vmm_connected", side="secondary")) == (1, 0)
 
 
-def test_over_http_on_the_one_address(totals: Totals):
+def test_over_http_on_the_one_address(totals: Totals) -> None:
     server = MetricsServer(("127.0.0.1", 0))
     try:
         server.start("web1", "control", totals)
@@ -117,7 +121,7 @@ def test_over_http_on_the_one_address(totals: Totals):
     MetricsServer(("127.0.0.1", 0)).close()  # one that never served closes too
 
 
-def test_head_and_other_paths(totals: Totals):
+def test_head_and_other_paths(totals: Totals) -> None:
     server = MetricsServer(("127.0.0.1", 0))
     try:
         server.start("web1", "control", totals)
@@ -142,7 +146,7 @@ def test_head_and_other_paths(totals: Totals):
         server.close()
 
 
-def test_what_is_no_url_is_answered_and_no_fault(totals: Totals, caplog: pytest.LogCaptureFixture):
+def test_what_is_no_url_is_answered_and_no_fault(totals: Totals, caplog: pytest.LogCaptureFixture) -> None:
     server = MetricsServer(("127.0.0.1", 0))
     try:
         server.start("web1", "control", totals)
@@ -154,14 +158,14 @@ def test_what_is_no_url_is_answered_and_no_fault(totals: Totals, caplog: pytest.
     assert not caplog.records
 
 
-def test_an_address_that_is_not_ours():
+def test_an_address_that_is_not_ours() -> None:
     with pytest.raises(HostError, match=r"metrics 192\.0\.2\.1:9308: "):
         MetricsServer(("192.0.2.1", 9308))
 
 
 def test_scrapers_that_hang_up_or_stall_leave_no_trace(
     totals: Totals, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     server = MetricsServer(("127.0.0.1", 0))
     try:
         server.start("web1", "control", totals)
@@ -191,7 +195,7 @@ def test_scrapers_that_hang_up_or_stall_leave_no_trace(
 
 def test_a_scraper_that_sends_ever_so_slowly_keeps_no_place(
     totals: Totals, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     monkeypatch.setattr(metrics, "SCRAPE_S", 0.2)
     server = MetricsServer(("127.0.0.1", 0))
     try:

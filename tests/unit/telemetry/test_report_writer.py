@@ -42,7 +42,7 @@ async def diverge(proxy: Running, divergence: Divergence) -> dict[str, object]:
 
 async def test_the_event_and_the_log_name_a_report_that_can_be_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     caplog.set_level(logging.INFO)
     async with running(tmp_path, reports=tmp_path) as proxy:
         await proxy.execute("checkpoint-begin")
@@ -58,7 +58,7 @@ async def test_the_event_and_the_log_name_a_report_that_can_be_read(
     assert f"report {path}" in caplog.text
 
 
-async def test_who_only_observes_gets_reports_too(tmp_path: Path):
+async def test_who_only_observes_gets_reports_too(tmp_path: Path) -> None:
     async with running(tmp_path, '[checkpoint]\nvmm = "none"\n', reports=tmp_path) as proxy:
         for epoch in (0, 1):
             path = Path(str((await diverge(proxy, payload()))["report"]))
@@ -66,13 +66,13 @@ async def test_who_only_observes_gets_reports_too(tmp_path: Path):
             assert report.load(path).epoch == epoch
 
 
-async def test_no_reports_where_they_are_off(tmp_path: Path):
+async def test_no_reports_where_they_are_off(tmp_path: Path) -> None:
     async with running(tmp_path) as proxy:
         assert (await diverge(proxy, payload()))["report"] is None
     assert not list(tmp_path.glob("*.pcapng"))
 
 
-async def test_their_number_is_bounded(tmp_path: Path):
+async def test_their_number_is_bounded(tmp_path: Path) -> None:
     async with running(tmp_path, reports=tmp_path, max_reports=3) as proxy:
         names = [str((await diverge(proxy, payload(offset)))["report"]) for offset in range(6)]
         await appears(Path(names[-1]))
@@ -81,7 +81,7 @@ async def test_their_number_is_bounded(tmp_path: Path):
 
 async def test_a_slow_disk_delays_no_event_and_what_waits_is_bounded_and_finished_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     monkeypatch.setattr(reporting, "MAX_WAITING", 2)
     disk = threading.Event()
     real = report.Reports.write
@@ -101,7 +101,7 @@ async def test_a_slow_disk_delays_no_event_and_what_waits_is_bounded_and_finishe
 
 async def test_a_report_that_cannot_be_written_is_logged_and_harms_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     (tmp_path / "r").mkdir()
     async with running(tmp_path, reports=tmp_path / "r") as proxy:
         (tmp_path / "r").rmdir()
@@ -111,7 +111,7 @@ async def test_a_report_that_cannot_be_written_is_logged_and_harms_nothing(
 
 
 @pytest.mark.parametrize("directory", ["nowhere", "file", "/proc"])
-def test_a_directory_that_takes_no_reports_is_one_line(tmp_path: Path, directory: str):
+def test_a_directory_that_takes_no_reports_is_one_line(tmp_path: Path, directory: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"\[proxy\] reports: .*; ") as caught:
         reporting.prove(str(tmp_path / directory))
@@ -122,7 +122,7 @@ def test_a_directory_that_takes_no_reports_is_one_line(tmp_path: Path, directory
 
 async def test_a_full_disk_is_one_line_that_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -19,7 +19,7 @@ def told() -> list[Divergence]:
 
 async def test_the_first_is_reported_at_once_and_the_rest_together(
     told: list[Divergence], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(storms, "WINDOW_S", 0.01)
     gathered = Storms(told.append)
     for number in range(1000):
@@ -35,7 +35,7 @@ async def test_the_first_is_reported_at_once_and_the_rest_together(
     gathered.close()
 
 
-async def test_each_nic_and_reason_has_its_own(told: list[Divergence]):
+async def test_each_nic_and_reason_has_its_own(told: list[Divergence]) -> None:
     gathered = Storms(told.append)
     others = [ONE, replace(ONE, nic=1), replace(ONE, reason=Reason.CONTROL)]
     for each in (*others, *others):
@@ -45,7 +45,7 @@ async def test_each_nic_and_reason_has_its_own(told: list[Divergence]):
     assert told == [*others, *others]
 
 
-async def test_who_ends_reports_what_was_gathered(told: list[Divergence]):
+async def test_who_ends_reports_what_was_gathered(told: list[Divergence]) -> None:
     gathered = Storms(told.append)
     for _ in range(31):
         gathered.take(ONE)

@@ -10,7 +10,7 @@ from colo_proxy.telemetry.tally import Tally, service
 
 
 @given(st.lists(st.sampled_from("abcdefgh")), st.integers(1, 10))
-def test_never_overcounted_and_what_is_frequent_is_there(keys: list[str], room: int):
+def test_never_overcounted_and_what_is_frequent_is_there(keys: list[str], room: int) -> None:
     tally, exact = Tally(room), Counter(keys)
     for key in keys:
         tally.add(key)
@@ -22,14 +22,14 @@ def test_never_overcounted_and_what_is_frequent_is_there(keys: list[str], room: 
         assert found == exact
 
 
-def test_most_first():
+def test_most_first() -> None:
     tally = Tally(9)
     for key in "abbcccd":
         tally.add(key)
     assert tally.most(3) == [("c", 3), ("b", 2), ("d", 1)]
 
 
-def test_of_equal_counts_the_latest_first():
+def test_of_equal_counts_the_latest_first() -> None:
     tally = Tally(3)
     for key in "abcba":
         tally.add(key)
@@ -50,5 +50,5 @@ def test_of_equal_counts_the_latest_first():
         ("ethertype 0x88b5 02:00:00:00:00:02 > 02:00:00:00:00:01", "ethertype 0x88b5"),
     ],
 )
-def test_services(flow: str, name: str):
+def test_services(flow: str, name: str) -> None:
     assert service(flow) == name

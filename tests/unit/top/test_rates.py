@@ -23,7 +23,7 @@ def bucket(**counts: int) -> list[int]:
     return [counts.get(f"b{k}", 0) for k in range(32)]
 
 
-def test_rates_are_those_since_the_look_before():
+def test_rates_are_those_since_the_look_before() -> None:
     history = History()
     history.add(look(0))
     assert history.figures().ports[0]["uplink"].bytes_in == 0
@@ -41,7 +41,7 @@ def test_rates_are_those_since_the_look_before():
     assert figures.gaps == {"primary": 0, "secondary": 200}
 
 
-def test_counters_that_began_again_give_no_negative_rate():
+def test_counters_that_began_again_give_no_negative_rate() -> None:
     history = History()
     history.add(look(0, frames=1000, checkpoints=9))
     history.add(look(1))
@@ -49,7 +49,7 @@ def test_counters_that_began_again_give_no_negative_rate():
     assert (history.figures().checkpoints, history.figures().bypassed) == (0, 0)
 
 
-def test_checkpoints_are_those_of_a_minute():
+def test_checkpoints_are_those_of_a_minute() -> None:
     history = History()
     history.add(look(0))
     history.add(look(1, checkpoints=1))
@@ -61,7 +61,7 @@ def test_checkpoints_are_those_of_a_minute():
     assert len(history._counts) <= 61 + 1
 
 
-def test_holds_are_those_of_the_window():
+def test_holds_are_those_of_the_window() -> None:
     history = History()
     for second in range(30):
         # Slow ones in the first ten seconds, quick ones from then on.
@@ -70,11 +70,11 @@ def test_holds_are_those_of_the_window():
     assert len(history._looks) <= WINDOW + 1
 
 
-def test_percentiles():
+def test_percentiles() -> None:
     assert percentiles(NONE) == dict.fromkeys(PERCENTILES)
     assert percentiles(bucket(b0=1)) == dict.fromkeys(PERCENTILES, 1)
     assert percentiles(bucket(b1=50, b4=40, b10=9, b31=1)) == {50: 2, 90: 16, 99: 1024, 100: 1 << 31}
 
 
-def test_what_is_dropped_on_purpose_is_no_loss():
+def test_what_is_dropped_on_purpose_is_no_loss() -> None:
     assert lost(look(0, frames=4).stats) == {"memory": 4}

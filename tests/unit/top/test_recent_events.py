@@ -40,7 +40,7 @@ def life(reason: str = "payload", result: str = "committed") -> tuple[Any, ...]:
     )
 
 
-def test_a_checkpoint_is_one_line_from_its_request_to_its_end():
+def test_a_checkpoint_is_one_line_from_its_request_to_its_end() -> None:
     happened = Happened()
     assert told(happened, *life()[:2]) == ["1 CHECKPOINT payload: requested"]
     again = RequestCheckpoint(1, "payload", WEB, 8192, 0, attempt=2)
@@ -49,18 +49,18 @@ def test_a_checkpoint_is_one_line_from_its_request_to_its_end():
     assert told(happened, *life()[4:], at=0.7) == ["1 CHECKPOINT payload: committed after 700.0 ms"]
 
 
-def test_what_was_not_asked_for_took_what_it_says():
+def test_what_was_not_asked_for_took_what_it_says() -> None:
     end = Finished("committed", 2, "vmm", 1_500_000_000)
     assert told(Happened(), end) == ["1 CHECKPOINT vmm: committed after 1.5 s"]
 
 
-def test_one_that_comes_to_nothing_does_not_pass_for_a_commit():
+def test_one_that_comes_to_nothing_does_not_pass_for_a_commit() -> None:
     happened = Happened()
     assert told(happened, *life(result="aborted")) == ["1 CHECKPOINT payload: came to nothing after 4.0 ms"]
     assert told(happened, *life()[1:], at=1)[1:] == ["1 CHECKPOINT payload: committed after 4.0 ms"]
 
 
-def test_a_storm_is_counted_and_pushes_nothing_out():
+def test_a_storm_is_counted_and_pushes_nothing_out() -> None:
     happened = Happened()
     told(happened, PortFault(0, Port.UPLINK, 100, "eth0: the interface is down"), differs("icmp a > b"))
     for second in range(200):
@@ -73,7 +73,7 @@ def test_a_storm_is_counted_and_pushes_nothing_out():
     ]
 
 
-def test_each_of_many_flows_is_kept_within_bounds():
+def test_each_of_many_flows_is_kept_within_bounds() -> None:
     happened = Happened()
     told(happened, *(differs(f"tcp a:{port} > b") for port in range(1000)))
     assert len(happened.latest()) == 50
@@ -87,7 +87,7 @@ def test_each_of_many_flows_is_kept_within_bounds():
         (Alarm(active=True, held_ns=12_340_000_000), "ALARM a checkpoint has been wanted"),
     ],
 )
-def test_what_deserves_a_look_is_told_each_time(what: Any, line: str):
+def test_what_deserves_a_look_is_told_each_time(what: Any, line: str) -> None:
     lines = told(Happened(), what, what)
     assert len(lines) == 2
     assert all(line in said for said in lines)
@@ -100,7 +100,7 @@ def test_what_deserves_a_look_is_told_each_time(what: Any, line: str):
         (StateChanged("stopped", "failed-over", "operator"), FailedOver(1, "operator")),
     ],
 )
-def test_a_checkpoint_that_is_given_up_is_not_shown_for_ever(end: tuple[Any, ...]):
+def test_a_checkpoint_that_is_given_up_is_not_shown_for_ever(end: tuple[Any, ...]) -> None:
     happened = Happened()
     assert "CHECKPOINT" in told(happened, *life()[:4])[0]
     (line,) = told(happened, *end)

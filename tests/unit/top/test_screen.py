@@ -59,7 +59,7 @@ def broken(error: int, which: int = 1) -> NicCounters:
     return replace(counters(), ports=tuple(ports))  # type: ignore[arg-type]
 
 
-def test_a_fault_is_told_beside_an_alarm_and_says_what_it_is():
+def test_a_fault_is_told_beside_an_alarm_and_says_what_it_is() -> None:
     lines = drawn(look(broken(errno.ENETDOWN), broken(errno.EIO, 2), alarm=True, reason="payload"))
     assert lines[2:4] == [
         " ALARM: a checkpoint has been wanted for 12.3 s; the VMM does not answer",
@@ -79,7 +79,7 @@ def test_what_rules_let_by_is_told():
     assert lines[2] == " RULES: 0 frames/s are bypassed"
 
 
-def test_a_leg_that_loses_frames_now_is_named():
+def test_a_leg_that_loses_frames_now_is_named() -> None:
     history = History()
     history.add(look(counters()))
     later = replace(look(replace(counters(), stream_gaps=(13, 37))), at=10)
@@ -92,12 +92,12 @@ def test_a_leg_that_loses_frames_now_is_named():
     ("width", "height"), [(1, 1), (10, 3), (40, 12), (79, 23), (80, 24), (123, 40), (200, 60)]
 )
 @pytest.mark.parametrize("nics", [1, 3, 20])
-def test_it_fits_every_terminal(width: int, height: int, nics: int):
+def test_it_fits_every_terminal(width: int, height: int, nics: int) -> None:
     drawn(look(*[broken(errno.ENETDOWN)] * nics, alarm=True, reason="payload"), width, height)
     drawn(look(*[counters()] * nics, flows=0), width, height, [])
 
 
-def test_a_small_terminal_has_the_hold_times_and_the_rates():
+def test_a_small_terminal_has_the_hold_times_and_the_rates() -> None:
     lines = drawn(look(replace(counters(), hold_buckets=SLOW)), 40, 12)
     at = next(n for n, line in enumerate(lines) if line.startswith(" HOLD TIME"))
     assert (lines[at] + lines[at + 1]).split() == [
@@ -108,7 +108,7 @@ def test_a_small_terminal_has_the_hold_times_and_the_rates():
     assert lines[lines.index(heading) + 1].split() == ["up0", *("0", "B/s") * 3]
 
 
-def test_a_big_terminal_is_used():
+def test_a_big_terminal_is_used() -> None:
     lines = drawn(look(counters()), 200, 60)
     assert lines.count("") == 1, "there is more that has happened than there is room"
     (heading,) = (line for line in lines if line.startswith(" THROUGHPUT"))
@@ -117,7 +117,7 @@ def test_a_big_terminal_is_used():
     assert diverging.index("SERVICE") < 80, "what belongs together stands together"
 
 
-def test_flows_that_diverge_most_come_first_and_of_equal_ones_the_latest():
+def test_flows_that_diverge_most_come_first_and_of_equal_ones_the_latest() -> None:
     lines = drawn(look(counters()))
     at = next(n for n, line in enumerate(lines) if line.startswith(" DIVERGENCES"))
     assert [[line.split()[0], line.split()[4]] for line in lines[at + 1 : at + 4]] == [
@@ -125,6 +125,6 @@ def test_flows_that_diverge_most_come_first_and_of_equal_ones_the_latest():
     ]
 
 
-def test_what_happened_last_is_at_the_end_and_says_how_often():
+def test_what_happened_last_is_at_the_end_and_says_how_often() -> None:
     lines = drawn(look(counters()))
     assert lines[-2].split(maxsplit=1)[1] == "DIVERGENCE 2× payload at byte 49"

@@ -5,6 +5,7 @@ import struct
 import pytest
 from models.datagrams import Reassembly
 from models.packets import ACK, PSH, SYN, Packet, ethernet, fragments, parse, tcp, with_tcp
+from support.taken import frames_of
 
 from colo_proxy.core.comparator import Comparator
 from colo_proxy.vocabulary import Port
@@ -69,7 +70,7 @@ def test_what_a_client_says_reaches_the_svm_in_its_numbers(version: int) -> None
     packet = tcp(client, vm, seq=501, ack=PVM_ISN + 1, options=stamps(6, CLOCKS[0]), payload=PAYLOAD)
     for frame in pieces(version, packet, 64, from_vm=False):
         comparator.uplink(frame, 2)
-    frames = comparator.take()
+    frames = frames_of(comparator)
     as_it_was = joined([frame.data for frame in frames if frame.port is Port.PRIMARY])
     aligned = joined([frame.data for frame in frames if frame.port is Port.SECONDARY])
     assert (as_it_was.ack, aligned.ack) == (PVM_ISN + 1, SVM_ISN + 1)
@@ -83,7 +84,7 @@ def test_what_the_svm_says_after_a_failover(version: int) -> None:
     comparator.failover(2)
     for frame in said_by_the_svm(version):
         comparator.secondary(frame, 3)
-    assert in_the_pvms_numbers([frame.data for frame in comparator.take()])
+    assert in_the_pvms_numbers([frame.data for frame in frames_of(comparator)])
 
 
 @versions
@@ -98,7 +99,7 @@ def test_what_the_svm_had_said_before(version: int, missing: int) -> None:
     comparator.failover(3)
     for frame in late:
         comparator.secondary(frame, 4)
-    assert in_the_pvms_numbers([frame.data for frame in comparator.take()])
+    assert in_the_pvms_numbers([frame.data for frame in frames_of(comparator)])
 
 
 @versions
@@ -108,4 +109,4 @@ def test_a_header_in_pieces_is_left_alone(version: int) -> None:
     comparator.failover(2)
     for frame in frames:
         comparator.secondary(frame, 3)
-    assert [frame.data for frame in comparator.take()] == frames
+    assert [frame.data for frame in frames_of(comparator)] == frames

@@ -1,10 +1,12 @@
 """The aligner: each number moved, and each checksum as scapy computes it from scratch."""
 
+from typing import Any
+
 import pytest
 from frames import PARTIAL, ip4, ip6, link, with_right_checksum
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import ICMP, IP, TCP, UDP, Ether, ICMPerror, IPerror, TCPerror
+from scapy.layers.inet import ICMP, IP, TCP, UDP, ICMPerror, IPerror, TCPerror
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
     ICMPv6EchoRequest,
@@ -15,6 +17,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
 )
+from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from colo_proxy.core.align.aligner import from_svm, quoted_flow, quoted_from_svm, quoted_to_svm, to_svm
@@ -22,7 +25,7 @@ from colo_proxy.core.packet.key import flow_key
 from colo_proxy.core.packet.parse import dissect
 
 M32 = 1 << 32
-PORTS = {"svm_port": 50001, "pvm_port": 50000}
+PORTS: dict[str, Any] = {"svm_port": 50001, "pvm_port": 50000}
 numbers = st.integers(0, M32 - 1)
 edges = st.sampled_from([0, 1, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, M32 - 1])
 
@@ -32,7 +35,7 @@ def segment(nops: int = 0, flags: str = "A", sport: int = 50000, dport: int = 80
     return TCP(sport=sport, dport=dport, flags=flags, seq=10, ack=20, window=512, options=options)
 
 
-def options_of(frame: bytes) -> dict:
+def options_of(frame: bytes) -> dict[str, Any]:
     return dict(Ether(frame)[TCP].options)
 
 

@@ -1,13 +1,15 @@
 """Reassembly against datagrams that scapy, and a cutter of our own, took to pieces."""
 
 import itertools
+from random import Random
 
 import pytest
 from frames import ip4, ip6, link
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, UDP, Ether, fragment
+from scapy.layers.inet import IP, UDP, fragment
 from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, fragment6
+from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from colo_proxy.core.flow.fragments import Reassembler
@@ -72,7 +74,7 @@ WHOLES = [V4, V4_OPTIONS, V6, V6_EXTENDED]
 )
 @settings(max_examples=150, deadline=None)
 def test_any_cut_in_any_order_gives_the_datagram(
-    packet: Packet, at: list[int], random, again: list[int]
+    packet: Packet, at: list[int], random: Random, again: list[int]
 ) -> None:
     """Said twice or not. The frame is to the byte the one that was never cut."""
     pieces = cut(packet, at)
@@ -225,7 +227,8 @@ def test_expiry_is_by_the_first_fragment() -> None:
     assert table.expire(10) == [[a, b]]
     assert table.oldest == 20
     assert table.expire(25) == [[c]]
-    assert (table.oldest, table.held_bytes) == (None, 0)
+    assert table.oldest is None
+    assert table.held_bytes == 0
 
 
 def test_take_gives_all_in_order_of_arrival() -> None:

@@ -4,7 +4,6 @@ import pytest
 from frames import CLIENT_MAC, VM_MAC, link
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import Ether
 from scapy.layers.inet6 import (
     ICMPv6ND_NA,
     ICMPv6ND_NS,
@@ -15,7 +14,7 @@ from scapy.layers.inet6 import (
     ICMPv6NDOptSrcLLAddr,
     IPv6,
 )
-from scapy.layers.l2 import ARP, Dot1Q
+from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
 from colo_proxy.core.link.neighbours import NeighbourTable
@@ -55,6 +54,12 @@ def solicit(target: str = CLIENT6, src: str = VM6, vlans: tuple[int, ...] = ()) 
     return bytes(link(vlans=vlans) / IPv6(src=src, dst="ff02::1:ff00:1", hlim=255) / nd)
 
 
+def answered(table: NeighbourTable, question: bytes) -> Packet:
+    answer = table.answer(question)
+    assert answer is not None
+    return Ether(answer)
+
+
 @pytest.fixture
 def table() -> NeighbourTable:
     return NeighbourTable()
@@ -85,7 +90,7 @@ def test_vlans_are_kept_apart(table: NeighbourTable) -> None:
 def test_a_neighbour_that_moved(table: NeighbourTable) -> None:
     table.learn(arp())
     table.learn(arp(mac=OTHER_MAC))
-    assert Ether(table.answer(who_has()))[ARP].hwsrc == OTHER_MAC
+    assert answered(table, who_has())[ARP].hwsrc == OTHER_MAC
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,7 @@ def test_a_router_says_so_itself(table: NeighbourTable) -> None:
     """RFC 4861, 7.2.5: a host told that its router is none any more gives up its default route."""
     nd = ICMPv6ND_RA() / ICMPv6NDOptSrcLLAddr(lladdr=CLIENT_MAC)
     table.learn(outside(nd, src="fe80::1"))
-    assert Ether(table.answer(solicit("fe80::1")))[ICMPv6ND_NA].R == 1
+    assert answered(table, solicit("fe80::1"))[ICMPv6ND_NA].R == 1
 
 
 @pytest.mark.parametrize("nd", [ICMPv6ND_NS(tgt=VM6), ICMPv6ND_RS()], ids=repr)
@@ -150,16 +155,16 @@ def test_who_never_said_whether_it_is_a_router_is_not_spoken_for(table: Neighbou
     assert table.answer(solicit()) is None
     table.learn(advertised())
     table.learn(outside(nd / ICMPv6NDOptSrcLLAddr(lladdr=OTHER_MAC)))
-    answer = Ether(table.answer(solicit()))
+    answer = answered(table, solicit())
     assert (answer.src, answer[ICMPv6ND_NA].R) == (OTHER_MAC, 0)
 
 
 def test_override_flag(table: NeighbourTable) -> None:
     table.learn(advertised())
     table.learn(advertised(override=0, mac=OTHER_MAC))
-    assert Ether(table.answer(solicit())).src == CLIENT_MAC
+    assert answered(table, solicit()).src == CLIENT_MAC
     table.learn(advertised(override=1, mac=OTHER_MAC))
-    assert Ether(table.answer(solicit())).src == OTHER_MAC
+    assert answered(table, solicit()).src == OTHER_MAC
 
 
 LEARNED = ICMPv6ND_NA(tgt=CLIENT6) / ICMPv6NDOptDstLLAddr(lladdr=CLIENT_MAC)

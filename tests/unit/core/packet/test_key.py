@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from frames import ip4, ip6, link
-from scapy.layers.inet import GRE, ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NS, IPv6ExtHdrDestOpt
-from scapy.layers.l2 import ARP
+from scapy.layers.l2 import ARP, GRE
 from scapy.packet import Packet, Raw
 
 from colo_proxy.core.packet.key import flow_hash, flow_key, flow_protocol, flow_text
@@ -43,7 +44,7 @@ BOTH_WAYS = [
 @pytest.mark.parametrize(("vlans", "suffix"), [((), ""), ((10,), " vlan 10"), ((4095, 1), " vlan 4095.1")])
 @pytest.mark.parametrize(("make", "text"), BOTH_WAYS, ids=[text for _, text in BOTH_WAYS])
 def test_both_directions_are_one_flow_seen_from_the_vm(
-    make, text: str, vlans: tuple[int, ...], suffix: str
+    make: Callable[..., Packet], text: str, vlans: tuple[int, ...], suffix: str
 ) -> None:
     said = bytes(link(vlans=vlans) / make(True))
     heard = bytes(link(to_vm=True, vlans=vlans) / make(False))

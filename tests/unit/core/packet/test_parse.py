@@ -1,14 +1,16 @@
 """The parser against scapy, and against every way of cutting and spoiling a frame."""
 
 import struct
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from frames import GSO, PARTIAL, VNET, ip4, ip6, link
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import packets as models
-from scapy.layers.inet import GRE, ICMP, TCP, UDP, Ether
+from scapy.layers.inet import ICMP, TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
     ICMPv6MLQuery,
@@ -23,7 +25,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrHopByHop,
     IPv6ExtHdrRouting,
 )
-from scapy.layers.l2 import ARP, Dot1Q
+from scapy.layers.l2 import ARP, GRE, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
 from colo_proxy.core.packet.checksum import rewritten
@@ -68,7 +70,7 @@ def samples() -> list[Packet]:
     ]
 
 
-def check_invariants(frame: bytes, found: dict) -> None:
+def check_invariants(frame: bytes, found: Mapping[str, Any]) -> None:
     """No offset leads outside of what it is an offset into."""
     places = [VNET, found["l3"], found["l4"], found["payload"], found["end"], found["size"]]
     if len(frame) >= 14:
@@ -149,7 +151,7 @@ def test_tcp_fields_as_scapy_has_them(vlans: tuple[int, ...], header: Packet, fl
     assert struct.unpack("!IIII", frame[at : at + 16]) == (1, 2, 3, 4)
 
 
-def tcp_with(options: bytes, flags: str = "S") -> dict:
+def tcp_with(options: bytes, flags: str = "S") -> Mapping[str, Any]:
     tcp = bytearray(bytes(TCP(flags=flags))) + options
     tcp[12] = len(tcp) // 4 << 4
     return dissect(bytes(link() / ip4(proto=6) / Raw(bytes(tcp))))

@@ -1,5 +1,7 @@
 """What a connection that is over leaves behind is dropped, and counted (docs/comparison.md, T8 and M1)."""
 
+from typing import Any
+
 from models.packets import ACK, FIN, RST, SYN, ethernet, tcp
 
 from colo_proxy.core.comparator import Comparator
@@ -9,7 +11,7 @@ SECOND = 10**9
 HELD = ("held_frames", "held_bytes", "memory")
 
 
-def said(**fields: int) -> bytes:
+def said(**fields: Any) -> bytes:
     return ethernet(tcp(("192.0.2.2", 80), ("192.0.2.1", 40000), **fields), 0x0800)
 
 

@@ -5,9 +5,11 @@ the header points, and cuts a super-frame by the frame's length, whatever the IP
 """
 
 import struct
+from typing import Any
 
 import pytest
 from models.packets import ACK, RST, SYN, checksum, ethernet, fragments, ip, parse, tcp, udp
+from support.taken import frames_of
 
 from colo_proxy.core.comparator import Comparator
 from colo_proxy.vocabulary import Divergence, Frame, Port
@@ -22,11 +24,11 @@ def vnet(flags: int = NEEDS_CSUM, gso: int = 0, size: int = 0, start: int = 34, 
     return struct.pack("<BBHHHH", flags, gso, 54 if gso else 0, size, start, offset)
 
 
-def segment(payload: bytes, **fields: int) -> bytes:
+def segment(payload: bytes, **fields: Any) -> bytes:
     return ethernet(tcp(VM, CLIENT, seq=1000, ack=1, flags=ACK, payload=payload, **fields), 0x0800)
 
 
-def datagram(payload: bytes, **fields: int) -> bytes:
+def datagram(payload: bytes, **fields: Any) -> bytes:
     return ethernet(udp(VM, CLIENT, payload, **fields), 0x0800)
 
 
@@ -179,7 +181,7 @@ def test_a_part_of_a_super_frame_may_come_in_fragments() -> None:
     for other in [*parts(payload[:2000], 1000), *(ethernet(piece, 0x0800) for piece in pieces)]:
         assert comparator.take() == []
         comparator.secondary(other, 2)
-    assert [item.data for item in comparator.take()] == [datagram(payload)]
+    assert [item.data for item in frames_of(comparator)] == [datagram(payload)]
 
 
 def test_super_frames_take_no_more_memory_than_others() -> None:
@@ -190,13 +192,14 @@ def test_super_frames_take_no_more_memory_than_others() -> None:
     comparator.secondary(datagram(payload), 1, header)
     assert 0 < comparator.counters["memory"] < 4096
     comparator.primary(datagram(b"\0"), 2)
-    assert [item.data for item in comparator.take()] == [datagram(b"\0")]
+    assert [item.data for item in frames_of(comparator)] == [datagram(b"\0")]
     comparator.primary(datagram(b"\1"), 3)
     comparator.tick(10**9)
     (divergence,) = comparator.take()
     assert isinstance(divergence, Divergence)
     assert divergence.stream_offset == 1
     assert (divergence.primary, divergence.secondary) != (None, None)
+    assert divergence.secondary is not None
     assert parse(divergence.secondary).payload == b"\0"
 
 
@@ -218,7 +221,7 @@ def test_fragments_of_what_would_have_to_be_clamped(flags: int) -> None:
     comparator.secondary(ethernet(tcp(VM, CLIENT, seq=1, ack=4000, flags=flags), 0x0800), 2)
     assert comparator.take() == []
     comparator.secondary(ethernet(tcp(VM, CLIENT, seq=1, ack=5000, flags=flags), 0x0800), 3)
-    assert [parse(item.data).kind for item in comparator.take()] == ["fragment"] * 2
+    assert [parse(item.data).kind for item in frames_of(comparator)] == ["fragment"] * 2
 
 
 def test_observing_fragments_leave_once() -> None:
@@ -228,7 +231,7 @@ def test_observing_fragments_leave_once() -> None:
         comparator.primary(piece, 1)
     for piece in pieces:
         comparator.secondary(piece, 2)
-    assert [item.data for item in comparator.take()] == pieces
+    assert [item.data for item in frames_of(comparator)] == pieces
     assert comparator.counters["memory"] == 0
 
 
@@ -259,7 +262,7 @@ def test_a_signed_segment_is_not_changed() -> None:
     comparator.secondary(ethernet(less, 0x0800), 2)
     assert comparator.take() == []
     comparator.secondary(ethernet(tcp(VM, CLIENT, seq=5, ack=500, flags=ACK, options=signed), 0x0800), 3)
-    assert [item.data for item in comparator.take()] == [frame]
+    assert [item.data for item in frames_of(comparator)] == [frame]
 
 
 def test_after_a_failover_a_client_comes_again_from_the_same_port() -> None:
@@ -271,7 +274,7 @@ def test_after_a_failover_a_client_comes_again_from_the_same_port() -> None:
     comparator.take()
     comparator.secondary(greeting(50_000, b"", ack=901), 4)
     comparator.uplink(ethernet(tcp(CLIENT, VM, seq=901, ack=50_001), 0x0800, from_vm=False), 5)
-    up, copy = comparator.take()
+    up, copy = frames_of(comparator)
     assert (up.port, parse(up.data).seq) == (Port.UPLINK, 50_000)
     assert (copy.port, parse(copy.data).ack) == (Port.SECONDARY, 50_001)
     comparator.secondary(ethernet(tcp(VM, CLIENT, seq=50_001, ack=901), 0x0800), 6)

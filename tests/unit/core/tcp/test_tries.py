@@ -43,18 +43,18 @@ def told(guests: list[tuple[str, int]], taken: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("taken", [A, B])
-def test_whichever_of_the_pvms_is_taken_it_is_the_svms(taken):
+def test_whichever_of_the_pvms_is_taken_it_is_the_svms(taken: int) -> None:
     assert told([("primary", A), ("secondary", X), ("primary", B)], taken) == (X + 1, CLOCK[X] + 5)
     assert told([("primary", A), ("primary", B), ("secondary", X)], taken) == (X + 1, CLOCK[X] + 5)
 
 
 @pytest.mark.parametrize("taken", [A, B])
-def test_of_the_svms_it_is_the_latest(taken):
+def test_of_the_svms_it_is_the_latest(taken: int) -> None:
     guests = [("primary", A), ("secondary", X), ("primary", B), ("secondary", Y)]
     assert told(guests, taken) == (0, CLOCK[Y] + 5)
 
 
-def test_a_later_one_of_the_svm_is_what_it_listens_to():
+def test_a_later_one_of_the_svm_is_what_it_listens_to() -> None:
     conversation = Conversation()
     conversation.answer("primary", A)
     conversation.answer("secondary", X)
@@ -65,7 +65,7 @@ def test_a_later_one_of_the_svm_is_what_it_listens_to():
 
 
 @pytest.mark.parametrize("taken", [A, B])
-def test_after_a_commit_both_have_the_same(taken):
+def test_after_a_commit_both_have_the_same(taken: int) -> None:
     conversation = Conversation()
     conversation.answer("primary", A)
     conversation.answer("secondary", X)

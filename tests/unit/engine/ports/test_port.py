@@ -5,6 +5,8 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from support.wires import Namespace, namespaces, needs_wires
@@ -22,18 +24,18 @@ MACS = bytes.fromhex("525400000001 525400000002")
 
 
 @pytest.fixture
-def ns():
+def ns() -> Iterator[Namespace]:
     with namespaces() as (one,):
         yield one
 
 
-def port(sock, **options):
+def port(sock: socket.socket, **options: Any) -> PortIO:
     return PortIO(PortSpec(sock.fileno(), "packet", "port"), **options)
 
 
-def receive(io: PortIO, count: int, timeout: float = 5):
+def receive(io: PortIO, count: int, timeout: float = 5) -> list[tuple[bytes, bytes, int]]:
     """Receive `count` frames, or what has come when time is over."""
-    frames = []
+    frames: list[tuple[bytes, bytes, int]] = []
     deadline = time.monotonic() + timeout
     while len(frames) < count and time.monotonic() < deadline:
         got, fault = io.receive()
@@ -42,13 +44,13 @@ def receive(io: PortIO, count: int, timeout: float = 5):
     return frames
 
 
-def pair(ns: Namespace, **options):
+def pair(ns: Namespace, **options: Any) -> tuple[PortIO, PortIO]:
     ns.veth("a", "b")
     return port(ns.packet("a"), **options), port(ns.packet("b"))
 
 
 def checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data[: len(data) & ~1]))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data[: len(data) & ~1]))
     if len(data) & 1:
         total += data[-1] << 8
     while total >> 16:
@@ -81,7 +83,9 @@ def verify(frame: bytes) -> bytes:
     return segment[20:]
 
 
-def vnet(flags=0, gso=0, hdr_len=0, gso_size=0, start=0, offset=0) -> bytes:  # noqa: PLR0917
+def vnet(  # noqa: PLR0917
+    flags: int = 0, gso: int = 0, hdr_len: int = 0, gso_size: int = 0, start: int = 0, offset: int = 0
+) -> bytes:
     return struct.pack("=BBHHHH", flags, gso, hdr_len, gso_size, start, offset)
 
 
@@ -90,10 +94,10 @@ def numbered(number: int, size: int = 100) -> bytes:
 
 
 def number(frame: bytes) -> int:
-    return struct.unpack("!I", frame[14:18])[0]
+    return int.from_bytes(frame[14:18])
 
 
-def test_frames_cross_whole_in_order_and_stamped(ns):
+def test_frames_cross_whole_in_order_and_stamped(ns: Namespace) -> None:
     a, b = pair(ns)
     before = time.time_ns()
     sent = [numbered(i, 60 + i * 7) for i in range(200)]
@@ -113,7 +117,7 @@ def test_frames_cross_whole_in_order_and_stamped(ns):
     "tags",
     ["8100 0064", "8100 e064", "88a8 0c80", "88a8 0c80 8100 0064", "8100 0001 8100 0002 8100 0003"],
 )
-def test_vlan_tags_are_where_they_were(ns, tags):
+def test_vlan_tags_are_where_they_were(ns: Namespace, tags: str) -> None:
     a, b = pair(ns)
     frame = MACS + bytes.fromhex(tags) + b"\x88\xb5" + os.urandom(64)
     assert a.send([(PLAIN, frame)]) == 0
@@ -121,7 +125,7 @@ def test_vlan_tags_are_where_they_were(ns, tags):
 
 
 @pytest.mark.parametrize("tags", ["", "8100 0064", "88a8 0c80 8100 0064"])
-def test_partial_checksum_stays_partial_and_points_to_tcp(ns, tags):
+def test_partial_checksum_stays_partial_and_points_to_tcp(ns: Namespace, tags: str) -> None:
     a, b = pair(ns)
     frame, start = tcp(b"data", tags=bytes.fromhex(tags))
     header = vnet(NEEDS_CSUM | DATA_VALID, start=start, offset=16)
@@ -132,7 +136,7 @@ def test_partial_checksum_stays_partial_and_points_to_tcp(ns, tags):
 
 
 @pytest.mark.parametrize("tags", ["", "8100 0064", "88a8 0c80 8100 0064"])
-def test_super_frame_crosses_whole(ns, tags):
+def test_super_frame_crosses_whole(ns: Namespace, tags: str) -> None:
     a, b = pair(ns)
     frame, start = tcp(os.urandom(60_000), tags=bytes.fromhex(tags))
     header = vnet(NEEDS_CSUM, GSO_TCPV4, start + 20, 1448, start, 16)
@@ -146,7 +150,7 @@ def test_super_frame_crosses_whole(ns, tags):
     assert [frame for _, frame, _ in receive(b, 1)] == [frame]
 
 
-def test_super_frame_is_segmented_with_right_checksums_where_it_must(ns):
+def test_super_frame_is_segmented_with_right_checksums_where_it_must(ns: Namespace) -> None:
     ns.veth("a", "b")
     ns.no_offloads("a")
     one, two = ns.packet("a"), ns.packet("b")
@@ -159,7 +163,7 @@ def test_super_frame_is_segmented_with_right_checksums_where_it_must(ns):
     assert b"".join(verify(frame) for _, frame, _ in segments) == payload
 
 
-def test_frames_the_kernel_refuses_do_not_stop_the_others(ns):
+def test_frames_the_kernel_refuses_do_not_stop_the_others(ns: Namespace) -> None:
     a, b = pair(ns)
     frames = [(PLAIN, numbered(i)) for i in range(5)]
     frames[1] = (vnet(NEEDS_CSUM, start=5000, offset=16), numbered(1))  # a checksum beyond the frame
@@ -170,7 +174,7 @@ def test_frames_the_kernel_refuses_do_not_stop_the_others(ns):
     assert (dropped[Drop.SEND], dropped[Drop.OVERSIZED], a.counters["sent"]) == (1, 1, 3)
 
 
-def test_frame_longer_than_any_can_be_is_dropped(ns):
+def test_frame_longer_than_any_can_be_is_dropped(ns: Namespace) -> None:
     fd = ns.tap("t")
     io = port(ns.packet("t"))
     head, start = tcp(b"")
@@ -181,7 +185,7 @@ def test_frame_longer_than_any_can_be_is_dropped(ns):
     assert io.counters["dropped"][Drop.OVERSIZED] == 1
 
 
-def test_link_down_is_a_fault_and_heals(ns):
+def test_link_down_is_a_fault_and_heals(ns: Namespace) -> None:
     a, b = pair(ns)
     ns.up("b", "down")
     assert b.receive() == ([], errno.ENETDOWN)
@@ -197,7 +201,7 @@ def test_link_down_is_a_fault_and_heals(ns):
     assert [number(frame) for _, frame, _ in receive(b, 1)] == [2]
 
 
-def test_interface_removed_is_a_fault_for_good(ns):
+def test_interface_removed_is_a_fault_for_good(ns: Namespace) -> None:
     a, _ = pair(ns)
     ns.remove("a")
     faults = {a.receive()[1], a.send([(PLAIN, numbered(0))])}
@@ -205,7 +209,7 @@ def test_interface_removed_is_a_fault_for_good(ns):
     assert faults <= {errno.ENODEV, errno.ENETDOWN}
 
 
-def test_tap_and_packet_are_two_ends(ns):
+def test_tap_and_packet_are_two_ends(ns: Namespace) -> None:
     fd = ns.tap("t")
     tap = PortIO(PortSpec(fd, "tap", "t"))
     sock = ns.packet("t")
@@ -229,7 +233,9 @@ def test_tap_and_packet_are_two_ends(ns):
     ("buffers", "limit"), [(1 << 24, 20_000), (10_000, 10_000_000)], ids=["ENOBUFS", "EAGAIN"]
 )
 @pytest.mark.parametrize("patient", [True, False])
-def test_slow_device_keeps_order_and_what_it_drops_is_counted(ns, buffers, limit, patient):
+def test_slow_device_keeps_order_and_what_it_drops_is_counted(
+    ns: Namespace, buffers: int, limit: int, patient: bool
+) -> None:
     ns.veth("a", "b")
     with ns.netlink() as ipr:
         index = ipr.link_lookup(ifname="a")[0]
@@ -251,7 +257,7 @@ def test_slow_device_keeps_order_and_what_it_drops_is_counted(ns, buffers, limit
     assert [number(frame) for _, frame, _ in receive(b, 1)] == [9999]
 
 
-def test_overruns_are_counted(ns):
+def test_overruns_are_counted(ns: Namespace) -> None:
     ns.veth("a", "b")
     one, two = ns.packet("a"), ns.packet("b", buffers=4096)
     a, b = port(one), port(two)
@@ -262,7 +268,7 @@ def test_overruns_are_counted(ns):
     assert b.counters["overruns"] == 640 - counted
 
 
-def test_descriptors_that_would_misbehave_are_refused(ns):
+def test_descriptors_that_would_misbehave_are_refused(ns: Namespace) -> None:
     ns.veth("a", "b")
     sock = ns.packet("a")
     for option, name in ((8, "PACKET_AUXDATA"), (15, "PACKET_VNET_HDR"), (23, "PACKET_IGNORE_OUTGOING")):

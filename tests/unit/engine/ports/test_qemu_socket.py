@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import struct
+from typing import Any, Self
 
 import pytest
 from hypothesis import given, settings
@@ -28,21 +29,21 @@ def wire(frame: bytes, header: bytes | None = PLAIN) -> bytes:
 class Peer:
     """A stream port and the other end of its socket."""
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         self.spec_options = {"vnet": options.pop("vnet", True)}
         self.ours, self.theirs = socket.socketpair()
         self.ours.setblocking(False)
         self.theirs.settimeout(5)
         self.port = PortIO(PortSpec(self.ours.fileno(), "stream", "s", **self.spec_options), **options)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.ours.close()
         self.theirs.close()
 
-    def reconnect(self):
+    def reconnect(self) -> None:
         self.ours.close()
         self.theirs.close()
         self.ours, self.theirs = socket.socketpair()
@@ -50,9 +51,9 @@ class Peer:
         self.theirs.settimeout(5)
         self.port.attach(self.ours.fileno())
 
-    def receive(self):
+    def receive(self) -> list[tuple[bytes, bytes, int]]:
         """All that is there to be received; faults are none."""
-        frames = []
+        frames: list[tuple[bytes, bytes, int]] = []
         while True:
             got, fault = self.port.receive()
             assert fault == 0
@@ -60,7 +61,7 @@ class Peer:
                 return frames
             frames += got
 
-    def read(self, size):
+    def read(self, size: int) -> bytes:
         data = b""
         while len(data) < size:
             data += self.theirs.recv(size - len(data))
@@ -80,7 +81,9 @@ long_frames = st.lists(
 
 @given(frames=frames | long_frames, data=st.data(), vnet=st.sampled_from([None, 0, 10, 12, 20]))
 @settings(deadline=None, max_examples=300)
-def test_any_chopping_gives_the_same_frames(frames, data, vnet):
+def test_any_chopping_gives_the_same_frames(
+    frames: list[bytes], data: st.DataObject, vnet: int | None
+) -> None:
     header = (
         None if vnet is None else bytes([1, 0, 3, 4, 5, 6, 7, 8, 9, 10][:vnet]) + bytes(max(vnet - 10, 0))
     )
@@ -97,7 +100,7 @@ def test_any_chopping_gives_the_same_frames(frames, data, vnet):
 
 @given(garbage=st.binary(max_size=4000))
 @settings(deadline=None, max_examples=300)
-def test_garbage_does_no_harm_and_the_next_peer_starts_clean(garbage):
+def test_garbage_does_no_harm_and_the_next_peer_starts_clean(garbage: bytes) -> None:
     with Peer() as peer:
         peer.theirs.sendall(garbage)
         while peer.port.fd >= 0:
@@ -110,7 +113,7 @@ def test_garbage_does_no_harm_and_the_next_peer_starts_clean(garbage):
         assert [frame for _, frame, _ in peer.receive()] == [b"x" * 60]
 
 
-def test_part_of_a_frame_is_forgotten_with_its_peer():
+def test_part_of_a_frame_is_forgotten_with_its_peer() -> None:
     with Peer() as peer:
         peer.theirs.sendall(wire(b"a" * 60) + wire(b"b" * 60)[:40])
         assert [frame for _, frame, _ in peer.receive()] == [b"a" * 60]
@@ -129,7 +132,7 @@ def test_part_of_a_frame_is_forgotten_with_its_peer():
         (struct.pack("!II", 60, 0x0A000000), errno.EPROTO, Drop.TRUNCATED),
     ],
 )
-def test_a_length_that_cannot_be_ends_the_connection(prefix, fault, drop):
+def test_a_length_that_cannot_be_ends_the_connection(prefix: bytes, fault: int, drop: Drop) -> None:
     with Peer() as peer:
         peer.theirs.sendall(wire(b"a" * 60) + prefix + bytes(100))
         got, said = peer.port.receive()
@@ -142,7 +145,7 @@ def test_a_length_that_cannot_be_ends_the_connection(prefix, fault, drop):
         assert [frame for _, frame, _ in peer.receive()] == [b"c" * 60]
 
 
-def test_longest_and_shortest_frames():
+def test_longest_and_shortest_frames() -> None:
     with Peer() as peer:
         got = []
         longest = os.urandom(MAX_FRAME)
@@ -154,7 +157,7 @@ def test_longest_and_shortest_frames():
         assert (dropped[Drop.TRUNCATED], dropped[Drop.OVERSIZED]) == (2, 1)
 
 
-def test_end_of_file_is_a_fault_after_the_last_frame():
+def test_end_of_file_is_a_fault_after_the_last_frame() -> None:
     with Peer() as peer:
         peer.theirs.sendall(wire(b"a" * 60))
         peer.theirs.close()
@@ -164,7 +167,7 @@ def test_end_of_file_is_a_fault_after_the_last_frame():
 
 
 @pytest.mark.parametrize("vnet", [True, False])
-def test_what_is_sent_reads_as_it_should(vnet):
+def test_what_is_sent_reads_as_it_should(vnet: bool) -> None:
     header = bytes([1, 1, 54, 0, 0xA8, 5, 34, 0, 16, 0])
     with Peer(vnet=vnet) as peer:
         sent = [os.urandom(60 + i) for i in range(64)]
@@ -173,7 +176,7 @@ def test_what_is_sent_reads_as_it_should(vnet):
         assert peer.read(len(expected)) == expected
 
 
-def test_headers_are_sent_as_long_as_the_peers_are():
+def test_headers_are_sent_as_long_as_the_peers_are() -> None:
     with Peer() as peer:
         peer.theirs.sendall(wire(b"a" * 60, bytes(12)))
         assert len(peer.receive()) == 1
@@ -183,7 +186,7 @@ def test_headers_are_sent_as_long_as_the_peers_are():
 
 
 @pytest.mark.parametrize("patient", [True, False])
-def test_slow_peer_gets_all_in_order_up_to_the_bound(patient):
+def test_slow_peer_gets_all_in_order_up_to_the_bound(patient: bool) -> None:
     with Peer(patient=patient) as peer:
         sent = [i.to_bytes(4, "big") * (i % 3000 + 4) for i in range(2000)]
         got = b""
@@ -202,7 +205,7 @@ def test_slow_peer_gets_all_in_order_up_to_the_bound(patient):
         assert sum(peer.port.counters["dropped"]) == 0
 
 
-def test_what_a_stuck_peer_leaves_no_room_for_is_dropped_whole_and_counted():
+def test_what_a_stuck_peer_leaves_no_room_for_is_dropped_whole_and_counted() -> None:
     with Peer() as peer:
         frames = [i.to_bytes(4, "big") * 15_000 for i in range(300)]  # 18 MB
         for first in range(0, 300, 50):
@@ -222,7 +225,7 @@ def test_what_a_stuck_peer_leaves_no_room_for_is_dropped_whole_and_counted():
         assert len(numbers) == 300 - dropped
 
 
-def test_an_absent_peer_of_a_port_that_keeps_misses_nothing():
+def test_an_absent_peer_of_a_port_that_keeps_misses_nothing() -> None:
     with Peer(keep=True) as peer:
         frames = [os.urandom(60_000) for _ in range(20)]
         assert peer.port.send([(PLAIN, frame) for frame in frames]) == 0  # more than the socket takes
@@ -243,7 +246,7 @@ def test_an_absent_peer_of_a_port_that_keeps_misses_nothing():
         assert got == expected  # from the beginning of the frame that had gone in part
 
 
-def test_an_absent_peer_of_a_port_that_does_not_keep_is_counted():
+def test_an_absent_peer_of_a_port_that_does_not_keep_is_counted() -> None:
     port = PortIO(PortSpec(-1, "stream", "s"))
     assert port.receive() == ([], 0)
     assert port.send([(PLAIN, b"a" * 60)] * 3) == 0
