@@ -1,4 +1,7 @@
-"""Flows of UDP that the guest begins (docs/comparison.md, section 4): each guest draws a source port."""
+"""Flows of UDP that the guest begins (docs/comparison.md, section 4): each guest draws a source port.
+
+Past 400 lines: a list of transcripts of one rule, each by itself.
+"""
 
 from transcripts.common import Player
 

@@ -1,4 +1,7 @@
-"""Which frames of two captures the VM sent, where addresses alone do not tell."""
+"""Which frames of two captures the VM sent, where addresses alone do not tell.
+
+Past 400 lines: each way to tell needs captures of its own.
+"""
 
 import struct
 from collections.abc import Callable

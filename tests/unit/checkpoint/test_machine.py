@@ -354,7 +354,7 @@ def test_every_state_knows_the_facts_and_has_a_label() -> None:
         assert {Divergence, Exhausted, Applied, Connected} <= set(table)
 
 
-def test_the_wait_counts_from_the_first_request_of_this_want():
+def test_the_wait_counts_from_the_first_request_of_this_want() -> None:
     machine = m.Machine(0, state=m.State.PROTECTED, period_ms=1000, repeat_ms=500)
     second = 10**9
     for now in range(0, 12 * second, second // 4):

@@ -57,7 +57,7 @@ NIC  UPLINK                PRIMARY      SECONDARY    FLOWS  HELD  TIMEOUT
     )
 
 
-def test_protected_but_for_what_rules_let_by():
+def test_protected_but_for_what_rules_let_by() -> None:
     shown = lines({**STATUS, "bypassing": True, "bypassed_frames": 1234})
     assert shown[1] == "state        protected, except for what rules bypass (1,234 frames so far)"
     assert "bypass" not in "".join(shown[2:])
@@ -144,7 +144,7 @@ def test_it_fits_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("reason", ["start", "aborted"])
-def test_after_a_start_or_an_abort_everything_is_held(reason):
+def test_after_a_start_or_an_abort_everything_is_held(reason: str) -> None:
     state = lines({**STATUS, "state": "requested", "reason": reason})[1]
     assert state == "state        requested: all output is held until the VMM has made a checkpoint"
 
@@ -164,5 +164,5 @@ def test_after_a_start_or_an_abort_everything_is_held(reason):
         ({"state": "failed-over", "alarm": True}, 4),
     ],
 )
-def test_the_exit_status(changes, status):
+def test_the_exit_status(changes: dict[str, Any], status: int) -> None:
     assert exit_status({**STATUS, **changes}) == status

@@ -226,7 +226,7 @@ async def test_flows_and_policies(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         assert f"policy 2: {EVERYTHING}" in caplog.text
 
 
-async def test_what_rules_let_by_is_told_until_they_are_gone_and_a_commit_heals(tmp_path: Path):
+async def test_what_rules_let_by_is_told_until_they_are_gone_and_a_commit_heals(tmp_path: Path) -> None:
     text = "".join(f'[[policy]]\naction = "{action}"\n' for action in ("bypass", "drop", "bypass", "compare"))
     async with running(tmp_path, text) as proxy:
         assert (await proxy.execute("query-status"))["bypassed_frames"] == 0

@@ -73,7 +73,7 @@ def test_a_fault_is_told_beside_an_alarm_and_says_what_it_is() -> None:
     assert drawn(look(counters()))[2] == ""
 
 
-def test_what_rules_let_by_is_told():
+def test_what_rules_let_by_is_told() -> None:
     lines = drawn(look(counters(), state="protected", nics=[], bypassing=True, bypassed_frames=1234))
     assert lines[0].startswith(" web1  PROTECTED, except for what rules bypass (1,234 frames so far) ")
     assert lines[2] == " RULES: 0 frames/s are bypassed"
