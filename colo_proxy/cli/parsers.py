@@ -25,13 +25,25 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, *, examples: Sequence[Example] = (), **keywords: Any) -> None:
         super().__init__(formatter_class=Help, epilog=_epilog(examples), **keywords)
         self.examples = tuple(examples)
+        self._intermixed = False
 
     def parse_known_args(self, *arguments: Any, **keywords: Any) -> tuple[Any, list[str]]:
         """What is unknown to a command is its own error, with its usage, and not the whole program's."""
-        namespace, unknown = super().parse_known_args(*arguments, **keywords)
-        if unknown:
+        namespace, unknown = self._parse(*arguments, **keywords)
+        if unknown and not self._intermixed:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return namespace, unknown
+
+    def _parse(self, *arguments: Any, **keywords: Any) -> tuple[Any, list[str]]:
+        """Options may stand between arguments: argparse gives an optional one up at the first option."""
+        has_commands = any(isinstance(action, argparse._SubParsersAction) for action in self._actions)
+        if has_commands or self._intermixed:
+            return super().parse_known_args(*arguments, **keywords)
+        self._intermixed = True  # what follows may call `parse_known_args`
+        try:
+            return self.parse_known_intermixed_args(*arguments, **keywords)
+        finally:
+            self._intermixed = False
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and how the command is called; exit with status 2."""

@@ -55,11 +55,14 @@ def policy_rule(table: object) -> PolicyRule:
 
 def unwise(rules: Iterable[PolicyRule]) -> Iterator[tuple[int, str]]:
     """The numbers, from 1, of rules that leave nothing to compare, and what they do."""
+    compares = False  # a rule above
     for number, rule in enumerate(rules, 1):
         if rule.match:
+            compares |= rule.action == "compare"
             continue
         if rule.action == "bypass":
-            yield number, "it matches every flow, and releases all without a comparison: nothing is protected"
+            what = "it releases, without a comparison, everything that no earlier rule matches"
+            yield number, what if compares else f"{what}: nothing is protected"
         elif rule.action == "drop":
             yield number, "it matches every flow: only what an earlier rule lets through is released"
         return  # no rule behind it is reached

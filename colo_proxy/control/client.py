@@ -23,7 +23,8 @@ class Client:
             self._socket.connect(path)
         except OSError as error:
             self._socket.close()
-            raise Unreachable(f"{path}: {_connect_problem(error)}") from None
+            kind = Refused if isinstance(error, PermissionError) else Unreachable
+            raise kind(f"{path}: {_connect_problem(error)}") from None
         self._file = self._socket.makefile("rb")
         self._events: list[dict[str, Any]] = []
         greeting = self._receive()
@@ -86,6 +87,8 @@ class Client:
                 message = self._receive()
             except _NoAnswer:
                 raise NothingMore(f"{self.path}: nothing more within {timeout:g} s") from None
+            if "error" in message:
+                raise Refused(f"{self.path}: {message['error']['desc']}")
             if "event" in message:
                 yield message
 

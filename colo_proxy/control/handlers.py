@@ -162,14 +162,22 @@ class Commands:
                 rules.append(policy_rule(_without_frames(table)))
             except ValueError as error:
                 raise CommandError("BadArguments", f"policy {number}: {error}; none was changed") from None
+        warnings = self._warnings(rules)
         await self.use_policies(rules)
-        return {"warnings": [f"policy {number}: {what}" for number, what in unwise(rules)]}
+        return {"warnings": warnings}
 
     async def use_policies(self, rules: Sequence[PolicyRule]) -> None:
         """Let these rules decide from now on."""
+        warnings = self._warnings(rules)
         self._totals.before_policies()
         await self._coordinator.set_policies(rules)
-        warn_of(rules)
+        for warning in warnings:
+            log.warning("%s", warning)
+
+    def _warnings(self, rules: Sequence[PolicyRule]) -> list[str]:
+        """What is unwise about rules, and is not so already."""
+        known = {what for _, what in unwise(rule for rule, _ in self._totals.policies())}
+        return [f"policy {number}: {what}" for number, what in unwise(rules) if what not in known]
 
     async def _checkpoint(self) -> object:
         epoch = self._machine.epoch

@@ -97,7 +97,7 @@ WRONG: dict[str, tuple[Callable[[Namespace], object], dict[str, str], str, str]]
         lambda host: None,
         {"proxy": 'metrics = ""\n[[policy]]\naction = "bypass"'},
         "warning",
-        "[[policy]] 1: it matches every flow",
+        "[[policy]] 1: it releases, without a comparison, everything",
     ),
     "no directory": (
         lambda host: None,

@@ -275,7 +275,7 @@ async def test_policy(proxy: Running, tmp_path: Path) -> None:
     assert len(await proxy.execute("query-policy")) == 2
     every = await cli("policy", "add", '{action = "bypass"}', proxy.socket, "--first")
     assert every.stdout.splitlines()[0] == "  1 bypass   0 frames  everything"
-    assert every.stderr.startswith("colo-proxy: warning: policy 1: it matches every flow")
+    assert every.stderr.startswith("colo-proxy: warning: policy 1: it releases, without")
     (tmp_path / "none.toml").write_text("policy = []\n")
     assert "no rules" in (await cli("policy", "set", str(tmp_path / "none.toml"), proxy.socket)).stdout
     assert await proxy.execute("query-policy") == []

@@ -7,6 +7,7 @@ import pytest
 from colo_proxy.checkpoint.commands import Alarm, Began, FailedOver, Finished, RequestCheckpoint, StateChanged
 from colo_proxy.cli.events import line
 from colo_proxy.cli.flows import lines
+from colo_proxy.cli.main import parser
 from colo_proxy.display.tables import size
 from colo_proxy.engine.messages import PortFault
 from colo_proxy.telemetry import event_log as events
@@ -84,3 +85,9 @@ def test_sizes() -> None:
         "1.0 TiB",
     ]
     assert size(12_345_678, 1000) == "12.3 MB"
+
+
+@pytest.mark.parametrize("order", ["RULE --first web1", "--first RULE web1", "RULE web1 --first"])
+def test_options_may_stand_anywhere(order: str) -> None:
+    found = parser().parse_args(["policy", "add", *order.split()])
+    assert (found.rule, found.first, found.config) == ("RULE", True, "web1")

@@ -8,7 +8,7 @@ import pytest
 
 from colo_proxy.control import protocol
 from colo_proxy.control.client import Client
-from colo_proxy.errors import ControlError
+from colo_proxy.errors import ControlError, Refused
 
 
 def hung_up_on(directory: Path, *said: bytes) -> Client:
@@ -37,6 +37,24 @@ def test_why_it_was_turned_away_is_read_though_nothing_can_be_sent(tmp_path: Pat
         pytest.raises(ControlError, match=r"^query-status: 64 clients are connected already$"),
     ):
         client.execute("query-status")
+
+
+def test_who_only_listens_reads_why_too(tmp_path: Path) -> None:
+    error = protocol.CommandError("GenericError", "64 clients are connected already")
+    with (
+        hung_up_on(tmp_path, protocol.failure(error)) as client,
+        pytest.raises(Refused, match=r"ctl: 64 clients are connected already$"),
+    ):
+        next(client.events())
+
+
+def test_no_permission_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "connect", denied, raising=False)
+    with pytest.raises(Refused, match="permission denied; root may"):
+        Client(str(tmp_path / "ctl"))
 
 
 def test_a_proxy_that_has_gone_without_a_word(tmp_path: Path) -> None:

@@ -185,7 +185,8 @@ async def test_requests_repeat_and_the_alarm_comes_by_the_clock(tmp_path: Path) 
         events.close()
 
 
-EVERYTHING = "it matches every flow, and releases all without a comparison: nothing is protected"
+REST = "it releases, without a comparison, everything that no earlier rule matches"
+EVERYTHING = f"{REST}: nothing is protected"
 
 
 async def test_who_bypasses_everything_is_warned_at_the_start(
@@ -222,8 +223,11 @@ async def test_flows_and_policies(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         assert await proxy.execute("query-policy") == new
         assert len(proxy.engine.rules) == 1
         told = await proxy.execute("set-policy", policies=[*new, {"action": "bypass"}])
-        assert told == {"warnings": [f"policy 2: {EVERYTHING}"]}
-        assert f"policy 2: {EVERYTHING}" in caplog.text
+        assert told == {"warnings": [f"policy 2: {REST}"]}
+        assert f"policy 2: {REST}" in caplog.text
+        assert EVERYTHING not in caplog.text, "a rule above has flows compared"
+        again = [{"match": {"port": 7}, "action": "drop"}, *new, {"action": "bypass"}]
+        assert await proxy.execute("set-policy", policies=again) == {"warnings": []}, "known already"
 
 
 async def test_what_rules_let_by_is_told_until_they_are_gone_and_a_commit_heals(tmp_path: Path) -> None:
