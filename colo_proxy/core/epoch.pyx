@@ -335,7 +335,7 @@ cdef void epoch_follow_observed(Core *core) noexcept nogil:
         flow.flags &= ~<uint32_t>(F_TOUCHED | F_GATHERED)
         if flow.key.kind == K_TCP:
             stream_commit(core, flow, False)
-            while flow.svm.pure_first != NULL:
+            while flow.svm.pure_first != NULL and (flow.pvm.reset or not flow.svm.reset):
                 node = flow.svm.pure_first
                 core_forget(core, node)
             agreed_advance(core, flow)  # what the SVM had said of it is agreed by now

@@ -776,6 +776,14 @@ class Connection(Tries):
         self.s.reset = self.s.reset and self.p.reset  # a RST that was used stays
         self.s.ack = self.s.edge = None
 
+    def _reset_is_due(self) -> bool:
+        """C8: has the PVM yet to get to where the SVM has reset the connection?"""
+        p, s = self.p, self.s
+        if not s.reset or s.reset_by is None or p.reset or p.finished or self.low is None:
+            return False
+        at = self.position(s, s.reset_by.seq)
+        return at is not None and at >= self.matched
+
     def commit(self, observe: bool = False) -> None:
         """The SVM has become the PVM; or (observe) the PVM's bytes count as agreed and the SVM goes on."""
         p, s = self.p, self.s
@@ -790,7 +798,9 @@ class Connection(Tries):
             self.runs, self.crowded = 0, False
             if p.finished and self.matched == p.end:
                 self.fin = p.end - 1
-        s.refused, s.reset_text = p.refused, p.reset_text
+        due = observe and self._reset_is_due()
+        if not due:
+            s.refused, s.reset_text = p.refused, p.reset_text
         if s.syn is not None or not observe:
             s.forms = list(p.forms)
             self._settle_forms()
@@ -803,7 +813,7 @@ class Connection(Tries):
             if p.ack is not None and (s.ack is None or (p.ack, p.edge or 0) > (s.ack, s.edge or 0)):
                 s.ack, s.raw, s.edge = p.ack, p.raw, p.edge
             s.urgent |= p.urgent
-            s.reset = p.reset
+            s.reset = p.reset or due
         else:
             self.adopt()
             s.end = p.end

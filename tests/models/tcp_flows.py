@@ -436,6 +436,8 @@ class TcpJudge:
                     waits.append((connection.s.reset_time, connection.matched))
             since, at = min(waits, default=(self.now, 0))
             if self.now - since >= self.timeout and not connection.reported:
+                if self.observe:
+                    connection.s.reset_by = None  # it counts as not said
                 self._diverge(flow, connection, "missing-primary", self._offset(connection, at))
                 if self.observe:
                     self.lone = [each for each in self.lone if each[1] is not connection]

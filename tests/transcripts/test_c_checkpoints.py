@@ -3,6 +3,7 @@
 Past 400 lines: transcripts of one rule's group are kept together.
 """
 
+import pytest
 from transcripts.common import CHECKPOINT, HANDSHAKE, TWO_FROM_OTHER_PORTS, Player
 
 DIVERGED = f"""{HANDSHAKE}
@@ -381,6 +382,43 @@ def test_c8_a_window_that_was_waited_for_brings_the_svm_up_to_it(play: Player) -
         > . 1 ack 100 win 0
         P . 1 ack 100 win 300
         > . 1 ack 100 win 300
+        +9s tick
+    """,
+        observe=True,
+    )
+
+
+@pytest.mark.parametrize("c_isn", [5000, 2**32 - 100])
+@pytest.mark.parametrize("reset", ["R", "R."])
+def test_c8_a_reset_behind_what_differs_stays(play: Player, reset: str, c_isn: int) -> None:
+    """In either order it is one difference."""
+    ack = " ack 1" if reset == "R." else ""
+    play(
+        f"""{HANDSHAKE}
+        S . 1:11 ack 1 flip 4
+        S {reset} 11{ack}
+        P . 1:11 ack 1
+        ! payload 3
+        > . 1:11 ack 1
+        P {reset} 11{ack}
+        > {reset} 11{ack}
+        finish
+    """,
+        observe=True,
+        c_isn=c_isn,
+    )
+
+
+def test_c8_a_reset_that_stays_is_missed_if_the_pvm_does_not_reset(play: Player) -> None:
+    play(
+        f"""{HANDSHAKE}
+        S . 1:11 ack 1 flip 4
+        S R. 11 ack 1
+        P . 1:11 ack 1
+        ! payload 3
+        > . 1:11 ack 1
+        +3s tick
+        ! missing-primary 10
         +9s tick
     """,
         observe=True,

@@ -24,6 +24,7 @@ from colo_proxy.core.flow.flow cimport (
     F_FORMS,
     F_OTHER_PORT,
     F_OWN_OFFSET,
+    F_FORGET,
     F_PROVISIONAL,
     F_RAISED,
     F_SVM_TRY,
@@ -469,6 +470,14 @@ cdef int64_t reach_of(const Flow *flow) noexcept nogil:
     return min(<int64_t>MAX_DISTANCE, max(flow.position + 1, <int64_t>0))  # the SYN has the stream offset -1
 
 
+cdef bint reset_is_due(const Flow *flow) noexcept nogil:
+    """C8: whether the PVM has yet to get to where the SVM has reset the connection."""
+    return flow.flags & F_ANCHORED and flow.svm.reset and flow.svm.pure_first != NULL and \
+        not flow.svm.pure_first.flags & N_UNPLACED and \
+        not (flow.pvm.fin or flow.pvm.reset or flow.flags & F_FORGET) and \
+        seq_le(flow.matched, agreed_start_of(flow.svm.pure_first))
+
+
 cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
     cdef Seq end = flow.pvm.end
     flow.flags &= ~<uint32_t>(F_BLOCKED | F_CONTRADICTED)
@@ -482,8 +491,8 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         ranges_commit(core, flow, replaced)
         flow.floor = flow.matched
         flow.low = flow.pieced = seq_add(flow.matched, -reach_of(flow))
-    flow.svm_text = flow.pvm_text
     if replaced:
+        flow.svm_text = flow.pvm_text
         # The SVM is the PVM now: its numbers, its acknowledgements, its windows, its options.
         flow.svm = flow.pvm
         flow.svm.first = flow.svm.last = flow.svm.pure_first = flow.svm.pure_last = NULL
@@ -494,9 +503,11 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         syn_forms_copy(flow)
         return
     syn_forms_copy(flow)
-    flow.svm.reset = flow.pvm.reset
     urgent_copy(flow)
-    flow.svm.refused = flow.pvm.refused
+    if not reset_is_due(flow):
+        flow.svm_text = flow.pvm_text
+        flow.svm.reset = flow.pvm.reset
+        flow.svm.refused = flow.pvm.refused
     if flow.pvm.acked and (not flow.svm.acked or seq_lt(flow.svm.ack, flow.pvm.ack) or (
             seq_eq(flow.svm.ack, flow.pvm.ack) and seq_lt(flow.svm.edge, flow.pvm.edge))):
         flow.svm.raw = flow.pvm.raw
