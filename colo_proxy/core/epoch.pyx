@@ -32,6 +32,7 @@ from colo_proxy.core.flow.flow cimport (
     F_FORGET,
     F_GATHERED,
     F_TOUCHED,
+    F_TRIES,
     Flow,
     flow_has_own_numbers,
     flow_is_alias,
@@ -50,6 +51,7 @@ from colo_proxy.core.tcp.partial cimport partial_failover
 from colo_proxy.core.tcp.release cimport release_note_told, release_stamp, release_still_owed
 from colo_proxy.core.tcp.retransmission cimport retransmission_replace
 from colo_proxy.core.tcp.stream cimport stream_adopt, stream_commit
+from colo_proxy.core.tcp.tries cimport tries_forget
 from colo_proxy.core.vocabulary cimport D_OLD_EPOCH, D_UNCOMMITTED, M_COMPARE, M_FAILED_OVER, M_HOLD, M_PASS
 
 
@@ -251,6 +253,15 @@ cdef void forget_unanswered(Core *core) noexcept nogil:
         flow = behind
 
 
+cdef void settle_numbers(Core *core) noexcept nogil:
+    """The SVM is the PVM, whichever of its ISNs it goes on with: no SYN/ACK (T10a) changes an offset now."""
+    cdef Flow *flow = core.table.idle_first
+    while flow != NULL:
+        if flow.flags & F_TRIES:
+            tries_forget(flow)
+        flow = flow_next(flow)
+
+
 cdef void emit_rest(Core *core, const Flow *flow, Node *node) noexcept nogil:
     """Of a super-frame of the SVM, clients have some datagrams: the others leave, each alone."""
     cdef Node *alone
@@ -293,6 +304,7 @@ cdef void epoch_failover(Core *core) noexcept nogil:
     untouch_all(core)
     if core.svm_loaded:
         replaced_flows(core)
+        settle_numbers(core)
     else:
         forget_unanswered(core)
     leave_stop(core, M_FAILED_OVER)

@@ -295,8 +295,6 @@ class Oracle(TcpJudge, Pairing, Deciding):
         overtaken = mine[0].overtaken if mine else None
         if mine and queue.unmatched and self._late(max(mine[0].time, queue.unmatched[0].time)):
             self._forget_copies(queue)
-            if not queue.unmatched:
-                return
         if mine and queue.unmatched and self._late(max(mine[0].time, queue.unmatched[0].time)):
             first = mine[0].parts[0]
             offset = first.begins + describe_difference(first.packet, queue.unmatched[0].packet)
@@ -529,6 +527,8 @@ class Oracle(TcpJudge, Pairing, Deciding):
                     connection.adopt()
                     connection.sport = flow.port
                     connection.shift, connection.clock, connection.mapped = 0, 0, False
+                    # Whichever ISN it goes on with, it is the PVM's.
+                    connection.p.tries, connection.s.tries = [], []
                 if connection.s.base is None:
                     connection.p.base = None
         if self.loaded:

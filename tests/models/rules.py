@@ -15,7 +15,7 @@ from colo_proxy.core.policy import PolicyRule
 from colo_proxy.vocabulary import Mode
 
 Key = tuple[object, ...]
-NUMBERS = {"ip-47": "gre"}
+NUMBERS = {"ip-6": "tcp", "ip-17": "udp", "ip-47": "gre"}
 
 
 class Deciding:

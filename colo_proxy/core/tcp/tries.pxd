@@ -23,3 +23,5 @@ cdef bint tries_begin(const Flow *flow, Seq number) noexcept nogil
 cdef void tries_align(const Flow *flow, Packet *p, uint8_t *base) noexcept nogil
 # The SVM has the PVM's state: its ISNs, too.
 cdef void tries_copy(Flow *flow) noexcept nogil
+# Keep the ISNs that both go on with, for good.
+cdef void tries_forget(Flow *flow) noexcept nogil

@@ -173,3 +173,8 @@ cdef void tries_copy(Flow *flow) noexcept nogil:
     flow.flags &= ~<uint32_t>F_SVM_TRY
     if flow.flags & F_PVM_TRY:
         flow.flags |= F_SVM_TRY
+
+
+cdef void tries_forget(Flow *flow) noexcept nogil:
+    flow.pvm_tries.count = flow.svm_tries.count = 0
+    flow.flags &= ~<uint32_t>F_TRIES
