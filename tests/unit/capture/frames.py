@@ -9,11 +9,13 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
 VM, CLIENT = "52:54:00:00:00:02", "02:00:00:00:00:01"
+MAC = "02:00:00:00:00:02"  # the VM of models.packets
 VM_IP, CLIENT_IP = "192.0.2.2", "192.0.2.1"
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
 
 Timed = tuple[int, bytes]
+Compared = Callable[..., tuple[int, dict[str, Any]]]  # what the fixture `compared` gives
 
 
 def http(isn: int, answer: bytes, start: int = START, port: int = 40000, vm: str = VM) -> list[Timed]:
@@ -47,6 +49,11 @@ def udp(payload: bytes, at: int, port: int = 5353, vm: str = VM) -> Timed:
     """A datagram of the VM."""
     frame = Ether(src=vm, dst=CLIENT) / IP(src=VM_IP, dst=CLIENT_IP) / UDP(sport=port, dport=9) / payload
     return at, bytes(frame)
+
+
+def timed(frames: Iterable[bytes], start: int = START) -> list[Timed]:
+    """One a millisecond."""
+    return [(start + at * 1_000_000, frame) for at, frame in enumerate(frames)]
 
 
 def pcap(frames: Iterable[Timed], order: str = "<", nano: bool = False, link: int = 1) -> bytes:

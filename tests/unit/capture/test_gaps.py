@@ -1,26 +1,19 @@
 """Bytes that the PVM's capture lacks, though the client acknowledges them: not compared, no difference."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from models.packets import ACK, FIN, RST, SYN, ethernet, tcp
 
-from colo_proxy.cli.main import main
 from colo_proxy.core.comparator import Comparator
 from colo_proxy.vocabulary import Divergence, Missed
 
-from .frames import SECOND, START, Timed, save
+from .frames import MAC, SECOND, START, Compared, Timed
 
-MAC = "02:00:00:00:00:02"  # the VM of models.packets
 VM, CLIENT = ("192.0.2.2", 80), ("192.0.2.1", 40000)
 FLOW = "tcp 192.0.2.2:80 > 192.0.2.1:40000"
 DATA = bytes(i * 31 & 255 for i in range(10_000))
 MTU = 500
-
-Compared = Callable[..., tuple[int, dict[str, Any]]]
 
 
 class Port:
@@ -60,13 +53,8 @@ class Port:
 
 
 @pytest.fixture
-def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
-    def of(pvm: Port, svm: Port) -> tuple[int, dict[str, Any]]:
-        paths = [save(tmp_path / name, port.frames) for name, port in (("p.pcap", pvm), ("s.pcap", svm))]
-        status = main(["compare", *map(str, paths), "--vm-mac", MAC, "--json"])
-        return status, json.loads(capsys.readouterr().out)
-
-    return of
+def compared(compared: Compared) -> Compared:
+    return lambda pvm, svm: compared(pvm.frames, svm.frames, MAC)
 
 
 def lost(begin: int, end: int) -> dict[str, Any]:

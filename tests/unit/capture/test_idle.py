@@ -1,24 +1,16 @@
 """Connections that are idle when a capture begins: an answered keep-alive shows no lost byte."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from models.packets import ACK, ethernet, tcp
 
-from colo_proxy.cli.main import main
+from .frames import MAC, START, Compared, Timed
 
-from .frames import START, Timed, save
-
-MAC = "02:00:00:00:00:02"  # the VM of models.packets
 FOUR = ("192.0.2.2", 22), ("192.0.2.1", 40000)
 SIX = ("2001:db8::2", 22), ("2001:db8::1", 40000)
 TIMESTAMP = bytes.fromhex("0101080a0000000100000002")
 NUMBERS = 100, 2**32 - 1, 0, 2**31  # SND.NXT
-
-Compared = Callable[..., tuple[int, dict[str, Any]]]
 
 
 class Idle:
@@ -47,13 +39,8 @@ class Idle:
 
 
 @pytest.fixture
-def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
-    def of(pvm: Idle, svm: Idle) -> tuple[int, dict[str, Any]]:
-        paths = [save(tmp_path / name, port.frames) for name, port in (("p.pcap", pvm), ("s.pcap", svm))]
-        status = main(["compare", *map(str, paths), "--vm-mac", MAC, "--json"])
-        return status, json.loads(capsys.readouterr().out)
-
-    return of
+def compared(compared: Compared) -> Compared:
+    return lambda pvm, svm: compared(pvm.frames, svm.frames, MAC)
 
 
 def differences(found: dict[str, Any]) -> list[tuple[str, int]]:

@@ -1,46 +1,20 @@
 """What `compare` has not looked at makes no verdict `identical`; what is odd about a capture is noticed."""
 
-import json
 import struct
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from models.packets import ACK, SYN, checksum, ethernet, ip, tcp, udp
 
 from colo_proxy.cli.main import main
 
-from .frames import SECOND, START, VM, Timed, http, pcap
+from .frames import MAC, SECOND, START, VM, Compared, Timed, http, pcap, timed
 from .frames import udp as said_by_vm
 from .test_reader import interface, packet, section
 
-MAC = "02:00:00:00:00:02"  # the VM of models.packets
 ENDS = ("192.0.2.2", 80), ("192.0.2.1", 40000)
 ENDS6 = ("2001:db8::2", 80), ("2001:db8::1", 40000)
 ANSWER = b"HTTP/1.1 200 OK\r\n\r\n" + b"answer" * 300
-
-
-Compared = Callable[..., tuple[int, dict[str, Any]]]
-
-
-@pytest.fixture
-def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
-    """Exit status and verdict on two captures, given as frames or as the bytes of a file."""
-
-    def of(pvm: list[Timed] | bytes, svm: list[Timed] | bytes, vm: str = VM) -> tuple[int, dict[str, Any]]:
-        paths = []
-        for name, content in (("pvm.pcap", pvm), ("svm.pcap", svm)):
-            paths.append(tmp_path / name)
-            paths[-1].write_bytes(content if isinstance(content, bytes) else pcap(content))
-        status = main(["compare", *map(str, paths), "--vm-mac", vm, "--json"])
-        return status, json.loads(capsys.readouterr().out)
-
-    return of
-
-
-def timed(frames: list[bytes], start: int = START) -> list[Timed]:
-    return [(start + at * 1_000_000, frame) for at, frame in enumerate(frames)]
 
 
 # ------------------------------------------------------------------ frames longer than any port would take

@@ -1,18 +1,14 @@
 """Captures of which nothing can be compared are never `identical`: housekeeping is not compared."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from models.packets import ACK, SYN, ethernet, ip, tcp, udp
 
 from colo_proxy.cli.main import main
 
-from .frames import START, save
+from .frames import MAC, Compared, save, timed
 
-MAC = "02:00:00:00:00:02"  # the VM of models.packets
 VM, CLIENT = ("192.0.2.2", 80), ("192.0.2.1", 40000)
 VM6, CLIENT6 = "fe80::2", "ff02::2"
 
@@ -27,20 +23,10 @@ CALL = ethernet(tcp(CLIENT, VM, seq=7, ack=0, flags=SYN), 0x0800, from_vm=False)
 DATAGRAM = ethernet(udp(VM, CLIENT, b"answer"), 0x0800)
 ACKNOWLEDGEMENT = ethernet(tcp(VM, CLIENT, seq=100, ack=8, flags=ACK), 0x0800)
 
-Compared = Callable[..., tuple[int, dict[str, Any]]]
-
 
 @pytest.fixture
-def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
-    def of(pvm: list[bytes], svm: list[bytes]) -> tuple[int, dict[str, Any]]:
-        paths = [
-            save(tmp_path / name, [(START + at * 1_000_000, frame) for at, frame in enumerate(frames)])
-            for name, frames in (("pvm.pcap", pvm), ("svm.pcap", svm))
-        ]
-        status = main(["compare", *map(str, paths), "--vm-mac", MAC, "--json"])
-        return status, json.loads(capsys.readouterr().out)
-
-    return of
+def compared(compared: Compared) -> Compared:
+    return lambda pvm, svm: compared(timed(pvm), timed(svm), MAC)
 
 
 @pytest.mark.parametrize("frame", HOUSEKEEPING)

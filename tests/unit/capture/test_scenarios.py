@@ -12,10 +12,8 @@ from transcripts.play import Play
 from colo_proxy.cli.main import main
 from colo_proxy.vocabulary import Frame, Port
 
-from .frames import START, Timed, save
+from .frames import MAC, START, Compared, Timed, save, timed
 from .scenarios import SCENARIOS
-
-VM = "02:00:00:00:00:02"
 
 
 class Recorder:
@@ -48,7 +46,7 @@ def test_scenario(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
         play.happen(event)
     captures = [save(tmp_path / f"{who}.pcap", recorder.said[who]) for who in "PS"]
     released = tmp_path / "released.pcap"
-    vm = ["--vm-mac", VM] if events else []
+    vm = ["--vm-mac", MAC] if events else []
     status = main(["compare", *map(str, captures), *vm, "--json", "--released", str(released)])
     found = json.loads(capsys.readouterr().out)
     with released.open("rb") as file:
@@ -75,17 +73,10 @@ def of(mark: str, wanted: list[str]) -> list[str]:
 # ------------------------------------------------------------------ what a transcript has no words for
 
 
-def compared(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], pvm: list[bytes], svm: list[bytes]
-) -> tuple[int, dict[str, Any]]:
-    """The verdict on what PVM and SVM said, a frame a millisecond."""
-    times = range(START, START + 10**9, 10**6)
-    captures = [
-        save(tmp_path / name, zip(times, said, strict=False))
-        for name, said in (("pvm.pcap", pvm), ("svm.pcap", svm))
-    ]
-    status = main(["compare", *map(str, captures), "--vm-mac", VM, "--json"])
-    return status, json.loads(capsys.readouterr().out)
+@pytest.fixture
+def compared(compared: Compared) -> Compared:
+    """Of what PVM and SVM sent, a frame a millisecond."""
+    return lambda pvm, svm: compared(timed(pvm), timed(svm), MAC)
 
 
 def six(next_header: int, data: bytes) -> bytes:
@@ -98,23 +89,19 @@ def segment(seq: int, payload: bytes, flags: int = ACK) -> bytes:
     return tcp(*ends, seq=seq, ack=1, flags=flags, payload=payload)[40:]
 
 
-def test_ipv6_extension_headers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ipv6_extension_headers(compared: Compared) -> None:
     """A stream is the same one behind them (RFC 8200, 4.1): hop-by-hop and destination options here."""
     options = bytes([60, 0, 1, 4, 0, 0, 0, 0]) + bytes([6, 0, 1, 4, 0, 0, 0, 0])
     opened = [[six(6, segment(isn, b"", SYN | ACK))] for isn in (1000, 77000)]
     plain = six(6, segment(77001, b"data"))
-    status, found = compared(
-        tmp_path, capsys, [*opened[0], six(0, options + segment(1001, b"data"))], [*opened[1], plain]
-    )
+    status, found = compared([*opened[0], six(0, options + segment(1001, b"data"))], [*opened[1], plain])
     assert (status, found["released_frames"], found["flows"]) == (0, 2, 1)
-    status, found = compared(
-        tmp_path, capsys, [*opened[0], six(0, options + segment(1001, b"dataX"))], [*opened[1], plain]
-    )
+    status, found = compared([*opened[0], six(0, options + segment(1001, b"dataX"))], [*opened[1], plain])
     assert (status, found["divergences"][0]["stream_offset"]) == (1, 4)
     assert found["divergences"][0]["reason"] == "missing-secondary"
 
 
-def test_ipv6_fragments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ipv6_fragments(compared: Compared) -> None:
     def cut(data: bytes, ident: int, at: int) -> list[bytes]:
         head = bytes([6, 0])
         name = ident.to_bytes(4)
@@ -125,13 +112,13 @@ def test_ipv6_fragments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
     opened = [[six(6, segment(isn, b"", SYN | ACK))] for isn in (1000, 77000)]
     pvm = [*opened[0], *cut(segment(1001, b"d" * 64), 7, 24)]
-    status, found = compared(tmp_path, capsys, pvm, [*opened[1], *cut(segment(77001, b"d" * 64), 9, 40)])
+    status, found = compared(pvm, [*opened[1], *cut(segment(77001, b"d" * 64), 9, 40)])
     assert (status, found["released_frames"], found["held_frames"]) == (0, 3, 0)
-    status, found = compared(tmp_path, capsys, pvm, [*opened[1], six(6, segment(77001, b"d" * 63 + b"D"))])
+    status, found = compared(pvm, [*opened[1], six(6, segment(77001, b"d" * 63 + b"D"))])
     assert (status, found["divergences"][0]["stream_offset"]) == (1, 63)
 
 
-def test_an_icmp_error_that_quotes_a_client(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_icmp_error_that_quotes_a_client(compared: Compared) -> None:
     """Each guest quotes the segment with its own number acknowledged; the SVM's is aligned."""
 
     def said(isn: int) -> list[bytes]:
@@ -142,19 +129,17 @@ def test_an_icmp_error_that_quotes_a_client(tmp_path: Path, capsys: pytest.Captu
         error = error[:2] + checksum(error).to_bytes(2) + error[4:]
         return [ethernet(opened, 0x0800), ethernet(ip("192.0.2.2", "192.0.2.1", 1, error), 0x0800)]
 
-    status, found = compared(tmp_path, capsys, said(1000), said(77000))
+    status, found = compared(said(1000), said(77000))
     assert (status, found["released_frames"], found["held_frames"]) == (0, 2, 0)
 
 
-def test_ipv6_atomic_fragments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ipv6_atomic_fragments(compared: Compared) -> None:
     """Whole packets (RFC 6946), each with an identification that its guest has drawn."""
 
     def atomic(ident: int, data: bytes, at: int = 0) -> bytes:
         return six(44, bytes([47, 0]) + at.to_bytes(2) + ident.to_bytes(4) + data)
 
     status, found = compared(
-        tmp_path,
-        capsys,
         [atomic(7, b"carried"), atomic(8, b"again")],
         [atomic(99, b"carried"), atomic(0, b"AGAIN")],
     )
@@ -162,7 +147,7 @@ def test_ipv6_atomic_fragments(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert [(each["reason"], each["stream_offset"]) for each in found["divergences"]] == [("payload", 7)]
 
 
-def test_each_fragment_that_waits_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_fragment_that_waits_is_counted(compared: Compared) -> None:
     data = bytes([0, 53, 0, 9, 0, 40, 0, 0]) + b"d" * 32
     pieces = [
         ethernet(
@@ -170,12 +155,12 @@ def test_each_fragment_that_waits_is_counted(tmp_path: Path, capsys: pytest.Capt
         )
         for at, more in ((0, 0x2000), (8, 0x2000), (16, 0x2000), (24, 0x2000), (32, 0))
     ]
-    assert compared(tmp_path, capsys, pieces, [])[1]["held_frames"] == 5
-    assert compared(tmp_path, capsys, pieces[:3], [])[1]["held_frames"] == 3
-    assert compared(tmp_path, capsys, pieces, pieces)[1]["held_frames"] == 0
+    assert compared(pieces, [])[1]["held_frames"] == 5
+    assert compared(pieces[:3], [])[1]["held_frames"] == 3
+    assert compared(pieces, pieces)[1]["held_frames"] == 0
 
 
-def test_a_datagram_in_120_fragments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_datagram_in_120_fragments(compared: Compared) -> None:
     """65,000 bytes where the MTU is 576."""
     data = bytes([0, 53, 0, 9, 0xFD, 0xF0, 0, 0]) + bytes(65000)
 
@@ -195,8 +180,8 @@ def test_a_datagram_in_120_fragments(tmp_path: Path, capsys: pytest.CaptureFixtu
             for at in range(0, len(data), 552)
         ]
 
-    status, found = compared(tmp_path, capsys, cut(7), cut(9))
+    status, found = compared(cut(7), cut(9))
     assert (status, found["released_frames"], found["held_frames"]) == (0, 118, 0)
     data = data[:-1] + b"!"
-    status, found = compared(tmp_path, capsys, cut(7), [])
+    status, found = compared(cut(7), [])
     assert (status, found["released_frames"], found["held_frames"]) == (1, 0, 118)

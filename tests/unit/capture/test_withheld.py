@@ -1,35 +1,20 @@
 """Notices of acknowledgements that wait at the end, and of frames that were captured twice."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from models.packets import ACK, ethernet, tcp, udp
 
-from colo_proxy.cli.main import main
+from .frames import MAC, Compared, timed
 
-from .frames import START, save
-
-MAC = "02:00:00:00:00:02"  # the VM of models.packets
 FOUR = ("192.0.2.2", 80), ("192.0.2.1", 40000)
 SIX = ("2001:db8::2", 80), ("2001:db8::1", 40000)
 
-Compared = Callable[..., tuple[int, dict[str, Any]]]
-
 
 @pytest.fixture
-def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
-    def of(pvm: list[bytes], svm: list[bytes]) -> tuple[int, dict[str, Any]]:
-        paths = [
-            save(tmp_path / name, [(START + at * 1_000_000, frame) for at, frame in enumerate(frames)])
-            for name, frames in (("pvm.pcap", pvm), ("svm.pcap", svm))
-        ]
-        status = main(["compare", *map(str, paths), "--vm-mac", MAC, "--json"])
-        return status, json.loads(capsys.readouterr().out)
-
-    return of
+def compared(compared: Compared) -> Compared:
+    return lambda pvm, svm: compared(timed(pvm), timed(svm), MAC)
 
 
 def segment(
