@@ -237,7 +237,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         return
     last = flow.pvm.last
     unordered = (last != NULL
-                 and seq_lt(start_of_new(node), agreed_end_of(last))) or node.packet.flags & URG or \
+                 and seq_lt(node.packet.seq, agreed_end_of(last))) or node.packet.flags & URG or \
         node.flags & (N_WHOLE | N_UNPLACED) or flow.below
     if unordered:
         flow.flags |= F_DISORDERED
@@ -300,10 +300,6 @@ cdef bint contradicts_agreed(Core *core, Flow *flow, const Node *node) noexcept 
 cdef bint agreed_at(const Flow *flow, Seq at) noexcept nogil:
     """Whether a position is agreed beyond the prefix."""
     return ranges_any(flow) and ranges_hold(&ranges_of(flow).agreed, at, seq_add(at, 1))
-
-
-cdef Seq start_of_new(const Node *node) noexcept nogil:
-    return node.packet.seq
 
 
 cdef const Node *held_with(const Side *side, uint32_t flag) noexcept nogil:

@@ -163,6 +163,17 @@ def test_an_address_that_is_not_ours() -> None:
         MetricsServer(("192.0.2.1", 9308))
 
 
+def scrape_in_the_end(server: MetricsServer) -> None:
+    """Scrapes that are over give their places back a moment later."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            assert urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics").status == 200
+            return
+        except OSError:
+            assert time.monotonic() < deadline
+
+
 def test_scrapers_that_hang_up_or_stall_leave_no_trace(
     totals: Totals, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,13 +192,7 @@ def test_scrapers_that_hang_up_or_stall_leave_no_trace(
                 with suppress(OSError):
                     each.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                assert urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics").status == 200
-                break
-            except OSError:
-                assert time.monotonic() < deadline
+        scrape_in_the_end(server)
     finally:
         server.close()
     assert "Traceback" not in caplog.text + capsys.readouterr().err
@@ -219,12 +224,7 @@ def test_a_scraper_that_sends_ever_so_slowly_keeps_no_place(
                         over = True
                     if over:
                         tricklers.remove(each)
-        while True:  # their threads give the places back a moment later
-            try:
-                assert urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics").status == 200
-                break
-            except OSError:
-                assert time.monotonic() < deadline
+        scrape_in_the_end(server)
     finally:
         server.close()
     refused = [record.message for record in caplog.records]
