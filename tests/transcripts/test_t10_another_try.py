@@ -255,6 +255,26 @@ def test_a_failover(play: Player, isn: int) -> None:
     """)
 
 
+@pytest.mark.parametrize("isn", OTHERS)
+def test_a_failover_to_the_state_of_the_pvm(play: Player, isn: int) -> None:
+    """The SVM is the PVM, whichever of the PVM's ISNs it goes on with: its numbers are what clients know."""
+    play(f"""{FORMER}
+        hold
+        P isn {isn}
+        P S. 0 ack 1 mss 1460
+        svm_stop
+        pvm_stop
+        svm_loaded
+        S isn 1000000
+        P isn 1000000
+        S . 1:101 ack 1
+        failover
+        > . 1:101 ack 1
+        S . 101:201 ack 1
+        > . 101:201 ack 1
+    """)
+
+
 def test_retransmissions_behind_a_commit_still_leave(play: Player) -> None:
     """Down to the SYN."""
     play(f"""{FORMER}
