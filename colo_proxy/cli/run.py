@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 
 from colo_proxy.cli.parsers import CommandParser
 from colo_proxy.errors import ConfigError
@@ -27,8 +26,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until told to stop."""
-    # Until the proxy can reload, SIGHUP waits; it would end the process.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     from colo_proxy import config  # noqa: PLC0415
     from colo_proxy.daemon import run as daemon  # noqa: PLC0415
     from colo_proxy.telemetry import logs  # noqa: PLC0415

@@ -52,7 +52,7 @@ class Reloader:
         self._next = 0.0  # when another reload may begin, on the loop's clock
 
     def on_signals(self) -> None:
-        """Have SIGHUP start a reload; `colo-proxy run` has kept it waiting until now."""
+        """Have SIGHUP start a reload. `colo_proxy.cli` has blocked it until now; one that came starts one."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.start)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 

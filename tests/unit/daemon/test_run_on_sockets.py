@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -84,11 +84,12 @@ class OnSockets(Protocol):
 Started = TypeVar("Started", bound=OnSockets)
 
 
+PROGRAM = ("-m", "colo_proxy.cli.main")
+
+
 @contextmanager
-def running(proxy: Started) -> Iterator[Started]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "colo_proxy.cli.main", "run", str(proxy.config)], stderr=subprocess.PIPE
-    )
+def running(proxy: Started, program: Sequence[str] = PROGRAM) -> Iterator[Started]:
+    process = subprocess.Popen([sys.executable, *program, "run", str(proxy.config)], stderr=subprocess.PIPE)
     try:
 
         def answers() -> bool:
@@ -123,6 +124,41 @@ def protected(proxy: Proxy) -> tuple[socket.socket, socket.socket, socket.socket
     uplink, pvm, svm, to_svm = (proxy.call(where) for where in ("up", "pvm", "in", "out"))
     proxy.up("uplink", "primary", "secondary")
     return uplink, pvm, proxy.checkpoint(svm), to_svm
+
+
+HANG_UP_AT = """
+import os, signal, sys
+def hook(event, arguments):
+    if event == "import" and arguments[0] == "{module}" and sys.argv[1:2] == ["run"]:
+        os.kill(os.getpid(), signal.SIGHUP)
+        print("hung up", file=sys.stderr)
+sys.addaudithook(hook)
+from colo_proxy.cli.main import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("module", ["argparse", "colo_proxy.cli.parsers", "colo_proxy.config", "uvloop"])
+def test_a_hangup_while_it_is_imported_is_a_reload(tmp_path: Path, module: str) -> None:
+    with running(Proxy(tmp_path), ("-c", HANG_UP_AT.format(module=module))) as proxy:
+        proxy.client.execute("set-policy", policies=[])  # comes after the reload's own
+    assert "hung up" in proxy.log
+    assert f"reloaded {proxy.config}" in proxy.log
+
+
+@pytest.mark.parametrize(("command", "blocked"), [("run", True), ("status", False)])
+def test_a_child_does_not_inherit_the_blocked_hangup(command: str, blocked: bool) -> None:
+    """Nor does another command block it."""
+    code = (
+        "import os, signal, sys; import colo_proxy.cli\n"
+        "def shown(): return signal.SIGHUP in signal.pthread_sigmask(signal.SIG_BLOCK, ())\n"
+        "mine = shown()\n"
+        "os._exit(shown()) if not (child := os.fork()) else print(mine, os.waitpid(child, 0)[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, command], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.split() == [str(blocked), "0"]
 
 
 def test_sockets_are_closed_to_others(proxy: Proxy) -> None:
