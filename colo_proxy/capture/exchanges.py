@@ -1,7 +1,10 @@
 """A flow's last exchanges as a list for a person: when, who, what, and what became of it.
 
-TCP numbers count from each direction's first that is known, 0 for a SYN and 1 for the first byte, as
-Wireshark's do. The SVM's are moved by the flow's offset, so that the same byte has the same number on both.
+TCP numbers are relative, as Wireshark's are: 0 for a SYN, 1 for the first byte behind it. Without its SYN the
+lowest number that is shown counts as the first byte. The SVM's are moved by the flow's offset, so that
+the same byte has the same number on both. Several connections can be among the exchanges (a port is used
+again), and the offset can be unknown (the flow was not compared before), so a number counts from the nearest
+beginning below it, and what lies near none has a beginning of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,13 +14,14 @@ from colo_proxy.vocabulary import Divergence, Exchange, Fate, Port
 
 _WHO = {Port.UPLINK: "client", Port.PRIMARY: "PVM", Port.SECONDARY: "SVM"}
 _PSH, _SYN, _ACK = 8, 2, 16
+_NEAR = 1 << 26  # of one connection: 32 frames and a window behind them span less
 
 
 def listed(divergence: Divergence) -> Iterator[str]:
     """One line each, oldest first, under a heading."""
-    exchanges = divergence.exchanges
+    exchanges = sorted(divergence.exchanges, key=lambda each: each.time)
     segments = [carried(each.data) for each in exchanges]
-    bases = _bases(exchanges, segments, divergence.seq_offset)
+    numbers = _numbers(exchanges, segments, divergence.seq_offset)
     if all(segment and segment.protocol == TCP for segment in segments):
         yield f"  {'ms':>10} {'from':6} {'flags':11} {'seq':>10} {'ack':>10} {'bytes':>6}"
     else:
@@ -25,7 +29,7 @@ def listed(divergence: Divergence) -> Iterator[str]:
     for each, segment in zip(exchanges, segments, strict=True):
         begin = f"  {(each.time - divergence.time) / 1e6:+10.3f} {_WHO[each.port]:6} "
         if segment is not None and segment.protocol == TCP:
-            yield (begin + _tcp(each, segment, bases, divergence.seq_offset) + _fate(each)).rstrip()
+            yield (begin + _tcp(each, segment, numbers, divergence.seq_offset) + _fate(each)).rstrip()
         else:
             yield (begin + f"{each.size:>6,}" + _fate(each)).rstrip()
 
@@ -38,31 +42,54 @@ def _fate(exchange: Exchange) -> str:
             return f"  {fate.label} {(exchange.fate_time - exchange.time) / 1e6:+.3f}"
 
 
-def _bases(
+class _Numbers:
+    """The sequence numbers of one direction, and what they count from."""
+
+    def __init__(self) -> None:
+        self.begins: list[int] = []  # numbers of SYNs
+        self.shown: list[int] = []  # the others
+
+    def settle(self) -> None:
+        """Give what lies near no beginning one of its own, below the lowest."""
+        left = [number for number in self.shown if self.relative(number) >= _NEAR]
+        while left:
+            apart = {number: (number - left[0] + _HALF) % _WHOLE - _HALF for number in left}
+            near = [number for number in left if abs(apart[number]) < _NEAR]
+            self.begins.append(min(near, key=apart.__getitem__) - 1)
+            left = [number for number in left if number not in near]
+
+    def relative(self, number: int) -> int:
+        """The distance from the nearest beginning below."""
+        return min(((number - begin) % _WHOLE for begin in self.begins), default=_WHOLE)
+
+
+_WHOLE, _HALF = 1 << 32, 1 << 31
+
+
+def _numbers(
     exchanges: Sequence[Exchange], segments: Sequence[Segment | None], seq_offset: int
-) -> dict[bool, int]:
-    """What numbers count from: of the VM's stream (True), and of the client's. A SYN's own is the best."""
-    bases: dict[bool, int] = {}
-    for best in (True, False):
-        for each, segment in zip(exchanges, segments, strict=True):
-            if segment is None or segment.protocol != TCP or (best and not segment.flags & _SYN):
-                continue
-            vm = each.port is not Port.UPLINK
-            ours = seq_offset if each.port is Port.SECONDARY else 0
-            # `seq` is that of the first byte, so one more than a SYN's own.
-            bases.setdefault(vm, segment.seq - 1 - ours)
+) -> dict[bool, _Numbers]:
+    """Those of the VM's stream (True), and of the client's."""
+    numbers = {True: _Numbers(), False: _Numbers()}
+    for each, segment in zip(exchanges, segments, strict=True):
+        if segment is not None and segment.protocol == TCP:
+            vm, seq = _sent(each, segment, seq_offset)
+            (numbers[vm].begins if segment.flags & _SYN else numbers[vm].shown).append(seq)
             if segment.flags & _ACK:
-                bases.setdefault(not vm, segment.ack - 1)
-    return bases
+                numbers[not vm].shown.append(segment.ack)
+    for stream in numbers.values():
+        stream.settle()
+    return numbers
 
 
-def _tcp(exchange: Exchange, segment: Segment, bases: dict[bool, int], seq_offset: int) -> str:
-    vm = exchange.port is not Port.UPLINK
+def _sent(exchange: Exchange, segment: Segment, seq_offset: int) -> tuple[bool, int]:
+    """Whether the VM sent it, and its sequence number, a SYN's own, in the PVM's space."""
     ours = seq_offset if exchange.port is Port.SECONDARY else 0
-    seq = segment.seq - bool(segment.flags & _SYN) - ours - bases.get(vm, 0)
-    ack = _signed(segment.ack - bases.get(not vm, 0)) if segment.flags & _ACK else "-"
-    return f"{flag_names(segment.flags & ~_PSH)[:11]:11} {_signed(seq):>10} {ack:>10} {segment.length:>6,}"
+    return exchange.port is not Port.UPLINK, segment.seq - bool(segment.flags & _SYN) - ours
 
 
-def _signed(number: int) -> str:
-    return str((number + (1 << 31)) % (1 << 32) - (1 << 31))
+def _tcp(exchange: Exchange, segment: Segment, numbers: dict[bool, _Numbers], seq_offset: int) -> str:
+    vm, number = _sent(exchange, segment, seq_offset)
+    seq = numbers[vm].relative(number)
+    ack = str(numbers[not vm].relative(segment.ack)) if segment.flags & _ACK else "-"
+    return f"{flag_names(segment.flags & ~_PSH)[:11]:11} {seq:>10} {ack:>10} {segment.length:>6,}"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,43 @@ def test_the_last_exchanges_are_a_list_with_numbers_that_count_from_the_start() 
         ["-6.000", "client", "ACK", "1", "1", "5"],
         ["-0.020", "PVM", "ACK", "1", "6", "1,448", "held"],
         ["-0.010", "SVM", "ACK", "1", "6", "1,448"],
+    ]
+
+
+def numbers(*exchanges: Exchange) -> list[tuple[str, ...]]:
+    """Who sent which sequence and acknowledgement number, as the list shows it; the SVM's offset is 0."""
+    report = Report(replace(diverged(tcp(b"a"), tcp(b"b"), exchanges=list(exchanges)), seq_offset=0))
+    lines = [line.split() for line in explain(report)][-len(exchanges) :]
+    return [(words[1], *words[3:5]) for words in lines]
+
+
+def test_numbers_of_a_flow_that_was_not_compared_before_are_small() -> None:
+    """The rule has just changed: no SYN is known, and no offset of the SVM's numbers."""
+    assert numbers(
+        exchange(4000, Port.PRIMARY, tcp(bytes(1000), seq=2_000_001_000, ack=77, flags="A")),
+        exchange(3000, Port.PRIMARY, tcp(bytes(1000), seq=2_000_000_000, ack=70, flags="A")),
+        exchange(2000, Port.SECONDARY, tcp(bytes(1000), seq=500, ack=77, flags="A")),
+        exchange(1000, Port.UPLINK, tcp(b"1234567", seq=70, ack=2_000_000_000, flags="A")),
+    ) == [("PVM", "1001", "8"), ("PVM", "1", "1"), ("SVM", "1", "8"), ("client", "1", "1")]
+
+
+def test_numbers_count_from_their_own_syn_if_the_port_is_used_again() -> None:
+    assert numbers(
+        exchange(9000, Port.UPLINK, tcp(seq=1000, flags="S")),
+        exchange(8000, Port.PRIMARY, tcp(seq=2**32 - 1, ack=1001, flags="SA")),
+        exchange(7000, Port.UPLINK, tcp(seq=1001, ack=0, flags="A")),
+        exchange(6000, Port.UPLINK, tcp(seq=900, flags="S")),
+        exchange(5000, Port.PRIMARY, tcp(seq=3_000_000_000, ack=901, flags="SA")),
+        exchange(4000, Port.PRIMARY, tcp(seq=3_000_000_001, ack=901, flags="A")),
+        exchange(3000, Port.UPLINK, tcp(seq=901, ack=3_000_000_001, flags="A")),
+    ) == [
+        ("client", "0", "-"),
+        ("PVM", "0", "1"),
+        ("client", "1", "1"),
+        ("client", "0", "-"),
+        ("PVM", "0", "1"),
+        ("PVM", "1", "1"),
+        ("client", "1", "1"),
     ]
 
 
