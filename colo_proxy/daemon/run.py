@@ -363,7 +363,7 @@ class _Telling:
 
     def _tell(self, what: Occurrence) -> None:
         report = self._reporter.report(what) if self._reporter and isinstance(what, Divergence) else None
-        self._log.say(what, report)
+        self._log.say(what)
         event = events.event_of(what, report)
         if event:
             self._server.broadcast(*event)

@@ -108,8 +108,8 @@ class EventLog:
         self._met: Counter[tuple[int, Drop]] = Counter()
         self._bounds: dict[tuple[int, Drop], Seldom] = {}
 
-    def say(self, what: Occurrence, report: Path | None = None) -> None:
-        """Say what a watcher of the coordinator has been told. `report`: where a divergence's is written."""
+    def say(self, what: Occurrence) -> None:
+        """Say what a watcher of the coordinator has been told; of a report, its writer says that it is there."""
         if isinstance(what, RequestCheckpoint) and not self._requests.due(what.attempt):
             return
         if isinstance(what, Exhausted) and not self._due(what):
@@ -117,7 +117,7 @@ class EventLog:
         begins = _begins(what)
         if begins:
             level, text = begins
-            event = event_of(what, report)
+            event = event_of(what)
             text += sentence(*event) if event else ""
             log.log(level, "%s", text, extra={"event": event[0], "data": event[1]} if event else None)
 

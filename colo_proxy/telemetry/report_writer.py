@@ -1,7 +1,7 @@
 """Writes a report of each divergence, beside the event loop: a slow disk delays no checkpoint.
 
-The report's name is known at once, for the log and the event; the file of that name appears, whole, when it
-has been written. At most `MAX_WAITING` wait for the disk: a divergence beyond that gets none.
+The report's name is known at once, for the event; the file of that name appears, whole, when it has been
+written, and only then does the log name it. At most `MAX_WAITING` wait for the disk: a divergence beyond that gets none.
 """
 
 import asyncio
@@ -70,11 +70,13 @@ class Reporter:
 
     def _write(self, report: Report) -> None:
         try:
-            self._reports.write(report)
+            path = self._reports.write(report)
         except UserError as error:
             self._failures += 1
             if self._told.due(self._failures):
                 log.warning("divergence report: %s (%d have failed)", error, self._failures)
+        else:
+            log.info("divergence report written: %s", path)
 
     def _written(self, done: "asyncio.Future[None]") -> None:
         self._waiting -= 1

@@ -55,7 +55,8 @@ async def test_the_event_and_the_log_name_a_report_that_can_be_read(
     assert (read.epoch, read.divergence.primary, read.divergence.secondary) == (1, FRAME, FRAME[::-1])
     assert (read.divergence.flow, read.divergence.stream_offset) == (FLOW.flow, 4096)
     assert abs(read.divergence.time - time.time_ns()) < 60e9, "wall-clock time, for people"
-    assert f"report {path}" in caplog.text
+    assert f"divergence report written: {path}" in caplog.text
+    assert caplog.text.count(path.name) == 1
 
 
 async def test_who_only_observes_gets_reports_too(tmp_path: Path) -> None:
@@ -126,6 +127,7 @@ async def test_a_full_disk_is_one_line_that_says_what_to_do(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    caplog.set_level(logging.INFO)
     async with running(tmp_path, reports=tmp_path) as proxy:
         monkeypatch.setattr("tempfile.mkstemp", full)
         for nic in range(20):  # of one NIC they would be gathered
@@ -134,3 +136,5 @@ async def test_a_full_disk_is_one_line_that_says_what_to_do(
     failures = [record.message for record in caplog.records if "divergence report" in record.message]
     assert len(failures) == 1
     assert failures[0].endswith("cannot be written: No space left on device; make room there (1 have failed)")
+    claimed = [record.message for record in caplog.records if ".pcapng" in record.message]
+    assert claimed == failures, "no other line names a file that is not there"
