@@ -35,9 +35,15 @@ def run(arguments: argparse.Namespace) -> int:
         for action in command._actions:
             if action.dest in _FILES:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
+            action.help = _short(action.help) if action.help else action.help
             if isinstance(action, argparse._SubParsersAction):
                 # shtab shows a command's description, which is paragraphs; its help is a line.
                 for shown in action._choices_actions:
                     action.choices[shown.dest].description = shown.help
     print(shtab.complete(top, shell=arguments.shell))
     return 0
+
+
+def _short(text: str) -> str:
+    """Of what `--help` says, what fits beside a word that a shell offers: up to the default or a remark."""
+    return text.partition(" (")[0].partition(";")[0]

@@ -94,6 +94,15 @@ def test_a_shell_completes(shell: str) -> None:
     assert complete(shell, "colo-proxy policy re") == {"remove"}
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_descriptions_are_short(shell: str) -> None:
+    """They stand beside the words that a shell offers, in one line of a terminal."""
+    pattern = {"zsh": r"\[((?:[^]\\\n]|\\.)+)\]", "fish": r" -d '((?:[^']|'\"'\"')+)'"}[shell]
+    shown = [text.replace("'\"'\"'", "'").replace("\\", "") for text in re.findall(pattern, script(shell))]
+    assert "the proxy's control socket" in shown
+    assert [text for text in shown if len(text) > 80] == []
+
+
 def test_zsh_takes_its_script(tmp_path: Path) -> None:
     """Its completion works in a terminal alone; that it loads, and registers itself, is seen here."""
     (tmp_path / "_colo-proxy").write_text(script("zsh"))
