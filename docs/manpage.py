@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from colo_proxy.cli.main import parser
+from colo_proxy.cli.main import EXIT_STATUSES, parser
 from docs.reference import all_commands, table, usage
 
 PAGE = Path(__file__).with_name("colo-proxy.1")
@@ -26,6 +26,7 @@ def man_page() -> str:
     for _, command in all_commands():
         lines += [f".B {_roff(usage(command))}", ".br"]
     lines += [".SH DESCRIPTION", _roff(parser().description or ""), ".SH COMMANDS"]
+    lines[-1:-1] = [".SH EXIT STATUS", *_terms((str(status), text) for status, text in EXIT_STATUSES)]
     for path, command in all_commands():
         lines += [f".SS {_roff(path)}", _roff(command.description or "")]
         lines += _terms(table(command))

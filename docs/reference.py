@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from colo_proxy.cli.main import parser
+from colo_proxy.cli.main import EXIT_STATUSES, parser
 from colo_proxy.cli.parsers import CommandParser, walk
 from colo_proxy.config import sections
 from colo_proxy.pair.table import RIGHTS, ROLES, TABLE, Sign, State
@@ -96,6 +96,12 @@ def _values(key: str, field: Any) -> str:
 
 
 # ---- commands
+
+
+def statuses() -> str:
+    """The table of exit statuses."""
+    rows = [f"| {status} | {meaning} |" for status, meaning in EXIT_STATUSES]
+    return "\n".join(["| exit status | meaning |", "| --- | --- |", *rows])
 
 
 def commands() -> str:
@@ -181,6 +187,7 @@ def right_moves() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(section, model) for name, model in SECTIONS.items()},
+    "exit statuses": statuses,
     "commands": commands,
     "right-states": right_states,
     "right-signs": right_signs,

@@ -1,4 +1,4 @@
-"""`colo-proxy`: finds the command, runs it, and turns a UserError into one line and exit status 2.
+"""`colo-proxy`: finds the command, runs it, and turns a UserError into one line and its exit status.
 
 A command is a module with `add_parser(subparsers)`, which sets `run` to a function from the parsed arguments
 to an exit status. Adding one is adding its name to `COMMANDS`. A module imports at its top only what argparse
@@ -33,13 +33,37 @@ COMMANDS = (
     "completion",
 )
 
+# For the manual page and docs/commands.md.
+EXIT_STATUSES = (
+    (0, "success. status: protected, or a checkpoint is in progress. compare: identical"),
+    (1, "compare: the outputs differ"),
+    (
+        2,
+        "bad input: arguments, a file or a policy rule, whether the command or the running proxy finds the "
+        "mistake. run: the host cannot run the proxy, or a part of it has failed. check: there are errors. "
+        "compare: incomplete",
+    ),
+    (3, "status: the VM is not protected"),
+    (4, "status: failed over"),
+    (5, "no proxy answers"),
+    (
+        6,
+        "the proxy refuses the connection (no permission, too many clients) or the command, or the command "
+        "failed (checkpoint: none was committed in time)",
+    ),
+    (78, "run: the configuration is wrong, so a restart does not help"),
+    (130, "ended by Ctrl-C"),
+    (141, "the reader of the output has closed it (as head does), so it is no verdict"),
+)
+
 
 def parser() -> CommandParser:
     """The whole command line."""
     top = CommandParser(
         prog="colo-proxy",
         description="The network half of COLO: mirrors, aligns, compares and releases a VM pair's output. "
-        "Exit status 2: bad input, with one line why; 141: the reader of the output has closed it.",
+        "Exit status: 0 success, 2 bad input, 5 no proxy answers, 6 the proxy refuses; the manual page lists "
+        "all. An error is one line with the reason.",
         examples=(
             ("colo-proxy check web1.toml", "is the configuration right, and can this host do it?"),
             ("colo-proxy run web1.toml", "run the proxy"),

@@ -10,6 +10,7 @@ from typing import Any, Self
 from colo_proxy.errors import ControlError, Refused, Unreachable
 
 _PAGE = 1000  # flows asked for at a time
+_BAD_INPUT = ("BadArguments", "LineTooLong")  # the user's mistake, as if the command itself had found it
 
 
 class Client:
@@ -62,7 +63,9 @@ class Client:
             if "event" in message:
                 self._events.append(message)
             elif "error" in message:
-                raise Refused(f"{command}: {message['error']['desc']}")
+                error = message["error"]
+                kind = ControlError if error.get("class") in _BAD_INPUT else Refused
+                raise kind(f"{command}: {error['desc']}")
             else:
                 return message["return"]
 

@@ -109,7 +109,7 @@ class EventLog:
         self._bounds: dict[tuple[int, Drop], Seldom] = {}
 
     def say(self, what: Occurrence) -> None:
-        """Say what a watcher of the coordinator has been told; of a report, its writer says that it is there."""
+        """Say what a watcher of the coordinator has been told. (Reports are named by their writer.)"""
         if isinstance(what, RequestCheckpoint) and not self._requests.due(what.attempt):
             return
         if isinstance(what, Exhausted) and not self._due(what):

@@ -1,7 +1,8 @@
 """Writes a report of each divergence, beside the event loop: a slow disk delays no checkpoint.
 
 The report's name is known at once, for the event; the file of that name appears, whole, when it has been
-written, and only then does the log name it. At most `MAX_WAITING` wait for the disk: a divergence beyond that gets none.
+written, and only then does the log name it. At most `MAX_WAITING` wait for the disk: a divergence beyond that
+gets none.
 """
 
 import asyncio

@@ -16,7 +16,9 @@ def sentence(name: str, data: dict[str, Any]) -> str:  # noqa: PLR0911
             return f"epoch {epoch:,} ({reason}), {seconds * 1000:.1f} ms"
         case "DIVERGENCE", {"reason": reason, "stream_offset": at, "flow": flow, "report": report}:
             more = f" and {data['count'] - 1:,} more" if data.get("count", 1) > 1 else ""
-            return f"{reason} at byte {at:,} of {flow}{more}" + (f"; the report will be {report}" if report else "")
+            return f"{reason} at byte {at:,} of {flow}{more}" + (
+                f"; the report will be {report}" if report else ""
+            )
         case "EVENTS_LOST", {"lost": lost, "state": state}:
             return f"{lost:,} events were not read in time; the state is now {state}"
         case "STATE_CHANGE", {"from": old, "to": new, "why": why}:

@@ -4,14 +4,16 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from colo_proxy.cli.main import main, parser
+from colo_proxy.cli.main import EXIT_STATUSES, main, parser
 from colo_proxy.cli.parsers import CommandParser, walk
+from colo_proxy.errors import ControlError, UserError
 from docs import manpage
 
 
@@ -70,6 +72,13 @@ def run(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_every_exit_status_is_documented() -> None:
+    """Those that the code gives: of errors, and of `status`."""
+    errors = {UserError, *UserError.__subclasses__(), *ControlError.__subclasses__()}
+    given = {kind.exit_status for kind in errors} | {0, 1, 3, 4, os.EX_CONFIG, 130, 128 + signal.SIGPIPE}
+    assert [status for status, _ in EXIT_STATUSES] == sorted(given)
 
 
 def complete(shell: str, words: str) -> set[str]:
