@@ -76,7 +76,7 @@ def run(*command: str) -> str:
 
 def test_every_exit_status_is_documented() -> None:
     """Those that the code gives: of errors, and of `status`."""
-    errors = {UserError, *UserError.__subclasses__(), *ControlError.__subclasses__()}
+    errors: set[type[UserError]] = {UserError, *UserError.__subclasses__(), *ControlError.__subclasses__()}
     given = {kind.exit_status for kind in errors} | {0, 1, 3, 4, os.EX_CONFIG, 130, 128 + signal.SIGPIPE}
     assert [status for status, _ in EXIT_STATUSES] == sorted(given)
 
