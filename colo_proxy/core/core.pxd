@@ -18,7 +18,7 @@ from colo_proxy.core.flow.digests cimport Digests
 from colo_proxy.core.flow.flow cimport Flow, FlowList, Side, Table
 from colo_proxy.core.flow.fragments cimport Fragments
 from colo_proxy.core.flow.late_copies cimport Late
-from colo_proxy.core.flow.pool cimport Node, Pool
+from colo_proxy.core.flow.pool cimport N_SVM, Node, Pool
 from colo_proxy.core.flow.recorder cimport Recorded, Recorder
 from colo_proxy.core.link.identity cimport Identity
 from colo_proxy.core.link.neighbours cimport Neighbours
@@ -152,8 +152,13 @@ cdef struct Core:
     uint32_t missed_count
     uint32_t missed_room
 
-cdef Flow *core_flow_of(Node *node) noexcept nogil
-cdef Side *core_side_of(Node *node) noexcept nogil
+cdef inline Flow *core_flow_of(Node *node) noexcept nogil:
+    return <Flow *>node.flow
+
+cdef inline Side *core_side_of(Node *node) noexcept nogil:
+    """The side whose node this is, of its flow."""
+    return &core_flow_of(node).svm if node.flags & N_SVM else &core_flow_of(node).pvm
+
 cdef int64_t core_timeout_of(const Core *core) noexcept nogil
 cdef int core_protocol_of(const Flow *flow) noexcept nogil
 cdef void core_hold(Core *core, Flow *flow, Node *node) noexcept nogil

@@ -53,15 +53,6 @@ cdef int64_t WINDOW = <int64_t>10000 * MILLISECOND
 cdef uint64_t ENOUGH = 64  # holds that make a window worth learning from
 
 
-cdef Flow *core_flow_of(Node *node) noexcept nogil:
-    return <Flow *>node.flow
-
-
-cdef Side *core_side_of(Node *node) noexcept nogil:
-    cdef Flow *flow = <Flow *>node.flow
-    return &flow.svm if node.flags & N_SVM else &flow.pvm
-
-
 cdef int64_t core_timeout_of(const Core *core) noexcept nogil:
     """How long a missing counterpart is waited for: fixed, or learned from the peak lag of 10 to 20 s.
 

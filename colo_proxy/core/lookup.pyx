@@ -98,6 +98,8 @@ cdef Flow *incarnation(Core *core, Flow *oldest, const Node *node, uint16_t port
     cdef Side *side
     cdef Side *other
     cdef bint anew = node.packet.flags & SYN and not node.packet.flags & RST
+    if oldest.newer == NULL and not anew:  # nearly every segment
+        return oldest if concerns(core, oldest, node, port) else NULL
     while flow != NULL:
         if concerns(core, flow, node, port):
             side = &flow.svm if svm else &flow.pvm

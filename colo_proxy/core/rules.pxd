@@ -6,11 +6,16 @@ from colo_proxy.core.core cimport Core
 from colo_proxy.core.flow.flow cimport Flow
 from colo_proxy.core.flow.pool cimport Node
 from colo_proxy.core.packet.key cimport Key
-from colo_proxy.core.policy cimport Action, Policies
+from colo_proxy.core.policy cimport P_BYPASS, P_COMPARE, P_DEFAULT, Action, Policies, policy_match
 
 # Compare, bypass or drop; `frames` as for policy_match.
-cdef Action rules_decide(Policies *policies, const Key *key, bint housekeeping,
-                         uint64_t frames) noexcept nogil
+cdef inline Action rules_decide(Policies *policies, const Key *key, bint housekeeping,
+                                uint64_t frames) noexcept nogil:
+    cdef Action action = policy_match(policies, key, frames)
+    if action == P_DEFAULT:
+        return P_BYPASS if housekeeping else P_COMPARE
+    return action
+
 # Let these rules decide from now on (NULL: none). The last FORMER lists must outlive them.
 cdef void rules_replace(Core *core, Policies *policies) noexcept nogil
 # Whether what the SVM sent may be a copy of what the PVM sent while its flow was not compared.

@@ -36,29 +36,17 @@ from colo_proxy.core.flow.flow cimport (
 from colo_proxy.core.flow.flow_list cimport flow_list_leave
 from colo_proxy.core.flow.pool cimport N_OWED, Node, pool_weigh
 from colo_proxy.core.lookup cimport lookup_remove
-from colo_proxy.core.packet.key cimport Key
 from colo_proxy.core.packet.parse cimport K_HOUSEKEEPING, K_TCP
 from colo_proxy.core.policy cimport (
     FORMER,
-    P_BYPASS,
     P_COMPARE,
-    P_DEFAULT,
     P_DROP,
     Action,
     Former,
     Policies,
-    policy_match,
 )
 from colo_proxy.core.tcp.ranges cimport ranges_drop
 from colo_proxy.core.vocabulary cimport D_OLD_EPOCH, D_POLICY, M_FAILED_OVER
-
-
-cdef Action rules_decide(Policies *policies, const Key *key, bint housekeeping,
-                         uint64_t frames) noexcept nogil:
-    cdef Action action = policy_match(policies, key, frames)
-    if action == P_DEFAULT:
-        return P_BYPASS if housekeeping else P_COMPARE
-    return action
 
 
 cdef Action decide_flow(Policies *policies, const Flow *flow) noexcept nogil:

@@ -39,7 +39,11 @@ cdef struct Recorder:
 cdef void recorder_frame(Recorder *recorder, uint64_t order, int port, const uint8_t *frame, uint32_t size,
                          int64_t now) noexcept nogil
 # The frame belongs to the flow with this hash.
-cdef void recorder_flow(Recorder *recorder, uint64_t order, uint32_t flow) noexcept nogil
+cdef inline void recorder_flow(Recorder *recorder, uint64_t order, uint32_t flow) noexcept nogil:
+    cdef uint32_t at = order & (SLOTS - 1)
+    if recorder.slots[at].order == order:
+        recorder.flows[at] = flow
+
 # What became of it; the first that is said stays.
 cdef void recorder_fate(Recorder *recorder, uint64_t order, Fate fate, int64_t now) noexcept nogil
 # Something of a flow waits for long: its exchanges stay from now on, those that are still known up to frame

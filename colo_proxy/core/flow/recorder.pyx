@@ -31,12 +31,6 @@ cdef void recorder_frame(Recorder *recorder, uint64_t order, int port, const uin
     memcpy(slot.data, frame, slot.kept)
 
 
-cdef void recorder_flow(Recorder *recorder, uint64_t order, uint32_t flow) noexcept nogil:
-    cdef uint32_t at = order & (SLOTS - 1)
-    if recorder.slots[at].order == order:
-        recorder.flows[at] = flow
-
-
 cdef void recorder_fate(Recorder *recorder, uint64_t order, Fate fate, int64_t now) noexcept nogil:
     cdef Recorded *slot = &recorder.slots[order & (SLOTS - 1)]
     if slot.order == order and slot.fate == FATE_WAITS:

@@ -147,15 +147,20 @@ cdef bint cramped(const Flow *flow) noexcept nogil:
     return seq_diff(flow.told_edge, flow.told_ack) < max(1, <int32_t>(flow.pvm.syn_options >> 16))
 
 
+cdef inline bint told(const Flow *flow, Seq ack) noexcept nogil:
+    """Whether clients know of an acknowledgement."""
+    return flow.flags & F_TOLD and not seq_lt(flow.told_ack, ack)
+
+
 cdef bint tells_more(const Flow *flow, const Clamp *clamp) noexcept nogil:
     """Whether a part of what the PVM says is worth a segment."""
-    if not flow.flags & F_TOLD or seq_lt(flow.told_ack, clamp.ack):
+    if not told(flow, clamp.ack):
         return True
     return cramped(flow) and flow.told_order <= clamp.order and seq_lt(flow.told_edge, clamp.edge)
 
 
 cdef bint release_still_owed(const Flow *flow, const Node *owed) noexcept nogil:
-    if not flow.flags & F_TOLD or seq_lt(flow.told_ack, owed.packet.ack):
+    if not told(flow, owed.packet.ack):
         return True
     return cramped(flow) and not release_out_of_date(flow, owed)
 
@@ -244,12 +249,15 @@ cdef bint release_stray_reset(const Core *core, const Flow *flow, const Node *no
         flow.pvm.acked and flow.svm.acked and seq_eq(flow.pvm.ack, flow.svm.ack)
 
 
+cdef inline bint left_reset(const Flow *flow) noexcept nogil:
+    """Whether both have reset the connection, and clients know."""
+    return flow.flags & (F_RESET_LEFT | F_BLOCKED) == F_RESET_LEFT
+
+
 cdef void drop_left_behind(Core *core, Flow *flow) noexcept nogil:
-    """Both have reset the connection, and clients know: drop the acknowledgements that wait (T8)."""
+    """After the reset: drop the acknowledgements that wait (T8)."""
     cdef Node *node = flow.pvm.pure_first
     cdef Node *behind
-    if flow.flags & (F_RESET_LEFT | F_BLOCKED) != F_RESET_LEFT:
-        return
     while node != NULL:
         behind = node.flow_next
         if not node.packet.flags & RST:
@@ -291,17 +299,19 @@ cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
         return False
     if node.packet.flags & URG and not urgent_announced(flow, node):
         return False
+    if not seq_le(node.packet.ack, flow.svm.ack):  # the SVM acknowledges less: a part of it may leave
+        if not told(flow, flow.svm.ack) or cramped(flow):
+            clamp = release_clamp_of(flow, node)
+            if tells_more(flow, &clamp):
+                tell_part(core, flow, node, &clamp)
+        return False
     clamp = release_clamp_of(flow, node)
-    if seq_le(node.packet.ack, flow.svm.ack):
-        news = not flow.flags & F_TOLD or seq_lt(flow.told_ack, clamp.ack)
-        news = news or (seq_lt(flow.told_edge, clamp.edge) and not release_out_of_date(flow, node))
-        if clamp.change and not news and not node.flags & N_DUPLICATE:
-            return False  # a window update that would look like a duplicate acknowledgement
-        let_go(core, flow, node)
-        return True
-    if tells_more(flow, &clamp):
-        tell_part(core, flow, node, &clamp)
-    return False
+    news = not told(flow, clamp.ack)
+    news = news or (seq_lt(flow.told_edge, clamp.edge) and not release_out_of_date(flow, node))
+    if clamp.change and not news and not node.flags & N_DUPLICATE:
+        return False  # a window update that would look like a duplicate acknowledgement
+    let_go(core, flow, node)
+    return True
 
 
 cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -317,7 +327,8 @@ cdef bint release_one(Core *core, Flow *flow, Node *node) noexcept nogil:
 
 cdef void release_new(Core *core, Flow *flow, Node *node) noexcept nogil:
     release_one(core, flow, node)
-    drop_left_behind(core, flow)
+    if left_reset(flow):
+        drop_left_behind(core, flow)
 
 
 cdef bint reaches(const Flow *flow, const Node *node) noexcept nogil:
@@ -346,7 +357,8 @@ cdef void release_all(Core *core, Flow *flow) noexcept nogil:
     if flow.pvm.first == NULL:
         flow.flags &= ~<uint32_t>F_DISORDERED
     settle_debt(core, flow)
-    drop_left_behind(core, flow)
+    if left_reset(flow):
+        drop_left_behind(core, flow)
 
 
 cdef void settle_debt(Core *core, Flow *flow) noexcept nogil:

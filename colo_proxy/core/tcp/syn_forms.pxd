@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t
 
 from colo_proxy.core.core cimport Core
-from colo_proxy.core.flow.flow cimport Flow
+from colo_proxy.core.flow.flow cimport F_FORMS, Flow
 from colo_proxy.core.flow.pool cimport Node
 
 # The options of a SYN that bind, packed.
@@ -16,7 +16,11 @@ cdef bint syn_forms_differ(const Flow *flow) noexcept nogil
 cdef bint syn_forms_known(const Flow *flow, const Node *node) noexcept nogil
 cdef bint syn_forms_agreed(const Flow *flow, const Node *node) noexcept nogil
 # A divergence where repeated forms differ, or a guest that acknowledges has not sent a form of the other's.
-cdef void syn_forms_judge(Core *core, Flow *flow, const Node *node) noexcept nogil
+cdef inline void syn_forms_judge(Core *core, Flow *flow, const Node *node) noexcept nogil:
+    if flow.flags & F_FORMS:  # else the forms are not looked at, segment by segment
+        syn_forms_compare(core, flow, node)
+
+cdef void syn_forms_compare(Core *core, Flow *flow, const Node *node) noexcept nogil
 # The same where clients' SYN/ACK arrives: it answers what both have sent, and nothing else can follow.
 cdef void syn_forms_answered(Core *core, Flow *flow) noexcept nogil
 # The SVM counts as having sent what the PVM has (C4, C8), or its forms have come to be known.

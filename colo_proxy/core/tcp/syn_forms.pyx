@@ -82,13 +82,10 @@ cdef bint syn_forms_agreed(const Flow *flow, const Node *node) noexcept nogil:
         alike(&flow.pvm_forms.form[index], &flow.svm_forms.form[index])
 
 
-cdef void syn_forms_judge(Core *core, Flow *flow, const Node *node) noexcept nogil:
-    cdef uint32_t pvm, svm
+cdef void syn_forms_compare(Core *core, Flow *flow, const Node *node) noexcept nogil:
+    cdef uint32_t pvm = flow.pvm_forms.count
+    cdef uint32_t svm = flow.svm_forms.count
     cdef bint lacks
-    if not flow.flags & F_FORMS:
-        return  # and the forms are not looked at, segment by segment
-    pvm = flow.pvm_forms.count
-    svm = flow.svm_forms.count
     if not pvm or not svm:
         return
     # Who acknowledges has the answer to its SYN, and repeats that no more.

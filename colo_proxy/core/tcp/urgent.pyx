@@ -51,12 +51,12 @@ cdef bint urgent_announced(const Flow *flow, const Node *node) noexcept nogil:
     return seq_lt(position, flow.floor) or has(flow, True, position)
 
 
-cdef void urgent_alone(Core *core, Flow *flow, Node *node) noexcept nogil:
+cdef void urgent_compare(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef bint svm = node != NULL and node.flags & N_SVM
     cdef bint found = False
     cdef Seq lowest, position
     cdef int index
-    if not (flow.pvm.marked or flow.svm.marked) or not flow.flags & F_ANCHORED:
+    if not flow.flags & F_ANCHORED:
         return
     lowest = flow.matched
     for index in range(flow.pvm.marked + flow.svm.marked):
