@@ -40,6 +40,10 @@ cdef Node *agreed_last_before(const Side *side, Seq start) noexcept nogil
 cdef bint agreed_overlap(const Node *a, const Node *b, Seq *at, Seq *until) noexcept nogil
 # The first difference of two segments from `at` to `until`, or `until`; `kinds` gets what the two have there.
 cdef Seq agreed_compare(const Node *a, const Node *b, Seq at, Seq until, What *kinds) noexcept nogil
+# Agree at once on an SVM segment, not held, that continues the prefix, if it equals what the PVM has there,
+# and nothing else is to be looked at. True: all of it is agreed; false: nothing has changed.
+cdef bint agreed_continue(Core *core, Flow *flow, const Node *svm) noexcept nogil
+# Compare what both sides have from `matched` on; true if the range has grown.
 cdef bint agreed_advance(Core *core, Flow *flow) noexcept nogil
 # Look again at the PVM segments below the range that something new, from `start` to `end`, may complete.
 cdef void agreed_match_below(Core *core, Flow *flow, Seq start, Seq end) noexcept nogil

@@ -4,7 +4,8 @@ T3).
 Each side keeps the segments with bytes beyond the range in order of sequence numbers (`Side.low` to
 `Side.high`). `agreed_advance` walks both lists from `matched` on, compares what both have, and moves
 `matched`; a range beyond (ahead.pxd) that it reaches becomes part of the prefix. Segments are compared where
-they lie; nothing is copied into a stream buffer.
+they lie; nothing is copied into a stream buffer. An SVM segment that continues the prefix as the PVM did is
+agreed on without being held (`agreed_continue`).
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
@@ -166,11 +167,12 @@ cdef bint agreed_sort_in(Core *core, Flow *flow, Node *node) noexcept nogil:
     other = before
     while other != NULL and seq_diff(start, agreed_start_of(other)) <= <int64_t>side.longest and \
             not (found.any and seq_eq(found.at, start)):
-        contradicts(flow, node, other, &found)
-        # All that this one has in common with the new one is equal, and so it was with each of the others: a
-        # segment that is repeated ten thousand times is compared ten thousand times.
-        if flow.divergences == 0 and not found.any and seq_le(end, agreed_end_of(other)):
-            break
+        if seq_lt(start, agreed_end_of(other)):  # in a stream in order it ends there
+            contradicts(flow, node, other, &found)
+            # All that this one has in common with the new one is equal, and so it was with each of the
+            # others: a segment that is repeated ten thousand times is compared ten thousand times.
+            if flow.divergences == 0 and not found.any and seq_le(end, agreed_end_of(other)):
+                break
         other = other.sort_prev
     if found.any:
         report_contradiction(core, flow, node, &found)
@@ -256,8 +258,32 @@ cdef void absorb(Core *core, Flow *flow) noexcept nogil:
     ranges_settle(core, flow)
 
 
+cdef bint agreed_continue(Core *core, Flow *flow, const Node *svm) noexcept nogil:
+    """The ordinary case, without holding the segment: sorted in and advanced over, it would be forgotten."""
+    cdef Node *pvm = flow.pvm.low
+    cdef Seq until = seq_add(flow.matched, svm.packet.length)
+    cdef int64_t inside, bytes
+    if pvm == NULL or flow.svm.low != NULL or flow.below or svm.flags & N_UNPLACED or \
+            flow.flags & (F_ANCHORED | F_BEYOND | F_CONTRADICTED) != F_ANCHORED or \
+            (svm.packet.flags | pvm.packet.flags) & SYN or not seq_eq(agreed_start_of(svm), flow.matched):
+        return False
+    inside = seq_diff(flow.matched, agreed_start_of(pvm))
+    bytes = svm.packet.end - svm.packet.payload
+    if inside < 0 or inside + bytes > <int64_t>(pvm.packet.end - pvm.packet.payload) or memcmp(
+            pvm.data + pvm.packet.payload + inside, svm.data + svm.packet.payload, bytes) != 0:
+        return False
+    if svm.packet.flags & FIN and not (pvm.packet.flags & FIN and seq_eq(until, agreed_end_of(pvm))):
+        return False
+    if core.digests != NULL:
+        retransmission_learn(core, flow, pvm, flow.matched, until)
+    agreed_move(flow, until)
+    if svm.packet.flags & FIN:
+        flow.flags |= F_FINISHED
+    covering(core, flow, pvm)
+    return True
+
+
 cdef bint agreed_advance(Core *core, Flow *flow) noexcept nogil:
-    """Compare what both sides have from `matched` on; true if the range has grown."""
     cdef What[2] kinds
     cdef Seq begin = flow.matched
     cdef Seq until, found

@@ -2,6 +2,7 @@
 
     PVM segment:  note what it says -> held -> sorted -> advance -> release -> (still here: it waits)
     SVM segment:  note what it says -> held -> sorted -> advance -> release -> (not needed: forgotten)
+                                    -> continues the range as the PVM did -> release
 
 An SVM segment matters for the bytes it carries beyond the agreed range, for its acknowledgement and window,
 and for SYN, FIN and RST; once these are noted nothing of it is kept but bytes the PVM has not said yet.
@@ -47,6 +48,7 @@ from colo_proxy.core.packet.seq cimport Seq, seq_add, seq_diff, seq_eq, seq_le, 
 from colo_proxy.core.tcp.agreed cimport (
     MAX_DISTANCE,
     agreed_advance,
+    agreed_continue,
     agreed_covers,
     agreed_end_of,
     agreed_match_below,
@@ -121,21 +123,14 @@ cdef void count_disorder(Core *core, const Side *side, const Node *node) noexcep
         core.counts.resent[which] += 1
 
 
-cdef void note(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """Take in what a segment says of its side: numbers, options, acknowledgement, window. Not aligned."""
-    cdef bint svm = (node.flags & N_SVM) != 0
-    cdef Side *side = &flow.svm if svm else &flow.pvm
-    cdef Seq end
-    if not node.packet.flags & (SYN | RST) and not has_place(flow, node):
-        node.flags |= N_UNPLACED
-        return
-    if node.packet.flags & SYN and tries_another(side, node):
+cdef void note_syn(Core *core, Flow *flow, Side *side, Node *node) noexcept nogil:
+    """Take in a SYN: the first of its side shows where its numbers begin."""
+    if tries_another(side, node):
         tries_note(flow, node)
-    end = seq_add(node.packet.seq, node.packet.length)
-    if node.packet.flags & (SYN | RST) == SYN and not side.syn:
+    if not side.syn:
         side.syn = True
         side.isn = node.packet.seq
-        side.end = end
+        side.end = seq_add(node.packet.seq, node.packet.length)
         side.raw = node.packet.window
         side.wscale = 0 if node.packet.wscale == 255 else min(node.packet.wscale, 14)  # RFC 7323, 2.3
         side.syn_options = syn_forms_options(node)
@@ -143,36 +138,58 @@ cdef void note(Core *core, Flow *flow, Node *node) noexcept nogil:
             side.tsval = get32(node.data + node.packet.timestamps)
         side.open = True
         learn_offset(flow)
-        if svm:
+        if node.flags & N_SVM:
             urgent_move(side, flow.offset)  # what an observed commit has put there (C8)
+    elif side.open and not seq_eq(node.packet.seq, side.end):
+        count_disorder(core, side, node)
+    syn_forms_note(flow, node)
+
+
+cdef void note_end(Side *side, const Node *node) noexcept nogil:
+    """Take in where a segment ends."""
+    cdef Seq end = seq_add(node.packet.seq, node.packet.length)
+    if not side.open or 0 < seq_diff(end, side.end) <= MAX_DISTANCE:
+        side.open = True
+        side.end = end
+        side.fin = False
+        side.unseen = node.packet.length == 0
+    elif node.packet.length and not node.packet.flags & FIN and seq_eq(end, side.end):
+        side.unseen = False
+    if node.packet.flags & FIN and seq_eq(end, side.end):
+        side.fin = True
+
+
+cdef void note_acknowledgement(Side *side, Node *node) noexcept nogil:
+    if node.packet.flags & RST:
+        side.refused = node.packet.ack
+    elif node.packet.flags & SYN and not side.answered:
+        side.answered = True
+        side.irs = node.packet.ack
+    if side.acked and not node.packet.length and not node.packet.flags & RST and \
+            seq_eq(side.last_ack, node.packet.ack) and side.window == node.packet.window:
+        node.flags |= N_DUPLICATE
+    if not side.acked or seq_le(side.ack, node.packet.ack):
+        offer(side, node)
+    side.last_ack = node.packet.ack
+    side.window = node.packet.window
+
+
+cdef void note(Core *core, Flow *flow, Node *node) noexcept nogil:
+    """Take in what a segment says of its side: numbers, options, acknowledgement, window. Not aligned."""
+    cdef Side *side = &flow.svm if node.flags & N_SVM else &flow.pvm
+    if node.packet.flags & (SYN | RST) == SYN:
+        note_syn(core, flow, side, node)
+    elif not node.packet.flags & RST and not has_place(flow, node):
+        node.flags |= N_UNPLACED
+        return
     elif node.packet.length and side.open and not seq_eq(node.packet.seq, side.end):
         count_disorder(core, side, node)
-    if node.packet.flags & (SYN | RST) == SYN:
-        syn_forms_note(flow, node)
     if not node.packet.flags & RST:  # which says nothing of where a stream is
-        if not side.open or 0 < seq_diff(end, side.end) <= MAX_DISTANCE:
-            side.open = True
-            side.end = end
-            side.fin = False
-            side.unseen = node.packet.length == 0
-        elif node.packet.length and not node.packet.flags & FIN and seq_eq(end, side.end):
-            side.unseen = False
-        if node.packet.flags & FIN and seq_eq(end, side.end):
-            side.fin = True
-    urgent_note(side, node)
+        note_end(side, node)
+    if node.packet.flags & URG:
+        urgent_note(side, node)
     if node.packet.flags & ACK:
-        if node.packet.flags & RST:
-            side.refused = node.packet.ack
-        elif node.packet.flags & SYN and not side.answered:
-            side.answered = True
-            side.irs = node.packet.ack
-        if side.acked and not node.packet.length and not node.packet.flags & RST and \
-                seq_eq(side.last_ack, node.packet.ack) and side.window == node.packet.window:
-            node.flags |= N_DUPLICATE
-        if not side.acked or seq_le(side.ack, node.packet.ack):
-            offer(side, node)
-        side.last_ack = node.packet.ack
-        side.window = node.packet.window
+        note_acknowledgement(side, node)
 
 
 cdef void offer(Side *side, const Node *node) noexcept nogil:
@@ -261,9 +278,10 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         return  # nor is this
     if not agreed_sort_in(core, flow, node):
         return
-    reset_against(core, flow, node)
+    if flow.svm.reset:
+        reset_against(core, flow, node)
     grown = agreed_advance(core, flow)
-    if ahead_compare(core, flow, node):
+    if flow.svm.low != NULL and ahead_compare(core, flow, node):
         ahead_forget_agreed(core, flow, agreed_start_of(node), agreed_end_of(node), &last)
         grown = True
     if flow.flags & F_BEYOND and ahead_look_again(core, flow):
@@ -404,8 +422,10 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
         kept = svm_reset(core, flow, node)
         more = True
     elif node.packet.length:
-        kept = not node.flags & N_UNPLACED and (not flow.flags & F_ANCHORED or worth_keeping(flow, node))
-        if kept:
+        if agreed_continue(core, flow, node):
+            more = grown = True
+        elif not node.flags & N_UNPLACED and (not flow.flags & F_ANCHORED or worth_keeping(flow, node)):
+            kept = True
             core_hold(core, flow, node)
             if agreed_sort_in(core, flow, node) and flow.flags & F_ANCHORED and \
                     compare_placed(core, flow, node, &shown, &only, &grown):
