@@ -3,7 +3,7 @@
 Both captures are read twice and never held: once to see whose they are and when, once to be merged by time
 and fed; and once more in between where it is hard to tell whose they are. In the primary's capture, frames
 that the VM did not send are its clients' and are fed as the uplink's; in the secondary's they are the same
-clients' copies and are left out.
+clients' copies, which only show what the SVM has received (T10a of docs/comparison.md).
 """
 
 import heapq
@@ -37,6 +37,7 @@ class Origin(IntEnum):
     CLIENT = 0
     PVM = 1
     SVM = 2
+    COPY = 3  # a client; the SVM's copy
 
 
 _Said = tuple[int, Origin, bytes, bytes | None]  # time in ns, who, frame and virtio-net header
@@ -179,22 +180,18 @@ class Comparison:
             yield frame
 
     def _frames(self, primary: Tap, secondary: Tap, shift: int) -> Iterator[_Said]:
-        """Both captures as one, by time, the secondary's moved by `shift`; without what the SVM was sent."""
+        """Both captures as one, by time, the secondary's moved by `shift`."""
 
-        def of(
-            capture: Capture, tap: Tap, said: Origin, others: Origin | None, shift: int
-        ) -> Iterator[_Said]:
+        def of(capture: Capture, tap: Tap, said: Origin, others: Origin, shift: int) -> Iterator[_Said]:
             for frame in steady(self._watched(capture), tap.times):
                 if (taken := tap.take(frame)) is None:
                     continue
                 from_vm, data, vnet = taken
-                origin = said if from_vm else others
-                if origin is not None:
-                    yield frame.time + shift, origin, data, vnet
+                yield frame.time + shift, said if from_vm else others, data, vnet
 
         return heapq.merge(
             of(self.primary, primary, Origin.PVM, Origin.CLIENT, 0),
-            of(self.secondary, secondary, Origin.SVM, None, shift),
+            of(self.secondary, secondary, Origin.SVM, Origin.COPY, shift),
             key=itemgetter(0, 1),
         )
 
@@ -202,6 +199,9 @@ class Comparison:
         comparator = self._comparator
         deadline = sample = 0
         for time, origin, data, vnet in frames:
+            if origin is Origin.COPY:
+                comparator.received(data, time, vnet)
+                continue
             if time >= sample:
                 self._count_flows()
                 sample = time + _COUNT_EVERY

@@ -42,6 +42,9 @@ class Comparator:
     def uplink(self, frame: Buffer, now: int, vnet: Buffer | None = None) -> None:
         """A frame from the clients: comes out for the PVM as it is, and aligned for the SVM."""
 
+    def received(self, frame: Buffer, now: int, vnet: Buffer | None = None) -> None:
+        """A client's frame as the SVM's capture has it, in the SVM's numbers (T10a). Offline only."""
+
     def primary(self, frame: Buffer, now: int, vnet: Buffer | None = None) -> None:
         """A frame the PVM sent."""
 

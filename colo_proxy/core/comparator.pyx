@@ -26,6 +26,7 @@ from colo_proxy.core.nic cimport (
     nic_new,
     nic_outs,
     nic_primary,
+    nic_received,
     nic_secondary,
     nic_sent,
     nic_uplink,
@@ -111,6 +112,11 @@ cdef class Comparator:
         if nic_uplink(self.core, self.buffer, size, now):
             self.ready.append(self.frame_object(Port.SECONDARY, self.buffer, size))
         self.collect()
+
+    def received(self, frame, now, vnet=None):
+        """A client's frame that the SVM has received, as its capture has it: nothing comes out for it."""
+        cdef uint32_t size = self.load(self.buffer, frame, vnet)
+        nic_received(self.core, self.buffer, size, now)
 
     def primary(self, frame, now, vnet=None):
         """A frame that the PVM has sent."""

@@ -13,6 +13,8 @@ cdef Flow *lookup_svm(Core *core, const Key *key, Node *node) noexcept nogil
 cdef Flow *lookup_uplink(Core *core, const Key *key) noexcept nogil
 # The same of a segment that the SVM quotes, which names the SVM's port.
 cdef Flow *lookup_quote(Core *core, const Key *key) noexcept nogil
+# The latest incarnation that the SVM has opened from the port that `key` names; NULL: none.
+cdef Flow *lookup_received(Core *core, const Key *key) noexcept nogil
 # A flow's numbers in the form that aligner.pyx takes.
 cdef const Offset *lookup_offset(const Flow *flow, Offset *into) noexcept nogil
 # A new flow, of the SVM's aliases or of the PVM's; NULL: at the bound on flows.

@@ -194,6 +194,16 @@ cdef Flow *lookup_quote(Core *core, const Key *key) noexcept nogil:
     return found
 
 
+cdef Flow *lookup_received(Core *core, const Key *key) noexcept nogil:
+    cdef Flow *flow = table_find(&core.table, key, False)
+    cdef Flow *found = NULL
+    while flow != NULL:
+        if flow.svm.syn and flow.svm_port == key.local_port:
+            found = flow
+        flow = flow.newer
+    return found
+
+
 # Guest-initiated connections: each guest picks a source port of its own, so their SYNs are paired by what
 # both must agree on, in order.
 

@@ -35,6 +35,8 @@ cdef Core *nic_new(Pool *pool, const Settings *settings) except NULL
 cdef void nic_free(Core *core) noexcept nogil
 # Learns from a client's frame and rewrites it in place into the SVM's copy; false: no copy is wanted.
 cdef bint nic_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil
+# A client's frame as the SVM's capture has it, in the SVM's numbers. It takes no part in anything else.
+cdef void nic_received(Core *core, const uint8_t *base, uint32_t size, int64_t now) noexcept nogil
 cdef void nic_primary(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil
 cdef void nic_secondary(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil
 # Before a run of a guest's frames where there are more flows than the cache holds: first nic_expect for

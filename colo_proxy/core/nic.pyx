@@ -55,7 +55,7 @@ from colo_proxy.core.epoch cimport (
 )
 from colo_proxy.core.flow.client_flows cimport client_flows_free, client_flows_new, client_flows_note
 from colo_proxy.core.flow.digests cimport digests_free, digests_new
-from colo_proxy.core.flow.flow cimport F_BLOCKED, F_PVM_TRY, Flow, Guess, flow_is_alias
+from colo_proxy.core.flow.flow cimport F_BLOCKED, Flow, Guess, flow_is_alias
 from colo_proxy.core.flow.fragments cimport fragments_free, fragments_new
 from colo_proxy.core.flow.late_copies cimport late_copies_free, late_copies_new
 from colo_proxy.core.flow.pool cimport N_GONE, N_HELD, N_RX, N_SENT, N_SVM, Node, Pool, pool_give, pool_weigh
@@ -76,7 +76,7 @@ from colo_proxy.core.link.neighbours cimport (
     neighbours_new,
     neighbours_notice,
 )
-from colo_proxy.core.lookup cimport lookup_offset, lookup_uplink
+from colo_proxy.core.lookup cimport lookup_offset, lookup_received, lookup_uplink
 from colo_proxy.core.missing_output cimport missing_output_at_end
 from colo_proxy.core.observing cimport observing_clamp, observing_note_client, observing_waits
 from colo_proxy.core.packet.key cimport Key, key_hash, key_of, key_protocol, key_text
@@ -99,7 +99,7 @@ from colo_proxy.core.tcp.capture_gap cimport capture_gap_note_client
 from colo_proxy.core.tcp.ranges cimport ranges_drop
 from colo_proxy.core.tcp.retransmission cimport retransmission_end
 from colo_proxy.core.tcp.syn_forms cimport syn_forms_answered
-from colo_proxy.core.tcp.tries cimport tries_answered
+from colo_proxy.core.tcp.tries cimport tries_answered, tries_received
 from colo_proxy.core.vocabulary cimport (
     D_OLD_EPOCH,
     D_OVERSIZED,
@@ -272,9 +272,8 @@ cdef void note_client(Core *core, Flow *flow, uint32_t hashed) noexcept nogil:
 
 cdef void note_segment(Core *core, const Key *key, Flow *flow, Node *node) noexcept nogil:
     """What a client's TCP segment tells about its connection."""
-    if flow != NULL and flow.pvm.answered and not flow.flags & F_PVM_TRY and \
-            node.packet.flags & (SYN | ACK | RST) == ACK:
-        tries_answered(flow, node.packet.ack)
+    if flow != NULL and flow.pvm.answered and node.packet.flags & (SYN | ACK | RST) == ACK:
+        tries_answered(flow, node.packet.ack, core.now)
     if core.settings.captured:
         capture_gap_note_client(core, key, node)
     if flow != NULL and node.packet.flags & (SYN | ACK | RST) == SYN | ACK:
@@ -352,6 +351,21 @@ cdef bint nic_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noex
         key_of(&key, &node.packet, base, False)
         record_uplink(core, node, &key, NULL)
     return True
+
+
+cdef void nic_received(Core *core, const uint8_t *base, uint32_t size, int64_t now) noexcept nogil:
+    cdef Packet packet
+    cdef Key key
+    cdef Flow *flow
+    if size < VNET + ETHERNET or size > <uint32_t>(VNET + MAX_CAPTURED):
+        return
+    parse_frame(&packet, base, size)
+    if not parse_first(&packet, base) or packet.flags & (SYN | ACK | RST) != ACK:
+        return
+    key_of(&key, &packet, base, False)
+    flow = lookup_received(core, &key)
+    if flow != NULL:
+        tries_received(flow, packet.ack, max(core.now, now))
 
 
 cdef void nic_word(Core *core, Word word, int64_t now) noexcept nogil:

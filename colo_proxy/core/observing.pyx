@@ -26,6 +26,7 @@ from colo_proxy.core.packet.key cimport Key, key_equal, key_of
 from colo_proxy.core.packet.parse cimport ACK, RST, SYN, VNET, put16, put32
 from colo_proxy.core.packet.seq cimport Seq, seq_add, seq_le, seq_lt, seq_min
 from colo_proxy.core.tcp.craft cimport craft_seal
+from colo_proxy.core.tcp.tries cimport tries_name
 from colo_proxy.core.vocabulary cimport D_SEND, SECONDARY
 
 cdef int64_t GIVEN_UP = 3_000_000_000  # ns
@@ -92,6 +93,7 @@ cdef void let_early_go(Core *core, Flow *flow) noexcept nogil:
         node = first_early(core)
         key_of(&key, &node.packet, node.data, False)
         if key_equal(&key, &flow.key):
+            tries_name(flow, core.now)
             aligner_to_svm(&node.packet, node.data, lookup_offset(flow, &offset))
             observing_clamp(flow, node)
             core_emit_to(core, node.data, node.size, SECONDARY, node)

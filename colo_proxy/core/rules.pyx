@@ -110,6 +110,7 @@ cdef void forget_stream(Core *core, Flow *flow) noexcept nogil:
     flow.told_again = flow.svm_again = 0
     flow.pvm_forms.count = flow.svm_forms.count = 0
     flow.pvm_tries.count = flow.svm_tries.count = 0
+    flow.svm_tries.received = False
     flow.pvm_text = flow.svm_text = 0
     begin_anew(&flow.pvm)
     begin_anew(&flow.svm)

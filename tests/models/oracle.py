@@ -110,6 +110,12 @@ class Oracle(TcpJudge, Pairing, Deciding):
             self._acknowledged(packet)
         self._client_sent(frame)
 
+    def received(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
+        """A client's frame as the SVM's capture has it."""
+        packet = leading(parse(frame))
+        if packet.kind == "tcp" and packet.flags & (SYN | ACK | RST) == ACK:
+            self._received(packet, max(self.now, now))
+
     def primary(self, frame: bytes, now: int, vnet: bytes | None = None) -> None:
         """A frame the PVM sent."""
         self.now = max(self.now, now)
@@ -591,6 +597,7 @@ class Oracle(TcpJudge, Pairing, Deciding):
             return packet.frame
         flow, connection = self._of_svm(packet)
         segment = self._mapped(packet, flow)
+        connection.time = self.came
         connection.place(connection.s, segment)
         return self._aligned(segment, connection)
 

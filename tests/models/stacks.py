@@ -102,6 +102,8 @@ class Simulation:
         flows = 2 if scenario.datagrams else 0
         self.datagrams = [[self._datagram() for _ in range(12)] for _ in range(flows)]
         self.chance = random.Random(f"drawn {scenario.seed}")  # apart: other scenarios stay what they were
+        # Captures, of which the SVM's shows what it has received, know no checkpoint.
+        self.copies = bool(scenario.seed & 1) and not (scenario.checkpoints or scenario.failover)
         sockets = self.chance.randint(1, 8) if scenario.drawn else 0
         said = (b"ask", self.chance.randbytes(40), self.chance.randbytes(300))
         self.sockets = [[self._asks(said) for _ in range(self.chance.randint(1, 3))] for _ in range(sockets)]
@@ -186,6 +188,9 @@ class Simulation:
                 self._scatter(self.random.randrange(self.of.connections))
             if self.of.lossy and self.of.connections and self.chance.random() < 0.08:
                 self._lossy(self.chance.randrange(self.of.connections))
+            if self.of.tries and self.of.opening == "client" and self.of.connections:
+                if self.chance.random() < 0.3:
+                    self._cross(self.chance.randrange(self.of.connections))
             chosen = self.random.random()
             if chosen < 0.42:
                 self._step(self.p, "primary")
@@ -255,6 +260,12 @@ class Simulation:
         reach = self.random.choice(
             (line.sent, line.sent, self.random.randint(0, line.sent), line.sent + 5000)
         )
+        self._client_sends("uplink", number, line, reach)
+        if self.copies and self.chance.random() < 0.7:
+            self._client_sends("received", number, self.s.lines[number], reach)
+
+    def _client_sends(self, kind: str, number: int, line: Line, reach: int) -> None:
+        """An acknowledgement to the guest whose line this is."""
         segment = tcp(
             (CLIENT[self.of.ipv6], line.dport),
             (VM[self.of.ipv6], line.sport),
@@ -263,8 +274,8 @@ class Simulation:
             flags=ACK,
             window=20000,
         )
-        kind = 0x86DD if self.of.ipv6 else 0x0800
-        self._event("uplink", ethernet(segment, kind, vlans=self.vlans, from_vm=False))
+        ethertype = 0x86DD if self.of.ipv6 else 0x0800
+        self._event(kind, ethernet(segment, ethertype, vlans=self.vlans, from_vm=False))
 
     def _stuck(self, number: int) -> None:
         """The SVM says less than the PVM, and that again: it waits to be acknowledged (RFC 9293, 3.7.4)."""
@@ -596,6 +607,40 @@ class Simulation:
             self._acknowledge(number, line)
         elif self.random.random() < 0.5:
             line.isn = self.random.choice(line.isns)
+
+    def _cross(self, number: int) -> None:
+        """Clients acknowledge a SYN/ACK while the SVM sends another, and it goes on with either.
+
+        Of its first segments, some are swapped or lost.
+        """
+        pvm, line, choose = self.p.lines[number], self.s.lines[number], self.chance.choice
+        even = pvm.opened and line.opened and pvm.incarnation == line.incarnation
+        if not even or line.closed or not line.sent == line.acked == 1:
+            return
+        self._deliver(self.s, "secondary", everything=True)
+        line.isns = line.isns or [line.isn]
+        kept = line.isn
+        if self.chance.random() < 0.8:
+            self._acknowledge(number, pvm)
+        for _ in range(choose((0, 1, 1, 2))):
+            self.now += choose((1_003, 40_000_000, 98_900_000, 99_998_999, 150_000_007))
+            line.isn = (line.isn + choose((-2000, 2000, 700, 536, 2**28)) + choose((0, 0, 300))) % 2**32
+            line.isns.append(line.isn)
+            self._send(self.s, number, line, 0, b"", SYN | ACK)
+            self._deliver(self.s, "secondary", everything=True)
+            if self.chance.random() < 0.3:
+                self._acknowledge(number, pvm)
+        line.isn = choose((kept, kept, line.isn, choose(line.isns)))
+        if self.chance.random() < 0.3:
+            self._send(self.s, number, line, 1, b"", ACK)
+        for _ in range(choose((0, 2, 2, 3))):
+            if line.sent < self._end(line):
+                self._send_data(self.s, number, line, line.sent, self._size(self.s))
+        self.chance.shuffle(self.s.queue)
+        if self.s.queue and self.chance.random() < 0.3:
+            self.s.queue.pop(0)
+            line.lost.append((1, line.sent - 1))
+        self._deliver(self.s, "secondary", everything=True)
 
     def _close(self, guest: Guest, number: int, line: Line) -> None:
         line.closed = True

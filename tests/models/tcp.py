@@ -45,6 +45,8 @@ class Side:
     timestamp: int | None = None  # of the SYN
     tries: list[tuple[int, int | None]] = field(default_factory=list)  # ISN and TSval, if there are several
     chosen: bool = False  # with which of them the connection goes on is known
+    named: set[int] = field(default_factory=set)  # of the SVM's, those that clients have acknowledged to it
+    shown: bool = False  # it has sent a segment behind one of them
     said: dict[int, Value] = field(default_factory=dict)
     when: dict[int, list[int]] = field(default_factory=dict)  # each time that it was said and M2 counts
     end: int | None = None  # one past the last position shown
@@ -158,6 +160,9 @@ class Connection(Tries):
         self.told_echo = 0  # and the TSecr that came with it
         self.told_again = 0  # how many duplicates of `told` have left
         self.svm_again = 0  # and how many the SVM has sent of its acknowledgement
+        self.time = 0  # when the segment that is heard came
+        self.named_at = FAR_BACK  # when the SVM got an acknowledgement last and had sent its SYN alone
+        self.from_capture = False  # the SVM's capture shows what clients have acknowledged to it
         self.astray = False  # the PVM has sent bytes that have no place behind its SYN
 
     def stamped(self, frame: bytes, *, fixed: bool = False) -> bytes:
@@ -260,7 +265,7 @@ class Connection(Tries):
         self, side: Side, segment: Packet, now: int, gso: int = 0, *, judged: bool = True
     ) -> tuple[str, int] | None:
         """Take in a segment; returns (reason, position) if it shows a divergence (where it is judged)."""
-        self.contrary = False
+        self.contrary, self.time = False, now
         mine = side is self.p
         ack = self.ack_of(segment)
         position = self.place(side, segment)
@@ -816,7 +821,7 @@ class Connection(Tries):
             s.reset = p.reset or due
         else:
             self.adopt()
-            s.end = p.end
+            s.end, s.irs = p.end, p.irs
             s.ack, s.edge, s.raw = p.ack, p.edge, p.raw
             s.sacked, s.last, self.svm_again = list(p.sacked), p.last, 0
             s.urgent, s.reset, s.finished = set(p.urgent), p.reset, p.finished

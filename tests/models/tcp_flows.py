@@ -197,6 +197,14 @@ class TcpJudge:
         """Is what the PVM says compared now?"""
         return self.mode is Mode.COMPARE and not self.svm_stopped
 
+    def _received(self, segment: Packet, now: int) -> None:
+        """A client's segment that the SVM has received."""
+        flow = self.tcp.get(segment.flow(False))
+        connections = flow.connections if flow is not None else []
+        opened = [each for each in connections if each.s.syn is not None and each.sport == segment.dport]
+        if opened:
+            opened[-1].received(segment.ack, now)
+
     def _acknowledged(self, segment: Packet) -> None:
         """A client's segment: what has left and is acknowledged need not be known any more."""
         flow = self.tcp.get(segment.flow(False))
@@ -207,7 +215,7 @@ class TcpJudge:
             if each.low is not None and not (each.p.syn is not None and each.matched == 0):
                 known = each
         if not segment.flags & (SYN | RST):
-            known.acknowledged(segment.ack)
+            known.acknowledged(segment.ack, self.now)
         if not self.check:
             return
         at = known.position(known.p, segment.ack)

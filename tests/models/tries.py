@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from models.tcp import Side
 
 TRIES = 4
+PATIENCE = 100_000_000  # ns
+NEAR = 2**20
 
 
 class Tries:
@@ -18,6 +20,9 @@ class Tries:
     low: int | None
     matched: int
     astray: bool
+    time: int  # of the segment that is placed
+    named_at: int
+    from_capture: bool
 
     def _goes_astray(self, segment: Packet, position: int, unknown: bool) -> bool:
         """3.1: are these bytes of the PVM that have no place behind its SYN?"""
@@ -43,10 +48,11 @@ class Tries:
         )
 
     def take_try(self, side: "Side", segment: Packet) -> None:
-        """Take in such a SYN/ACK. Of the PVM's ISNs clients take one; the SVM's latest is always right."""
+        """Take in such a SYN/ACK. Clients take one of the PVM's ISNs, and acknowledge one of the SVM's."""
         if not self.tries_again(side, segment):
             return
-        moves = side is self.s or not side.chosen
+        late = side is self.s and self.time - self.named_at >= PATIENCE
+        moves = not side.shown and (late or not side.chosen)
         assert side.base is not None
         side.tries = side.tries or [(side.base, side.timestamp)]
         if segment.seq not in dict(side.tries):
@@ -54,9 +60,9 @@ class Tries:
             side.tries.append((segment.seq, int.from_bytes(stamp[:4]) if len(stamp) == 8 else None))
         if moves:
             self._move(side, segment.seq)
+            side.chosen = False
         if len(side.tries) > TRIES:
             side.tries.remove(next(each for each in side.tries if each[0] != side.base))
-        side.chosen = side.chosen and side is self.p
 
     @staticmethod
     def _move(side: "Side", isn: int) -> None:
@@ -66,9 +72,18 @@ class Tries:
         """Is it known where this segment of a side with several ISNs lies? It may be the first behind one."""
         if side.end != 1:
             return True
-        if self._choose(side, (segment.seq - 1) % 2**32) and side is self.p:
-            self._follow_pvm()
-        return side.chosen
+        isn = (segment.seq - 1) % 2**32
+        if side is self.p:
+            if not side.chosen and self._choose(side, isn):
+                self._follow_pvm()
+            return side.chosen
+        if side.shown:
+            return True
+        named = side.named & {each for each, _ in side.tries}
+        if not any(0 < (isn - each) % 2**32 < NEAR for each in named) and self._choose(side, isn):
+            side.shown = True
+            return True
+        return side.chosen and len(named) <= 1
 
     def _choose(self, side: "Side", isn: int) -> bool:
         if isn not in dict(side.tries):
@@ -82,23 +97,42 @@ class Tries:
         if self.s.syn is not None and self.s.end == 1 and not self.s.chosen and self.p.base is not None:
             self._choose(self.s, self.p.base)
 
-    def acknowledged(self, ack: int) -> None:
-        """A client acknowledges: the PVM's SYN, perhaps, and so this one of its ISNs."""
+    def acknowledged(self, ack: int, now: int) -> None:
+        """A client acknowledges: the PVM's SYN, perhaps, and so this one of its ISNs. The SVM gets it too."""
         p, s = self.p, self.s
-        if p.chosen or p.irs is None or p.end != 1:
+        if p.irs is None:
             return
-        isn = (ack - 1) % 2**32
-        if isn != p.base and not self._choose(p, isn):
+        if not p.chosen and p.end == 1:
+            isn = (ack - 1) % 2**32
+            if isn != p.base and not self._choose(p, isn):
+                return
+            p.chosen = True
+            self._follow_pvm()
+        if s.syn is not None and s.end == 1 and not self.from_capture:
+            self._name(now)
+
+    def received(self, ack: int, now: int) -> None:
+        """The SVM's capture shows a client's acknowledgement: it alone says which ISN is named."""
+        s, isn = self.s, (ack - 1) % 2**32
+        if s.irs is None or s.end != 1 or s.shown or (isn != s.base and not self._choose(s, isn)):
             return
-        p.chosen = True
-        self._follow_pvm()
-        s.chosen = s.chosen or (s.syn is not None and s.end == 1)
+        if not self.from_capture:
+            self.from_capture = True
+            s.named.clear()
+        self._name(now)
+
+    def _name(self, now: int) -> None:
+        assert self.s.base is not None
+        self.s.chosen, self.named_at = True, now
+        self.s.named.add(self.s.base)
 
     def adopt(self) -> None:
         """The SVM has the PVM's numbers."""
         p, s = self.p, self.s
+        self.from_capture = False
         s.base, s.syn, s.timestamp = p.base, p.syn, p.timestamp
-        s.tries, s.chosen = list(p.tries), p.chosen
+        s.tries, s.chosen, s.shown = list(p.tries), p.chosen, False
+        s.named = {p.base} if p.chosen and p.base is not None else set()
         if p.tries:
             s.end = p.end
 

@@ -26,6 +26,7 @@ unless the line begins with +3s, +5ms, +7us.
     P udp "aabbc" cut 2            a super-frame of UDP: three datagrams, of two bytes at most
     P frag 7 0 + "0123456701234567"   a fragment: ID, offset, + if more follow
     C . 1:1 ...                    a client's frame, seen from the client (its numbers count from its ISN)
+    R . 1:1 ...                    likewise, as the SVM's capture has it (in the SVM's numbers)
     P isn 4000000                  from here the PVM numbers from another ISN
     P . 1 ack 1 sacks 101-201,301-401   SACK blocks, in the client's numbers as acknowledgements are
     sport 50000, urg 5, v6, vlan 7, sack, ws 7, ts 5, mptcp 99 (a key), cookie 99 (of Fast Open)
@@ -120,7 +121,7 @@ class Play:
         if words[1] == "isn":
             self.isn[who] = int(words[2])
             return
-        method = {"P": "primary", "S": "secondary", "C": "uplink"}[who]
+        method = {"P": "primary", "S": "secondary", "C": "uplink", "R": "received"}[who]
         frame = self.frame(who, int(flow or 0), words[1:])
         if "cut" in words:
             frame, vnet = partial(frame, int(words[words.index("cut") + 1]))
@@ -134,8 +135,8 @@ class Play:
         said = arguments(words)
         six = "v6" in words
         vm, client = (VM[six], said.get("sport", 80)), (CLIENT[six], 40000 + flow)
-        here, there = (client, vm) if who == "C" else (vm, client)
-        layout: dict[str, Any] = {"from_vm": who != "C", "pad": said.get("pad", 0)}
+        here, there = (client, vm) if who in "CR" else (vm, client)
+        layout: dict[str, Any] = {"from_vm": who not in "CR", "pad": said.get("pad", 0)}
         layout["vlans"] = tuple(said[k] for k in ("vlan", "inner") if k in said)
         fields = {"ident": said.get("id", 0), "ttl": said.get("ttl", 64)}
         text = said.get("text", b"")
@@ -164,11 +165,11 @@ class Play:
         if "flip" in said:
             at = said["flip"] - int(first)
             payload = payload[:at] + bytes([payload[at] ^ 0x20]) + payload[at + 1 :]
-        peer = "C" if who != "C" else "P"
+        peer = {"C": "P", "R": "S"}.get(who, "C")
         return tcp(
             here,
             there,
-            seq=self.isn[who] + int(first),
+            seq=self.isn["C" if who == "R" else who] + int(first),
             ack=self.isn[peer] + said["ack"] if "ack" in said else 0,
             flags=flags,
             window=said.get("win", 10000),

@@ -150,6 +150,98 @@ def test_what_is_acknowledged_first_stays(play: Player) -> None:
     """)
 
 
+@pytest.mark.parametrize("isn", OTHERS)
+def test_a_late_syn_ack_of_the_svm_crosses_the_acknowledgement(play: Player, isn: int) -> None:
+    """The SVM goes on with the one that was acknowledged to it; its first segments may be swapped."""
+    for data in ("S . 101:201 ack 1\nS . 1:101 ack 1", "S . 1:101 ack 1\nS . 101:201 ack 1"):
+        play(f"""{FORMER}{ACKNOWLEDGES}
+            {svm(isn)}
+            S isn 7000000
+            {data}
+            P . 1:201 ack 1
+            > . 1:201 ack 1
+        """)
+
+
+@pytest.mark.parametrize(("later", "moves"), [("99999us", False), ("100ms", True)])
+def test_when_a_syn_ack_of_the_svm_counts_again(play: Player, later: str, moves: bool) -> None:
+    """The acknowledgement was lost on its way to the SVM, which repeats its SYN/ACK."""
+    play(f"""{FORMER}
+        S isn 3000000000
+        {ACKNOWLEDGES}
+        +{later} S S. 0 ack 1 mss 1460
+        S isn 7000000
+        S . 101:201 ack 1
+        P . 1:101 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+        P . 101:201 ack 1
+        {"+3s tick" if moves else "> . 101:201 ack 1"}
+        {"! missing-secondary 100" if moves else ""}
+    """)
+    play(f"""{FORMER}
+        S isn 3000000000
+        {ACKNOWLEDGES}
+        +{later} S S. 0 ack 1 mss 1460
+        P . 1:101 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+        S . 101:201 ack 1
+        P . 101:201 ack 1
+        > . 101:201 ack 1
+    """)
+
+
+@pytest.mark.parametrize("isn", OTHERS)
+def test_what_the_svm_received_shows_its_isn(play: Player, isn: int) -> None:
+    """In captures. Its first segments are swapped, and the client of the PVM's capture says nothing of it."""
+    for crossing in ("", svm(4_294_967_295)):
+        for first in ("", ACKNOWLEDGES):
+            play(f"""{FORMER}{svm(isn)}
+                {first}
+                S isn 7000000
+                R . 1 ack 1
+                {crossing}
+                {ACKNOWLEDGES}
+                S isn 7000000
+                S . 101:201 ack 1
+                S . 1:101 ack 1
+                P . 1:201 ack 1
+                > . 1:201 ack 1
+            """)
+
+
+def test_what_is_none_of_its_isns_shows_nothing(play: Player) -> None:
+    """What the SVM received acknowledges more than its SYN, or another number."""
+    play(f"""{FORMER}{svm(3_000_000_000)}
+        {ACKNOWLEDGES}
+        R . 1 ack 2
+        S isn 7000000
+        R . 1 ack 0
+        R S 1 ack 1
+        R R. 1 ack 1
+        S isn 3000000000
+        S . 101:201 ack 1
+        S . 1:101 ack 1
+        P . 1:201 ack 1
+        > . 1:201 ack 1
+    """)
+
+
+def test_bytes_at_a_late_isn_are_not_taken_for_the_first(play: Player) -> None:
+    """The number that follows the late ISN is that of a later segment, of the ISN acknowledged."""
+    play(f"""{FORMER}{ACKNOWLEDGES}
+        {svm(7_000_100)}
+        S isn 7000000
+        S . 101:201 ack 1
+        P . 1:101 ack 1
+        S . 1:101 ack 1
+        > . 1:101 ack 1
+        P . 101:201 ack 1
+        > . 101:201 ack 1
+    """)
+
+
 def test_the_latest_four_are_known(play: Player) -> None:
     more = [1_000_000 + 100_000 * n for n in range(1, 5)]
     later = "".join(map(pvm, more))

@@ -113,10 +113,13 @@ cdef enum:
 cdef struct Try:
     Seq isn
     uint32_t tsval
+    truth named  # a client's acknowledgement of it has reached the guest, as far as is known
 
 # The ISNs of a guest's SYN/ACKs, the latest ones; none where there is but one, that of its side.
 cdef struct Tries:
     uint32_t count
+    truth shown  # the guest has sent a segment behind one of them
+    truth received  # what the guest has received is known from its capture (tries_received)
     Try[TRIES] each
 
 cdef struct Flow:
@@ -152,6 +155,7 @@ cdef struct Flow:
     Flow *target  # of an alias
     Flow *alias
     int64_t watched_since
+    int64_t named_at  # when the SVM, before it sent anything behind its SYN, got an acknowledgement last
     uint64_t told_order  # of the segment that told the edge
     Seq floor  # where the last commit found the PVM: all below is in the SVM's state
     Forms pvm_forms

@@ -471,8 +471,7 @@ cdef bint worth_keeping(Flow *flow, Node *node) noexcept nogil:
 
 
 cdef void stream_adopt(Flow *flow) noexcept nogil:
-    if flow.flags & F_TRIES:
-        tries_copy(flow)
+    tries_copy(flow)
     flow.offset = 0
     flow.ts_offset = 0
     flow.svm_port = flow.key.local_port
@@ -537,6 +536,7 @@ cdef void stream_pair(Core *core, Flow *pvm, Flow *svm) noexcept nogil:
     pvm.svm = svm.svm
     pvm.svm_forms = svm.svm_forms
     pvm.svm_tries = svm.svm_tries
+    pvm.named_at = svm.named_at
     pvm.flags |= svm.flags & (F_BLOCKED | F_FORMS | F_TRIES | F_SVM_TRY)
     pvm.waiting += svm.waiting
     node = pvm.svm.first

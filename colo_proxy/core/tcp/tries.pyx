@@ -5,9 +5,13 @@ The SYN has one place in the stream, whatever its number. So a side's ISN, and w
 to that of its latest SYN/ACK, and to the one that the connection turns out to go on with: the client's first
 acknowledgement shows it, or the guest's first segment behind its SYN. Until then no byte has a place, so none
 is agreed.
+
+A SYN/ACK of the SVM may cross the client's acknowledgement of an earlier one. So its ISN does not move within
+PATIENCE of an acknowledgement that was forwarded: a guest that has accepted that one sends no SYN/ACK any
+more, and one that has not repeats its SYN/ACK later (RFC 6298, 2.1: after a second).
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from colo_proxy.core.flow.flow cimport (
     F_ANCHORED,
@@ -24,8 +28,13 @@ from colo_proxy.core.flow.flow cimport (
 from colo_proxy.core.flow.pool cimport N_SVM, Node
 from colo_proxy.core.packet.checksum cimport checksum_set32
 from colo_proxy.core.packet.parse cimport ACK, FIN, RST, SYN, URG, Packet, get32
-from colo_proxy.core.packet.seq cimport Seq, seq_add, seq_eq
+from colo_proxy.core.packet.seq cimport Seq, seq_add, seq_diff, seq_eq
 from colo_proxy.core.tcp.syn_forms cimport syn_forms_options
+
+cdef int64_t PATIENCE = 100_000_000  # ns
+
+cdef enum:
+    NEAR = 1 << 20  # bytes; no guest sends more before it is acknowledged for the first time
 
 
 cdef bint unsaid(const Side *side) noexcept nogil:
@@ -59,20 +68,34 @@ cdef void add(Tries *tries, Seq isn, uint32_t tsval, Seq keep) noexcept nogil:
             index += 1
     tries.each[tries.count].isn = isn
     tries.each[tries.count].tsval = tsval
+    tries.each[tries.count].named = False
     tries.count += 1
+
+
+cdef bint may_move(const Flow *flow, bint svm, int64_t time) noexcept nogil:
+    """Whether a SYN/ACK that came at this time changes its side's ISN. Clients take one ISN of the PVM's.
+
+    The SVM takes what clients send as an answer to its latest, if it keeps anything of its SYN/ACKs, and as
+    one to any other, if it does not.
+    """
+    if not svm:
+        return not flow.flags & F_PVM_TRY
+    if flow.svm_tries.count and flow.svm_tries.shown:
+        return False
+    return not flow.flags & F_SVM_TRY or time - flow.named_at >= PATIENCE
 
 
 cdef void tries_note(Flow *flow, Node *node) noexcept nogil:
     cdef bint svm = (node.flags & N_SVM) != 0
     cdef Side *side = &flow.svm if svm else &flow.pvm
     cdef Tries *tries = &flow.svm_tries if svm else &flow.pvm_tries
-    # Clients take one ISN of the PVM's. The SVM takes what clients send as an answer to its latest, if it
-    # keeps anything of its SYN/ACKs, and as one to any other, if it does not.
-    cdef bint moves = svm or not flow.flags & F_PVM_TRY
+    cdef bint moves = may_move(flow, svm, node.time)
     cdef uint32_t tsval = get32(node.data + node.packet.timestamps) if node.packet.timestamps else 0
     cdef uint32_t index
     if tries.count == 0:
         add(tries, side.isn, side.tsval, side.isn)
+        tries.each[0].named = svm and flow.flags & F_SVM_TRY
+        tries.shown = False
     index = place_of(tries, node.packet.seq)
     if index < tries.count:
         tsval = tries.each[index].tsval
@@ -81,9 +104,9 @@ cdef void tries_note(Flow *flow, Node *node) noexcept nogil:
     flow.flags |= F_TRIES
     if moves:
         move(flow, svm, node.packet.seq, tsval)
+        if svm:
+            flow.flags &= ~<uint32_t>F_SVM_TRY
     node.packet.seq = side.isn
-    if svm:
-        flow.flags &= ~<uint32_t>F_SVM_TRY
 
 
 cdef void move_syns(const Side *side, Seq isn) noexcept nogil:
@@ -134,24 +157,72 @@ cdef void follow_pvm(Flow *flow) noexcept nogil:
 
 cdef bint tries_place(Flow *flow, const Node *node) noexcept nogil:
     cdef bint svm = (node.flags & N_SVM) != 0
+    cdef Seq isn = seq_add(node.packet.seq, -1)
     if not unsaid(&flow.svm if svm else &flow.pvm) or \
             not (flow.svm_tries.count if svm else flow.pvm_tries.count):
         return True
-    if go_on(flow, svm, seq_add(node.packet.seq, -1)):
-        if not svm:
-            follow_pvm(flow)
+    if svm:
+        return place_of_svm(flow, isn)
+    if not flow.flags & F_PVM_TRY and go_on(flow, False, isn):
+        follow_pvm(flow)
+    return flow.flags & F_PVM_TRY != 0
+
+
+cdef bint place_of_svm(Flow *flow, Seq isn) noexcept nogil:
+    """A segment of the SVM follows this number: it is the first behind its SYN, or the ISN is known."""
+    cdef Tries *tries = &flow.svm_tries
+    cdef bint may_be_later = False
+    cdef uint32_t named = 0
+    cdef uint32_t index
+    if tries.shown:
         return True
-    return flow.flags & (F_SVM_TRY if svm else F_PVM_TRY) != 0
+    for index in range(tries.count):
+        if tries.each[index].named:
+            named += 1
+            may_be_later = may_be_later or 0 < seq_diff(isn, tries.each[index].isn) < NEAR
+    if not may_be_later and go_on(flow, True, isn):
+        tries.shown = True
+        return True
+    return flow.flags & F_SVM_TRY and named <= 1
 
 
-cdef void tries_answered(Flow *flow, Seq ack) noexcept nogil:
+cdef void tries_answered(Flow *flow, Seq ack, int64_t now) noexcept nogil:
     cdef Seq isn = seq_add(ack, -1)
-    if not unsaid(&flow.pvm) or (not seq_eq(isn, flow.pvm.isn) and not go_on(flow, False, isn)):
+    if not flow.flags & F_PVM_TRY and unsaid(&flow.pvm):
+        if not seq_eq(isn, flow.pvm.isn) and not go_on(flow, False, isn):
+            return
+        flow.flags |= F_PVM_TRY
+        follow_pvm(flow)
+    tries_name(flow, now)
+
+
+cdef void name(Flow *flow, int64_t now) noexcept nogil:
+    """The SVM gets an acknowledgement of its present ISN at this time."""
+    cdef uint32_t index = place_of(&flow.svm_tries, flow.svm.isn)
+    if index < flow.svm_tries.count:
+        flow.svm_tries.each[index].named = True
+    flow.flags |= F_SVM_TRY
+    flow.named_at = now
+
+
+cdef void tries_name(Flow *flow, int64_t now) noexcept nogil:
+    if unsaid(&flow.svm) and not flow.svm_tries.received:
+        name(flow, now)
+
+
+cdef void tries_received(Flow *flow, Seq ack, int64_t now) noexcept nogil:
+    cdef Tries *tries = &flow.svm_tries
+    cdef Seq isn = seq_add(ack, -1)
+    cdef uint32_t index
+    if not flow.svm.answered or not unsaid(&flow.svm) or (tries.count and tries.shown):
         return
-    flow.flags |= F_PVM_TRY
-    follow_pvm(flow)
-    if unsaid(&flow.svm):
-        flow.flags |= F_SVM_TRY
+    if not seq_eq(isn, flow.svm.isn) and not go_on(flow, True, isn):
+        return
+    if not tries.received:
+        tries.received = True
+        for index in range(tries.count):
+            tries.each[index].named = False
+    name(flow, now)
 
 
 cdef bint tries_begin(const Flow *flow, Seq number) noexcept nogil:
@@ -166,13 +237,21 @@ cdef void tries_align(const Flow *flow, Packet *p, uint8_t *base) noexcept nogil
 
 
 cdef void tries_copy(Flow *flow) noexcept nogil:
+    cdef uint32_t index
+    flow.svm_tries.received = False
+    flow.flags &= ~<uint32_t>F_SVM_TRY
+    if flow.flags & F_PVM_TRY:
+        flow.flags |= F_SVM_TRY
+    if not flow.flags & F_TRIES:
+        return
     flow.svm_tries = flow.pvm_tries
     flow.svm.isn = flow.pvm.isn
     flow.svm.tsval = flow.pvm.tsval
     flow.svm.end = flow.pvm.end
-    flow.flags &= ~<uint32_t>F_SVM_TRY
     if flow.flags & F_PVM_TRY:
-        flow.flags |= F_SVM_TRY
+        index = place_of(&flow.svm_tries, flow.svm.isn)
+        if index < flow.svm_tries.count:
+            flow.svm_tries.each[index].named = True
 
 
 cdef void tries_forget(Flow *flow) noexcept nogil:

@@ -410,5 +410,37 @@ SCENARIOS = {
         S ether "this"
         ! payload 6
         > ether b'that' """,
+    "the SVM goes on with the former of two SYN cookies, which the client acknowledged": """
+        C S 0 mss 1460
+        P S. 0 ack 1 mss 1460
+        > S. 0 ack 1
+        S S. 0 ack 1 mss 1460
+        S isn 90000
+        S S. 0 ack 1 mss 1460
+        S isn 77000
+        C . 1 ack 1
+        R . 1 ack 1
+        P . 1:1001 ack 1
+        > . 1:1001 ack 1
+        P . 1001:2001 ack 1
+        > . 1001:2001 ack 1
+        S . 1001:2001 ack 1
+        S . 1:1001 ack 1""",
+    "another SYN cookie of the SVM crosses the acknowledgement": """
+        C S 0 mss 1460
+        P S. 0 ack 1 mss 1460
+        > S. 0 ack 1
+        S S. 0 ack 1 mss 1460
+        C . 1 ack 1
+        R . 1 ack 1
+        S isn 90000
+        S S. 0 ack 1 mss 1460
+        S isn 77000
+        P . 1:1001 ack 1
+        > . 1:1001 ack 1
+        S . 1001:2001 ack 1
+        P . 1001:2001 ack 1
+        > . 1001:2001 ack 1
+        S . 1:1001 ack 1""",
     "nothing at all": "",
 }
