@@ -30,8 +30,8 @@ build: .venv/.built .venv/.dev  ## set up the virtual environment with what deve
 	@$(PIP) --quiet 'setuptools>=77' 'Cython>=3.2,<3.4'
 	@touch $@
 
-.venv/.built: .venv/.tools setup.py $(SOURCES)
-	@echo "compiling the data path"
+.venv/.built: .venv/.tools setup.py join_sources.py $(SOURCES)
+	@echo "compiling the data path (about a minute)"
 	@$(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@
 

@@ -1,16 +1,20 @@
-"""Compile the data path: every .pyx below colo_proxy/ becomes one extension module.
+"""Compile the data path: all .pyx below colo_proxy/ become one extension module, colo_proxy.compiled.
 
-Everything else about the package is in pyproject.toml. CFLAGS and LDFLAGS reach the
-compiler as usual. All processors that this process may use translate and compile.
+Everything else about the package is in pyproject.toml. CFLAGS and LDFLAGS reach the compiler as usual.
 """
 
-import itertools
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT))
+
+import join_sources  # noqa: E402
 
 DIRECTIVES = {
     "language_level": 3,
@@ -20,19 +24,17 @@ DIRECTIVES = {
     "cdivision": True,
     "initializedcheck": False,
 }
+OPTIMIZE = [] if "-O" in os.environ.get("CFLAGS", "") else ["-O3"]  # CFLAGS=-O1 compiles faster
+JOINED = Path("build", "joined", join_sources.PACKAGE, "compiled.pyx")
 
 
 class BuildExt(build_ext):
-    """Translates and compiles files side by side, reports how far it is, and compiles nothing twice."""
+    """Joins the sources, translates them if they have changed, and compiles nothing twice."""
 
     def finalize_options(self) -> None:
-        processors = len(os.sched_getaffinity(0))
-        self.parallel = self.parallel or processors
+        join_sources.write(JOINED, join_sources.sources(ROOT.resolve()))
         self.distribution.ext_modules = cythonize(
-            self.distribution.ext_modules,
-            nthreads=processors,
-            compiler_directives=DIRECTIVES,
-            show_all_warnings=False,
+            self.distribution.ext_modules, compiler_directives=DIRECTIVES, show_all_warnings=False
         )
         super().finalize_options()
 
@@ -40,23 +42,26 @@ class BuildExt(build_ext):
         if self.inplace:
             # pip names other directories for each editable install, in which nothing is up to date.
             self.build_lib, self.build_temp = "build/inplace", "build/objects"
-        self.count = itertools.count(1)
         super().run()
+        self.remove_left_behind()
 
-    def build_extension(self, ext: Extension) -> None:
-        super().build_extension(ext)
-        print(f"[{next(self.count):2}/{len(self.extensions)}] {ext.name} is compiled\n", end="", flush=True)
+    def remove_left_behind(self) -> None:
+        """A compiled file of an earlier version, which had one for each .pyx, would be imported instead."""
+        for home in {Path(self.build_lib), ROOT}:
+            for folder in join_sources.FOLDERS:
+                for path in (home / join_sources.PACKAGE / folder).rglob("*.so"):
+                    path.unlink()
 
 
 extensions = [
     Extension(
-        ".".join(path.with_suffix("").parts),
-        [str(path)],
-        # -g1 keeps function names for profilers and sanitizers at a small cost in size.
-        extra_compile_args=["-O2", "-g1", "-fno-strict-aliasing"],
+        f"{join_sources.PACKAGE}.compiled",
+        [str(JOINED)],
+        # -g1 keeps function names for profilers and sanitizers at a small cost in size. Long texts are cut
+        # off by snprintf, as they should be.
+        extra_compile_args=[*OPTIMIZE, "-g1", "-fno-strict-aliasing", "-Wno-format-truncation"],
     )
-    for path in sorted(Path("colo_proxy").rglob("*.pyx"))
 ]
 
-if __name__ == "__main__":  # not in the processes that translate
+if __name__ == "__main__":  # not in a process that only imports it
     setup(cmdclass={"build_ext": BuildExt}, ext_modules=extensions)

@@ -12,7 +12,7 @@ from posix.unistd cimport close
 import os
 import threading
 
-from colo_proxy.engine.messages import PROTOCOLS, Done, NicCounters, PortCounters, PortFault, PortSpec
+from colo_proxy.engine.messages import PROTOCOLS, Done, NicCounters, PortCounters, PortFault
 from colo_proxy.vocabulary import Drop, Exhausted, Mode, Port, Reason, Word
 
 from colo_proxy.core.atomic cimport atomic_load, atomic_store_release
@@ -60,8 +60,6 @@ from colo_proxy.engine.state cimport (
     Nic,
 )
 from colo_proxy.engine.ports.port import KINDS
-
-__all__ = ["Done", "Engine", "NicCounters", "PortCounters", "PortFault", "PortSpec", "Word"]
 
 cdef enum:
     CALL_POLICIES = 0
@@ -209,11 +207,10 @@ cdef class Engine:
 
     cdef Command *draft(self, CommandKind kind, uint32_t code) except NULL:
         """The slot of the next command, to be filled in and posted."""
-        cdef Command *command
+        cdef Command *command = <Command *>ring_vacant(&self.loop.commands)
         # One slot less than there are: each command's answer must find room among the events.
-        if self.underway == COMMANDS - 1:
+        if self.underway == COMMANDS - 1 or command == NULL:
             raise BlockingIOError(c.EAGAIN, f"{self.underway} commands wait for the data path")
-        command = <Command *>ring_vacant(&self.loop.commands)
         memset(command, 0, sizeof(Command))
         command.kind = kind
         command.code = code

@@ -3,8 +3,9 @@
     python tests/fuzz/build.py fuzzer     build/fuzz/fuzzer/fuzz, an executable
     python tests/fuzz/build.py module     build/fuzz/module/target.*.so
 
-The fuzzer's build has a colo_proxy of its own beside it, instrumented: edges for libFuzzer, addresses and
-undefined behaviour for the sanitizers.
+Either has a comparator of its own in it: target.pyx is joined with the sources of the core, as these are for
+use (join_sources.py). The fuzzer's is instrumented: edges for libFuzzer, addresses and undefined behaviour
+for the sanitizers.
 """
 
 import hashlib
@@ -14,12 +15,15 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT))
+
+import join_sources  # noqa: E402
+
 BUILD = ROOT / "build" / "fuzz"
 DIRECTIVES = (
     "language_level=3",
@@ -68,24 +72,27 @@ def run(*command: object, check: bool = True) -> subprocess.CompletedProcess[str
     return done
 
 
-def sources() -> list[Path]:
-    return sorted((ROOT / "colo_proxy").rglob("*.p[yx][xyd]*"))
-
-
 def fingerprint() -> str:
     """Of all that a build depends on."""
     digest = hashlib.sha256(sys.version.encode())
-    for path in [*sources(), *sorted(HERE.glob("*.p[yx][xi]")), Path(__file__)]:
-        digest.update(path.read_bytes())
+    digest.update(joined().encode())
+    digest.update(Path(__file__).read_bytes())
     return digest.hexdigest()
 
 
-def cython(source: Path, into: Path, tree: Path) -> Path:
-    """Translate one .pyx; `tree` is where `colo_proxy` lies."""
-    into.parent.mkdir(parents=True, exist_ok=True)
+def joined() -> str:
+    """The core's sources and the target's, as one."""
+    return join_sources.joined(join_sources.sources(ROOT, ["core"], [HERE / "target"]))
+
+
+def translated(into: Path) -> Path:
+    """Translate them to C in this directory."""
+    into.mkdir(parents=True, exist_ok=True)
+    source, code = into / "target.pyx", into / "target.c"
+    source.write_text(joined())
     directives = [word for each in DIRECTIVES for word in ("-X", each)]
-    run(sys.executable, "-m", "cython", *directives, "-I", tree, source, "-o", into)
-    return into
+    run(sys.executable, "-m", "cython", *directives, source, "-o", code)
+    return code
 
 
 def extension_suffix() -> str:
@@ -93,11 +100,11 @@ def extension_suffix() -> str:
 
 
 def build_module() -> Path:
-    """The plain module, against the colo_proxy that is installed. Returns the directory it lies in."""
+    """The plain module. Returns the directory it lies in."""
     into = BUILD / "module"
     stamp = into / "stamp"
     if not stamp.exists() or stamp.read_text() != fingerprint():
-        code = cython(HERE / "target.pyx", into / "target.c", ROOT)
+        code = translated(into)
         compiler = os.environ.get("CC", "cc")
         run(compiler, "-O1", *FLAGS, "-shared", code, "-o", into / f"target{extension_suffix()}")
         stamp.write_text(fingerprint())
@@ -118,22 +125,9 @@ def build_fuzzer() -> Path:
     if stamp.exists() and stamp.read_text() == fingerprint():
         return into / "fuzz"
     shutil.rmtree(into, ignore_errors=True)
-    shutil.copytree(
-        ROOT / "colo_proxy", into / "colo_proxy", ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__")
-    )
-
-    def extension(source: Path) -> None:
-        code = cython(source, source.with_suffix(".c"), into)
-        instrument = f"-fsanitize=fuzzer-no-link,{CHECKS}"
-        run(compiler, "-O1", *FLAGS, instrument, "-fno-sanitize-recover=all", "-shared", code,
-            "-o", source.with_suffix(extension_suffix()))  # fmt: skip
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(extension, sorted((into / "colo_proxy").rglob("*.pyx"))))
-    code = cython(HERE / "target.pyx", into / "target.c", into)
+    code = translated(into)
     library = sysconfig.get_config_var("LIBDIR")
-    # The extension modules find the runtimes of libFuzzer and the sanitizers in the executable (-rdynamic).
-    run(compiler, "-O1", *FLAGS, f"-fsanitize=fuzzer,{CHECKS}", "-fno-sanitize-recover=all", "-rdynamic",
+    run(compiler, "-O1", *FLAGS, f"-fsanitize=fuzzer,{CHECKS}", "-fno-sanitize-recover=all",
         code, f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{sysconfig.get_config_var('LDVERSION')}",
         "-o", into / "fuzz")  # fmt: skip
     stamp.write_text(fingerprint())
@@ -145,7 +139,7 @@ def environment() -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONHOME": sys.base_prefix,
-        "PYTHONPATH": str(BUILD / "fuzzer"),
+        "PYTHONPATH": str(ROOT),
         "PYTHONMALLOC": "malloc",
         # Leaks are counted by the target itself, exactly; Python's own at exit are none of ours.
         "ASAN_OPTIONS": "detect_leaks=0",

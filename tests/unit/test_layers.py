@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "colo_proxy"
 # From the bottom to the top. What stands on one line may import each other, and what is below.
 LAYERS = (
+    ("compiled",),  # all .pyx, joined; for the .py beside a .pyx alone
     ("errors", "vocabulary", "endpoints", "seldom", "dates"),
     ("core.vocabulary", "core.atomic"),
     ("core.packet",),
@@ -57,7 +58,7 @@ LAYERS = (
 )
 # What the core may use of others: memory, and text made in memory.
 ALLOWED = re.compile(
-    r"libc\.(?:stdint|stdlib|string|limits)|posix\.stdlib|colo_proxy\.(?:core\.[\w.]+|vocabulary)"
+    r"libc\.(?:stdint|stdlib|string|limits)|posix\.stdlib|colo_proxy\.(?:core\.[\w.]+|vocabulary|compiled)"
     r"|collections\.abc|typing|ipaddress"
 )
 SNPRINTF = ("libc.stdio", "snprintf")
@@ -119,6 +120,21 @@ def test_no_import_runs_up(path: Path) -> None:
         assert list(imported_modules(path.read_text())) == []
         return
     assert upward(name, path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sources(PACKAGE) if "colo_proxy.compiled" in path.read_text()],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_what_is_compiled_is_imported_by_the_name_of_its_source(path: Path) -> None:
+    assert path.suffix == ".py"
+    source, stub = path.with_suffix(".pyx"), path.with_suffix(".pyi")
+    assert source.is_file()
+    taken = {name for module, names in imports(path.read_text()) for name in names}
+    shown = set(re.findall(r"^(?:def|class) (\w+)|^(\w+): ", stub.read_text(), re.M))
+    missing = {a or b for a, b in shown} - {name.rpartition("__")[2] for name in taken}
+    assert {name for name in missing if name[0] != "_"} == set()
 
 
 def forbidden(text: str) -> list[str]:

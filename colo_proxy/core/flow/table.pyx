@@ -24,13 +24,17 @@ cdef extern from *:
 cdef enum:
     LINE = 64  # bytes of a cache line
     FETCHED = 384  # of a flow: all that a segment in order touches
-    FLOW = (sizeof(Flow) + LINE - 1) // LINE * LINE
     SPARSE = 4  # buckets for a flow: mostly alone in its own, it is what was fetched ahead
     FEW = 1024  # flows that need no huge page
     SMALL = 65536
     HUGE = 2097152  # a huge page of x86-64, and of arm64 with pages of 4 KiB
 
 cdef int64_t GRAIN = 100000000  # ns
+
+
+cdef inline uint32_t stride() noexcept nogil:
+    """Bytes from one flow of a slab to the next."""
+    return <uint32_t>((sizeof(Flow) + LINE - 1) // LINE * LINE)
 
 
 cdef bint table_open(Table *table, uint64_t seed) except False:
@@ -103,20 +107,20 @@ cdef Flow *fresh(Table *table) noexcept nogil:
     cdef Slab *slab = table.slabs
     cdef size_t size = HUGE if table.count >= FEW else SMALL
     cdef Flow *flow
-    if slab == NULL or slab.size - slab.used < FLOW:
+    if slab == NULL or slab.size - slab.used < stride():
         if posix_memalign(<void **>&slab, size, size) != 0:
             return NULL
         if size == HUGE:
             madvise(slab, size, MADV_HUGEPAGE)
         slab.first = 0
         if table.slabs != NULL:
-            slab.first = table.slabs.first + <uint32_t>((table.slabs.used - LINE) // FLOW)
+            slab.first = table.slabs.first + <uint32_t>((table.slabs.used - LINE) // stride())
         slab.next = table.slabs
         slab.used = LINE
         slab.size = size
         table.slabs = slab
     flow = <Flow *>(<char *>slab + slab.used)
-    slab.used += FLOW
+    slab.used += stride()
     return flow
 
 
@@ -228,7 +232,7 @@ cdef Flow *table_walk(const Table *table, uint32_t *place, uint32_t *steps) noex
     while slab != NULL and slab.first > place[0]:  # the newest is first
         slab = slab.next
     while slab != NULL and steps[0]:
-        at = LINE + <size_t>(place[0] - slab.first) * FLOW
+        at = LINE + <size_t>(place[0] - slab.first) * stride()
         if at >= slab.used:
             slab = slab_behind(table, slab)
             continue

@@ -2,11 +2,9 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
+from colo_proxy.core.flow.flow cimport truth
 from colo_proxy.core.link.neighbours cimport Router
 from colo_proxy.core.packet.parse cimport Packet
-
-cdef extern from "<stdbool.h>":
-    ctypedef bint truth "bool"  # in a byte; a bint is an int
 
 cdef enum:
     IDENTITY_CLAIMS = 64
