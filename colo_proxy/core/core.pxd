@@ -15,11 +15,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from colo_proxy.core.flow.client_flows cimport Asked
 from colo_proxy.core.flow.digests cimport Digests
-from colo_proxy.core.flow.flow cimport Flow, FlowList, Side, Table
+from colo_proxy.core.flow.flow cimport F_KEPT, Flow, FlowList, Side, Table
 from colo_proxy.core.flow.fragments cimport Fragments
 from colo_proxy.core.flow.late_copies cimport Late
 from colo_proxy.core.flow.pool cimport N_SVM, Node, Pool
-from colo_proxy.core.flow.recorder cimport Recorded, Recorder
+from colo_proxy.core.flow.recorder cimport Recorded, Recorder, recorder_flow
 from colo_proxy.core.link.identity cimport Identity
 from colo_proxy.core.link.neighbours cimport Neighbours
 from colo_proxy.core.policy cimport Policies, Replaced
@@ -177,7 +177,13 @@ cdef void core_keep_for_next_epoch(Core *core, Node *node) noexcept nogil
 # Put a flow on the list that the next commit goes through.
 cdef void core_touch(Core *core, Flow *flow) noexcept nogil
 # Write down which flow a frame belongs to, and what it was reassembled of.
-cdef void core_record_flow(Core *core, const Flow *flow, const Node *node) noexcept nogil
+cdef inline void core_record_flow(Core *core, const Flow *flow, const Node *node) noexcept nogil:
+    if node.chain == NULL and not flow.flags & F_KEPT:  # nearly every frame
+        recorder_flow(core.recorder, node.order, flow.hash)
+    else:
+        core_record_pieces(core, flow, node)
+
+cdef void core_record_pieces(Core *core, const Flow *flow, const Node *node) noexcept nogil
 # A node has waited for a while: what its flow has exchanged is kept for a report from now on.
 cdef void core_keep_exchanges(Core *core, Node *node) noexcept nogil
 cdef void core_learn_lag(Core *core, int64_t lag) noexcept nogil

@@ -447,7 +447,7 @@ cdef void core_free_diverged(Diverged *diverged) noexcept nogil:
     diverged.exchanges = NULL
 
 
-cdef void core_record_flow(Core *core, const Flow *flow, const Node *node) noexcept nogil:
+cdef void core_record_pieces(Core *core, const Flow *flow, const Node *node) noexcept nogil:
     while node != NULL:
         recorder_flow(core.recorder, node.order, flow.hash)
         if flow.flags & F_KEPT and recorder_is_kept(core.recorder, flow.kept, flow.hash):

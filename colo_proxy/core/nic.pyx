@@ -272,16 +272,17 @@ cdef void note_client(Core *core, Flow *flow, uint32_t hashed) noexcept nogil:
 
 cdef void note_segment(Core *core, const Key *key, Flow *flow, Node *node) noexcept nogil:
     """What a client's TCP segment tells about its connection."""
-    if flow != NULL and flow.pvm.answered and node.packet.flags & (SYN | ACK | RST) == ACK:
+    if flow == NULL:
+        return
+    if flow.pvm.answered and node.packet.flags & (SYN | ACK | RST) == ACK:
         tries_answered(flow, node.packet.ack, core.now)
     if core.settings.captured:
         capture_gap_note_client(core, key, node)
-    if flow != NULL and node.packet.flags & (SYN | ACK | RST) == SYN | ACK:
+    if node.packet.flags & (SYN | ACK | RST) == SYN | ACK:
         answered(core, flow)
-    if flow != NULL and core.digests != NULL:
+    if core.digests != NULL:
         retransmission_end(core, flow, node)
-    if flow != NULL:
-        observing_note_client(flow, node)
+    observing_note_client(flow, node)
 
 
 cdef bint nic_crowded(const Core *core) noexcept nogil:
