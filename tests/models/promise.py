@@ -31,7 +31,8 @@ class Made:
     def __init__(self) -> None:
         # flow -> of its connections, in order, the ISNs: several where a SYN/ACK is repeated with another one
         self.first: dict[Flow, list[list[int]]] = defaultdict(list)
-        self.answers: dict[Flow, int] = {}  # what the latest SYN/ACK of a flow acknowledged
+        # What the latest SYN/ACK of a flow acknowledged; None: it had bytes, and no other ISN follows (T10a).
+        self.answers: dict[Flow, int | None] = {}
         # flow -> (connection, which of its ISNs), place, byte or mark
         self.marks: dict[Flow, set[tuple[Number, object, object]]] = defaultdict(set)
         self.marked: dict[Flow, set[tuple[Number, object]]] = defaultdict(set)  # the same without what
@@ -74,13 +75,14 @@ class Made:
     def _begin(self, flow: Flow, packet: Packet) -> None:
         """A SYN: of another connection, or of the same with another ISN (RFC 4987, section 3.6)."""
         isns = self.first[flow]
-        again = packet.flags & ACK and self.answers.get(flow) == packet.ack
-        if not isns or (isns[-1][-1] != packet.seq and not again):
+        again = packet.flags & ACK and not packet.payload and self.answers.get(flow) == packet.ack
+        begins = not isns or (isns[-1][-1] != packet.seq and not again)
+        if begins:
             isns.append([packet.seq])
         elif packet.seq not in isns[-1]:
             isns[-1].append(packet.seq)
-        if packet.flags & ACK:
-            self.answers[flow] = packet.ack
+        if packet.flags & ACK and (begins or self.answers.get(flow) is not None):
+            self.answers[flow] = None if packet.payload else packet.ack
 
     def copy(self) -> "Made":
         """As much again, to go on from."""
