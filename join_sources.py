@@ -35,7 +35,7 @@ _PROTOTYPE = re.compile(r"^cdef [^\n(=]*\((?:[^()]|\([^()]*\))*\)[^\n:#]*(?:#[^\
 _COMPOUND = re.compile(r"cdef\s+(?:packed\s+)?(struct|union|enum)\b\s*(\w*)")
 _CONSTANT = re.compile(r"    ([A-Za-z_]\w*)")
 _C_NAME = re.compile(r"(?:ctypedef [^(]*\(\*|cdef[^(=]*?|ctypedef.*?)(\w+)\s*(?:\(|\)|=|$)")
-_PYTHON_NAME = re.compile(r"(?:cdef )?class\s+(\w+)|def\s+(\w+)|cpdef\b[^(]*?(\w+)\(")
+_PYTHON_NAME = re.compile(r"(?:cdef )?class\s+(\w+)|def\s+(\w+)|(?:cpdef|cdef public)\b[^(]*?(\w+)\(")
 _ASSIGNED = re.compile(r"(\w+)\s*(?::[^=]*)?(?:=|$)")
 
 
@@ -50,7 +50,7 @@ def without_imports(text: str) -> str:
 
 
 def declared(text: str) -> tuple[set[str], set[str]]:
-    """Names that a file declares: those for C, and those of classes and functions that Python sees."""
+    """Names that a file declares: those for C alone, and those that are seen from outside the module too."""
     c_names, python_names = set(), set()
     of_enum = False
     code = _EXTERN.sub("", without_imports(text))

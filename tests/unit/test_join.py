@@ -62,6 +62,15 @@ def test_files_keep_their_private_names(tmp_path: Path) -> None:
     assert "    def find(self): pass\n" in text
 
 
+def test_what_others_call_keeps_its_name(tmp_path: Path) -> None:
+    files = made(
+        tmp_path, one_pyx="cdef public int one(int a) noexcept:\n    return a\n\ndef two(): return 2\n"
+    )
+    text = join_sources.joined(files)
+    assert "cdef public int one(int a)" in text
+    assert "def two()" in text
+
+
 def test_what_two_files_call_by_one_name_stays_apart(tmp_path: Path) -> None:
     files = made(
         tmp_path,
