@@ -82,7 +82,7 @@ def parse(text: str) -> Endpoint:
     """Read an endpoint. Raises ValueError that says what is wrong and what to write instead."""
     kind, colon, rest = text.partition(":")
     if not colon or kind not in ("tap", "packet", "unix", "tcp"):
-        raise ValueError(f"{text!r} is no endpoint; write {_FORMS}")
+        raise ValueError(f"{text!r} is not an endpoint; write {_FORMS}")
     match kind:
         case "tap":
             return _parse_tap(rest)
@@ -102,7 +102,7 @@ def _parse_tap(rest: str) -> Tap:
     for option in options:
         key, _, value = option.partition("=")
         if key != "bridge":
-            raise ValueError(f"{option!r} is no option of tap:; write tap:NAME or tap:NAME,bridge=BR")
+            raise ValueError(f"{option!r} is not an option of tap:; write tap:NAME or tap:NAME,bridge=BR")
         if bridge is not None:
             raise ValueError("bridge= is given twice; a TAP is on one bridge at most")
         bridge = interface_name(value)
@@ -148,7 +148,7 @@ def split_host_port(text: str) -> tuple[str, int]:
     if not host or re.search(r"[\s\0\[\]/]", host):
         raise ValueError(f"{text!r} has no usable host; write HOST:PORT")
     if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
-        raise ValueError(f"{port!r} is no port; use a number from 1 to 65535")
+        raise ValueError(f"{port!r} is not a port; use a number from 1 to 65535")
     return host, int(port)
 
 

@@ -150,7 +150,7 @@ def _alone(primary: Segment | None, secondary: Segment | None) -> str:
 
 
 def _each(primary: object, secondary: object) -> str:
-    return f"{primary} of the PVM, {secondary} of the SVM"
+    return f"{primary} in the PVM's packet, {secondary} in the SVM's"
 
 
 def _control(primary: Segment, secondary: Segment) -> str:
@@ -351,7 +351,7 @@ def _bytes(one: bytes, other: bytes, base: int = 0) -> str:
             return f"byte {base + index:,} is " + _each(f"0x{one[index]:02x}", f"0x{other[index]:02x}") + "."
     if len(one) != len(other):
         return "its length in bytes is " + _each(f"{base + len(one):,}", f"{base + len(other):,}") + "."
-    return "what is seen of it here is the same."
+    return "the part of it that is shown here is the same."
 
 
 def _printable(data: bytes) -> bool:

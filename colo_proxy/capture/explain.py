@@ -62,7 +62,7 @@ def explain(report: Report) -> Iterator[str]:
         yield from _dump(meet(primary, secondary, divergence.seq_offset))
     if divergence.exchanges:
         yield ""
-        yield "  the flow's last exchanges; `left`: so many ms after it came"
+        yield "  the flow's last exchanges; `left`: it was released so many ms after it arrived"
         for line in listed(divergence):
             yield _cut(line, WIDTH)
 
@@ -221,7 +221,7 @@ def _dump(met: Meeting) -> Iterator[str]:
     """The payloads around the first difference; a byte that differs is in brackets."""
     start = max((met.index or 0) // _ROW - _BEFORE, 0) * _ROW
     end = max(len(met.primary), len(met.secondary))
-    yield "  payload, from the byte where both packets speak of the same place"
+    yield "  payload, from the byte at which both packets overlap"
     for at in range(start, min(end, start + _ROWS * _ROW), _ROW):
         rows = [data[at : at + _ROW] for data in (met.primary, met.secondary)]
         differs = [rows[0][i : i + 1] != rows[1][i : i + 1] for i in range(_ROW)]

@@ -48,9 +48,9 @@ def of_nothing(taps: tuple[Tap, Tap], result: Result) -> Iterator[str]:
     if result.verdict != "incomplete" or result.not_compared:
         return
     without = [tap for tap in taps if not tap.comparable]
-    captures = "neither capture has" if len(without) == len(taps) else f"{without[0].path}: has not"
+    whose = "neither capture has a" if len(without) == len(taps) else f"{without[0].path}: has no"
     kinds = " that is compared (ARP, for instance, is not)" if any(tap.frames for tap in without) else ""
-    yield f"{captures} a frame of the VM's{kinds}, so nothing was compared"
+    yield f"{whose} frame of the VM{kinds}, so nothing was compared"
 
 
 def of_withheld(primary: Tap, result: Result) -> Iterator[str]:
@@ -92,15 +92,15 @@ def of_file(capture: Capture, tap: Tap) -> Iterator[str]:
     """What is wrong with a file, and with its times."""
     if capture.zeros:
         yield (
-            f"{tap.path}: its last {capture.zeros:,} bytes are zeros and no frames; "
-            "the capture was damaged, and what came there is not in it"
+            f"{tap.path}: its last {capture.zeros:,} bytes are zeros, not frames; "
+            "the file was damaged, and the frames that were there are lost"
         )
     times = tap.times
     if times.ahead:
         others = f", and {times.ahead - 1:,} more" if times.ahead > 1 else ""
         yield (
             f"{tap.path}: frame {times.first_ahead:,}{others} is dated {times.by / NS:,.6f} s ahead of the "
-            "frame behind it; it got the time of the frame before it"
+            "frame after it; it got the time of the frame before it"
         )
     if times.back:
         yield (

@@ -465,11 +465,11 @@ def parse_mac(text: str) -> bytes:
     """Read a MAC address with `:` or `-` between its octets. Raises ValueError."""
     parts = text.replace("-", ":").split(":")
     if len(parts) != 6 or any(len(part) not in (1, 2) for part in parts):
-        raise ValueError(f"{text!r} is no MAC address; write it as 52:54:00:12:34:56")
+        raise ValueError(f"{text!r} is not a MAC address; write it as 52:54:00:12:34:56")
     try:
         address = bytes(int(part, 16) for part in parts)
     except ValueError:
-        raise ValueError(f"{text!r} is no MAC address; write it as 52:54:00:12:34:56") from None
+        raise ValueError(f"{text!r} is not a MAC address; write it as 52:54:00:12:34:56") from None
     if address[0] & GROUP:
-        raise ValueError(f"{text!r} is a group's address, and nobody sends from it; give the VM's own")
+        raise ValueError(f"{text!r} is a group address, from which no host sends; give the VM's own")
     return address

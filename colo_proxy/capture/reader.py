@@ -87,7 +87,7 @@ class Capture:
         except OSError as error:
             raise CaptureError(f"{self.path}: {error.strerror}; name a capture that can be read") from None
         if not stat.S_ISREG(status.st_mode):
-            raise CaptureError(f"{self.path}: is no regular file; save the capture to one, it is read twice")
+            raise CaptureError(f"{self.path}: is not a regular file; save the capture to one")
         self.size = status.st_size
 
     def __iter__(self) -> Iterator[Captured]:
@@ -98,7 +98,7 @@ class Capture:
                 magic = file.read(4)
                 file.seek(0)
                 if not magic:
-                    raise CaptureError(f"{self.path}: is empty; make the capture again")
+                    raise CaptureError(f"{self.path}: the file is empty; capture again")
                 if magic == _SECTION.to_bytes(4, "big"):
                     yield from _Pcapng(self, file)
                 else:
@@ -119,7 +119,7 @@ class _Walker:
         data = self.file.read(size)
         self.capture.position += len(data)
         if len(data) != size:
-            self.fail(f"the file ends inside {what}; the capture was cut off, make it again")
+            self.fail(f"the file ends inside {what}; it is incomplete: copy it or capture again")
         return data
 
     def ends_in_zeros(self, head: bytes) -> bool:
@@ -146,7 +146,7 @@ class _Walker:
         """Whether what follows can be compared at all."""
         if link_type != _ETHERNET:
             name = _LINK_TYPES.get(link_type, "unknown")
-            self.fail(f"link type {link_type} ({name}) is no Ethernet; capture on the VM's own interface")
+            self.fail(f"link type {link_type} ({name}) is not Ethernet; capture on the VM's own interface")
         if (original if captured < original and self.capture.cut else captured) > LARGEST_FRAME:
             longer = max(captured, original)
             self.fail(f"{longer:,} bytes are longer than any frame; the file is damaged")
@@ -188,7 +188,10 @@ class _Pcap(_Walker):
     def __init__(self, capture: Capture, file: BinaryIO, magic: bytes) -> None:
         super().__init__(capture, file)
         if magic not in _MAGICS:
-            what = _unpack(capture.path, magic) or "neither pcap nor pcapng; give one of tcpdump or Wireshark"
+            what = (
+                _unpack(capture.path, magic)
+                or "neither a pcap nor a pcapng file; use one that tcpdump or Wireshark wrote"
+            )
             raise CaptureError(f"{capture.path}: {what}")
         self.order, self.scale = _MAGICS[magic]
 
@@ -207,7 +210,7 @@ class _Pcap(_Walker):
             if not head or self.ends_in_zeros(head):
                 return
             if len(head) != 16:
-                self.fail("the file ends inside its header; the capture was cut off, make it again")
+                self.fail("the file ends inside its header; it is incomplete: copy it or capture again")
             seconds, fraction, captured, original = record.unpack(head)
             self.check_frame(link & 0xFFFF, captured, original)  # the upper bits tell of a checksum
             if fraction * self.scale >= NS:
@@ -233,7 +236,7 @@ class _Pcapng(_Walker):
             if not head or self.ends_in_zeros(head):
                 return
             if len(head) != 8:
-                self.fail("the file ends inside a block; the capture was cut off, make it again")
+                self.fail("the file ends inside a block; it is incomplete: copy it or capture again")
             if head[:4] == _SECTION.to_bytes(4, "big"):
                 self.section(head)
                 continue
@@ -263,7 +266,7 @@ class _Pcapng(_Walker):
         self.check_length(length)
         left = self.capture.size - self.capture.position
         if length - 8 > left:
-            self.fail("the file ends inside a block; the capture was cut off, make it again")
+            self.fail("the file ends inside a block; it is incomplete: copy it or capture again")
         self.file.seek(length - 12, os.SEEK_CUR)
         self.capture.position += length - 12
         self.trailer(length)

@@ -136,11 +136,9 @@ def load(path: str | Path) -> Report:
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict) or "colo-proxy" not in facts:
-        raise UserError(f"{path}: is no divergence report; 'colo-proxy compare' reads captures")
+        raise UserError(f"{path}: is not a divergence report; 'colo-proxy compare' reads captures")
     if facts["colo-proxy"] != _FORMAT:
-        raise UserError(
-            f"{path}: is a report of another version; explain it with the colo-proxy that wrote it"
-        )
+        raise UserError(f"{path}: is a report of another version; read it with the colo-proxy that wrote it")
     packets = {frame.comment: frame.data for frame in frames if frame.comment in ("primary", "secondary")}
     divergence = Divergence(
         nic=_number(path, facts, "nic"),
@@ -167,18 +165,18 @@ def _reason(path: str | Path, facts: dict[str, Any]) -> Reason:
     for reason in Reason:
         if reason.label == label:
             return reason
-    raise UserError(f"{path}: {label!r} is no reason of a divergence; the report is damaged")
+    raise UserError(f"{path}: {label!r} is not a reason for a divergence; the report is damaged")
 
 
 def _number(path: str | Path, facts: dict[str, Any], key: str) -> int:
     value = facts.get(key)
     if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
-        raise UserError(f"{path}: {key!r} is no number; the report is damaged")
+        raise UserError(f"{path}: {key!r} is not a number; the report is damaged")
     return value
 
 
 def _text(path: str | Path, facts: dict[str, Any], key: str) -> str:
     value = facts.get(key)
     if not isinstance(value, str) or len(value) > 256 or not (value.isprintable()):
-        raise UserError(f"{path}: {key!r} is no text; the report is damaged")
+        raise UserError(f"{path}: {key!r} is not a valid string; the report is damaged")
     return value

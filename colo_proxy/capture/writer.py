@@ -40,7 +40,7 @@ class _Output(io.BufferedWriter):
 
 
 def _failed(path: Path, error: OSError) -> UserError:
-    remedy = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name a file that can"
+    remedy = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name another file"
     return UserError(f"{path}: cannot be written: {error.strerror}; {remedy}")
 
 

@@ -238,7 +238,7 @@ class Follower:
             return []
         if self._vms[side].stopped and attempt < 3:
             return [Ask(side, attempt + 1)]
-        return self._primary_lost("nobody listens on the primary's QMP socket any more")
+        return self._primary_lost("nothing listens on the primary's QMP socket any more")
 
     def event(self, side: Side, name: str, stamp_ns: int, data: dict[str, object]) -> list[News]:
         """A QMP event of this side, in the order its socket gave them."""
@@ -305,7 +305,7 @@ class Follower:
             return self._primary_lost("the secondary was told to take over")
         self._vms[side].exited = True
         if self.phase is Phase.LOSING:
-            return self._primary_lost("nobody listens on the primary's QMP socket any more")
+            return self._primary_lost("nothing listens on the primary's QMP socket any more")
         # Its link to the PVM is dead, perhaps not the PVM. It still runs, and what both say may still leave.
         return [Probe()]
 
@@ -342,7 +342,7 @@ class Follower:
                 self.phase = Phase.COLO
                 return [Unsure("both are in the COLO state; their past is not known")]
             if self.phase is Phase.BLIND and svm.sight == "gone":
-                return self._replica_lost("nobody listens on the secondary's QMP socket any more")
+                return self._replica_lost("nothing listens on the secondary's QMP socket any more")
         return []
 
     def _primary_lost_unseen(self, pvm: _Vm, svm: Snapshot | None) -> str:
@@ -353,7 +353,7 @@ class Follower:
             return "the secondary has already taken over"
         if self.phase is Phase.BLIND and svm.mode == "secondary":
             if pvm.sight == "gone":
-                return "nobody listens on the primary's QMP socket any more"
+                return "nothing listens on the primary's QMP socket any more"
             # A PVM that left COLO by order says so in its last mode; this one is another QEMU.
             if pvm.snapshot is not None and (pvm.snapshot.mode, pvm.snapshot.last_mode) == ("none", "none"):
                 return "another QEMU answers on the primary's QMP socket"

@@ -435,7 +435,11 @@ def _why(event: Event) -> str:  # noqa: PLR0911
         case Divergence():
             return f"{event.reason.label} on {event.flow}"
         case Exhausted():
-            return "too many flows" if event.drop is Drop.FLOWS else "held bytes at their bound"
+            return (
+                "the bound on flows was reached"
+                if event.drop is Drop.FLOWS
+                else "the bound on held bytes was reached"
+            )
         case Aborted() | ReplicaLost() | PrimaryLost() | Unsure():
             return event.why or _name(event)
         case Wanted() | Failover():

@@ -213,8 +213,8 @@ class Qmp:
             except (ConnectionRefusedError, FileNotFoundError) as error:
                 if lost is not None:
                     lost.cancel()
-                self._log(side, f"nobody listens on {self._endpoints[side]} ({_plain(error)})")
-                self._pass(self._follower.gone(side, "nobody listens on its QMP socket"))
+                self._log(side, f"nothing listens on {self._endpoints[side]} ({_plain(error)})")
+                self._pass(self._follower.gone(side, "nothing listens on its QMP socket"))
             except TROUBLE as error:
                 self._log(side, f"cannot connect to {self._endpoints[side]}: {_plain(error)}")
                 self._pass(self._follower.blind(side, _plain(error)))

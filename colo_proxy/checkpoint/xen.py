@@ -72,7 +72,10 @@ class Xen:
         """Ask libxl, unless it has been asked already."""
         if self._peer is None:
             if request.attempt == 1:
-                log.warning("a checkpoint is needed (%s), and no libxl is connected to ask", request.reason)
+                log.warning(
+                    "a checkpoint is needed (%s), but no libxl is connected",
+                    request.reason,
+                )
         elif not self._asked:
             self._asked = True
             self._send(ASK)
@@ -115,7 +118,7 @@ class Xen:
             now = time.time_ns()
             await self._say(proxy, SvmStopped(now), PvmStopped(now), SvmLoaded(now), Committed(now))
         else:
-            log.error("libxl sent %.80r, which is no message of its protocol; ignored", message)
+            log.error("libxl sent %.80r, which is not a message of its protocol; ignored", message)
 
     async def _say(self, proxy: Proxy, *events: Event) -> None:
         try:

@@ -1,4 +1,4 @@
-"""`colo-proxy check`: is the configuration right, and can this host do it?"""
+"""`colo-proxy check`: is the configuration right, and can this host run it?"""
 
 import argparse
 
@@ -14,7 +14,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         help="check a configuration and this host",
         description="Check a configuration and what it needs of this host: kernel, capabilities, interfaces, "
         "their offloads and queues, bridge, sockets, QEMU's version and COLO state. Each problem is a line "
-        "with its remedy; nothing is changed. What a running proxy of this configuration uses is no problem.",
+        "with its remedy; nothing is changed. What a running proxy of this configuration uses is not "
+        "reported as a problem.",
         examples=(
             ("colo-proxy check web1.toml", "the first thing to run: what is missing, each with its remedy"),
             (

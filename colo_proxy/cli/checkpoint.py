@@ -58,5 +58,5 @@ def _committed(client: Client, epoch: int, timeout: float) -> dict[str, Any]:
         pass
     with Client(client.path) as another:  # what has timed out is not read any more
         begun = another.execute("query-status")["state"] == "stopped"
-    vmm = "the VMM has begun" if begun else "the VMM has not begun"
-    raise Refused(f"no commit within {timeout:g} s: {vmm}; the request remains")
+    vmm = "the VMM has begun one" if begun else "the VMM has not begun one"
+    raise Refused(f"no checkpoint was committed within {timeout:g} s: {vmm}; the request stays in force")

@@ -89,7 +89,7 @@ def _endpoint(text: str) -> object:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if not isinstance(endpoint, Unix | Tcp):
-        raise argparse.ArgumentTypeError(f"{text!r} is no socket; write unix:PATH or tcp:HOST:PORT")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a socket; write unix:PATH or tcp:HOST:PORT")
     return endpoint
 
 

@@ -14,7 +14,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         "failover",
         help="let the SVM take over",
         description="Let the SVM take over. What the PVM has sent and the SVM has not is dropped. "
-        "This cannot be undone. If the SVM is the service already, nothing happens.",
+        "This cannot be undone. If the SVM is already the service, nothing happens.",
         examples=(
             (
                 "colo-proxy failover web1.toml",

@@ -65,7 +65,7 @@ def parser() -> CommandParser:
         "Exit status: 0 success, 2 bad input, 5 no proxy answers, 6 the proxy refuses; the manual page lists "
         "all. An error is one line with the reason.",
         examples=(
-            ("colo-proxy check web1.toml", "is the configuration right, and can this host do it?"),
+            ("colo-proxy check web1.toml", "is the configuration right, and can this host run it?"),
             ("colo-proxy run web1.toml", "run the proxy"),
             ("colo-proxy top web1.toml", "watch it"),
             ("colo-proxy COMMAND --help", "a command's options, with examples"),

@@ -62,7 +62,7 @@ def whole_number(of: str, most: int) -> Callable[[str], int]:
 
     def number(text: str) -> int:
         if not text.isascii() or not text.isdigit() or not 1 <= int(text[:18]) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number of {of} from 1 to {most}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of {of} from 1 to {most}")
         return int(text)
 
     return number

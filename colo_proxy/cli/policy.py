@@ -148,7 +148,8 @@ def _remove(arguments: argparse.Namespace) -> int:
     with target.connect(arguments) as client:
         rules = _in_force(client)
         if not 1 <= arguments.number <= len(rules):
-            raise ControlError(f"there is no rule {arguments.number}; there are {len(rules)}, counted from 1")
+            there = f"the rules are numbered from 1 to {len(rules)}" if rules else "there are no rules"
+            raise ControlError(f"there is no rule {arguments.number}: {there}")
         del rules[arguments.number - 1]
         return _replace(arguments, client, rules)
 
@@ -169,7 +170,7 @@ def _rule(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise ControlError(
-            f'{text[:60]!r} is no rule; write \'{{match = {{protocol = "udp"}}, action = "bypass"}}\''
+            f'{text[:60]!r} is not a rule; write \'{{match = {{protocol = "udp"}}, action = "bypass"}}\''
         ) from None
 
 
@@ -178,7 +179,7 @@ def _show(arguments: argparse.Namespace, rules: list[dict[str, Any]]) -> None:
         target.print_json(rules)
         return
     if not rules:
-        print("no rules: everything is compared but housekeeping")
+        print("no rules: everything is compared, except housekeeping such as ARP")
     width = max((len(counted(rule["frames"], "frame")) for rule in rules), default=0)
     for number, rule in enumerate(rules, 1):
         match = " ".join(f"{key}={value}" for key, value in rule.get("match", {}).items())

@@ -6,7 +6,7 @@ from typing import Any
 
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
-from colo_proxy.display.state import described, excepts, state_of
+from colo_proxy.display.state import described, excepts, state_of, why
 from colo_proxy.display.tables import counted, size, table
 
 
@@ -63,7 +63,7 @@ def lines(status: dict[str, Any]) -> list[str]:
     if status["alarm"]:
         facts.append(("ALARM", f"a checkpoint has been wanted for {waiting}; what differs is held"))
     if status["reason"]:
-        facts.append(("checkpoint", f"wanted for {waiting}, because of {status['reason']}"))
+        facts.append(("checkpoint", f"wanted for {waiting}: {why(status)}"))
     if status["bypassing"] and not excepts(status):
         by_rules = counted(status["bypassed_frames"], "frame")
         facts.append(("uncompared", f"{by_rules} bypassed by rules; `colo-proxy policy list` shows which"))
@@ -83,8 +83,8 @@ def lines(status: dict[str, Any]) -> list[str]:
 def lost_by_guest(nic: dict[str, Any]) -> str:
     """Holes in the guests' TCP streams and what was sent again, by guest: which leg loses frames."""
     return "; ".join(
-        f"of the {guest} {counted(nic['stream_gaps'][port], 'hole')}, "
-        f"{counted(nic['retransmitted_segments'][port], 'segment')} again"
+        f"{guest} {counted(nic['stream_gaps'][port], 'hole')}, "
+        f"{counted(nic['retransmitted_segments'][port], 'segment')} retransmitted"
         for guest, port in (("PVM", "primary"), ("SVM", "secondary"))
     )
 
@@ -103,4 +103,4 @@ def _nics(nics: list[dict[str, Any]]) -> Iterator[str]:
         if nic["faults"]:
             yield f"{indent}FAULT: {', '.join(nic['faults'])} (see the log)"
         if any(nic["stream_gaps"].values()) or any(nic["retransmitted_segments"].values()):
-            yield f"{indent}lost or reordered on the way here: {lost_by_guest(nic)}"
+            yield f"{indent}lost or reordered before the proxy: {lost_by_guest(nic)}"

@@ -21,7 +21,9 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UserError(f"{question} Nobody can be asked here: answer with --yes")
+        raise UserError(
+            f"{question} This is not a terminal, so nobody can confirm it: repeat the command with --yes"
+        )
     print(f"colo-proxy: {visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UserError("nothing was done")

@@ -54,17 +54,17 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0.1 <= seconds <= 60:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 60")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 60")
     return seconds
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show it until a key or a signal ends it. A proxy that is not there at first is an error."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UserError("top needs a terminal; for programs there is: colo-proxy status --json")
+        raise UserError("top needs a terminal; programs can use: colo-proxy status --json")
     if (term := os.environ.get("TERM", "")) in _CANNOT:
         raise UserError(
-            f"top cannot draw on this terminal (TERM={term}); there are: colo-proxy status, colo-proxy events"
+            f"top cannot draw on this terminal (TERM={term}); use colo-proxy status or colo-proxy events"
         )
     source = _Source(target.socket_of(arguments))
     source.look()

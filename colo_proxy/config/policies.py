@@ -71,12 +71,12 @@ def unwise(rules: Iterable[PolicyRule]) -> Iterator[tuple[int, str]]:
 def _fault(key: str, value: object) -> str:
     """What is wrong with one key of `match` by itself, or nothing."""
     if key not in KEYS:
-        return f"no such key; there are {', '.join(KEYS[:-1])} and {KEYS[-1]}"
+        return f"no such key; the keys are {', '.join(KEYS[:-1])} and {KEYS[-1]}"
     if key in _ADDRESSES:
         if not isinstance(value, str) or len(value) > _LONGEST or "%" in value:
             return f'must be an address or network, such as "192.0.2.0/24", not {shown(value)}'
     elif not isinstance(value, str | int) or isinstance(value, bool) or len(shown(value)) > _LONGEST:
-        return f"must be a number or a text, not {shown(value)}"
+        return f"must be a number or a string, not {shown(value)}"
     if key in _PORTS and isinstance(value, str) and not re.fullmatch(r"[0-9]{1,5}(-[0-9]{1,5})?", value):
         return f'must be a port from 0 to 65535, or a range "LOW-HIGH", not {shown(value)}'
     try:

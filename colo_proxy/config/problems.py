@@ -33,7 +33,7 @@ def explain(problem: ErrorDetails, known: tuple[str, ...]) -> str:
 def meant(word: str, known: tuple[str, ...]) -> str:
     """What to put behind `unknown …`: the nearest of the known words, or all of them."""
     close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; valid are {', '.join(known)}"
 
 
 def shown(value: object) -> str:  # noqa: PLR0911

@@ -58,7 +58,7 @@ def parse(text: str, path: Path) -> Config:
         raise ConfigError([f"{path}:1: a number has thousands of digits; no setting needs that"]) from None
     except RecursionError:
         raise ConfigError(
-            [f"{path}:1: arrays or tables are nested too deep; no setting needs that"]
+            [f"{path}:1: arrays or tables are nested too deeply; no setting needs that"]
         ) from None
     return _Reader(text, path, document).read()
 

@@ -38,7 +38,7 @@ def _port(value: object) -> Endpoint:
 def _stream_endpoint(value: object) -> Unix | Tcp:
     endpoint = _endpoint(value)
     if not isinstance(endpoint, Unix | Tcp):
-        raise ValueError(f"{str(endpoint)!r} is no socket; write unix:PATH or tcp:HOST:PORT")
+        raise ValueError(f"{str(endpoint)!r} is not a socket; write unix:PATH or tcp:HOST:PORT")
     return endpoint
 
 
@@ -54,7 +54,9 @@ def _timeout(value: object) -> object:
 
 def _name(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
-        raise ValueError(f"{shown(value)} is no name; use up to 64 letters, digits, '-', '_' and '.'")
+        raise ValueError(
+            f"{shown(value)} is not a valid name; use up to 64 letters, digits, '-', '_' and '.'"
+        )
     return value
 
 
@@ -72,7 +74,7 @@ def _group(value: object) -> str:
 
 def _mode(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"0?[67][0-7]0", value):
-        raise ValueError(f'must be an octal mode that keeps others out, as "0660", not {shown(value)}')
+        raise ValueError(f'must be an octal mode that keeps others out, such as "0660", not {shown(value)}')
     return value
 
 

@@ -114,7 +114,7 @@ class Client:
         except ValueError:
             message = None
         if not isinstance(message, dict):
-            raise Unreachable(f"{self.path}: what answers there is no colo-proxy")
+            raise Unreachable(f"{self.path}: the program that answers there is not a colo-proxy")
         return message
 
 
@@ -130,7 +130,7 @@ def _connect_problem(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such socket; is the proxy running?"
     if isinstance(error, ConnectionRefusedError):
-        return "nobody listens there; the proxy is not running"
+        return "nothing listens there; the proxy is not running"
     if isinstance(error, PermissionError):
-        return "permission denied; root may, and the group that [proxy] control_group names"
+        return "permission denied; only root and the group in [proxy] control_group may use it"
     return str(error.strerror or error)

@@ -155,13 +155,17 @@ class Commands:
 
     async def _set_policy(self, policies: list[Any]) -> object:
         if len(policies) > MAX_POLICIES:
-            raise CommandError("BadArguments", f"{len(policies)} policies; at most {MAX_POLICIES} are taken")
+            raise CommandError(
+                "BadArguments", f"{len(policies)} policies; at most {MAX_POLICIES} are accepted"
+            )
         rules = []
         for number, table in enumerate(policies, 1):
             try:
                 rules.append(policy_rule(_without_frames(table)))
             except ValueError as error:
-                raise CommandError("BadArguments", f"policy {number}: {error}; none was changed") from None
+                raise CommandError(
+                    "BadArguments", f"policy {number}: {error}; the rules were not changed"
+                ) from None
         warnings = self._warnings(rules)
         await self.use_policies(rules)
         return {"warnings": warnings}
@@ -197,18 +201,18 @@ class Commands:
         return await self._vmm(Committed())
 
     async def _abort(self) -> object:
-        return await self._vmm(Aborted("the VMM gave the checkpoint up"))
+        return await self._vmm(Aborted("the VMM gave up the checkpoint"))
 
     async def _replica_lost(self) -> object:
-        return await self._vmm(ReplicaLost("the VMM has reported it"))
+        return await self._vmm(ReplicaLost("the VMM reported that the replica is lost"))
 
     async def _vmm(self, *words: Event) -> object:
         """The VMM's own words; the reply goes out when the data path has done them."""
         if self._config.checkpoint.vmm != "control":
             raise CommandError(
                 "WrongState",
-                'this is the word of a VMM on the control socket, vmm = "control"; '
-                f'here vmm = "{self._config.checkpoint.vmm}"',
+                'this command is for a VMM on the control socket, with vmm = "control"; '
+                f'this proxy has vmm = "{self._config.checkpoint.vmm}"',
             )
         await self._coordinator.say(*words)
         return {"epoch": self._machine.epoch}

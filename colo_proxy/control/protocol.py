@@ -130,7 +130,7 @@ def _read(line: bytes) -> Request | CommandError:
     try:
         message = json.loads(line.decode(), parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
-        return CommandError("BadJson", "the JSON is nested too deep")
+        return CommandError("BadJson", "the JSON is nested too deeply")
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, integers of thousands of digits
         return CommandError("BadJson", f"not JSON: {error}")
     try:
@@ -144,10 +144,10 @@ def _request(message: object) -> Request:
         raise CommandError("BadRequest", "a request is a JSON object with the key 'execute'")
     id_ = message.get("id", ABSENT)
     if _is_deep(id_, _MAX_ID_DEPTH):
-        raise CommandError("BadRequest", f"'id' is nested too deep: {_MAX_ID_DEPTH} levels at most")
+        raise CommandError("BadRequest", f"'id' is nested too deeply: {_MAX_ID_DEPTH} levels at most")
     command = message.get("execute")
     if not isinstance(command, str):
-        raise CommandError("BadRequest", "the key 'execute' is missing, or no string", id_)
+        raise CommandError("BadRequest", "the key 'execute' is missing or is not a string", id_)
     if unknown := set(message) - {"execute", "arguments", "id"}:
         raise CommandError("BadRequest", f"unknown key {min(unknown)!r} in the request", id_)
     arguments = message.get("arguments", {})
@@ -167,12 +167,12 @@ def _is_deep(value: object, levels: int) -> bool:
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):  # it could not be given back
-        raise ValueError(f"{text} is no JSON number within a double's range")
+        raise ValueError(f"{text} is not a JSON number within a double's range")
     return number
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def greeting(version: str, name: str) -> bytes:

@@ -157,7 +157,7 @@ class Server:
         self._gone += 1
         if self._gone_told.due(self._gone):
             log.info(
-                "a client that has sent no command for %.0f s makes room for another (%d so far)",
+                "a client idle for %.0f s is disconnected to make room for another (%d so far)",
                 IDLE_S,
                 self._gone,
             )

@@ -176,7 +176,7 @@ def _buffers() -> Iterator[Problem]:
             if largest < RECEIVE_BUFFER:
                 yield Problem(
                     "warning",
-                    f"{largest} bytes are little for a burst of frames; some may be lost",
+                    f"{largest} bytes are too few for a burst of frames; some may be lost",
                     "net.core.rmem_max",
                     f"sysctl -w net.core.rmem_max={RECEIVE_BUFFER}",
                 )
@@ -210,7 +210,7 @@ def _nic(where: str, nic: Nic, links: Links, owned: Set[str]) -> Iterator[Proble
 
 def _tap(key: str, endpoint: Tap, links: Links, *, owned: bool) -> Iterator[Problem]:
     if not owned and links.find(endpoint.name):
-        remedy = "name the TAP otherwise, or end its owner (a running proxy makes it)"
+        remedy = "give the TAP another name, or end its owner (a running proxy makes it)"
         yield Problem("error", "an interface of that name exists already", key, remedy)
     if endpoint.bridge is None:
         return
@@ -221,7 +221,7 @@ def _tap(key: str, endpoint: Tap, links: Links, *, owned: bool) -> Iterator[Prob
         return
     if bridge.kind != "bridge":
         remedy = "name the bridge that clients are on"
-        yield Problem("error", f"{endpoint.bridge!r} is no bridge", key, remedy)
+        yield Problem("error", f"{endpoint.bridge!r} is not a bridge", key, remedy)
         return
     if not bridge.up:
         remedy = f"ip link set {endpoint.bridge} up"
@@ -230,7 +230,7 @@ def _tap(key: str, endpoint: Tap, links: Links, *, owned: bool) -> Iterator[Prob
     if settings.spanning_tree and settings.forward_delay:
         remedy = f"ip link set {endpoint.bridge} type bridge stp_state 0, or forward_delay 0"
         wait = f"{2 * settings.forward_delay:g} s"
-        what = f"the bridge speaks the spanning tree protocol and passes nothing for {wait} after a start"
+        what = f"the bridge uses the spanning tree protocol and forwards nothing for {wait} after a start"
         yield Problem("warning", what, key, remedy)
     if settings.multicast_snooping:
         remedy = f"ip link set {endpoint.bridge} type bridge mcast_snooping 0"
@@ -312,7 +312,7 @@ def _listening(endpoint: Unix | Tcp, where: str) -> Iterator[Problem]:
     yield from _directory(path.parent, where)
     if path.exists():
         if not stat.S_ISSOCK(path.stat().st_mode):
-            yield Problem("error", "it exists and is no socket", where, "remove the file, or name another")
+            yield Problem("error", "it exists and is not a socket", where, "remove the file, or name another")
         elif _listens(path):
             remedy = "stop it, or name another socket"
             yield Problem("error", "a proxy is listening on it", where, remedy)
@@ -328,7 +328,7 @@ def _tcp(address: Tcp, where: str, remedy: str) -> Iterator[Problem]:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(name)
     except OSError as error:
-        yield Problem("error", f"it cannot be listened on: {error.strerror}", where, remedy)
+        yield Problem("error", f"nothing can listen on it: {error.strerror}", where, remedy)
 
 
 def _listens(path: Path) -> bool:

@@ -340,7 +340,11 @@ def _to_end(config: Config, stop: Stop) -> Watcher:
         if isinstance(what, PortFault) and what.errno == errno.EBADFD:
             endpoint = config.nics[what.nic].endpoints[what.port]
             if isinstance(endpoint, Tap):
-                stop(HostError(f"{endpoint}: the TAP has been removed; it goes with the proxy: start again"))
+                stop(
+                    HostError(
+                        f"{endpoint}: the TAP has been removed; start the proxy again, it makes the TAP"
+                    )
+                )
 
     return watch
 

@@ -21,6 +21,12 @@ def meaning(status: dict[str, Any]) -> str:
     return MEANING[state]
 
 
+def why(status: dict[str, Any]) -> str:
+    """Why a checkpoint is wanted; `reason` itself, which logs and metrics have, where it is one of theirs."""
+    reason = str(status["reason"])
+    return WHY.get(reason, f"the outputs differ ({reason})")
+
+
 def described(status: dict[str, Any], state: str) -> str:
     """The state, written as `state`, with what it means: `protected: the SVM can take over at any time`."""
     what = meaning(status)
@@ -46,6 +52,17 @@ def _svm_is_cut_off(nic: dict[str, Any]) -> bool:
 
 
 _HOLDING = ("start", "aborted")  # reasons of a checkpoint before which nothing is compared
+
+WHY = {
+    "start": "the proxy has started and does not know the SVM's state",
+    "aborted": "the last one was aborted",
+    "operator": "an operator requested it",
+    "period": "period_ms has passed since the last one",
+    "memory": "the bound on held bytes was reached (memory)",
+    "flows": "the bound on flows was reached (flows)",
+    "missing-primary": "the PVM has not sent what the SVM sent (missing-primary)",
+    "missing-secondary": "the SVM has not sent what the PVM sent (missing-secondary)",
+}
 
 MEANING = {
     "unprotected": "there is no replica; the PVM's output is released",

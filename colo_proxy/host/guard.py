@@ -109,7 +109,7 @@ def _explain(number: int) -> str:
                 "no privilege to keep the host's stack off the interface; run as root or with CAP_NET_ADMIN"
             )
         case errno.ENODEV | errno.ENOENT:
-            return "the interface has just gone away; make it, then start again"
+            return "the interface has just disappeared; make it, then start again"
         case errno.EOPNOTSUPP | errno.EAFNOSUPPORT | errno.EINVAL | errno.EPROTONOSUPPORT:
             return (
                 "this kernel cannot keep the host's stack off the interface; it needs Linux 5.12 with "

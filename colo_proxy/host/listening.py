@@ -115,7 +115,7 @@ def _give(path: str, group: str) -> None:
     except PermissionError:
         Path(path).unlink()
         raise HostError(
-            f"{path}: the proxy is no member of group {group!r}; make it one (systemd: SupplementaryGroups=)"
+            f"{path}: the proxy is not in the group {group!r}; add it (systemd: SupplementaryGroups=)"
         ) from None
 
 
@@ -127,7 +127,7 @@ def _clear_the_way(path: str) -> None:
     except OSError as error:
         raise HostError(f"{path}: {_bind_problem(path, error)}") from None
     if not stat.S_ISSOCK(mode):
-        raise HostError(f"{path}: exists and is no socket; remove it or choose another path")
+        raise HostError(f"{path}: exists and is not a socket; remove it or choose another path")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:

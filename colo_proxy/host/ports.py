@@ -130,7 +130,7 @@ def open_tap(endpoint: Tap, links: Links, opened: ExitStack, offloads: bool = Tr
         raise HostError(f"{endpoint}: {_tap_problem(endpoint, error)}") from None
     link = links.find(endpoint.name)
     if link is None:
-        raise HostError(f"{endpoint}: the TAP has gone while it was set up; start again")
+        raise HostError(f"{endpoint}: the TAP disappeared while it was being set up; start again")
     links.change(
         str(endpoint),
         link,
@@ -154,7 +154,7 @@ def _bridge(endpoint: Tap, links: Links) -> Link:
             f"make it (ip link add {endpoint.bridge} type bridge) or correct the name"
         )
     if bridge.kind != "bridge":
-        raise HostError(f"{endpoint}: {endpoint.bridge!r} is no bridge; name the bridge that clients are on")
+        raise HostError(f"{endpoint}: {endpoint.bridge!r} is not a bridge; name the one that clients are on")
     return bridge
 
 
@@ -171,7 +171,7 @@ def _tun_problem(error: OSError) -> str:
 def _tap_problem(endpoint: Tap, error: OSError) -> str:
     match error.errno:
         case errno.EBUSY | errno.EEXIST:
-            return f"an interface {endpoint.name!r} exists already; name the TAP otherwise, or end its owner"
+            return f"an interface {endpoint.name!r} exists; give the TAP another name, or end its owner"
         case errno.EPERM | errno.EACCES:
             return "no privilege to make a TAP; run as root or with CAP_NET_ADMIN"
         case _:

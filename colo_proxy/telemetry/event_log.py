@@ -145,7 +145,7 @@ def _begins(what: Occurrence) -> tuple[int, str] | None:  # noqa: PLR0911
         case Alarm(active):
             return logging.ERROR if active else logging.WARNING, ""
         case Exhausted(nic, drop):
-            return logging.WARNING, f"nic {nic} is at its bound: {drop.label}"
+            return logging.WARNING, f"nic {nic} has reached its bound: {drop.label}"
         case PortFault():
             return logging.WARNING if what.errno else logging.INFO, ""
         case _:

@@ -47,7 +47,7 @@ class Reporter:
             self._unwritten += 1
             if self._unwritten_told.due(self._unwritten):
                 log.warning(
-                    "divergences come faster than the disk takes reports; some get no report (%d so far)",
+                    "divergences come faster than the disk can write reports; some get no report (%d so far)",
                     self._unwritten,
                 )
             return None
@@ -91,6 +91,6 @@ def prove(directory: str) -> None:
         tempfile.TemporaryFile(dir=directory).close()
     except OSError as error:
         raise UserError(
-            f"[proxy] reports: {directory} takes no files: {error.strerror}; make the directory (mkdir -p "
-            f'{directory}), name another, or turn reports off with ""'
+            f"[proxy] reports: no file can be created in {directory}: {error.strerror}; make the directory "
+            f'(mkdir -p {directory}), name another, or turn reports off with ""'
         ) from None

@@ -48,7 +48,7 @@ class Happened:
                 self._put(_NOW, at, f"{self._asked[1]}: being made")
             case "CHECKPOINT_COMMIT" | "CHECKPOINT_ABORT", {"reason": reason, "seconds": seconds}:
                 took = max(0.0, at - self._asked[0]) if self._asked else seconds
-                end = "committed" if name == "CHECKPOINT_COMMIT" else "came to nothing"
+                end = "committed" if name == "CHECKPOINT_COMMIT" else "aborted"
                 self.interrupted()
                 again = (name, reason) in self._lines
                 self._put((name, reason), at, f"{reason}: {end}{', the last' * again} after {_ms(took)}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from colo_proxy.display.characters import printable
-from colo_proxy.display.state import described, state_of
+from colo_proxy.display.state import described, state_of, why
 from colo_proxy.display.tables import size
 from colo_proxy.top.rates import Figures, Look, PortRate, lost
 from colo_proxy.top.recent_events import Line
@@ -84,14 +84,12 @@ def _head(look: Look, figures: Figures, name: str, width: int) -> Iterator[Text]
         said.append(Text(f" FAULT: {'; '.join(faults)}", "bold red"))
     if any(figures.gaps.values()):
         holes = ", ".join(
-            f"of the {guest} {figures.gaps[port]:,.1f}/s"
+            f"{guest} {figures.gaps[port]:,.1f}/s"
             for guest, port in (("PVM", "primary"), ("SVM", "secondary"))
         )
-        said.append(Text(f" a leg loses frames: holes in TCP streams {holes}", "yellow"))
+        said.append(Text(f" frames are lost before the proxy; holes in TCP streams: {holes}", "yellow"))
     if status["reason"] and not status["alarm"]:
-        said.append(
-            Text(f" a checkpoint has been wanted for {waiting}, because of {status['reason']}", "yellow")
-        )
+        said.append(Text(f" a checkpoint has been wanted for {waiting}: {why(status)}", "yellow"))
     if status["bypassing"]:
         said.append(Text(f" RULES: {_count(figures.bypassed)} frames/s are bypassed", "yellow"))
     yield from said or [Text("")]
@@ -213,7 +211,7 @@ _WRONG = ("ALARM", "FAILOVER", "PORT_FAULT", "STATE_CHANGE")
 def _events(happened: Sequence[Line], room: int, width: int) -> Iterator[Text]:
     if room < 2:
         return
-    yield Text(" EVENTS" + ("" if happened else "  none since top began"), _HEADING)
+    yield Text(" EVENTS" + ("" if happened else "  none since top started"), _HEADING)
     for line in happened[1 - room :]:
         clock = time.strftime("%H:%M:%S", time.gmtime(line.at))
         if width >= _WIDE:

@@ -173,7 +173,7 @@ def test_a_metrics_port_that_is_taken(host: Namespace, tmp_path: Path) -> None:
     host.up("lo")
     with host.inside(), socket.create_server(("127.0.0.1", 9308)):
         text = " ".join(map(str, found(host, tmp_path, proxy='metrics = "127.0.0.1:9308"')))
-    assert "cannot be listened on: Address already in use" in text
+    assert "nothing can listen on it: Address already in use" in text
 
 
 def test_a_firewall_on_bridged_frames(host: Namespace, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_the_metrics_port_is_taken(host: Namespace, tmp_path: Path) -> None:
 
 def test_the_control_socket_is_something_else(host: Namespace, tmp_path: Path) -> None:
     (tmp_path / "ctl").write_text("precious")
-    assert "exists and is no socket" in refusal(host, configuration(tmp_path))
+    assert "exists and is not a socket" in refusal(host, configuration(tmp_path))
 
 
 def test_a_proxy_is_running_already(host: Namespace, tmp_path: Path) -> None:
@@ -320,5 +320,5 @@ def test_without_its_own_tap_it_ends(host: Namespace, tmp_path: Path) -> None:
         _, said = process.communicate(timeout=10)
     assert process.returncode == 2
     last = said.decode().splitlines()[-1]
-    assert "tap:colo0,bridge=br0: the TAP has been removed; it goes with the proxy: start again" in last
+    assert "tap:colo0,bridge=br0: the TAP has been removed; start the proxy again, it makes the TAP" in last
     assert "Traceback" not in said.decode()

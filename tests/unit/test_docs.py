@@ -141,7 +141,7 @@ def test_configuration_policies_and_vmms() -> None:
         config.policy_rule({"match": {key: value}, "action": "bypass"})
     with pytest.raises(ValueError, match="other") as error:
         config.policy_rule({"match": {"other": 1}, "action": "bypass"})
-    told = str(error.value).partition("there are ")[2]
+    told = str(error.value).partition("the keys are ")[2]
     assert re.findall(r"\w+", told.replace(" and ", ", ")) == keys
     vmms = get_args(sections.Checkpoint.model_fields["vmm"].annotation)
     assert {name.strip('"') for name in rows(page, "| `vmm` | today |")} == set(vmms)

@@ -203,7 +203,7 @@ def test_released_into_a_folder(pair: Pair, tmp_path: Path) -> None:
     said = pair(http(1000, ANSWER), http(5, ANSWER))
     done = compare(*said, "--released", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"colo-proxy: {tmp_path}: cannot be written: Is a directory; name a file that can\n"
+    assert done.stderr == f"colo-proxy: {tmp_path}: cannot be written: Is a directory; name another file\n"
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "file/below", "nowhere/below"])
@@ -304,7 +304,7 @@ def test_ambiguous_captures_name_the_addresses_and_the_option(pair: Pair) -> Non
 
 @pytest.mark.parametrize(
     ("mac", "said"),
-    [("52:54:00:00:00:99", f"one of {CLIENT}, {VM}"), ("52:54", "no MAC"), ("ff:ff:ff:ff:ff:ff", "group")],
+    [("52:54:00:00:00:99", f"one of {CLIENT}, {VM}"), ("52:54", "not a MAC"), ("ff:ff:ff:ff:ff:ff", "group")],
 )
 def test_a_wrong_vm_mac_is_explained(pair: Pair, mac: str, said: str) -> None:
     done = compare(*pair(http(1, ANSWER), http(2, ANSWER)), "--vm-mac", mac)
@@ -346,7 +346,7 @@ def test_in_two_empty_captures_nothing_is_identical(pair: Pair) -> None:
     assert done.returncode == 2
     found = verdict(done)
     assert (found["verdict"], found["flows"], found["not_compared"]) == ("incomplete", 0, [])
-    assert found["notices"] == ["neither capture has a frame of the VM's, so nothing was compared"]
+    assert found["notices"] == ["neither capture has a frame of the VM, so nothing was compared"]
 
 
 def test_a_clients_address_as_the_vms_is_noticed(pair: Pair) -> None:

@@ -26,6 +26,8 @@ from colo_proxy.vocabulary import Divergence, Exchange, Fate, Port, Reason
 
 from .frames import CLIENT_IP, START, VM_IP
 
+CDEF = """"cdef" in the PVM's packet, "Xdef" in the SVM's."""
+
 
 def tcp(payload: bytes = b"", seq: int = 1000, **fields: Any) -> bytes:
     return bytes(
@@ -78,27 +80,39 @@ ONE, NEXT = "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:21 GMT"
         ),
         (tcp(page(ONE)), tcp(page(ONE).replace(b"200 OK", b"500 No")), "HTTP start line differs"),
         (tcp(b"\x17\x03\x03\0\x05abcde"), tcp(b"\x17\x03\x03\0\x05fghij"), "encrypted"),
-        (tcp(b"one line\ncount 1\n"), tcp(b"one line\ncount 2\n"), '"count 1" of the PVM, "count 2" of'),
-        (tcp(b"\0\1\2"), tcp(b"\0\7\2"), "byte 1 is 0x01 of the PVM, 0x07 of the SVM."),
-        (tcp(b"abcdef", seq=1000), tcp(b"Xdef", seq=SVM + 1002), '"cdef" of the PVM, "Xdef" of the SVM'),
-        (tcp(b"cdef", seq=1002), tcp(b"abXdef", seq=SVM + 1000), '"cdef" of the PVM, "Xdef" of the SVM'),
-        (udp(bytes(DNS(id=1))), udp(bytes(DNS(id=2))), "DNS transaction ID differs: 0x0001 of the PVM"),
+        (
+            tcp(b"one line\ncount 1\n"),
+            tcp(b"one line\ncount 2\n"),
+            '"count 1" in the PVM\'s packet, "count 2" in',
+        ),
+        (tcp(b"\0\1\2"), tcp(b"\0\7\2"), "byte 1 is 0x01 in the PVM's packet, 0x07 in the SVM's."),
+        (tcp(b"abcdef", seq=1000), tcp(b"Xdef", seq=SVM + 1002), CDEF),
+        (tcp(b"cdef", seq=1002), tcp(b"abXdef", seq=SVM + 1000), CDEF),
+        (
+            udp(bytes(DNS(id=1))),
+            udp(bytes(DNS(id=2))),
+            "DNS transaction ID differs: 0x0001 in the PVM's packet",
+        ),
         (
             udp(bytes(DNS(id=1, qd=DNSQR(qname="web1.test", qtype="AAAA")))),
             udp(bytes(DNS(id=2, qd=DNSQR(qname="web1.test", qtype="AAAA")))),
-            "DNS transaction ID differs: 0x0001 of the PVM, 0x0002 of the SVM; asked for web1.test AAAA.",
+            "DNS transaction ID differs: 0x0001 in the PVM's packet, 0x0002 in the SVM's; asked for web1",
         ),
         (
             udp(LOOP + b"\0\1\0\1"),
             udp(LOOP + b"\0\2\0\1"),
-            "records of a DNS message differ: byte 15 is 0x01 of the PVM, 0x02",
+            "records of a DNS message differ: byte 15 is 0x01 in the PVM's packet, 0x02",
         ),
-        (udp(bytes(DNS(rcode=0))), udp(bytes(DNS(rcode=3))), "DNS response code differs: 0 of the PVM, 3 of"),
+        (
+            udp(bytes(DNS(rcode=0))),
+            udp(bytes(DNS(rcode=3))),
+            "response code differs: 0 in the PVM's packet, 3 in",
+        ),
         (
             udp(bytes(DNS(an=[DNSRR(rrname="web1.test", rdata="192.0.2.1")]))),
             udp(bytes(DNS(an=[DNSRR(rrname="web1.test", rdata="192.0.2.9")]))),
-            "The DNS records differ: web1.test A 192.0.2.1 (TTL 0) of the PVM, "
-            "web1.test A 192.0.2.9 (TTL 0) of the SVM.",
+            "The DNS records differ: web1.test A 192.0.2.1 (TTL 0) in the PVM's packet, "
+            "web1.test A 192.0.2.9 (TTL 0) in the SVM's.",
         ),
         (None, None, "17; the packets that show it were not kept."),
         (tcp(b"ab", flags="PA"), None, "the PVM sent 2 bytes with PSH+ACK; the SVM's packet was not kept."),
@@ -117,7 +131,7 @@ def test_one_sentence_says_what_differs(primary: bytes | None, secondary: bytes 
             tcp(flags="S", options=[("MSS", 1460)]),
             tcp(flags="S", options=[("MSS", 1400)]),
             Reason.CONTROL,
-            "MSS differs: 1460 of the PVM, 1400 of the SVM",
+            "MSS differs: 1460 in the PVM's packet, 1400 in the SVM's",
         ),
         (
             tcp(flags="S", options=[("SAckOK", b"")]),
@@ -352,10 +366,10 @@ def test_a_directory_that_is_gone_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"reason": "because"}, "no reason"),
-        ({"time": "now"}, "'time' is no number"),
-        ({"epoch": 1 << 70}, "'epoch' is no number"),
-        ({"flow": "\x1b[2J"}, "'flow' is no text"),
+        ({"reason": "because"}, "is not a reason"),
+        ({"time": "now"}, "'time' is not a number"),
+        ({"epoch": 1 << 70}, "'epoch' is not a number"),
+        ({"flow": "\x1b[2J"}, "'flow' is not a valid string"),
         ({"colo-proxy": 99}, "another version"),
         ({"colo-proxy": None}, "another version"),
     ],

@@ -253,8 +253,8 @@ def test_a_tail_of_zeros(compared: Compared, tmp_path: Path) -> None:
         status, found = compared(pcap(http(1, ANSWER)) + bytes(zeros), pcap(http(2, ANSWER)))
         assert (status, found["verdict"]) == (0, "identical")
         assert found["notices"] == [
-            f"{tmp_path}/pvm.pcap: its last {zeros:,} bytes are zeros and no frames; "
-            "the capture was damaged, and what came there is not in it"
+            f"{tmp_path}/pvm.pcap: its last {zeros:,} bytes are zeros, not frames; "
+            "the file was damaged, and the frames that were there are lost"
         ]
     ng = section() + interface(resolution=9) + b"".join(packet(time, data) for time, data in http(2, ANSWER))
     status, found = compared(pcap(http(1, ANSWER)), ng + bytes(4096))

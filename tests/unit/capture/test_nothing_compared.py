@@ -35,7 +35,7 @@ def test_housekeeping_alone_is_not_identical(compared: Compared, frame: bytes, p
     status, found = compared([frame] * pvm + [CALL], [frame] * svm + [CALL])
     assert (status, found["verdict"], found["divergences"]) == (2, "incomplete", [])
     assert (
-        "neither capture has a frame of the VM's that is compared (ARP, for instance, is not), "
+        "neither capture has a frame of the VM that is compared (ARP, for instance, is not), "
         "so nothing was compared"
     ) in found["notices"]
 
@@ -60,7 +60,7 @@ def test_an_acknowledgement_of_one_guest_is_compared_with_nothing(
     status, found = compared(*(captures[::-1] if swapped else captures))
     assert (status, found["verdict"], found["divergences"]) == (2, "incomplete", [])
     name = "pvm.pcap" if swapped else "svm.pcap"
-    assert found["notices"][-1].startswith(f"{tmp_path / name}: has not a frame of the VM's that is compared")
+    assert found["notices"][-1].startswith(f"{tmp_path / name}: has no frame of the VM that is compared")
 
 
 def test_the_summary_of_two_empty_captures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

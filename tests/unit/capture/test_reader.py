@@ -119,9 +119,9 @@ SNAPPED = struct.pack("<IIII", 0, 0, 14, 1514) + bytes(14)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is empty; make the capture again"),
-        (b"\xa1", "neither pcap nor pcapng"),
-        (b"GIF89a" * 10, "neither pcap nor pcapng"),
+        (b"", "the file is empty; capture again"),
+        (b"\xa1", "neither a pcap nor a pcapng file"),
+        (b"GIF89a" * 10, "neither a pcap nor a pcapng file"),
         (pcap([])[:20], "ends inside the file's header"),
         (pcap([], link=113), None),
         (pcap(FRAMES, link=113), "frame 1 at byte 24: link type 113 (Linux cooked v1)"),

@@ -186,7 +186,7 @@ async def test_what_is_no_word_is_logged_and_nothing_more(
         libxl.writer.write(len(word.encode()).to_bytes(4) + word.encode())
         libxl.say(INIT)
         await libxl.hears(ANSWER)
-    assert "no message of its protocol" in caplog.text
+    assert "not a message of its protocol" in caplog.text
     assert Word.COMMIT not in scene.words
 
 

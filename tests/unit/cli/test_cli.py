@@ -166,8 +166,8 @@ async def test_checkpoint_waits_for_the_commit(proxy: Running) -> None:
 async def test_checkpoint_that_nobody_makes(proxy: Running) -> None:
     done = await cli("checkpoint", "--socket", proxy.socket, "--timeout", "0.3")
     assert done.returncode == 6
-    said = "colo-proxy: no commit within 0.3 s: the VMM {}; the request remains\n"
-    assert done.stderr == said.format("has not begun")
+    said = "colo-proxy: no checkpoint was committed within 0.3 s: the VMM {}; the request stays in force\n"
+    assert done.stderr == said.format("has not begun one")
     await proxy.execute("checkpoint-begin")
     await proxy.execute("checkpoint-abort")
     await proxy.execute("checkpoint-begin")
@@ -176,7 +176,7 @@ async def test_checkpoint_that_nobody_makes(proxy: Running) -> None:
     while (await proxy.execute("query-status"))["state"] != "requested":
         await asyncio.sleep(0.05)
     await proxy.execute("checkpoint-begin")
-    assert (await asked).stderr == said.replace("0.3", "3").format("has begun")
+    assert (await asked).stderr == said.replace("0.3", "3").format("has begun one")
     await proxy.execute("checkpoint-commit")
     assert (await cli("checkpoint", "--no-wait", "--socket", proxy.socket)).stdout == "checkpoint requested\n"
 
@@ -186,7 +186,7 @@ async def test_failover(proxy: Running) -> None:
     assert (unasked.returncode, unasked.stdout) == (2, "")
     assert unasked.stderr == (
         "colo-proxy: Let the SVM of web1 take over? This cannot be undone. "
-        "Nobody can be asked here: answer with --yes\n"
+        "This is not a terminal, so nobody can confirm it: repeat the command with --yes\n"
     )
     assert (await proxy.execute("query-status"))["state"] != "failed-over"
     for _ in range(2):  # where it has been done, it is done
@@ -230,6 +230,9 @@ async def test_status_says_by_its_exit_status_how_it_is(tmp_path: Path) -> None:
 
 
 async def test_policy(proxy: Running, tmp_path: Path) -> None:
+    assert (
+        "there is no rule 1: there are no rules" in (await cli("policy", "remove", "1", proxy.socket)).stderr
+    )
     rules = tmp_path / "rules.toml"
     rules.write_text('[[policy]]\nmatch = {protocol = "udp", port = 53}\naction = "drop"\n')
     assert "no rules" in (await cli("policy", "list", proxy.socket)).stdout
@@ -262,10 +265,10 @@ async def test_policy(proxy: Running, tmp_path: Path) -> None:
         (["set", str(tmp_path / "other.toml")], "no [[policy]]; write policy = [] to have no rules"),
         (["set", str(tmp_path / "misspelt.toml")], "[polcy]: unknown section; did you mean 'policy'?"),
         (["set", str(tmp_path / "table.toml")], "must be an array of tables"),
-        (["remove", "9"], "there is no rule 9; there are 2, counted from 1"),
-        (["remove", "0"], "there is no rule 0; there are 2, counted from 1"),
-        (["add", "{{"], "is no rule"),
-        (["add", '{action = "eat"}'], "none was changed"),
+        (["remove", "9"], "there is no rule 9: the rules are numbered from 1 to 2"),
+        (["remove", "0"], "there is no rule 0: the rules are numbered from 1 to 2"),
+        (["add", "{{"], "is not a rule; write"),
+        (["add", '{action = "eat"}'], "the rules were not changed"),
         (["set", str(tmp_path / "none")], "No such file"),
     ):
         done = await cli("policy", *wrong, "--socket", proxy.socket)
@@ -286,7 +289,7 @@ async def test_no_proxy_is_one_line_and_status_5(tmp_path: Path, command: str) -
     nobody = tmp_path / "s.sock"
     for path, what in (
         (nobody, "no such socket; is the proxy running?"),
-        (tmp_path, "nobody listens there; the proxy is not running"),
+        (tmp_path, "nothing listens there; the proxy is not running"),
     ):
         done = await cli(command, "--socket", str(path))
         assert done.returncode == 5

@@ -17,11 +17,11 @@ def ends(tmp_path: Path, **changed: str) -> list[str]:
     [
         (
             {"outdev": "packet:eth0"},
-            "argument --outdev: 'packet:eth0' is no socket; write unix:PATH or tcp:HOST",
+            "argument --outdev: 'packet:eth0' is not a socket; write unix:PATH or tcp:HOST",
         ),
         ({"outdev": "unix:rel"}, "is not absolute; begin it with /"),
-        ({"compare-timeout": "0"}, "'0' is no number of milliseconds from 1 to 3600000"),
-        ({"max-queue-size": "9" * 30}, "is no number of frames from 1 to 1000000"),
+        ({"compare-timeout": "0"}, "'0' is not a number of milliseconds from 1 to 3600000"),
+        ({"max-queue-size": "9" * 30}, "is not a number of frames from 1 to 1000000"),
     ],
 )
 def test_wrong_arguments(

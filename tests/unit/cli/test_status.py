@@ -85,7 +85,7 @@ def test_requested_with_an_alarm_and_a_side_that_is_down() -> None:
     )
     assert shown[1] == "state        requested: what differs is held until the VMM has made a checkpoint"
     assert shown[2] == "ALARM        a checkpoint has been wanted for 12.3 s; what differs is held"
-    assert "checkpoint   wanted for 12.3 s, because of payload" in shown
+    assert "checkpoint   wanted for 12.3 s: the outputs differ (payload)" in shown
     assert "VMM          qmp (primary up, secondary DOWN)" in shown
 
 
@@ -104,8 +104,8 @@ def test_a_leg_that_loses_frames_is_named_under_its_nic() -> None:
     losing = {**NIC, "nic": 1, "stream_gaps": {"primary": 0, "secondary": 1200}}
     losing["retransmitted_segments"] = {"primary": 1, "secondary": 34}
     assert lines({**STATUS, "nics": [NIC, losing]})[-1] == (
-        "     lost or reordered on the way here: of the PVM 0 holes, 1 segment again; "
-        "of the SVM 1,200 holes, 34 segments again"
+        "     lost or reordered before the proxy: PVM 0 holes, 1 segment retransmitted; "
+        "SVM 1,200 holes, 34 segments retransmitted"
     )
 
 

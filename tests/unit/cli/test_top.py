@@ -129,7 +129,7 @@ async def test_what_is_on_the_screen(proxy: Running, terminal: Terminal) -> None
 async def test_throughput_and_what_happens(proxy: Running, terminal: Terminal) -> None:
     await protect(proxy)
     terminal.start(f"{TOP} {proxy.socket} --interval 0.5")
-    await terminal.until(word("EVENTS  none since top began"))
+    await terminal.until(word("EVENTS  none since top started"))
     count = 0
 
     def moved(lines: list[str]) -> bool:
@@ -144,7 +144,7 @@ async def test_throughput_and_what_happens(proxy: Running, terminal: Terminal) -
     await terminal.until(word(f"DIVERGENCE payload at byte 4,096 of {FLOW.flow}"))
     lines = await terminal.until(word("REQUESTED: what differs is held until the VMM"))
     await terminal.until(word("CHECKPOINT payload: requested"))
-    assert re.match(r" a checkpoint has been wanted for \d+\.\d s, because of payload", lines[2])
+    assert re.match(r" a checkpoint has been wanted for \d+\.\d s: the outputs differ \(payload\)", lines[2])
 
 
 async def test_several_nics_share_a_line(terminal: Terminal, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ async def test_a_terminal_that_has_only_ascii(proxy: Running, terminal: Terminal
 async def test_a_terminal_that_cannot_be_drawn_on(proxy: Running, terminal: Terminal, term: str) -> None:
     terminal.start(f"TERM={term} {TOP} {proxy.socket}")
     lines = await terminal.until(word("it ended with 2"))
-    said = f"top cannot draw on this terminal (TERM={term}); there are: colo-proxy status, colo-proxy events"
+    said = f"top cannot draw on this terminal (TERM={term}); use colo-proxy status or colo-proxy events"
     folded = "".join(lines).replace(" ", "")
     assert folded.startswith(f"colo-proxy: {said}".replace(" ", ""))
 
@@ -275,9 +275,7 @@ async def test_without_a_proxy_or_a_terminal(proxy: Running, tmp_path: Path, ter
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        done.stderr == "colo-proxy: top needs a terminal; for programs there is: colo-proxy status --json\n"
-    )
+    assert done.stderr == "colo-proxy: top needs a terminal; programs can use: colo-proxy status --json\n"
     terminal.start(f"{TOP} {tmp_path}/none")
     lines = await terminal.until(word("it ended with 2"))
     assert "no such socket; is the proxy running?" in "".join(lines)

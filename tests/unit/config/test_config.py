@@ -105,18 +105,23 @@ def test_a_smaller_total_lowers_the_default_bound_of_a_flow() -> None:
     ("text", "line", "where", "what"),
     [
         ("[proxy]\nnmae = 'x'\n", 2, "[proxy] nmae", "unknown key; did you mean 'name'?"),
-        ("[compare]\nzzz = 1\n", 2, "[compare] zzz", "unknown key; known are timeout_ms, "),
+        ("[compare]\nzzz = 1\n", 2, "[compare] zzz", "unknown key; valid are timeout_ms, "),
         ("\n[checkpont]\nvmm = 'none'\n", 2, "[checkpont]", "unknown section; did you mean 'checkpoint'?"),
-        ("stray = 1\n", 1, "[stray]", "unknown section; known are"),
-        ("[proxy]\nname = 7\n", 2, "[proxy] name", "7 is no name"),
-        ("[proxy]\nname = '../x'\n", 2, "[proxy] name", "is no name"),
+        ("stray = 1\n", 1, "[stray]", "unknown section; valid are"),
+        ("[proxy]\nname = 7\n", 2, "[proxy] name", "7 is not a valid name"),
+        ("[proxy]\nname = '../x'\n", 2, "[proxy] name", "is not a valid name"),
         ("[proxy]\ncontrol = 'x.sock'\n", 2, "[proxy] control", "not absolute; begin it with /"),
         (f"[proxy]\ncontrol = '/{'x' * 107}'\n", 2, "[proxy] control", "108 bytes long"),
         ("[proxy]\nmetrics = 9308\n", 2, "[proxy] metrics", 'must be "HOST:PORT"'),
         ("[proxy]\nmetrics = 'localhost'\n", 2, "[proxy] metrics", "has no port"),
         ("[proxy]\nmetrics = ':9308'\n", 2, "[proxy] metrics", "no usable host"),
         ("[proxy]\nmetrics = '::1:9308'\n", 2, "[proxy] metrics", "brackets"),
-        ("[proxy]\nmetrics = 'h:65536'\n", 2, "[proxy] metrics", "is no port; use a number from 1 to 65535"),
+        (
+            "[proxy]\nmetrics = 'h:65536'\n",
+            2,
+            "[proxy] metrics",
+            "is not a port; use a number from 1",
+        ),
         ("[proxy]\nreports = 'here'\n", 2, "[proxy] reports", "absolute path"),
         ("[proxy]\nmax_reports = 0\n", 2, "[proxy] max_reports", "at least 1, not 0"),
         (
@@ -159,7 +164,7 @@ def test_a_smaller_total_lowers_the_default_bound_of_a_flow() -> None:
             "[checkpoint]\nvmm = 'qmp'\nprimary = 'packet:x'\nsecondary = 'unix:/y'\n",
             3,
             "[checkpoint] primary",
-            "is no socket; write unix:PATH or tcp:HOST:PORT",
+            "is not a socket; write unix:PATH or tcp:HOST:PORT",
         ),
         (
             "[checkpoint]\nvmm = 'qmp'\nprimary = 'unix:/x'\nsecondary = 'unix:/x'\n",
@@ -204,7 +209,7 @@ def test_a_rule_tells_all_that_is_wrong_with_it() -> None:
     text = f"[[policy]]\nmatch = {match}\naction = 'eat'\nacton = 1\n"
     lines = [line.split(":", 2)[2] for line in problems(NIC + text)]
     assert lines == [
-        " [[policy]] match.port: must be a number or a text, not true",
+        " [[policy]] match.port: must be a number or a string, not true",
         " [[policy]] match.local: 192.0.2.1/24 has host bits set",
         " [[policy]] match.vlan: 5000 is not a number from 0 to 4095",
         " [[policy]] action: must be one of compare, bypass, drop, not 'eat'",
@@ -320,8 +325,8 @@ def test_rules_of_every_type_are_taken_or_refused(table: object) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "what"),
     [
-        ("eth0", "is no endpoint; write tap:NAME"),
-        ("veth:eth0", "is no endpoint"),
+        ("eth0", "is not an endpoint; write tap:NAME"),
+        ("veth:eth0", "is not an endpoint"),
         ("packet:", "name is empty"),
         ("packet:abcdefghijklmnop", "longer than 15 bytes"),
         ("packet:a b", "cannot be an interface's name"),
@@ -330,13 +335,13 @@ def test_rules_of_every_type_are_taken_or_refused(table: object) -> None:
         ("packet:eth0,bridge=br0", "bridge= goes with tap: only"),
         ("tap:t0,bridge=", "name is empty"),
         ("tap:t0,bridge=a,bridge=b", "given twice"),
-        ("tap:t0,mtu=9000", "is no option of tap:"),
+        ("tap:t0,mtu=9000", "is not an option of tap:"),
         ("tap:t0,bridge=t0", "two interfaces"),
         ("unix:rel", "not absolute"),
         ("tcp:host", "has no port"),
-        ("tcp:host:0", "is no port"),
-        ("tcp:host:99999", "is no port"),
-        ("tcp:host:1e3", "is no port"),
+        ("tcp:host:0", "is not a port"),
+        ("tcp:host:99999", "is not a port"),
+        ("tcp:host:1e3", "is not a port"),
         ("tcp:::1:5", "brackets"),
     ],
 )
@@ -377,7 +382,7 @@ def test_a_port_of_two_sockets() -> None:
     [
         ("in = ", "inn = ", 'a port of two sockets is { in = "…", out = "…" }, and nothing else'),
         (', out = "unix:/run/svm.sock"', "", 'a port of two sockets is { in = "…", out = "…" }'),
-        ('"tcp:[::1]:5"', '"packet:svm0"', "'packet:svm0' is no socket; write unix:PATH or tcp:HOST:PORT"),
+        ('"tcp:[::1]:5"', '"packet:svm0"', "'packet:svm0' is not a socket; write unix:PATH or tcp:HOST:PORT"),
         ('"tcp:[::1]:5"', "5", "must be an endpoint in quotes, not 5"),
         (
             '"unix:/run/svm.sock"',

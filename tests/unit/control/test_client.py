@@ -53,7 +53,7 @@ def test_no_permission_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(socket.socket, "connect", denied, raising=False)
-    with pytest.raises(Refused, match="permission denied; root may"):
+    with pytest.raises(Refused, match="permission denied; only root and the group"):
         Client(str(tmp_path / "ctl"))
 
 

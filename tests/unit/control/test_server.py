@@ -307,5 +307,5 @@ async def test_a_flood_of_clients_is_one_line(
             async with Peer(path) as newcomer:
                 newcomer.writer.write(b'{"execute": "hi')  # half a line
         assert len(caplog.records) == 1
-        assert "makes room for another (1 so far)" in caplog.records[0].message
+        assert "is disconnected to make room for another (1 so far)" in caplog.records[0].message
         assert "return" in await vmm.ask(b'{"execute":"hi"}\n')

@@ -118,7 +118,7 @@ async def test_words_in_the_wrong_state_are_errors_and_reach_no_data_path(tmp_pa
 
 async def test_the_words_of_the_vmm_are_for_vmm_control_only(tmp_path: Path) -> None:
     async with running(tmp_path, '[checkpoint]\nvmm = "none"\n') as proxy:
-        with pytest.raises(ControlError, match='here vmm = "none"'):
+        with pytest.raises(ControlError, match='this proxy has vmm = "none"'):
             await proxy.execute("checkpoint-begin")
         proxy.engine.report(PAYLOAD)
         await until(lambda: True)
@@ -213,7 +213,7 @@ async def test_flows_and_policies(tmp_path: Path, caplog: pytest.LogCaptureFixtu
             [{"action": None}, None],
             [{"match": {"port": None, "protocol": True, "vlan": [1]}, "action": "drop"}],
         ):
-            with pytest.raises(ControlError, match="none was changed"):
+            with pytest.raises(ControlError, match="the rules were not changed"):
                 await proxy.execute("set-policy", policies=bad)
         with pytest.raises(ControlError, match="at most 1000"):
             await proxy.execute("set-policy", policies=[{"action": "drop"}] * 1001)
@@ -327,14 +327,14 @@ def test_stale_live_and_strange_sockets(tmp_path: Path) -> None:
     listen(Unix(str(path))).close()  # what a dead proxy left
     path.unlink()
     path.write_text("precious")
-    with pytest.raises(HostError, match="exists and is no socket"):
+    with pytest.raises(HostError, match="exists and is not a socket"):
         listen(Unix(str(path)))
     assert path.read_text() == "precious"
     with pytest.raises(HostError, match="directory does not exist; create it"):
         listen(Unix(str(tmp_path / "none" / "s.sock")))
     link = tmp_path / "link.sock"
     link.symlink_to(path)
-    with pytest.raises(HostError, match="no socket"):
+    with pytest.raises(HostError, match="not a socket"):
         listen(Unix(str(link)))
 
 

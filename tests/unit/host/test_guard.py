@@ -103,7 +103,7 @@ def test_the_chain_drops_everything_first_of_all_on_this_interface(sent: Sent) -
         ([ack(-errno.EPERM, guard._NEWTABLE)], "another colo-proxy"),
         ([ack(-errno.EPERM)], "CAP_NET_ADMIN"),
         ([ack(-errno.EOPNOTSUPP)], r"Linux 5\.12"),
-        ([ack(0), ack(-errno.ENODEV)], "gone away"),
+        ([ack(0), ack(-errno.ENODEV)], "disappeared"),
         ([ack(0), ack(-errno.ENOMEM)], "Cannot allocate memory"),
         ([b"short"], "Protocol error"),
         ([struct.pack("=IHHIIi", 36, 77, 0, 0, 0, 0)], "Protocol error"),

@@ -116,7 +116,8 @@ def test_a_bound_that_is_met_again_and_again_is_logged_once_a_minute(
             log.say(Exhausted(0, Drop.MEMORY, at))
         now += 20
     lines = [
-        f"nic {nic} is at its bound: {bound}" for nic, bound in ((0, "flows"), (1, "flows"), (0, "memory"))
+        f"nic {nic} has reached its bound: {bound}"
+        for nic, bound in ((0, "flows"), (1, "flows"), (0, "memory"))
     ]
     assert [record.message for record in caplog.records] == lines
     now += 1

@@ -56,7 +56,7 @@ def test_what_was_not_asked_for_took_what_it_says() -> None:
 
 def test_one_that_comes_to_nothing_does_not_pass_for_a_commit() -> None:
     happened = Happened()
-    assert told(happened, *life(result="aborted")) == ["1 CHECKPOINT payload: came to nothing after 4.0 ms"]
+    assert told(happened, *life(result="aborted")) == ["1 CHECKPOINT payload: aborted after 4.0 ms"]
     assert told(happened, *life()[1:], at=1)[1:] == ["1 CHECKPOINT payload: committed after 4.0 ms"]
 
 

@@ -68,7 +68,7 @@ def test_a_fault_is_told_beside_an_alarm_and_says_what_it_is() -> None:
     lines = drawn(look(broken(errno.ENETDOWN), reason="payload"))
     assert lines[2:4] == [
         " FAULT: pvm0: the interface is down",
-        " a checkpoint has been wanted for 12.3 s, because of payload",
+        " a checkpoint has been wanted for 12.3 s: the outputs differ (payload)",
     ]
     assert drawn(look(counters()))[2] == ""
 
@@ -85,7 +85,7 @@ def test_a_leg_that_loses_frames_now_is_named() -> None:
     later = replace(look(replace(counters(), stream_gaps=(13, 37))), at=10)
     history.add(later)
     lines = screen(later, history.figures(), [], name="web1", gone=None, interval=1, width=80, height=24)
-    assert lines[2].plain == " a leg loses frames: holes in TCP streams of the PVM 0.0/s, of the SVM 2.3/s"
+    assert lines[2].plain == " frames are lost before the proxy; holes in TCP streams: PVM 0.0/s, SVM 2.3/s"
 
 
 @pytest.mark.parametrize(
