@@ -15,8 +15,12 @@ cdef extern from *:
     static inline void colo_store(uint64_t *at, uint64_t value) {
         __atomic_store_n(at, value, __ATOMIC_RELAXED);
     }
+    static inline uint64_t colo_exchange(uint64_t *at, uint64_t value) {
+        return __atomic_exchange_n(at, value, __ATOMIC_SEQ_CST);
+    }
     """
     uint64_t atomic_load_acquire "colo_load_acquire"(const uint64_t *at) nogil
     uint64_t atomic_load "colo_load"(const uint64_t *at) nogil
     void atomic_store_release "colo_store_release"(uint64_t *at, uint64_t value) nogil
     void atomic_store "colo_store"(uint64_t *at, uint64_t value) nogil
+    uint64_t atomic_exchange "colo_exchange"(uint64_t *at, uint64_t value) nogil

@@ -92,7 +92,7 @@ cdef extern from *:
     const uint32_t EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP
     const int EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
     const int EFD_CLOEXEC, EFD_NONBLOCK
-    const int CLOCK_MONOTONIC, CLOCK_REALTIME
+    const int CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME
 
     cmsghdr *CMSG_FIRSTHDR(msghdr *message) nogil
     cmsghdr *CMSG_NXTHDR(msghdr *message, cmsghdr *part) nogil
