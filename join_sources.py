@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PACKAGE = "colo_proxy"
-FOLDERS = ("core", "engine")
+FOLDERS = ("core", "engine", "link")
 
 _TEXT = r'"""(?:\\.|[^\\])*?"""|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|#[^\n]*'  # strings and comments
 _WORD = re.compile(rf"(f?(?:{_TEXT}))|(?<![\w.])(?<!    def )([A-Za-z_]\w*)")

@@ -1,8 +1,8 @@
 """One stream of the link, between the thread that has its socket and the one that has the frames.
 
     data path                                                     the link's thread
-    channel_frame, channel_word -> ordered: frames, marks      \
-                                -> urgent: heartbeats, reports  -> channel_outgoing, channel_sent -> TLS
+    channel_frame, channel_word -> ordered: frames, marks       ->
+                                -> urgent: heartbeats, reports -> channel_outgoing, channel_sent -> TLS
     channel_next, channel_done  <- inbound: whatever comes     <- channel_room, channel_filled    <- TLS
 
 Each function is for one of the two threads. None blocks, none allocates, none needs the GIL.

@@ -300,6 +300,7 @@ cdef class Channel:
 
     def receive(self):
         cdef Record record
+        memset(&record, 0, sizeof(record))
         found = channel_next(&self.state, &record)
         if found < 0:
             raise BadRecord(REASONS[-found])

@@ -83,6 +83,7 @@ cdef class Heartbeats:
         cdef Record record
         if kind not in (R_HEARTBEAT, R_HEARTBEAT_ACK) or len(body) != 16:
             raise ValueError("this is no heartbeat")
+        memset(&record, 0, sizeof(record))
         record.type = kind
         record.body = <const uint8_t *><char *>body
         wrong = pulse_take(&self.pulse, &self.channel.state, &record, now)

@@ -25,7 +25,6 @@ cdef struct Rule:
     uint32_t unit  # its body is a multiple of this
 
 cdef Rule[<int>WIRE_TYPES] RULES
-memset(RULES, 0, sizeof(RULES))
 
 cdef enum:
     TEXT = 200  # bytes of a reason for a person, at most
@@ -38,27 +37,33 @@ cdef void rule(uint8_t kind, uint32_t least, uint32_t most, bint urgent, bint ni
     RULES[kind] = Rule(True, urgent, nic, 0, least, most, unit)
 
 
-rule(R_FRAME, ETHERNET, WIRE_MOST, False, True)
-RULES[<int>R_FRAME].flags = F_SOURCE | F_VNET
-rule(R_DROPPED, 16, 16, False, False)
-rule(0x03, 1, TEXT, False, False)  # close
-rule(R_HEARTBEAT, 16, 16, True, False)
-rule(R_HEARTBEAT_ACK, 16, 16, True, False)
-rule(0x10, 8, 8, False, False)  # stopped
-rule(0x11, 8, 8, False, False)  # loaded
-rule(0x12, 8, 8, False, False)  # committed
-rule(0x13, 8, 8, False, False)  # aborted
-rule(0x14, 8, 8, False, False)  # stopped-late
-rule(0x15, 9, 8 + TEXT, True, False)  # checkpoint-wanted
-rule(0x16, 1, TEXT, True, True)  # port-fault
-rule(0x17, 1, TEXT, True, False)  # vm-gone
-rule(0x20, 8, DATAGRAMS, False, True, 8)  # datagrams-sent
-rule(0x21, FLOW, FLOW, False, True)  # syn-ack-sent
-rule(0x22, 24, 24, False, True)  # address
-rule(0x23, FLOW + 12, FLOW + 12, False, True)  # offset
-rule(0x24, 2, POLICIES, False, False)  # policies
-for kind in range(0x30, 0x38):  # the right to speak
-    rule(kind, 16, 16, False, False)
+cdef void make_rules() noexcept:
+    cdef int kind
+    memset(RULES, 0, sizeof(RULES))
+    rule(R_FRAME, ETHERNET, WIRE_MOST, False, True)
+    RULES[<int>R_FRAME].flags = F_SOURCE | F_VNET
+    rule(R_DROPPED, 16, 16, False, False)
+    rule(0x03, 1, TEXT, False, False)  # close
+    rule(R_HEARTBEAT, 16, 16, True, False)
+    rule(R_HEARTBEAT_ACK, 16, 16, True, False)
+    rule(0x10, 8, 8, False, False)  # stopped
+    rule(0x11, 8, 8, False, False)  # loaded
+    rule(0x12, 8, 8, False, False)  # committed
+    rule(0x13, 8, 8, False, False)  # aborted
+    rule(0x14, 8, 8, False, False)  # stopped-late
+    rule(0x15, 9, 8 + TEXT, True, False)  # checkpoint-wanted
+    rule(0x16, 1, TEXT, True, True)  # port-fault
+    rule(0x17, 1, TEXT, True, False)  # vm-gone
+    rule(0x20, 8, DATAGRAMS, False, True, 8)  # datagrams-sent
+    rule(0x21, FLOW, FLOW, False, True)  # syn-ack-sent
+    rule(0x22, 24, 24, False, True)  # address
+    rule(0x23, FLOW + 12, FLOW + 12, False, True)  # offset
+    rule(0x24, 2, POLICIES, False, False)  # policies
+    for kind in range(0x30, 0x38):  # the right to speak
+        rule(<uint8_t>kind, 16, 16, False, False)
+
+
+make_rules()
 
 
 cdef int wire_check(uint8_t kind, uint8_t flags, uint16_t nic, uint32_t size) noexcept nogil:
