@@ -35,6 +35,11 @@ RANGES = 48  # of positions agreed beyond the prefix
 Value = int | str  # a byte, "SYN" or "FIN"
 
 
+def is_newer(stamp: int, than: int) -> bool:
+    """Of two timestamps, modulo 2**32 (RFC 7323, 5.2)."""
+    return 0 < (stamp - than) % 2**32 < 2**31
+
+
 @dataclass
 class Side:
     """All that one guest has said on one connection and that is not agreed yet."""
@@ -158,6 +163,7 @@ class Connection(Tries):
         self.reset_left = False  # a RST of both has left
         self.told_stamp: int | None = None  # the newest TSval that has left
         self.told_echo = 0  # and the TSecr that came with it
+        self.again_stamp: int | None = None  # the newest TSval of what a guest has sent again, PVM's clock
         self.told_again = 0  # how many duplicates of `told` have left
         self.svm_again = 0  # and how many the SVM has sent of its acknowledgement
         self.time = 0  # when the segment that is heard came
@@ -170,12 +176,25 @@ class Connection(Tries):
         stamp = parse(frame).options.get(8, b"")
         if len(stamp) != 8:
             return frame
-        value = int.from_bytes(stamp[:4])
-        older = 0 if self.told_stamp is None else (self.told_stamp - value) % 2**32
-        if 0 < older < 2**31:
-            return frame if fixed else with_timestamp(frame, older)
-        self.told_stamp, self.told_echo = value, int.from_bytes(stamp[4:])
-        return frame
+        value = newest = int.from_bytes(stamp[:4])
+        if not fixed and self.again_stamp is not None and is_newer(self.again_stamp, value):
+            newest = self.again_stamp
+        if self.told_stamp is None or not is_newer(self.told_stamp, newest):
+            self.told_stamp, self.told_echo = newest, int.from_bytes(stamp[4:])
+        elif fixed:
+            return frame
+        return with_timestamp(frame, (self.told_stamp - value) % 2**32)
+
+    def _note_again(self, side: Side, segment: Packet, position: int) -> None:
+        """With which TSval a guest retransmits (T16); the SVM's counts once the PVM has sent something."""
+        stamp = segment.options.get(8, b"")
+        if len(stamp) != 8 or segment.flags & (SYN | RST) or not segment.length:
+            return
+        if side.end is None or position >= side.end or self.p.end is None:
+            return
+        value = (int.from_bytes(stamp[:4]) + (0 if side is self.p else self.numbers[1])) % 2**32
+        if self.again_stamp is None or is_newer(value, self.again_stamp):
+            self.again_stamp = value
 
     # -------------------------------------------------------------- places
 
@@ -287,6 +306,7 @@ class Connection(Tries):
             side.reset, side.reset_seq, side.reset_text = True, segment.seq, segment.payload
             return self._form_conflict(segment) or self._reset_conflict()
         assert position is not None
+        self._note_again(side, segment, position)
         if mine and (
             self.low is None
             or (self.midstream and self.low == self.matched and position < self.low and segment.length)

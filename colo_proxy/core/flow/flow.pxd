@@ -41,6 +41,7 @@ cdef enum FlowFlag:
     F_ALONE = 1 << 29  # begun by a guest; which of the other guest's flows it is, is not known (pairing.pxd)
     F_BEYOND = 1048576  # `beyond` is set
     F_STAMPED = 4194304  # told_stamp is set
+    F_AGAIN = 1 << 27  # again_stamp is set
     F_TRIES = 1 << 23  # a guest has repeated its SYN/ACK with another ISN (tries.pxd)
     F_PVM_TRY = 1 << 24  # which of the PVM's ISNs the connection goes on with is known
     F_SVM_TRY = 1 << 25
@@ -173,6 +174,7 @@ cdef struct Flow:
     uint32_t kept
     int64_t acknowledged  # by clients: a stream offset
     Trail trail  # what is agreed and not acknowledged
+    uint32_t again_stamp  # the newest TSval of a retransmission of either guest, by the PVM's clock
     uint32_t told_again  # duplicates of told_ack that have left (duplicate.pxd)
     uint32_t svm_again  # and of its own acknowledgement that the SVM has sent
     Node *beyond  # whose data are the sets of ranges beyond `matched` (ranges.pxd), with F_BEYOND

@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from colo_proxy.core.core cimport Core, core_drop, core_emit, core_hold, core_learn_lag, core_unhold
-from colo_proxy.core.flow.flow cimport F_BLOCKED, F_DISORDERED, F_RESET_LEFT, F_STAMPED, F_TOLD, Flow
+from colo_proxy.core.flow.flow cimport F_AGAIN, F_BLOCKED, F_DISORDERED, F_RESET_LEFT, F_STAMPED, F_TOLD, Flow
 from colo_proxy.core.flow.pool cimport (
     N_AGAIN,
     N_DUPLICATE,
@@ -106,16 +106,20 @@ cdef void release_apply(const Flow *flow, Node *node, const Clamp *clamp) noexce
 
 
 cdef void release_stamp(Flow *flow, Node *node) noexcept nogil:
-    """A client drops what is older than what it has received in order (RFC 7323, 5.3)."""
-    cdef uint32_t value
+    """A client drops what is older than what it has received in order (RFC 7323, 5.3), and a guest takes the
+    TSecr of an acknowledgement for that of its first transmission if it is older than the second (T16)."""
+    cdef uint32_t value, newest
+    cdef bint fixed = node.flags & N_WHOLE or node.packet.signature
     if not node.packet.timestamps or node.flags & N_SENT:
         return
-    value = get32(node.data + node.packet.timestamps)
-    if not flow.flags & F_STAMPED or <int32_t>(value - flow.told_stamp) >= 0:
-        flow.told_stamp = value
+    value = newest = get32(node.data + node.packet.timestamps)
+    if flow.flags & F_AGAIN and not fixed and <int32_t>(flow.again_stamp - value) > 0:
+        newest = flow.again_stamp
+    if not flow.flags & F_STAMPED or <int32_t>(newest - flow.told_stamp) >= 0:
+        flow.told_stamp = newest
         flow.told_echo = get32(node.data + node.packet.timestamps + 4)
         flow.flags |= F_STAMPED
-    elif not node.flags & N_WHOLE and not node.packet.signature:
+    if not fixed and value != flow.told_stamp:
         checksum_set32(&node.packet, node.data, node.packet.timestamps, flow.told_stamp)
 
 

@@ -10,11 +10,12 @@ and for SYN, FIN and RST; once these are noted nothing of it is kept but bytes t
 Past 400 lines: the ways of the PVM's and of the SVM's segment mirror each other and are read together.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport abs
 
 from colo_proxy.core.core cimport Core, core_discard, core_diverge, core_forget, core_hold
 from colo_proxy.core.flow.flow cimport (
+    F_AGAIN,
     F_ANCHORED,
     F_ASTRAY,
     F_BEYOND,
@@ -111,7 +112,14 @@ cdef bint has_place(Flow *flow, const Node *node) noexcept nogil:
     return known
 
 
-cdef void count_disorder(Core *core, const Side *side, const Node *node) noexcept nogil:
+cdef void note_again(Flow *flow, uint32_t stamp) noexcept nogil:
+    """The TSval of a retransmission, by the PVM's clock (T16)."""
+    if not flow.flags & F_AGAIN or <int32_t>(stamp - flow.again_stamp) > 0:
+        flow.again_stamp = stamp
+        flow.flags |= F_AGAIN
+
+
+cdef void count_disorder(Core *core, Flow *flow, const Side *side, const Node *node) noexcept nogil:
     """A segment that does not begin where its side's stream ended: something was lost, or sent again."""
     cdef int64_t ahead = seq_diff(node.packet.seq, side.end)
     cdef int which = (node.flags & N_SVM) != 0
@@ -119,8 +127,10 @@ cdef void count_disorder(Core *core, const Side *side, const Node *node) noexcep
         return
     if ahead > 0:
         core.counts.gaps[which] += 1
-    else:
-        core.counts.resent[which] += 1
+        return
+    core.counts.resent[which] += 1
+    if node.packet.timestamps and flow.pvm.open and not node.packet.flags & SYN:
+        note_again(flow, get32(node.data + node.packet.timestamps) - (flow.ts_offset if which else 0))
 
 
 cdef void note_syn(Core *core, Flow *flow, Side *side, Node *node) noexcept nogil:
@@ -141,7 +151,7 @@ cdef void note_syn(Core *core, Flow *flow, Side *side, Node *node) noexcept nogi
         if node.flags & N_SVM:
             urgent_move(side, flow.offset)  # what an observed commit has put there (C8)
     elif side.open and not seq_eq(node.packet.seq, side.end):
-        count_disorder(core, side, node)
+        count_disorder(core, flow, side, node)
     syn_forms_note(flow, node)
 
 
@@ -183,7 +193,7 @@ cdef void note(Core *core, Flow *flow, Node *node) noexcept nogil:
         node.flags |= N_UNPLACED
         return
     elif node.packet.length and side.open and not seq_eq(node.packet.seq, side.end):
-        count_disorder(core, side, node)
+        count_disorder(core, flow, side, node)
     if not node.packet.flags & RST:  # which says nothing of where a stream is
         note_end(side, node)
     if node.packet.flags & URG:
