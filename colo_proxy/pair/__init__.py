@@ -2,6 +2,6 @@
 
 It is to be decided by one compare-and-swap in a store that others have built, so that at most one host sends
 for the VM at any time. `record` is what the store holds, `table` the states and every transition, `machine`
-what they do, `directory` and `etcd` two stores. docs/pair-protocol.md explains it. Nothing else imports this
-package yet.
+what they do, `directory` and `etcd` two stores; `asking` and `arbiter` ask them without waiting.
+docs/pair-protocol.md explains it. Nothing else imports this package yet.
 """

@@ -30,6 +30,9 @@ class Directory:
     def __init__(self, path: str) -> None:
         self.path = path
 
+    def close(self) -> None:
+        """Nothing is kept open between two calls."""
+
     def read(self) -> Record | None:
         """What the store holds; None: nothing. Raises StoreError."""
         try:

@@ -1,6 +1,6 @@
-"""What is asked of a store of the right to speak, whatever it is."""
+"""What is asked of a store of the right to speak, whatever it is, and where it is found."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from colo_proxy.pair.record import Record
 
@@ -21,3 +21,25 @@ class Store(Protocol):
         The caller has won if that bears its nonce. After a StoreError the swap may have been made, or may be
         made later.
         """
+
+    def close(self) -> None:
+        """Let go of connections. The next call makes new ones."""
+
+
+class EtcdPlace(NamedTuple):
+    """One member of an etcd cluster, and the record's key there. The three paths are for https."""
+
+    endpoint: str
+    record: str
+    certificate: str = ""
+    key: str = ""
+    authority: str = ""
+
+
+class DirectoryPlace(NamedTuple):
+    """A directory that both hosts share."""
+
+    path: str
+
+
+Place = EtcdPlace | DirectoryPlace

@@ -1,10 +1,7 @@
 """The store as etcd: against three real members with TLS, and against servers that answer anything."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -15,12 +12,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from support.etcd import KEY, Cluster, needs_etcd, three_members
+from support.etcd import certificates as make_certificates
 
-from colo_proxy.pair.etcd import Member, context
+from colo_proxy.pair.etcd import Member
 from colo_proxy.pair.record import Record, encode
 from colo_proxy.pair.store import StoreError
-
-KEY = "/colo-proxy/1/default/web1/right"
 
 
 def record(g: int, owner: str = "a") -> Record:
@@ -145,77 +142,6 @@ def test_what_is_refused_says_what_is_held() -> None:
 # ---- three real members
 
 
-_CACHE = Path(__file__).parents[3] / ".cache" / "etcd" / "usr" / "bin"
-_ETCD = shutil.which("etcd") or shutil.which("etcd", path=str(_CACHE))
-needs_etcd = pytest.mark.skipif(
-    _ETCD is None and not os.environ.get("CI"),
-    reason="etcd is not installed: `make etcd` fetches Debian's, or install it yourself",
-)
-
-
-def _openssl(folder: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-
-def _certificates(folder: Path) -> None:
-    """An authority `ca`, a certificate `host` for 127.0.0.1, and one, `stranger`, of another authority."""
-    new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
-    _openssl(folder, *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=authority")
-    _openssl(folder, *new, "-keyout", "stranger.key", "-out", "stranger.crt", "-subj", "/CN=stranger")
-    names = ("-addext", "subjectAltName=IP:127.0.0.1")
-    signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-subj", "/CN=host", *names)
-    _openssl(folder, *new, "-keyout", "host.key", "-out", "host.crt", *signed)
-
-
-class Cluster:
-    """Three members, with client certificates, on ports of the loopback that the kernel has given."""
-
-    def __init__(self, folder: Path, stack: ExitStack, ports: list[int]) -> None:
-        self._folder = folder
-        self.endpoints = [f"https://127.0.0.1:{port}" for port in ports[:3]]
-        peers = [f"http://127.0.0.1:{port}" for port in ports[3:]]
-        tls = (
-            "--cert-file",
-            "host.crt",
-            "--key-file",
-            "host.key",
-            "--client-cert-auth",
-            "--trusted-ca-file",
-            "ca.crt",
-        )
-        cluster = ",".join(f"n{n}={peer}" for n, peer in enumerate(peers))
-        self._members = []
-        for n, (endpoint, peer) in enumerate(zip(self.endpoints, peers, strict=True)):
-            words = {
-                "--name": f"n{n}",
-                "--data-dir": f"data{n}",
-                "--listen-client-urls": endpoint,
-                "--advertise-client-urls": endpoint,
-                "--listen-peer-urls": peer,
-                "--initial-advertise-peer-urls": peer,
-                "--initial-cluster": cluster,
-                "--initial-cluster-state": "new",
-                "--heartbeat-interval": "100",
-                "--election-timeout": "1000",
-            }
-            log = stack.enter_context((folder / f"log{n}").open("wb"))
-            command = [str(_ETCD), *(word for pair in words.items() for word in pair), *tls]
-            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            self._members.append(process)
-
-    def member(self, n: int, name: str = "host") -> Member:
-        """A client of the n-th member, with this certificate."""
-        files = [str(self._folder / file) for file in (f"{name}.crt", f"{name}.key", "ca.crt")]
-        return Member(self.endpoints[n], KEY, timeout=20, tls=context(*files))
-
-    def kill(self, n: int) -> None:
-        """End a member at once."""
-        self._members[n].kill()
-        self._members[n].wait()
-
-
 def until(ask: Callable[[], Record | None]) -> Record | None:
     """The answer, asked for again while there is none."""
     while True:
@@ -229,7 +155,7 @@ def until(ask: Callable[[], Record | None]) -> Record | None:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with keys and certificates."""
     folder = tmp_path_factory.mktemp("etcd")
-    _certificates(folder)
+    make_certificates(folder)
     return folder
 
 
@@ -238,11 +164,7 @@ def cluster(certificates: Path, tmp_path: Path) -> Iterator[Cluster]:
     """Three members that have elected a leader."""
     shutil.copytree(certificates, tmp_path, dirs_exist_ok=True)
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(6)]
-        ports = [held.getsockname()[1] for held in sockets]
-        for held in sockets:
-            held.close()
-        made = Cluster(tmp_path, stack, ports)
+        made = three_members(tmp_path, stack)
         assert until(made.member(0).read) is None
         yield made
 
