@@ -94,7 +94,7 @@ docs: .venv/.docs  ## these pages as HTML, into build/docs
 	@touch $@
 
 test: build  ## all tests; those that need root or network namespaces say so if they cannot run
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: build  ## ruff, mypy (strict), cython-lint: of everything, tests and lab too
 	@$(BIN)/ruff check .
@@ -104,9 +104,13 @@ lint: build  ## ruff, mypy (strict), cython-lint: of everything, tests and lab t
 
 fuzz: build  ## properties and coverage-guided fuzzing for longer: make fuzz EXAMPLES=10000 FUZZ_SECONDS=600
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(or $(FUZZ_SECONDS),600)
-	@seed=$(or $(SEED),$$(date +%s)); echo "the conversations of SEED=$$seed"; \
-	  HYPOTHESIS_PROFILE=fuzz EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/property \
-	    --hypothesis-seed=$$seed --hypothesis-show-statistics --timeout 0
+	@seed=$(or $(SEED),$$(date +%s)); each=$$((($(or $(EXAMPLES),10000) + 1) / 2)); processes=; \
+	  for seed in $$seed $$((seed + 1)); do \
+	    echo "$$each conversations of SEED=$$seed"; \
+	    HYPOTHESIS_PROFILE=fuzz EXAMPLES=$$each $(BIN)/python -m pytest tests/property \
+	      --hypothesis-seed=$$seed --hypothesis-show-statistics --timeout 0 & processes="$$processes $$!"; \
+	  done; \
+	  for process in $$processes; do wait $$process || failed=1; done; exit $${failed:-0}
 
 search: build  ## the right to speak, searched to larger bounds than the tests do: long, and hungry for memory
 	@PYTHONPATH=.:tests $(BIN)/python -m search.run

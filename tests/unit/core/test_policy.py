@@ -74,7 +74,7 @@ def matching(match: dict[str, object]) -> set[str]:
         ({"ethertype": 0x0806}, {"WHO"}),
         ({"ethertype": "0x86dd"}, {"HTTP6", "PING6"}),
     ],
-    ids=str,
+    ids=lambda value: ",".join(sorted(value)) if isinstance(value, set) else str(value),  # a set has no order
 )
 def test_match(match: dict[str, object], names: set[str] | None) -> None:
     if names is None:
