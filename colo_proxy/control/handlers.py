@@ -22,11 +22,14 @@ from colo_proxy.control.protocol import CommandError
 from colo_proxy.core.policy import PolicyRule
 from colo_proxy.engine.messages import NicCounters
 from colo_proxy.telemetry.stats import Totals, by_guest
+from colo_proxy.vocabulary import FlowInfo
 
 log = logging.getLogger("colo_proxy.control.commands")
 
 MAX_POLICIES = 1000
 MAX_FLOWS = 10_000  # in one reply
+# What `dataclasses.asdict` gives, in less than a tenth of the time.
+_FLOW = [field.name for field in dataclasses.fields(FlowInfo)]
 VMM_WORDS = ("vmm-ready", "checkpoint-begin", "checkpoint-commit", "checkpoint-abort", "replica-lost")
 
 
@@ -134,7 +137,8 @@ class Commands:
             raise CommandError("BadArguments", f"'limit' must be from 1 to {MAX_FLOWS}")
         if not 0 <= after < 1 << 63:
             raise CommandError("BadArguments", "'after' must be the 'id' of a flow, or 0")
-        return [dataclasses.asdict(flow) for flow in await self._coordinator.flows(after, limit)]
+        found = await self._coordinator.flows(after, limit)
+        return [{name: getattr(flow, name) for name in _FLOW} for flow in found]
 
     async def _query_stats(self) -> object:
         bounds = self._config.compare
