@@ -4,9 +4,9 @@ import argparse
 from typing import Any
 
 from colo_proxy.cli import target
-from colo_proxy.cli.parsers import CommandParser
+from colo_proxy.cli.parsers import HOUR_MS, CommandParser, seconds
 from colo_proxy.control.client import Client, NothingMore
-from colo_proxy.errors import ControlError, Refused
+from colo_proxy.errors import Refused
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -23,15 +23,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     target.add_arguments(parser)
     parser.add_argument("--no-wait", action="store_true", help="request it, and do not wait for the commit")
     parser.add_argument(
-        "--timeout", type=float, default=10.0, metavar="S", help="wait at most S seconds (10)"
+        "--timeout",
+        type=seconds(0.001, HOUR_MS / 1000),
+        default=10.0,
+        metavar="S",
+        help="wait at most S seconds, up to an hour (10)",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and wait for the commit."""
-    if arguments.timeout <= 0:
-        raise ControlError(f"--timeout {arguments.timeout}: must be more than 0 seconds")
     with target.connect(arguments) as client:
         asked = client.execute("checkpoint")
         result = {"requested": True, "epoch": asked["epoch"]}
@@ -47,12 +49,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _committed(client: Client, epoch: int, timeout: float) -> dict[str, Any]:
-    """Wait for the commit that ends this epoch; returns what its event says. Raises ControlError."""
+    """Wait for the commit that ends this epoch; returns what its event says. Raises ControlError.
+
+    In a flood of events the one of the commit, or of the failover, may be among those that are lost.
+    """
     try:
         for event in client.events(timeout):
-            if event["event"] == "CHECKPOINT_COMMIT" and event["data"]["epoch"] > epoch:
-                return dict(event["data"])
-            if event["event"] == "FAILOVER":
+            data, missed = event["data"], event["event"] == "EVENTS_LOST"
+            if event["event"] == "CHECKPOINT_COMMIT" and data["epoch"] > epoch:
+                return dict(data)
+            if missed and data["epoch"] > epoch:
+                last = client.execute("query-stats")["checkpoint_seconds_last"]
+                return {"epoch": data["epoch"], "seconds": last}
+            if event["event"] == "FAILOVER" or (missed and data["state"] == "failed-over"):
                 raise Refused("the SVM has taken over; there will be no checkpoint")
     except NothingMore:
         pass

@@ -1,6 +1,7 @@
 """The shape of every command's parser: a description, and examples that teach."""
 
 import argparse
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -64,6 +65,23 @@ def whole_number(of: str, most: int) -> Callable[[str], int]:
         if not text.isascii() or not text.isdigit() or not 1 <= int(text[:18]) <= most:
             raise argparse.ArgumentTypeError(f"{text!r} is not a number of {of} from 1 to {most}")
         return int(text)
+
+    return number
+
+
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    """An argument's type: a number of seconds, which need not be whole."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a number of seconds from {least:g} to {most:g}"
+            )
+        return value
 
     return number
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
-from colo_proxy.display.state import described, excepts, state_of, why
+from colo_proxy.display.state import described, excepts, state_of, svm_is_cut_off, why
 from colo_proxy.display.tables import counted, size, table
 
 
@@ -16,9 +16,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         "status",
         help="show a running proxy's state",
         description="Show whether the VM is protected, and what is held. Exit status: 0 protected, or a "
-        "checkpoint is in progress; 3 unprotected, or a checkpoint is wanted and the VMM is not connected, "
-        "has not made it for max_hold_ms, or has made none since the proxy started; "
-        "4 failed over; 5 no proxy answers; 6 the proxy refuses.",
+        "checkpoint is in progress; 3 unprotected, the SVM's port has a fault, or a checkpoint is wanted and "
+        "the VMM is not connected, has not made it for max_hold_ms, or has made none since the proxy "
+        "started; 4 failed over; 5 no proxy answers; 6 the proxy refuses.",
         examples=(
             ("colo-proxy status web1.toml", "is it protected?"),
             ("colo-proxy status web1.toml && echo protected", "for scripts: the exit status is enough"),
@@ -49,7 +49,7 @@ def exit_status(status: dict[str, Any]) -> int:
     if state == "failed-over":
         return 4
     if state == "protected":
-        return 0
+        return 3 if svm_is_cut_off(status) else 0
     away = not all(status["vmm_connected"].values())
     never = state == "requested" and not status["checkpoints"]
     return 3 if state == "unprotected" or status["alarm"] or away or never else 0

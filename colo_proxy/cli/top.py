@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from colo_proxy.cli import target
-from colo_proxy.cli.parsers import CommandParser
+from colo_proxy.cli.parsers import CommandParser, seconds
 from colo_proxy.control.client import Client
 from colo_proxy.errors import ControlError, UserError
 
@@ -43,19 +43,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
     )
     target.add_arguments(parser, json_too=False)
     parser.add_argument(
-        "--interval", type=_seconds, default=1.0, metavar="S", help="seconds between updates, 0.1 to 60 (1)"
+        "--interval",
+        type=seconds(0.1, 60),
+        default=1.0,
+        metavar="S",
+        help="seconds between updates, 0.1 to 60 (1)",
     )
     parser.set_defaults(run=run)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds <= 60:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 60")
-    return seconds
 
 
 def run(arguments: argparse.Namespace) -> int:

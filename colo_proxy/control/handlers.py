@@ -74,7 +74,7 @@ class Commands:
             if name not in parameters:
                 raise CommandError("BadArguments", f"{command} takes no argument {name[:100]!r}")
             if not isinstance(value, parameters[name]) or isinstance(value, bool):
-                raise CommandError("BadArguments", f"{name!r} must be a JSON {_JSON[parameters[name]]}")
+                raise CommandError("BadArguments", f"{name!r} must be {_KINDS[parameters[name]]}")
         for name in parameters:
             if name not in arguments and name not in _OPTIONAL:
                 raise CommandError("BadArguments", f"{command} needs the argument {name!r}")
@@ -243,4 +243,4 @@ def warn_of(rules: Sequence[PolicyRule]) -> None:
 
 
 _OPTIONAL = ("limit", "after")
-_JSON = {list: "array", dict: "object", str: "string", int: "number"}
+_KINDS = {list: "a JSON array", dict: "a JSON object", str: "a JSON string", int: "a whole number"}

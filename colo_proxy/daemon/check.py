@@ -210,8 +210,8 @@ def _nic(where: str, nic: Nic, links: Links, owned: Set[str]) -> Iterator[Proble
 
 def _tap(key: str, endpoint: Tap, links: Links, *, owned: bool) -> Iterator[Problem]:
     if not owned and links.find(endpoint.name):
-        remedy = "give the TAP another name, or end its owner (a running proxy makes it)"
-        yield Problem("error", "an interface of that name exists already", key, remedy)
+        remedy = "give the TAP another name, or stop the program that uses it"
+        yield Problem("error", f"an interface {endpoint.name!r} exists already", key, remedy)
     if endpoint.bridge is None:
         return
     bridge = links.find(endpoint.bridge)

@@ -14,8 +14,6 @@ def state_of(status: dict[str, Any]) -> str:
 def meaning(status: dict[str, Any]) -> str:
     """What the state means now."""
     state = state_of(status)
-    if state == "protected" and any(_svm_is_cut_off(nic) for nic in status["nics"]):
-        return "but the SVM cannot take over while its port has a fault"
     if state == "requested" and status["reason"] in _HOLDING:
         return "all output is held until the VMM has made a checkpoint"
     return MEANING[state]
@@ -29,22 +27,24 @@ def why(status: dict[str, Any]) -> str:
 
 def described(status: dict[str, Any], state: str) -> str:
     """The state, written as `state`, with what it means: `protected: the SVM can take over at any time`."""
-    what = meaning(status)
-    if excepts(status) and what == MEANING["protected"]:
+    if state_of(status) == "protected" and svm_is_cut_off(status):
+        return f"{state}, but the SVM cannot take over while its port has a fault"
+    if excepts(status):
         return f"{state}, except for what rules bypass ({counted(status['bypassed_frames'], 'frame')} so far)"
-    return f"{state}: {what}"
+    return f"{state}: {meaning(status)}"
 
 
 def excepts(status: dict[str, Any]) -> bool:
     """Whether the state's own line says what rules bypass."""
-    return bool(
-        status["bypassing"]
-        and state_of(status) == "protected"
-        and not any(_svm_is_cut_off(nic) for nic in status["nics"])
-    )
+    return bool(status["bypassing"] and state_of(status) == "protected" and not svm_is_cut_off(status))
 
 
-def _svm_is_cut_off(nic: dict[str, Any]) -> bool:
+def svm_is_cut_off(status: dict[str, Any]) -> bool:
+    """Whether the SVM's port of a NIC has a fault."""
+    return any(_is_cut_off(nic) for nic in status["nics"])
+
+
+def _is_cut_off(nic: dict[str, Any]) -> bool:
     """Faults name a port by its interface, or as the endpoint is written."""
     endpoint = str(nic["secondary"])
     interface = endpoint.partition(":")[2].partition(",")[0]

@@ -171,7 +171,7 @@ def _tun_problem(error: OSError) -> str:
 def _tap_problem(endpoint: Tap, error: OSError) -> str:
     match error.errno:
         case errno.EBUSY | errno.EEXIST:
-            return f"an interface {endpoint.name!r} exists; give the TAP another name, or end its owner"
+            return f"an interface {endpoint.name!r} exists already; give the TAP another name"
         case errno.EPERM | errno.EACCES:
             return "no privilege to make a TAP; run as root or with CAP_NET_ADMIN"
         case _:

@@ -76,7 +76,7 @@ WRONG: dict[str, tuple[Callable[[Namespace], object], dict[str, str], str, str]]
         lambda host: change(host, "br0", kind="bridge", br_stp_state=1),
         {},
         "warning",
-        "passes nothing for 30 s after a start; ip link set br0 type bridge stp_state 0",
+        "forwards nothing for 30 s after a start; ip link set br0 type bridge stp_state 0",
     ),
     "multicast snooping": (
         lambda host: change(host, "br0", kind="bridge", br_mcast_snooping=1),
@@ -90,8 +90,13 @@ WRONG: dict[str, tuple[Callable[[Namespace], object], dict[str, str], str, str]]
         "warning",
         "queue of 100 frames is short for a burst; some may be lost; ip link set pvm0 txqueuelen 1000",
     ),
-    "no bridge": (lambda host: None, {"uplink": "tap:colo0,bridge=up0"}, "error", "no bridge"),
-    "tap exists": (lambda host: None, {"uplink": "tap:up0"}, "error", "exists already"),
+    "no bridge": (lambda host: None, {"uplink": "tap:colo0,bridge=up0"}, "error", "'up0' is not a bridge"),
+    "tap exists": (
+        lambda host: None,
+        {"uplink": "tap:up0"},
+        "error",
+        "an interface 'up0' exists already; give the TAP another name",
+    ),
     "loopback": (lambda host: None, {"uplink": "packet:lo"}, "error", "no Ethernet"),
     "everything bypassed": (
         lambda host: None,
@@ -166,7 +171,7 @@ def test_automatic_addresses_are_no_problem_and_others_are(host: Namespace, tmp_
 
 def test_a_file_in_the_control_sockets_place(host: Namespace, tmp_path: Path) -> None:
     (tmp_path / "c.sock").write_text("")
-    assert "no socket" in " ".join(map(str, found(host, tmp_path)))
+    assert "is not a socket" in " ".join(map(str, found(host, tmp_path)))
 
 
 def test_a_metrics_port_that_is_taken(host: Namespace, tmp_path: Path) -> None:

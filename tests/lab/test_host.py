@@ -164,7 +164,7 @@ def test_several_nics_and_a_link_that_was_down() -> None:
         ("packet:lo", "no Ethernet frames"),
         ("packet:u0", "another colo-proxy"),
         ("tap:u0", "exists already"),
-        ("tap:t0,bridge=u1", "no bridge; name"),
+        ("tap:t0,bridge=u1", "is not a bridge; name"),
         ("tap:t0,bridge=nothing", "ip link add nothing type bridge"),
     ],
 )

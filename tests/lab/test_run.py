@@ -117,7 +117,7 @@ def test_check_while_it_runs(host: Namespace, tmp_path: Path) -> None:
         )
         done = check()
         assert done.returncode == 2
-        assert "an interface of that name exists already" in done.stderr
+        assert "an interface 'svm0' exists already" in done.stderr
         config.write_text(config.read_text().replace("[proxy]", '[proxy]\nname = "other"'))
         done = check()
         assert "this proxy is running" not in done.stdout
@@ -165,7 +165,7 @@ def test_no_such_bridge(host: Namespace, tmp_path: Path) -> None:
 
 
 def test_the_tap_exists_already(host: Namespace, tmp_path: Path) -> None:
-    assert "exists already" in refusal(
+    assert "an interface 'pvm0' exists already; give the TAP another name" in refusal(
         host,
         configuration(tmp_path, uplink="tap:pvm0,bridge=br0", primary="packet:svm0", secondary="packet:lo"),
     )

@@ -130,9 +130,11 @@ def test_an_svm_whose_port_has_a_fault_cannot_take_over(secondary: str, fault: s
     broken = {**NIC, "nic": 1, "secondary": secondary, "faults": ["up0", fault]}
     for nics in ([broken], [NIC, broken]):
         state = lines({**STATUS, "nics": nics})[1]
-        assert state == "state        protected: but the SVM cannot take over while its port has a fault"
+        assert state == "state        protected, but the SVM cannot take over while its port has a fault"
+        assert exit_status({**STATUS, "nics": nics}) == 3
     other = {**NIC, "faults": ["pvm0", "colo0"]}
     assert lines({**STATUS, "nics": [other]})[1].endswith(": the SVM can take over at any time")
+    assert exit_status({**STATUS, "nics": [other]}) == 0
     observed = {**STATUS, "nics": [broken], "vmm": "none", "state": "unprotected"}
     assert lines(observed)[1].startswith("state        observing: the PVM's")
 

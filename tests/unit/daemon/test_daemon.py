@@ -258,6 +258,7 @@ async def test_what_rules_let_by_is_told_until_they_are_gone_and_a_commit_heals(
         ("query-status", {"x": 1}, "takes no argument 'x'"),
         ("set-policy", {}, "needs the argument 'policies'"),
         ("set-policy", {"policies": {}}, "must be a JSON array"),
+        ("query-flows", {"limit": 5.0}, "'limit' must be a whole number"),
     ],
 )
 async def test_wrong_commands(tmp_path: Path, command: str, arguments: dict[str, object], what: str) -> None:
