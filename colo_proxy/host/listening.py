@@ -180,7 +180,7 @@ class Door:
             try:
                 async with asyncio.timeout(GRACE_S):
                     await self._free.wait()
-                _prepare(peer)
+                prepare(peer)
             except TimeoutError:
                 self._refusals += 1
                 if self._refusals_told.due(self._refusals):
@@ -236,7 +236,7 @@ class Door:
         self._free.set()
 
 
-def _prepare(peer: socket.socket) -> None:
+def prepare(peer: socket.socket) -> None:
     """Have a TCP connection say at once what it has to say, and find out when its peer has died."""
     peer.setblocking(False)
     if peer.family == socket.AF_UNIX:
