@@ -1,7 +1,10 @@
-"""A port's place in the loop: whether it is read now, what epoll knows of it, and what happens when it fails.
+"""A port's place in the loop: whether it is read now, what epoll watches, and what happens when it fails.
 
-A port that fails is reported once, taken out of epoll and tried again every 500 ms; another report, with
-errno 0, follows when frames pass again.
+A port that fails is reported once, taken out of epoll and tried again every 500 ms. When frames pass again, a
+second report, with errno 0, follows.
+
+A guest that sends faster than the uplink or the other guest can take is not read for a while (back-pressure);
+only streams wait for this, because a device would drop frames instead.
 """
 
 from libc cimport errno as c
@@ -34,7 +37,7 @@ cdef void attachment_poll(Loop *loop, uint32_t number, int which) noexcept nogil
     event.events = EPOLLIN if attachment_is_read(loop, nic, which) else 0
     if port_waits(&attachment.port):
         event.events |= EPOLLOUT
-    if event.events and loop.now >= attachment.retry:  # else epoll would still tell of hang-ups
+    if event.events and loop.now >= attachment.retry:  # otherwise epoll would keep reporting hang-ups
         fd = attachment.port.fd
     if fd != attachment.polled:
         if attachment.polled >= 0:
@@ -53,9 +56,8 @@ cdef void attachment_poll(Loop *loop, uint32_t number, int which) noexcept nogil
 
 
 cdef bint attachment_is_read(const Loop *loop, const Nic *nic, int which) noexcept nogil:
-    """A stream is not shut for longer than MAX_BACK_OFF at a time: whoever writes to it may be a QEMU that
-    does
-    nothing else meanwhile, a checkpoint least of all, and it may be the one whose reading we wait for.
+    """A stream is not left unread for longer than MAX_BACK_OFF at a time. The process that writes to it may
+    be a QEMU that is blocked meanwhile and makes no checkpoint, and it may be the one that we wait for.
     """
     if which == UPLINK or which >= PORTS or not attachment_outruns(nic, which):
         return True
@@ -64,11 +66,12 @@ cdef bint attachment_is_read(const Loop *loop, const Nic *nic, int which) noexce
 
 
 cdef bint attachment_outruns(const Nic *nic, int which) noexcept nogil:
-    """A little may always wait for the uplink: a QEMU with filters writes to us and reads from us in turn, in
-    one thread, and would wait for us to read while we wait for it.
+    """Some frames may always wait for the uplink: a QEMU with filters writes to us and reads from us by turns
+    in one thread. If we stopped reading at once, each would wait for the other.
 
-    A stream can wait where a device would drop: with half of what one flow may hold taken, only the guest
-    that is behind is read. Both are never shut for that, and one that stays behind is found by its timeout.
+    A stream can wait where a device would drop. When half of what one flow may hold is used, only the guest
+    that is behind is read. Both guests are never left unread for this reason; the timeout finds one that
+    stays behind.
     """
     cdef bint pvm_waits
     if port_crowded(&nic.attachments[attachment_writer(nic, UPLINK)].port):

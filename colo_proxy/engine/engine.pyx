@@ -1,4 +1,5 @@
-"""The engine: the data path as the control plane sees it. The work is done in loop.pyx.
+"""The engine: the data path as the control plane sees it. Commands go in, events and counters come out;
+loop.pyx does the work in a thread of its own.
 
 Past 400 lines: one Python class, whose methods share its C state.
 """
@@ -67,13 +68,13 @@ cdef enum:
     MAX_NICS = 64
     COMMANDS = 256
     EVENTS = 1024  # requests.pyx keeps 256 of them for answers to commands
-    STEPS = 512  # places of flows that one request looks at, lest the data path stand still for long
+    STEPS = 512  # places of flows that one request looks at, so that the data path does not pause for long
 
-cdef uint64_t DIGEST_BYTES = 4 << 20  # a NIC's, where retransmissions are checked (T14)
+cdef uint64_t DIGEST_BYTES = 4 << 20  # for each NIC, where retransmissions are checked (T14)
 
 
 cdef struct Records:  # a request for flows, and its answer
-    uint32_t nic  # from where on; then where to go on
+    uint32_t nic  # where to start; then where to continue
     uint32_t place
     uint32_t steps
     uint32_t room
@@ -83,11 +84,11 @@ cdef struct Records:  # a request for flows, and its answer
 
 
 cdef class Engine:
-    """The data path of one proxy: its NICs, their comparators, and the one thread that turns the loop.
+    """The data path of one proxy: its NICs, their comparators, and the one thread that runs the loop.
 
     `run` is that thread's body. Everything else belongs to the control thread, except `stop`, `snapshot`,
-    `policy_frames` and `beat`, which any thread may use. Descriptors stay their openers': the engine neither
-    duplicates nor closes them.
+    `policy_frames` and `beat`, which any thread may use. Descriptors remain the property of those who opened
+    them: the engine neither duplicates nor closes them.
     """
 
     cdef Loop loop
@@ -97,10 +98,10 @@ cdef class Engine:
     cdef uint64_t tickets
     cdef uint32_t underway  # commands without an answer yet
     cdef bint started
-    cdef list lists  # PolicyTables: that in force last, and those before it that the data path still asks
-    cdef object latest  # that which was set last, in force or on its way
-    cdef dict tables  # those on their way, by ticket
-    cdef object running  # a lock: held while the loop turns
+    cdef list lists  # PolicyTables: the last one in force, and earlier ones that the data path still uses
+    cdef object latest  # the one set last, in force or under way
+    cdef dict tables  # those under way, by ticket
+    cdef object running  # a lock, held while the loop runs
 
     def __cinit__(self, *, int64_t timeout_ms=3000, int64_t reorder_ms=5, uint64_t max_held_bytes=64 << 20,
                   uint64_t max_flow_bytes=16 << 20, uint64_t max_flows=100_000, bint observe=False,
@@ -183,7 +184,7 @@ cdef class Engine:
         return self.loop.count - 1
 
     def run(self):
-        """Turn the loop, without the GIL, until `stop`. An engine runs once."""
+        """Run the loop, without the GIL, until `stop`. An engine runs once."""
         if self.started:
             raise RuntimeError("an engine runs once")
         self.started = True
@@ -191,7 +192,7 @@ cdef class Engine:
             loop_run(&self.loop)
 
     def stop(self):
-        """Let `run` return, within a turn. May be called before `run`, and again."""
+        """Let `run` return within one turn of the loop. May be called before `run`, and more than once."""
         atomic_store_release(&self.loop.stopping, 1)
         ring_bell(&self.loop)
 
@@ -208,7 +209,7 @@ cdef class Engine:
     cdef Command *draft(self, CommandKind kind, uint32_t code) except NULL:
         """The slot of the next command, to be filled in and posted."""
         cdef Command *command = <Command *>ring_vacant(&self.loop.commands)
-        # One slot less than there are: each command's answer must find room among the events.
+        # One slot less than there are: the answer to each command must find a slot among the events.
         if self.underway == COMMANDS - 1 or command == NULL:
             raise BlockingIOError(c.EAGAIN, f"{self.underway} commands wait for the data path")
         memset(command, 0, sizeof(Command))
@@ -226,10 +227,9 @@ cdef class Engine:
     def command(self, word, int64_t stamp_ns=0):
         """Post a checkpoint word for all NICs; return the ticket that its Done will carry.
 
-        SVM_STOP and PVM_STOP first take in what that guest's port received up to `stamp_ns`, CLOCK_REALTIME.
-        0: what is in the port's queue now, whatever the clock says; a port that does not tell how much that
-        is is read until it is empty. BlockingIOError: too many commands
-        are under way.
+        SVM_STOP and PVM_STOP first judge what that guest's port received up to `stamp_ns` (CLOCK_REALTIME).
+        With 0 they judge what is in the port's queue now, whatever its time stamps; a port that does not report
+        the length of its queue is read until it is empty. BlockingIOError: too many commands are under way.
         """
         cdef Command *command = self.draft(C_WORD, Word(word).value)
         command.stamp = stamp_ns
@@ -238,9 +238,9 @@ cdef class Engine:
     def attach(self, int nic, port, int fd, *, bint out=False):
         """Give a port another descriptor (-1: none), of the kind it was made with; return a ticket.
 
-        `out`: the one that a split port writes to, not the one it reads. After the Done the former descriptor
-        is used no more. What its peer had sent in part is forgotten; what waits to be sent to an uplink goes
-        to the new one.
+        `out`: the descriptor that a split port writes to, not the one it reads. After the Done the former
+        descriptor is no longer used. A frame that its peer had sent in part is forgotten; what waits to be
+        sent to an uplink goes to the new descriptor.
         """
         cdef Command *command
         cdef int attachment = <int>Port(port).value + (PORTS if out else 0)
@@ -265,15 +265,17 @@ cdef class Engine:
         return self.post()
 
     def policy_frames(self):
-        """Return the rules that were set last, each with the frames of the PVM it has decided on."""
+        """Return the rules that were set last, each with the number of the PVM's frames that it has matched.
+        """
         cdef PolicyTable table = self.latest
         return list(zip(table.rules, table.hits, strict=True))
 
     def request_flows(self, uint64_t after=0, uint32_t most=STEPS):
         """Ask for flows; return the ticket of the Done that carries at most `most` of them, perhaps none.
 
-        They come in the order of their `id`, from the first above `after` on. To have all, ask again with
-        `Done.after` until it is None: so the data path never stands still for long.
+        They come in the order of their `id`, beginning with the first above `after`. To get all of them, ask
+        again with `Done.after` until it is None. One request at a time keeps the data path from pausing for
+        long.
         """
         cdef Command *command = self.draft(C_CALL, CALL_FLOWS)
         cdef Records *records = <Records *>calloc(1, sizeof(Records))
@@ -319,14 +321,14 @@ cdef class Engine:
         return PortFault(event.nic, port, event.error, text, event.code >= PORTS)
 
     def explain(self, nic, port, out, error):
-        """A fault in words: which port, what happened."""
+        """Describe a fault: which port, and what happened."""
         name = self.names[nic][port] + (" (out)" if out else "")
         if error == 0:
             return f"{name}: works again"
         return f"{name}: {FAULTS.get(error) or os.strerror(error)}"
 
     def snapshot(self):
-        """Return the counters of all NICs; the data path does not notice."""
+        """Return the counters of all NICs. This does not disturb the data path."""
         return [nic_counters(&self.loop.nics[nic], self.names[nic]) for nic in range(self.loop.count)]
 
 
@@ -347,12 +349,12 @@ cdef void ring_bell(Loop *loop) noexcept nogil:
 
 
 cdef open_plug(Attachment *attachment, spec, int which):
-    """Raises ValueError, OSError where the descriptor is not what its kind needs."""
+    """Raise ValueError or OSError where the descriptor is not what its kind needs."""
     try:
         port_open(&attachment.port, <PortKind><int>KINDS[spec.kind], spec.fd, spec.vnet)
     except (OSError, ValueError) as error:
         raise type(error)(f"{spec.name}: {error}") from None
-    # A frame for the clients or the PVM is worth a moment's wait, a copy for the SVM is not.
+    # A frame for clients or the PVM is worth a short wait; a copy for the SVM is not.
     attachment.port.patient = which != SECONDARY
     attachment.port.keep = which == UPLINK
     attachment.fault = c.ENOTCONN if spec.fd < 0 else 0  # nobody is there yet
@@ -367,14 +369,14 @@ cdef void free_nic(Nic *nic) noexcept nogil:
 
 
 cdef void forget_event(Event *event) noexcept nogil:
-    """Free what an event owns and no object has taken over."""
+    """Free what an event owns and no Python object has taken over."""
     if event.kind == E_DIVERGED:
         core_free_diverged(&event.diverged)
     elif event.kind == E_DONE and event.command.kind == C_CALL and event.command.code == CALL_FLOWS:
         free(event.command.argument)
 
 
-# What commands do to each core, in the data path.
+# What commands do to each core, in the data path's thread.
 
 cdef void use_policies(Core *core, uint32_t nic, void *argument) noexcept nogil:
     rules_replace(core, <Policies *>argument)
@@ -392,7 +394,7 @@ cdef void record_flows(Core *core, uint32_t nic, void *argument) noexcept nogil:
         records.nics[records.count] = nic
         records.count += 1
         found -= 1
-    if records.steps and records.count < records.room:  # no more here: on with the next NIC
+    if records.steps and records.count < records.room:  # no more here: continue with the next NIC
         records.nic += 1
         records.place = 0
 

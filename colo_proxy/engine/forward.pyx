@@ -1,6 +1,7 @@
-"""The way of frames through the loop: from a port into the comparator, and what comes out to the ports.
+"""The path of frames through the loop: from a port into the comparator, and from the comparator to the ports.
 
-A client's frame goes to the PVM before anything else is done with it: the copy for the SVM is made in place.
+A client's frame is sent to the PVM first, because the copy for the SVM is made in the same memory. Frames
+that the comparator releases are gathered for each port, and sent when the batch has been judged.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -25,8 +26,8 @@ from colo_proxy.engine.ports.port cimport BATCH, P_QEMU_SOCKET, Frame, QemuSocke
 from colo_proxy.engine.state cimport OUTGOING, PORTS, SIDES, Attachment, Loop, Nic
 
 cdef enum:
-    GATHERED = 65536  # bytes that may wait for more to leave with
-    AHEAD = 8  # frames whose flows are on their way to the cache while others are judged
+    GATHERED = 65536  # bytes that may wait for more, to be sent together
+    AHEAD = 8  # frames whose flows are prefetched into the cache while others are judged
 
 
 cdef void forward_batch(Loop *loop, uint32_t number, int which) noexcept nogil:
@@ -53,9 +54,10 @@ cdef void forward_watch_listener(Loop *loop, uint32_t number, int which) noexcep
 
 
 cdef void pass_on_headers(Nic *nic, const QemuSocket *of) noexcept nogil:
-    """A peer that only listens does not say how long its virtio-net headers are: as those of who speaks.
+    """Copy to a peer that only reads the header length of one that sends: it never reports a length itself.
 
-    All are one NIC's. A QEMU that gets 10 bytes where its NIC has 12 takes two of the frame.
+    All attachments belong to one NIC. A QEMU that receives a 10-byte header where its NIC has 12 would take
+    two bytes of the frame for the header.
     """
     cdef int which
     cdef QemuSocket *to
@@ -66,9 +68,9 @@ cdef void pass_on_headers(Nic *nic, const QemuSocket *of) noexcept nogil:
 
 
 cdef bint may_gather(Core *core) noexcept nogil:
-    """Whether what came out can wait for what the next batch lets go, to leave in fewer system calls.
+    """Whether what came out can wait for what the next batch releases, to be sent in fewer system calls.
 
-    Not what lies in a receive buffer that the next batch overwrites.
+    Frames in a receive buffer cannot wait, because the next batch overwrites them.
     """
     cdef uint32_t count, at
     cdef Out *outs = nic_outs(core, &count)
@@ -116,7 +118,7 @@ cdef void forward_to_comparator(Loop *loop, uint32_t number, int which, uint32_t
 
 
 cdef void mirror(Loop *loop, uint32_t number, uint32_t first, uint32_t end) noexcept nogil:
-    """Clients' frames: to the PVM as they are, then to the SVM as the comparator rewrites them."""
+    """Clients' frames: to the PVM unchanged, then to the SVM as rewritten by the comparator."""
     cdef Nic *nic = &loop.nics[number]
     cdef Attachment *copies = &nic.attachments[<int>SECONDARY]
     cdef Frame *frames = loop.batch.frames

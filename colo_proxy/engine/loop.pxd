@@ -1,4 +1,5 @@
-"""The turning of the data path: what can be read is read, judged and sent; then time has its say."""
+"""The loop of the data path: frames that can be read are read, judged and sent; then deadlines are checked.
+"""
 
 from colo_proxy.engine.state cimport Loop
 

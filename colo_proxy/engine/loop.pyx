@@ -1,13 +1,13 @@
-"""The turning of the data path: what can be read is read, judged and sent; then time has its say.
+"""The loop of the data path: frames that can be read are read, judged and sent; then deadlines are checked.
 
 One thread owns a `Loop` while `loop_run` runs. Each turn
 
 1. waits (epoll) for a port, a command or the nearest deadline, 500 ms at most;
 2. takes the commands (requests.pyx);
 3. serves each readable port: batches of up to 64 frames, a few of them, so that no port starves another
-   (forward.pyx);
-4. lets each comparator see the time, sends what comes out and reports;
-5. now and then looks after ports that have failed and counts what the kernel dropped.
+  (forward.pyx);
+4. lets each comparator check its deadlines, sends what comes out, and reports events;
+5. from time to time retries ports that have failed, and reads how many frames the kernel dropped.
 
 Nothing here allocates memory, locks or reads a file.
 """
@@ -51,14 +51,15 @@ from colo_proxy.engine.ports.port cimport (
 from colo_proxy.engine.requests cimport requests_report, requests_take
 from colo_proxy.engine.state cimport PORTS, SIDES, Loop, Nic
 
-cdef int64_t TICK = MILLISECOND  # how late a deadline may be seen while frames arrive without a pause
-cdef int64_t FAREWELL = 500 * MILLISECOND  # for the peer of an uplink to take what waits, at the end
-cdef int64_t IDLE = 500 * MILLISECOND  # the longest turn, and the pace of housekeeping
-cdef int64_t LINGER = 30 * MICROSECOND  # more gains nothing more
-cdef int64_t SHARED = 25 * MICROSECOND  # a yield that takes longer met somebody who needs the processor
+cdef int64_t TICK = MILLISECOND  # how late a deadline may be noticed while frames arrive without a pause
+cdef int64_t FAREWELL = 500 * MILLISECOND  # at the end: how long the peer of an uplink has to take what waits
+cdef int64_t IDLE = 500 * MILLISECOND  # the longest turn, and the interval of housekeeping
+cdef int64_t LINGER = 30 * MICROSECOND  # a longer time gains nothing
+# a yield that takes longer shows that another process needs the processor
+cdef int64_t SHARED = 25 * MICROSECOND
 
 cdef enum:
-    ROUNDS = 4  # batches of one port a turn
+    ROUNDS = 4  # batches read from one port in one turn
     READY = 64
 
 
@@ -91,11 +92,11 @@ cdef void loop_run(Loop *loop) noexcept nogil:
 
 
 cdef int await_some(Loop *loop, epoll_event *ready) noexcept nogil:
-    """Wait for a port, a command or the nearest deadline; returns how many are ready.
+    """Wait for a port, a command or the nearest deadline; return how many are ready.
 
-    What follows soon is met awake: after each event the thread lingers, since a sleeper that has to be woken
-    on an idle processor costs an answer up to 10 us, three times a round trip. It offers the processor to
-    everybody else meanwhile, and does not linger where somebody took it: guests need it more.
+    After each event the thread polls for a short time instead of sleeping, because waking a thread on an idle
+    processor takes up to 10 us, three times in a round trip. While it polls it yields the processor, and it
+    stops polling when another process uses the processor: the guests need it more.
     """
     cdef int milliseconds = time_to_wait(loop)
     cdef int64_t now = loop.now
@@ -116,8 +117,9 @@ cdef int await_some(Loop *loop, epoll_event *ready) noexcept nogil:
 
 
 cdef void finish(Loop *loop) noexcept nogil:
-    """Nothing is lost that had been committed: words that were posted are carried out, and what waits for the
-    peer of an uplink gets some time to leave. What is held stays, and is lost with us."""
+    """Lose nothing that was committed: posted commands are carried out, and the peer of an uplink gets some
+    time to take what waits for it. Held output stays held and is lost when the process ends.
+    """
     cdef int64_t until = port_monotonic() + FAREWELL
     cdef uint32_t nic
     cdef PortState *uplink
@@ -159,14 +161,14 @@ cdef void serve_nic(Loop *loop, uint32_t number) noexcept nogil:
             forward_send(loop, number, which, NULL, 0)
         if at != which and nic.attachments[at].ready:
             forward_watch_listener(loop, number, at)
-    # In turns, so that what the guests say meets while it is in the cache.
+    # By turns, so that the output of both guests meets in the cache.
     for _ in range(ROUNDS):
         for which in range(PORTS):
             if nic.attachments[which].ready and attachment_is_read(loop, nic, which):
                 nic.stirred = True
                 forward_batch(loop, number, which)
     forward_outs(loop, number)
-    if nic.stirred:  # what has arrived may have a deadline of its own
+    if nic.stirred:  # a frame that has arrived may have set a new deadline
         nic.stirred = False
         nic.deadline = min(nic.deadline, nic.ticked + TICK)
     if loop.now >= nic.deadline:

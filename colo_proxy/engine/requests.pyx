@@ -1,4 +1,9 @@
-"""What the control plane asks of the data path, and what it is told: both over rings (ring.pxd)."""
+"""What the control plane requests of the data path, and what the data path reports: both over rings
+(ring.pxd).
+
+Each command is applied to all NICs and then answered by one Done. A checkpoint word that stops a guest first
+drains that guest's port, so that the frames sent before the stop are judged in the old epoch.
+"""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -50,8 +55,9 @@ from colo_proxy.engine.state cimport (
 )
 
 cdef enum:
-    DRAIN = 1024  # batches taken when a stopped guest's port is drained: more than any queue holds
-    # Room that reports leave in the ring of events for the answers to commands: as many as can be under way.
+    DRAIN = 1024  # batches read when a stopped guest's port is drained: more than any queue holds
+    # Slots of the ring of events that reports leave free for the answers to commands: as many as can be under
+    # way.
     RESERVED = 256
 
 
@@ -64,7 +70,8 @@ cdef void requests_take(Loop *loop) noexcept nogil:
         command = <Command *>ring_oldest(&loop.commands)
         if command == NULL:
             return
-        done = <Event *>ring_vacant(&loop.events)  # never NULL: its reader has fewer commands on the way
+        # never NULL: fewer commands can be under way than slots are reserved
+        done = <Event *>ring_vacant(&loop.events)
         done.kind = E_DONE
         done.late = False
         if command.kind == C_WORD:
@@ -83,10 +90,10 @@ cdef void requests_take(Loop *loop) noexcept nogil:
 
 
 cdef bint apply_word(Loop *loop, Word word, int64_t stamp) noexcept nogil:
-    """Apply a checkpoint's word; true: frames from after the stop had already been judged.
+    """Apply a checkpoint's word; true: frames from after the stop had already been judged (`late`).
 
-    A commit is then not applied: where a port has no times of its own, it is the end of the stop that shows
-    whether what was received by then had been said before.
+    The commit is refused then. Where a port has no time stamps, only the end of the stop shows whether what
+    was received until then had been sent before it.
     """
     cdef bint late = False
     cdef uint32_t nic
@@ -111,17 +118,18 @@ cdef bint apply_word(Loop *loop, Word word, int64_t stamp) noexcept nogil:
 
 
 cdef bint is_timed(const Nic *nic, int which) noexcept nogil:
-    """Whether a port tells when its frames were sent, and not only when we had them."""
+    """Whether a port reports when its frames were sent, and not only when we read them."""
     return nic.attachments[which].port.kind == P_PACKET
 
 
 cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp) noexcept nogil:
-    """Judge what a guest said before it stopped, and apply the word; true: what came later had been judged.
+    """Judge what a guest sent before it stopped, and apply the word; true: later frames had been judged
+    already.
 
-    With a stop that is being waited for (`stamp` 0) what had been received by now is old, and no clock is
-    asked: a stopped guest says nothing. With a stop that is past, and the guest perhaps running again, a port
-    with times is read up to the first frame that is younger. Of the others, what is still there is taken the
-    safe way: the SVM's is old, and dropped; the PVM's is new, and compared.
+    If the stop is still in effect (`stamp` 0), everything received by now is old, and no clock is needed: a
+    stopped guest sends nothing. If the stop is over, and the guest perhaps runs again, a port with time
+    stamps is read up to the first frame that is younger. For the other ports the safe side is taken: what is
+    still unread counts as old from the SVM, and is dropped, and as new from the PVM, and is compared.
     """
     cdef Attachment *attachment = &loop.nics[number].attachments[which]
     cdef bint timed = is_timed(&loop.nics[number], which)
@@ -142,11 +150,11 @@ cdef bint drain(Loop *loop, uint32_t number, int which, Word word, int64_t stamp
 
 
 cdef int drain_queue(Loop *loop, uint32_t number, int which) noexcept nogil:
-    """Judge what the kernel had for the port when this began. Returns the errno of a fault, or 0.
+    """Judge what the kernel had for the port when this began. Return the errno of a fault, or 0.
 
-    Of a packet socket that is a number of frames, so what somebody else floods the interface with meanwhile
-    is left. Of the others nobody tells how much it is: they are read until they are empty, but for no more
-    batches than any queue holds. A frame of a stream whose beginning is there counts as there.
+    For a packet socket this is a number of frames, so frames that others flood the interface with meanwhile
+    are not read. The other ports do not report a number: they are read until they are empty, but for no more
+    batches than any queue holds. A frame whose beginning a stream has received counts as received.
     """
     cdef Attachment *attachment = &loop.nics[number].attachments[which]
     cdef bint counted = attachment.port.kind == P_PACKET
@@ -169,7 +177,8 @@ cdef int drain_queue(Loop *loop, uint32_t number, int which) noexcept nogil:
 
 
 cdef int drain_until(Loop *loop, uint32_t number, int which, Word word, int64_t stamp) noexcept nogil:
-    """Judge what a port with times received up to `stamp`, apply the word, judge the rest of the batch."""
+    """Judge what a port with time stamps received up to `stamp`, apply the word, judge the rest of the batch.
+    """
     cdef Attachment *attachment = &loop.nics[number].attachments[which]
     cdef Frame *frames = loop.batch.frames
     cdef uint32_t at = 0

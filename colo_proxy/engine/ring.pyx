@@ -1,11 +1,11 @@
-"""Where the two worlds meet: a ring in each direction, each with one writer and one reader, and a doorbell.
+"""The border between data path and control plane: a ring in each direction, each with one writer, one reader
+and an eventfd that wakes the reader.
 
-A ring is an array of slots and two counters that only grow. The writer owns `tail`, the reader `head`; each
-reads the other's with acquire and publishes its own with release (C11, 5.1.2.4), so that a slot's content is
-seen whole. No lock, and no waiting: a full ring says so. The doorbell is an eventfd, for pollers.
+A ring is an array of slots and two counters that only increase. The writer owns `tail`, the reader `head`.
+Each loads the other's counter with acquire and stores its own with release (C11, 5.1.2.4), so the content of
+a slot is always read whole. There is no lock and no waiting: a full ring is reported to the writer.
 
-The control thread reads counters of the data path without the mailbox, one 64-bit word at a time
-(`atomic_load`).
+The control thread reads counters of the data path without a ring, one 64-bit word at a time (`atomic_load`).
 """
 
 from libc cimport errno as c

@@ -1,4 +1,4 @@
-"""What the data path's thread owns: the loop, its NICs and ports, and what crosses to the control plane."""
+"""What the data path's thread owns (the loop, its NICs and ports), and what crosses to the control plane."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -9,7 +9,8 @@ from colo_proxy.engine.ring cimport Ring
 
 cdef enum:
     PORTS = 3
-    SIDES = 6  # a port that has a socket to read and one to write has another attachment, PORTS further
+    # A port with one socket to read and one to write has a second attachment, at PORTS plus its number.
+    SIDES = 6
     OUTGOING = 256  # frames handed to a port at once, four batches at most
 
 cdef enum CommandKind:
@@ -23,8 +24,8 @@ cdef struct Command:
     CommandKind kind
     uint32_t code
     int fd
-    # When it happened, ns of CLOCK_REALTIME; 0: now. SVM_STOP, PVM_STOP: the guest has stopped. SVM_LOADED,
-    # COMMIT: it runs again.
+    # When it happened, ns of CLOCK_REALTIME; 0: now. For SVM_STOP and PVM_STOP: the guest has stopped. For
+    # SVM_LOADED and COMMIT: it runs again.
     int64_t stamp
     uint64_t ticket
     Call call
@@ -50,22 +51,22 @@ cdef struct Attachment:  # a port's place in the loop
     Port port
     bint ready  # may have something to read
     int polled  # the descriptor that epoll has, -1: none
-    uint32_t interest  # and what for
+    uint32_t interest  # and which events it watches for
     int fault  # errno, 0: none
-    bint untold  # the fault, or its end, still has to be reported
-    bint quiet  # nobody is told of it: the connection was given up on purpose
+    bint untold  # the fault, or its end, has not been reported yet
+    bint quiet  # not reported: the connection was ended on purpose
     int64_t retry  # when to poll again
     uint32_t count
-    Frame[<int>OUTGOING] outgoing  # gathered from what came out, to be sent in one go
+    Frame[<int>OUTGOING] outgoing  # gathered from what came out of the comparator, to be sent together
 
 cdef struct Nic:
     Core *core
     Attachment[<int>SIDES] attachments
     int64_t deadline
-    int64_t ticked  # when the comparator last saw the time
+    int64_t ticked  # when the comparator last checked its deadlines
     bint stirred  # something has happened since
-    int64_t old_until  # when the latest frame that the PVM said before its stop was received, CLOCK_REALTIME
-    int64_t shut_since  # a guest is not read, because it outruns the others; 0: all are read
+    int64_t old_until  # when the latest frame that the PVM sent before its stop was received, CLOCK_REALTIME
+    int64_t shut_since  # since when a guest that outruns the other is not read; 0: all are read
     uint32_t exhausted  # bits still to be reported
 
 cdef struct Loop:
@@ -73,7 +74,7 @@ cdef struct Loop:
     uint64_t stopping
     int epoll
     int64_t now
-    int64_t last_event  # when a wait last ended with something to do
+    int64_t last_event  # when a wait last ended with an event
     int64_t housekeeping
     uint32_t count
     Nic *nics

@@ -1,7 +1,8 @@
-"""A packet socket: batches of frames a system call, kernel timestamps, and VLAN tags put back.
+"""A packet socket: a batch of frames in each system call, kernel timestamps, VLAN tags put back.
 
 The kernel takes the outermost VLAN tag out of each frame that it gives to a packet socket and reports it
-beside the frame (PACKET_AUXDATA). The rest of the program sees frames as they were on the wire.
+beside the frame (PACKET_AUXDATA). This file puts the tag back, so the rest of the program sees frames as they
+were on the wire.
 """
 
 from libc cimport errno as c
@@ -129,7 +130,7 @@ cdef int af_packet_receive(Port *port, Batch *batch) noexcept nogil:
 
 
 cdef void lend_homes(Batch *batch, Scratch *scratch) noexcept nogil:
-    """Have a node of the pool ready for each frame that may come, where there is memory."""
+    """Have a node of the pool ready for each frame that may arrive, as far as there is memory."""
     cdef int at
     for at in range(BATCH):
         if batch.homes[at] == NULL:
@@ -141,7 +142,7 @@ cdef void lend_homes(Batch *batch, Scratch *scratch) noexcept nogil:
 
 
 cdef int receive_error(Port *port, Batch *batch, int error) noexcept nogil:
-    if error == c.EINVAL:  # one frame, of a GSO kind that the header cannot describe; it is gone
+    if error == c.EINVAL:  # one frame, of a GSO kind that the header cannot describe; it is lost
         port.dropped[<int>D_TRUNCATED] += 1
         port.taken += 1
         batch.more = True
@@ -149,7 +150,8 @@ cdef int receive_error(Port *port, Batch *batch, int error) noexcept nogil:
     if error == c.EINTR or port_is_full(error):
         batch.more = error == c.EINTR
         return 0
-    return c.ENODEV if af_packet_gone(port) else error  # ENETDOWN says that an interface is down, or gone
+    # ENETDOWN is returned for an interface that is down, and for one that was removed
+    return c.ENODEV if af_packet_gone(port) else error
 
 
 cdef bint af_packet_gone(const Port *port) noexcept nogil:
@@ -160,7 +162,7 @@ cdef bint af_packet_gone(const Port *port) noexcept nogil:
 
 
 cdef int64_t unwrap(msghdr *message, uint8_t **base, int64_t *size) noexcept nogil:
-    """Take in what the kernel says beside the frame; return its timestamp and put its VLAN tag back."""
+    """Read what the kernel reports beside the frame; return its timestamp and put its VLAN tag back."""
     cdef cmsghdr *part = CMSG_FIRSTHDR(message)
     cdef tpacket_auxdata beside
     cdef timespec when
@@ -180,7 +182,8 @@ cdef int64_t unwrap(msghdr *message, uint8_t **base, int64_t *size) noexcept nog
 
 
 cdef void put_tag_back(uint8_t *base, const tpacket_auxdata *beside) noexcept nogil:
-    """Move header and addresses into the headroom, put the tag behind them and shift the header's offsets."""
+    """Move header and addresses into the headroom, insert the tag behind them and shift the header's offsets.
+    """
     cdef Vnet *vnet = <Vnet *>base
     cdef uint8_t *tag = base + VNET + MACS
     memmove(base, base + TAG, VNET + MACS)
@@ -228,7 +231,7 @@ cdef int af_packet_send(Port *port, Frame *frames, uint32_t count) noexcept nogi
 
 
 cdef void af_packet_count_queue(Port *port) noexcept nogil:
-    """Reading the statistics sets them to zero in the kernel. `tp_packets` counts those dropped too."""
+    """Reading the statistics resets them in the kernel. `tp_packets` includes the dropped frames."""
     cdef tpacket_stats stats
     cdef socklen_t size = sizeof(stats)
     memset(&stats, 0, sizeof(stats))

@@ -1,6 +1,7 @@
-"""Ports: places where frames enter and leave, as file descriptors that somebody else has opened.
+"""Ports: what all kinds have in common, receiving and sending by kind, opening, and a Python class for tests.
 
-How it is laid out: port.pxd.
+How a port is laid out, and what a descriptor must be: port.pxd. Each kind has a file of its own
+(af_packet.pyx, tap.pyx, qemu_socket.pyx, qemu_socket_out.pyx).
 
 Past 400 lines: the common part of all kinds of port, and their one Python class for tests.
 """
@@ -66,8 +67,9 @@ from colo_proxy.engine.ports.tap cimport tap_receive, tap_send
 
 cdef enum:
     LINE = 64  # bytes of a cache line
-    # A slot of the arena: headroom, header, frame, and a byte to tell a longer frame by. An odd number of
-    # cache lines, so that the slots' first lines do not all fall into one set of the cache.
+    # A slot of the arena: headroom, header, frame, and one byte more, which shows that a frame is too long.
+    # An odd number of cache lines, so that the first lines of the slots do not all fall into one set of the
+    # cache.
     SLOT = MAX_FRAME + 192
 
 
@@ -120,14 +122,14 @@ cdef void batch_clear(Batch *batch) noexcept nogil:
 cdef uint8_t *port_next_slot(Batch *batch) noexcept nogil:
     """Room for one more header and frame, VNET + MAX_FRAME + 1 bytes; the batch must not be full.
 
-    Right behind the one before: short frames that share pages are cheaper to get at.
+    It follows directly behind the one before, because short frames that share pages need fewer cache misses.
     """
     return batch.arena + batch.used + HEADROOM
 
 
 cdef bint port_take_frame(Port *port, Batch *batch, uint8_t *base, int64_t size,
                           int64_t stamp) noexcept nogil:
-    """Add what was received at `base` to the batch if it is a frame at all; otherwise count it as dropped."""
+    """Add what was received at `base` to the batch if it is a valid frame; otherwise count it as dropped."""
     cdef Frame *frame = &batch.frames[batch.count]
     if size > VNET + MAX_FRAME:
         port.dropped[<int>D_OVERSIZED] += 1
@@ -150,7 +152,7 @@ cdef bint port_take_frame(Port *port, Batch *batch, uint8_t *base, int64_t size,
     return True
 
 
-# The one shape.
+# Receiving and sending, by kind.
 
 cdef int port_receive(Port *port, Batch *batch) noexcept nogil:
     cdef int error
@@ -203,15 +205,15 @@ cdef bint port_gone(const Port *port) noexcept nogil:
     return port.kind == P_PACKET and port.fd >= 0 and af_packet_gone(port)
 
 
-# Sending: what may go wrong, once for all kinds.
+# What may go wrong in sending, for all kinds.
 
 cdef bint port_is_full(int error) noexcept nogil:
-    """The device or its queue is full for now. A packet socket says ENOBUFS when the device drops."""
+    """The device or its queue is full for now. A packet socket returns ENOBUFS when the device drops."""
     return error == c.EAGAIN or error == c.ENOBUFS or error == c.ENOMEM
 
 
 cdef bint port_is_frames_fault(int error) noexcept nogil:
-    """This frame cannot go (longer than the MTU, a header that contradicts it), but others can."""
+    """This frame cannot be sent (longer than the MTU, a header that contradicts it), but others can."""
     return error == c.EMSGSIZE or error == c.EINVAL
 
 
@@ -226,7 +228,7 @@ cdef void port_drop_unsent(Port *port, const Frame *frames, uint32_t count, int 
 
 
 cdef bint port_wait_for_room(Port *port, int error, int64_t *deadline) noexcept nogil:
-    """Patience is spent once a stall: a device that stays full must not slow down everything else."""
+    """The wait is granted once in a stall: a device that stays full must not slow down everything else."""
     cdef pollfd which
     cdef timespec nap
     cdef int64_t now
@@ -243,7 +245,7 @@ cdef bint port_wait_for_room(Port *port, int error, int64_t *deadline) noexcept 
         which.events = POLLOUT
         which.revents = 0
         poll(&which, 1, <int>((deadline[0] - now) // 1000000) + 1)
-    else:  # the socket is writable, it is the device that is not: there is nothing to wait for but time
+    else:  # the socket is writable but the device is full: only waiting helps
         nap.tv_sec = 0
         nap.tv_nsec = 100000
         nanosleep(&nap, NULL)
@@ -261,7 +263,7 @@ cdef int option(int fd, int level, int name) except? -1:
 
 
 cdef int check(PortKind kind, int fd) except -1:
-    """Refuse a descriptor that would misbehave later, where nobody would see it."""
+    """Refuse a descriptor that would fail later without anybody noticing."""
     cdef ifreq interface
     cdef int size = 0
     if os.get_blocking(fd):
@@ -322,13 +324,15 @@ cdef void port_close(Port *port) noexcept nogil:
 
 # For Python.
 
-cdef uint64_t HELD = 16777216  # bytes of spare nodes at most; nothing is held
+cdef uint64_t HELD = 16777216  # at most so many bytes of spare nodes; nothing is held
 
 KINDS = {"packet": P_PACKET, "tap": P_TAP, "stream": P_QEMU_SOCKET}
 
 
 cdef class PortIO:
-    """One port by itself, for tools and tests: the same code as in the engine, a list of frames at a time."""
+    """One port by itself, for tools and tests: the same code as in the engine, for a list of frames at a
+    time.
+    """
 
     cdef Port port
     cdef Pool *pool

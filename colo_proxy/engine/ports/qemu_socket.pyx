@@ -1,8 +1,9 @@
-"""QEMU's net stream over a connected socket: frames with their length in front. Its life, and reading.
+"""QEMU's net stream over a connected socket: frames with their length in front. Attaching, ending and
+reading.
 
-Reading can never be misframed: bytes are taken only as whole frames, what an earlier peer sent in part is
-forgotten when another is attached, and a length that no frame can have ends the connection. Writing is in
-ports_stream_out.
+The reader never loses its place between frames: bytes are taken only as whole frames, what an earlier peer
+sent in part is forgotten when another is attached, and a length that no frame can have ends the connection.
+Writing is in qemu_socket_out.pyx.
 """
 
 from libc cimport errno as c
@@ -19,9 +20,9 @@ from colo_proxy.engine.ports.qemu_socket_out cimport SOCKET_GATHER, SOCKET_OUT, 
 
 cdef enum:
     INTO = 524288  # bytes received and not yet taken
-    TOGETHER = 170000  # bytes of long frames that are judged together: they should not leave the cache
-    LEAST = 131072  # room for a system call to fill, more than the longest frame on the wire
-    ROOM = 64  # in front of them, for the header of a frame that is judged where it was received
+    TOGETHER = 170000  # bytes of long frames that are judged together: they should stay in the cache
+    LEAST = 131072  # room for one system call to fill, more than the longest frame on the wire
+    ROOM = 64  # room in front, for the header of a frame that is judged where it was received
 
 
 cdef QemuSocket *qemu_socket_new(bint vnet) noexcept nogil:
@@ -79,12 +80,12 @@ cdef int qemu_socket_receive(Port *port, Batch *batch) noexcept nogil:
     cdef int error = take_frames(port, batch)
     if error:
         return qemu_socket_give_up(port, error)
-    if batch.count:  # some of them lie in `into`, which stays as it is until they have been judged
+    if batch.count:  # some of them are in `into`, which stays unchanged until they have been judged
         batch.more = True
         return 0
     if stream.home != NULL:
         return receive_home(port, batch)
-    # What is left is the beginning of one frame.
+    # The rest is the beginning of one frame.
     if ROOM + INTO - stream.into_end < LEAST:
         memmove(stream.into + ROOM, stream.into + stream.into_first, stream.into_end - stream.into_first)
         stream.into_end -= stream.into_first - ROOM
@@ -106,7 +107,7 @@ cdef int qemu_socket_receive(Port *port, Batch *batch) noexcept nogil:
 
 
 cdef void leave_home(QemuSocket *stream) noexcept nogil:
-    """Forget a long frame that has come in part."""
+    """Forget a long frame that has been received in part."""
     if stream.home != NULL:
         pool_return(stream.pool, stream.home)
         stream.home = NULL
@@ -114,7 +115,7 @@ cdef void leave_home(QemuSocket *stream) noexcept nogil:
 
 cdef bint go_home(QemuSocket *stream, Batch *batch, uint32_t head, uint32_t size,
                   uint32_t vnet) noexcept nogil:
-    """`into` holds the beginning of a long frame and nothing else: the rest goes where it can stay."""
+    """`into` holds only the beginning of a long frame: receive the rest into a node of the pool."""
     cdef uint8_t *at = stream.into + stream.into_first
     cdef uint32_t have = stream.into_end - stream.into_first - head - vnet
     if not pool_is_long(VNET + size - vnet) or size - vnet > MAX_FRAME:
@@ -137,9 +138,9 @@ cdef bint go_home(QemuSocket *stream, Batch *batch, uint32_t head, uint32_t size
 
 
 cdef int receive_home(Port *port, Batch *batch) noexcept nogil:
-    """Read long frames one by one, each to where it can stay, with the prefix of the next one behind it.
+    """Read long frames one by one, each into its own node, together with the prefix of the next one.
 
-    What lies in `into` meanwhile is a prefix or a frame so short that it is copied: nothing points there.
+    `into` then holds only a prefix, or a frame so short that it is copied: no frame refers to it.
     """
     cdef QemuSocket *stream = port.stream
     cdef iovec[2] parts
@@ -186,18 +187,19 @@ cdef int receive_home(Port *port, Batch *batch) noexcept nogil:
 
 
 cdef int take_frames(Port *port, Batch *batch) noexcept nogil:
-    """Take whole frames out of `into` up to a full batch; return the errno of a peer that makes no sense.
+    """Take whole frames out of `into` up to a full batch; return the errno of a peer that violates the
+    framing.
 
-    Short ones are copied. A longer one stays where it is and gets its header in front, over its prefix and,
-    where that is shorter, over the end of the frame before, if that has been copied. So of a run of long
-    frames every other one is copied.
+    Short frames are copied. A longer one stays where it is, and its header is written in front of it, over
+    its prefix and, where the prefix is shorter, over the end of the frame before, if that one has been
+    copied. So in a run of long frames every second one is copied.
     """
     cdef QemuSocket *stream = port.stream
     cdef uint8_t *at
     cdef uint8_t *frame
     cdef uint8_t *slot
     cdef uint8_t[VNET] header
-    cdef uint8_t *free_from = stream.into  # what lies between here and the next frame is of no more use
+    cdef uint8_t *free_from = stream.into  # from here to the next frame the memory is free to use
     cdef uint32_t have, size, head, vnet
     while batch.count < BATCH:
         at = stream.into + stream.into_first

@@ -1,7 +1,7 @@
 """The writing half of a net stream (qemu_socket.pxd): frames into a socket that may be slow.
 
-What the socket does not take waits in `out`, in order, and while anything waits there nothing goes past it.
-A frame that was partly written when its peer went away is written to the next one from its beginning.
+What the socket does not accept waits in `out`, in order. While anything waits there, later frames wait behind
+it. If the peer disconnects while a frame is partly written, the next peer gets that frame from its beginning.
 """
 
 from libc cimport errno as c
@@ -23,7 +23,7 @@ from colo_proxy.engine.ports.port cimport (
 from colo_proxy.engine.ports.qemu_socket cimport LENGTH_PREFIX, MAX_PREFIX, SOCKET_COPIED, qemu_socket_give_up
 
 cdef enum:
-    SENDS = 256  # frames that go with one system call, at most
+    SENDS = 256  # frames that one system call sends, at most
 
 
 cdef bint qemu_socket_out_waits(const QemuSocket *stream) noexcept nogil:
@@ -39,7 +39,7 @@ cdef inline uint32_t prefix_size(const QemuSocket *stream) noexcept nogil:
 
 
 cdef uint32_t write_prefix(const QemuSocket *stream, uint8_t *into, const Frame *frame) noexcept nogil:
-    """Write what goes in front of the Ethernet header; return its length."""
+    """Write the prefix and the virtio-net header of a frame; return their length."""
     cdef uint32_t size = frame.size - VNET
     if not stream.vnet:
         put32(into, size)
@@ -71,7 +71,8 @@ cdef int qemu_socket_out_send(Port *port, Frame *frames, uint32_t count) noexcep
 
 cdef int send_some(Port *port, Frame *frames, uint32_t *done, uint32_t count,
                    int64_t *deadline) noexcept nogil:
-    """Send as many as one system call takes from frames[done]. What is left of one waits in `out`, goes next.
+    """Send as many frames from frames[done] on as one system call takes. The rest of a frame cut off waits in
+    `out` and is sent next.
 
     Prefixes and short frames are gathered, so that a run of short frames is one part.
     """
@@ -79,7 +80,7 @@ cdef int send_some(Port *port, Frame *frames, uint32_t *done, uint32_t count,
     cdef msghdr message
     cdef QemuSocket *stream = port.stream
     cdef Frame *frame
-    cdef uint8_t *from_ = stream.gather  # the part that grows
+    cdef uint8_t *from_ = stream.gather  # the part that is being gathered
     cdef uint8_t *to = stream.gather
     cdef uint32_t chunk = 0
     cdef uint32_t used = 0
@@ -135,7 +136,7 @@ cdef int send_some(Port *port, Frame *frames, uint32_t *done, uint32_t count,
 
 
 cdef bint wait_in_out(Port *port, const Frame *frame, uint32_t sent) noexcept nogil:
-    """Put a frame behind what waits, `sent` bytes of it being on their way; false: there is no room."""
+    """Append a frame to what waits; `sent` bytes of it have been sent. False: there is no room."""
     cdef QemuSocket *stream = port.stream
     cdef uint32_t size = frame.size + MAX_PREFIX
     cdef uint32_t head
@@ -168,7 +169,7 @@ cdef void forget_first(QemuSocket *stream) noexcept nogil:
 
 
 cdef int flush_out(Port *port, int64_t *deadline) noexcept nogil:
-    """Send what waits, as far as the socket takes it and patience lasts."""
+    """Send what waits, as far as the socket takes it and the time allowed for waiting lasts."""
     cdef QemuSocket *stream = port.stream
     cdef ssize_t sent
     cdef uint32_t left, head

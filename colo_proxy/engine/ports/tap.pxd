@@ -1,4 +1,4 @@
-"""A TAP: one frame a system call, the virtio-net header in front, VLAN tags in their place."""
+"""A TAP: one frame in each system call, the virtio-net header in front, VLAN tags in the frame."""
 
 from libc.stdint cimport uint32_t
 

@@ -1,4 +1,7 @@
-"""A TAP: one frame a system call, the virtio-net header in front, VLAN tags in their place."""
+"""A TAP: one frame in each system call, the virtio-net header in front, VLAN tags in the frame.
+
+The kernel delivers and takes one frame for each read(2) or write(2), and drops what a full queue cannot take.
+"""
 
 from libc cimport errno as c
 from libc.stdint cimport int64_t, uint8_t, uint32_t
@@ -26,7 +29,8 @@ cdef int tap_receive(Port *port, Batch *batch) noexcept nogil:
     cdef int _
     for _ in range(BATCH):
         slot = port_next_slot(batch)
-        # A longer frame is cut off silently; the byte more than any frame may have gives it away.
+        # The kernel cuts a longer frame off without an error. The buffer has one byte more than any valid
+        # frame, so a full buffer shows it.
         size = read(port.fd, slot, VNET + MAX_FRAME + 1)
         if size < 0:
             if c.errno == c.EINTR:
