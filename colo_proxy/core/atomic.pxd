@@ -1,4 +1,4 @@
-"""64-bit words that two threads share, read and written whole (C11, 5.1.2.4)."""
+"""Words of 64 bits that two threads share. Each is read and written whole (C11, 5.1.2.4)."""
 
 from libc.stdint cimport uint64_t
 

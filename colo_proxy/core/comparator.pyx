@@ -1,4 +1,8 @@
-"""The comparator of one NIC for tests, captures and anyone who has frames in a list. See comparator.pyi."""
+"""The comparator of one NIC as a Python class: for tests, captures, and programs that have frames in a list.
+
+It copies each frame into a receive buffer, as a port of the engine would, calls nic.pyx, and turns what comes
+out into Python objects. Declarations for Python: comparator.pyi.
+"""
 
 from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -46,7 +50,7 @@ cdef bytes NO_VNET = bytes(VNET)
 
 
 cdef class Comparator:
-    """One NIC's comparator. Frames begin at the Ethernet header; times are in ns and never go backwards."""
+    """One NIC's comparator. Frames begin at the Ethernet header; times are in ns and never decrease."""
 
     cdef Core *core
     cdef Pool *pool
@@ -54,7 +58,7 @@ cdef class Comparator:
     cdef uint32_t longest  # frame
     cdef int nic
     cdef list ready
-    cdef list tables  # of policies, the latest last
+    cdef list tables  # tables of policies, the latest last
 
     def __cinit__(
         self,
@@ -104,7 +108,7 @@ cdef class Comparator:
         free(self.buffer)
 
     def uplink(self, frame, now, vnet=None):
-        """A frame from the clients: it comes out for the PVM unchanged, and aligned for the SVM."""
+        """Take a frame from the clients: it comes out unchanged for the PVM, and aligned for the SVM."""
         cdef uint32_t size = self.load(self.buffer, frame, vnet)
         cdef int mode = self.core.mode
         if mode != M_FAILED_OVER:
@@ -114,20 +118,22 @@ cdef class Comparator:
         self.collect()
 
     def received(self, frame, now, vnet=None):
-        """A client's frame that the SVM has received, as its capture has it: nothing comes out for it."""
+        """Take a client's frame from the SVM's capture: nothing comes out for it."""
         cdef uint32_t size = self.load(self.buffer, frame, vnet)
         nic_received(self.core, self.buffer, size, now)
 
     def primary(self, frame, now, vnet=None):
-        """A frame that the PVM has sent."""
+        """Take a frame that the PVM has sent."""
         self.hear(PRIMARY, frame, now, vnet)
 
     def secondary(self, frame, now, vnet=None):
-        """A frame that the SVM has sent."""
+        """Take a frame that the SVM has sent."""
         self.hear(SECONDARY, frame, now, vnet)
 
     def tick(self, now):
-        """Let time pass. Return when to call again at the latest, in ns; the largest int64: nothing waits."""
+        """Handle expired deadlines. Return the latest time for the next call, in ns; the largest int64:
+        nothing waits.
+        """
         cdef int64_t due = timers_tick(self.core, now)
         self.collect()
         return due
@@ -137,35 +143,36 @@ cdef class Comparator:
         self.word(W_HOLD, now)
 
     def unprotect(self, now):
-        """Release what is held, and from now on the PVM's output as it comes: there is no SVM."""
+        """Report that there is no SVM: release what is held, and from now on the PVM's output on arrival."""
         self.word(W_UNPROTECT, now)
 
     def svm_stop(self, now):
-        """The SVM has stopped: its frames wait unjudged from now on, and the PVM's are held."""
+        """Report that the SVM has stopped: its frames are kept unjudged from now on, and the PVM's are held.
+        """
         self.word(W_SVM_STOP, now)
 
     def svm_loaded(self, now):
-        """The SVM has the PVM's state: a failover from now on finds all offsets zero."""
+        """Report that the SVM has the PVM's state: a failover from now on finds all offsets zero."""
         self.word(W_SVM_LOADED, now)
 
     def pvm_stop(self, now):
-        """The PVM has stopped too: its frames wait unjudged from now on."""
+        """Report that the PVM has stopped too: its frames are kept unjudged from now on."""
         self.word(W_PVM_STOP, now)
 
     def commit(self, now):
-        """The checkpoint is done: what is held leaves, then what has waited is judged."""
+        """Report that the checkpoint is done: release what is held, then judge what was kept."""
         self.word(W_COMMIT, now)
 
     def abort(self, now):
-        """The checkpoint has failed: as `hold`, and nothing is released."""
+        """Report that the checkpoint has failed: like `hold`, and nothing is released."""
         self.word(W_ABORT, now)
 
     def failover(self, now):
-        """The SVM is the service: its output leaves, aligned; what only the PVM has sent is dropped."""
+        """Let the SVM take over: its output is released, aligned; what only the PVM has sent is dropped."""
         self.word(W_FAILOVER, now)
 
     def finish(self, now):
-        """The captures end: what has no counterpart is reported."""
+        """Report the end of the captures: everything without a counterpart is reported."""
         cdef bint more = True
         while more:
             nic_word(self.core, W_FINISH, now)
@@ -179,7 +186,7 @@ cdef class Comparator:
         return ready
 
     def set_policies(self, rules):
-        """Let these rules decide from now on."""
+        """Apply these rules from now on."""
         cdef PolicyTable table = PolicyTable(rules)
         self.tables = [*self.tables[-FORMER:], table]
         rules_replace(self.core, table.policies)
@@ -201,7 +208,7 @@ cdef class Comparator:
 
     @property
     def mode(self):
-        """What happens to the guests' output now."""
+        """What is done with the guests' output now."""
         return Mode(self.core.mode)
 
     @property
@@ -224,10 +231,10 @@ cdef class Comparator:
         }
 
     cdef int hear(self, PortId port, frame, int64_t now, vnet) except -1:
-        """As the ports do it: a frame comes in a node of the pool, where a long one may stay."""
+        """Give a frame to the core as ports do: in a node of the pool, in which a long frame may stay."""
         cdef Node *home = NULL
         cdef uint32_t size
-        if len(frame) > MAX_FRAME:  # or it is longer than any that a port would take
+        if len(frame) > MAX_FRAME:  # or the frame is longer than any that a port would receive
             size = self.load(self.buffer, frame, vnet)
             self.judge(port, self.buffer, size, now)
             return 0
@@ -254,7 +261,9 @@ cdef class Comparator:
         return 0
 
     cdef uint32_t load(self, uint8_t *into, frame, vnet) except 0:
-        """Put a frame into a buffer; one that is too long is cut just above the bound, so refused there."""
+        """Copy a frame into a buffer. One that is too long is cut just above the bound, so that it is refused
+        later.
+        """
         cdef const uint8_t[::1] header = vnet or NO_VNET
         cdef const uint8_t[::1] view = frame
         cdef uint32_t size = <uint32_t>min(view.shape[0], self.longest + 1)
@@ -274,7 +283,7 @@ cdef class Comparator:
         return 0
 
     cdef int collect(self) except -1:
-        """Turn what came out into objects, at once: the buffer is used again."""
+        """Turn what came out into Python objects immediately, because the buffer is used again."""
         cdef Diverged diverged
         cdef uint32_t count, until
         cdef uint32_t index = 0

@@ -1,14 +1,14 @@
-"""The state of one NIC's comparator, and the few things that may happen to a frame.
+"""The state of one NIC's comparator, and what may happen to a frame.
 
 A frame arrives as a node that still lies in a receive buffer (N_RX). It is judged (stream.pyx, datagram.pyx)
-and then has one of four fates, each a function here: it is *emitted*, *dropped*, *held* (put on the lists;
-`core_settle` gets it into the pool if it is still there when the judging is over) or kept in *limbo*,
-unjudged, for the next epoch.
+and then one of four things happens to it, each a function here: it is *emitted*, *dropped*, *held* (put on
+the lists; if it is still held when judging is over, `core_settle` copies it into the pool) or kept unjudged
+in *limbo* for the next epoch.
 
-Lists: `held` and `pending` link what waits of the PVM and of the SVM in order of arrival, over all flows, so
-that a commit releases in order and a timeout looks at the first only. A node is on at most one of held,
-pending, limbo; on its flow's list of data or of pure acknowledgements; and, for bytes not agreed yet, on its
-flow's sorted list.
+Lists: `held` (of the PVM) and `pending` (of the SVM) link what waits, over all flows and in order of arrival,
+so that a commit releases in order and a timeout looks only at the first. A node is on at most one of held,
+pending and limbo; on its flow's list of data or of pure acknowledgements; and, for bytes not agreed yet, on
+its flow's sorted list.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -27,19 +27,21 @@ from colo_proxy.core.vocabulary cimport DropId, PortId, ReasonId
 
 cdef enum:
     EARLY_FRAMES = 256  # clients' frames that wait for the SVM's SYN while observing
-    MAX_DIVERGED = 64  # divergences that wait to be taken; more are counted in those of their reason
+    # divergences that wait to be read; further ones are only counted, in a waiting one of the same reason
+    MAX_DIVERGED = 64
     REASONS = 4
 
 cdef struct Settings:
-    int64_t timeout  # ns; 0: learned from the SVM's lag
+    int64_t timeout  # ns; 0: learned from the delay of the SVM
     int64_t reorder  # ns
     uint64_t max_flow_bytes
-    uint64_t seed  # of the flow table's hash and the digests'
-    uint64_t digest_bytes  # memory to check retransmissions with; 0: they are trusted
-    bint observe  # follow each divergence as if a checkpoint had been made
-    bint passthrough  # with observe: PVM frames leave on arrival
-    bint compare_only  # QEMU's filters mirror and align (filter_rewriter.pxd)
-    bint captured  # frames come from captures: longer than a port would take them, and some are not there
+    uint64_t seed  # seed of the flow table's hash and of the digests
+    uint64_t digest_bytes  # memory for checking retransmissions; 0: they are trusted
+    bint observe  # continue after each divergence as if a checkpoint had been made
+    bint passthrough  # with observe: PVM frames are released on arrival
+    bint compare_only  # QEMU's filters do the mirroring and aligning (filter_rewriter.pxd)
+    # frames come from captures: they may be longer than a port's frames, and some may be missing
+    bint captured
 
 cdef struct Out:
     uint8_t *base
@@ -51,45 +53,48 @@ cdef struct Diverged:
     char[128] flow
     char[24] protocol
     int reason
-    uint32_t count  # of this reason: itself, and those of other flows that found no room
+    # divergences with this reason: this one, and those of other flows for which there was no room
+    uint32_t count
     int64_t stream_offset
     int64_t time
-    uint32_t after  # how many frames of the same event left before
-    # malloc'ed copies from the Ethernet header, or NULL; whoever takes the divergence frees them
+    uint32_t after  # how many frames of the same event were sent before
+    # malloc'ed copies from the Ethernet header on, or NULL; whoever takes the divergence frees them
     # (core_free_diverged).
     uint8_t *primary
     uint32_t primary_size
     uint8_t *secondary
     uint32_t secondary_size
     uint32_t seq_offset  # isn_svm - isn_pvm
-    Recorded *exchanges  # the flow's last, oldest first; malloc'ed too
+    Recorded *exchanges  # the flow's last exchanges, oldest first; malloc'ed too
     uint32_t exchange_count
 
-# What the PVM's capture does not have of a stream (capture_gap.pxd), as stream offsets.
+# What is missing from the PVM's capture of a stream (capture_gap.pxd), as stream offsets.
 cdef struct Missed:
     char[128] flow
     int64_t begin
     int64_t end
 
-# What is counted, one block a NIC; 64-bit words, written by the owning thread alone.
+# The counters of one NIC: 64-bit words, written only by the thread that owns the core.
 cdef struct Counts:
     uint64_t[3] frames  # by port, received
     uint64_t[3] bytes
-    uint64_t released  # PVM (after a failover SVM) frames that left
+    uint64_t released  # frames of the PVM (after a failover: of the SVM) that were released
     uint64_t released_bytes
-    uint64_t[REASONS * 4] divergences  # reason * 4 + protocol: tcp, udp, icmp, other
+    uint64_t[REASONS * 4] divergences  # index: reason * 4 + protocol (tcp, udp, icmp, other)
     uint64_t[16] dropped  # by DropId
     uint64_t mode
     uint64_t held_frames
     uint64_t held_bytes
     uint64_t flows
-    uint64_t[32] hold_buckets  # bucket k: holds shorter than 2**k microseconds that k - 1 did not count
+    # bucket k: holds shorter than 2**k microseconds and not counted in bucket k - 1
+    uint64_t[32] hold_buckets
     uint64_t hold_sum  # ns
-    uint64_t timeout  # ns, in force now
-    uint64_t[2] gaps  # TCP segments of the PVM and of the SVM that came beyond what their side had sent
-    uint64_t[2] resent  # and those that began before the end of it
-    uint64_t asked  # questions for neighbours that the proxy has asked for the SVM
-    uint64_t unverified  # retransmissions let through unchecked, or not checked altogether (T14)
+    uint64_t timeout  # ns, the timeout in force
+    # TCP segments of the PVM and of the SVM that began beyond the end of what that guest had sent
+    uint64_t[2] gaps
+    uint64_t[2] resent  # and those that began before that end
+    uint64_t asked  # requests for neighbours that the proxy has sent for the SVM
+    uint64_t unverified  # retransmissions released unchecked, or not checked completely (T14)
 
 cdef struct List:
     Node *first
@@ -104,51 +109,53 @@ cdef struct Core:
     Replaced replaced
     Fragments *pvm_fragments
     Fragments *svm_fragments
-    Digests *digests  # NULL: retransmissions are trusted
+    Digests *digests  # NULL: retransmissions are not checked
     Neighbours *neighbours
     Identity identity
     Recorder *recorder
     Asked *asked
-    Late *late  # NULL: nothing leaves without the SVM's copy
+    Late *late  # NULL: nothing is released before the SVM has sent it
     List held
     List pending
     List limbo
-    Node *due_held  # the first that no divergence has named
+    Node *due_held  # the first node that no divergence has reported
     Node *due_pending
-    Node *kept_held  # the first of which the recorder has not been told that it waits (KEEP)
+    Node *kept_held  # the first node for which the recorder does not keep the exchanges yet (KEEP)
     Node *kept_pending
-    Flow *touched  # flows that a commit has to bring up to date, linked by commit_next
-    Flow *swept  # where the search for flows that may go stands
-    FlowList watched  # to look at `settings.reorder` after flow.watched_since (D3, T13)
-    FlowList pvm_syns  # guests' SYNs that wait for the other guest's
+    Flow *touched  # flows that a commit must update, linked by commit_next
+    Flow *swept  # where the search for flows that can be removed continues
+    FlowList watched  # flows to examine `settings.reorder` after flow.watched_since (D3, T13)
+    FlowList pvm_syns  # SYNs of guests that wait for the SYN of the other guest
     FlowList svm_syns
-    FlowList pvm_alone  # flows of UDP that a guest has begun (pairing.pxd)
+    FlowList pvm_alone  # UDP flows that a guest has begun (pairing.pxd)
     FlowList svm_alone
     FlowList pvm_overdue
     FlowList svm_overdue
     int64_t now
     uint64_t order
     int mode
-    bint svm_stopped  # between the SVM's stop and the commit: what it says belongs to the new epoch
-    bint svm_loaded  # and it is known to run on the PVM's state
+    bint svm_stopped  # between the SVM's stop and the commit: what it sends belongs to the new epoch
+    bint svm_loaded  # and it has reported that it runs on the PVM's state
     bint pvm_stopped
     uint32_t exhausted
-    int64_t lag  # learned: how long the SVM took at most in this window of time, ns
-    int64_t lag_before  # and in the one before; negative: there was none
+    int64_t lag  # learned: the largest delay of the SVM in this window of time, ns
+    int64_t lag_before  # the same of the previous window; negative: there was none
     int64_t lag_since  # when this window began
-    uint64_t lag_samples  # in this window
+    uint64_t lag_samples  # number of samples in this window
     Node rx  # the frame that is being judged
     Node *early[EARLY_FRAMES]  # clients' frames that wait for the SVM's SYN, a ring (observing.pxd)
     uint32_t early_first
     uint32_t early_count
-    Node *home  # the node of the pool that it was received into, or NULL; NULL after, if it has stayed there
+    # the node of the pool into which it was received, or NULL; set to NULL when the frame stays in it
+    Node *home
     Out *outs
     uint32_t out_count
     uint32_t out_room
-    Diverged[MAX_DIVERGED + REASONS] diverged  # so that there is always one of each reason to count in
+    # large enough that there is always one of each reason to count in
+    Diverged[MAX_DIVERGED + REASONS] diverged
     uint32_t diverged_first
     uint32_t diverged_count
-    Missed *missed  # until somebody takes them
+    Missed *missed  # until they are read
     uint32_t missed_count
     uint32_t missed_room
 
@@ -156,13 +163,13 @@ cdef inline Flow *core_flow_of(Node *node) noexcept nogil:
     return <Flow *>node.flow
 
 cdef inline Side *core_side_of(Node *node) noexcept nogil:
-    """The side whose node this is, of its flow."""
+    """The side of its flow that a node belongs to."""
     return &core_flow_of(node).svm if node.flags & N_SVM else &core_flow_of(node).pvm
 
 cdef int64_t core_timeout_of(const Core *core) noexcept nogil
 cdef int core_protocol_of(const Flow *flow) noexcept nogil
 cdef void core_hold(Core *core, Flow *flow, Node *node) noexcept nogil
-# Take a node off its side's list by sequence number.
+# Remove a node from its side's list by sequence number.
 cdef void core_unsort(Node *node) noexcept nogil
 cdef void core_unhold(Core *core, Node *node) noexcept nogil
 cdef Node *core_pooled(Core *core, Node *node) noexcept nogil
@@ -170,13 +177,13 @@ cdef bint core_settle(Core *core, Node *node) noexcept nogil
 cdef void core_emit(Core *core, Node *node) noexcept nogil
 cdef void core_emit_to(Core *core, uint8_t *base, uint32_t size, PortId port, Node *node) noexcept nogil
 cdef void core_discard(Core *core, Node *node) noexcept nogil
-# Take a node off the lists and discard it.
+# Remove a node from all lists and discard it.
 cdef void core_forget(Core *core, Node *node) noexcept nogil
 cdef void core_drop(Core *core, Node *node, DropId why) noexcept nogil
 cdef void core_keep_for_next_epoch(Core *core, Node *node) noexcept nogil
-# Put a flow on the list that the next commit goes through.
+# Put a flow on the list that the next commit processes.
 cdef void core_touch(Core *core, Flow *flow) noexcept nogil
-# Write down which flow a frame belongs to, and what it was reassembled of.
+# Record which flow a frame belongs to, and which frames it was reassembled from.
 cdef inline void core_record_flow(Core *core, const Flow *flow, const Node *node) noexcept nogil:
     if node.chain == NULL and not flow.flags & F_KEPT:  # nearly every frame
         recorder_flow(core.recorder, node.order, flow.hash)
@@ -184,7 +191,7 @@ cdef inline void core_record_flow(Core *core, const Flow *flow, const Node *node
         core_record_pieces(core, flow, node)
 
 cdef void core_record_pieces(Core *core, const Flow *flow, const Node *node) noexcept nogil
-# A node has waited for a while: what its flow has exchanged is kept for a report from now on.
+# A node has waited for a while: keep its flow's exchanges for a report from now on.
 cdef void core_keep_exchanges(Core *core, Node *node) noexcept nogil
 cdef void core_learn_lag(Core *core, int64_t lag) noexcept nogil
 cdef void core_diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,

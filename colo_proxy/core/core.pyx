@@ -1,8 +1,9 @@
-"""The state of one NIC's comparator, and the few things that may happen to a frame.
+"""The state of one NIC's comparator, and what may happen to a frame.
 
-How it is laid out: core.pxd.
+How the state is laid out: core.pxd. This file has the lists of waiting nodes, the learned timeout, what
+happens to a frame (emit, discard, drop, keep for the next epoch), and divergences.
 
-Past 400 lines: each of these functions touches the same lists, and the lists must agree.
+Past 400 lines: all these functions change the same lists, which must stay consistent.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -46,7 +47,7 @@ from colo_proxy.core.packet.key cimport key_protocol, key_text
 from colo_proxy.core.packet.parse cimport K_IP, K_TCP, K_UDP, VNET
 from colo_proxy.core.vocabulary cimport D_FLOWS, D_MEMORY, MILLISECOND, UPLINK, DropId, PortId, ReasonId
 
-# The learned timeout (`timeout_ms = "auto"`): its bounds, and for how long a peak of the lag is remembered.
+# The learned timeout (`timeout_ms = "auto"`): its bounds, and for how long the largest delay is remembered.
 cdef int64_t REPEATED = <int64_t>220 * MILLISECOND
 cdef int64_t LONGEST = <int64_t>3000 * MILLISECOND
 cdef int64_t WINDOW = <int64_t>10000 * MILLISECOND
@@ -54,10 +55,11 @@ cdef uint64_t ENOUGH = 64  # holds that make a window worth learning from
 
 
 cdef int64_t core_timeout_of(const Core *core) noexcept nogil:
-    """How long a missing counterpart is waited for: fixed, or learned from the peak lag of 10 to 20 s.
+    """How long to wait for a missing counterpart: a fixed time, or learned from the largest delay of the last
+    10 to 20 s.
 
-    Never less than Linux takes to repeat a segment (TCP_RTO_MIN, 200 ms, and some ticks): what the SVM or a
-    copy for it lost comes again after that time, and is no divergence.
+    Never less than Linux takes to repeat a segment (TCP_RTO_MIN, 200 ms, and some ticks): a segment that was
+    lost on its way to or from the SVM is repeated after that time, and is no divergence.
     """
     if core.settings.timeout:
         return core.settings.timeout
@@ -67,7 +69,7 @@ cdef int64_t core_timeout_of(const Core *core) noexcept nogil:
 
 
 cdef void core_learn_lag(Core *core, int64_t lag) noexcept nogil:
-    """Take in how long the SVM took for something."""
+    """Add a sample of the SVM's delay."""
     if core.lag_since == 0:
         core.lag_since = core.now
     core.lag_samples += 1
@@ -88,10 +90,10 @@ cdef int core_protocol_of(const Flow *flow) noexcept nogil:
     return 2 if flow.key.kind == K_IP and flow.key.proto in (1, 58) else 3
 
 
-# Lists. Each pair of links is its own list; a node that moves (settle) keeps its place in all of them.
+# Lists. A node that moves to other memory (`core_settle`) keeps its place in every list it is on.
 
 cdef void core_hold(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """Put a node on its side's list of what waits and on its flow's."""
+    """Put a node on the lists of what waits: of its side, and of its flow."""
     cdef List *every
     cdef Side *side
     cdef Node *last
@@ -141,7 +143,7 @@ cdef void core_hold(Core *core, Flow *flow, Node *node) noexcept nogil:
 
 
 cdef void core_unhold(Core *core, Node *node) noexcept nogil:
-    """Take a node off every list; it still belongs to the caller."""
+    """Remove a node from every list; the caller still owns it."""
     cdef Flow *flow = core_flow_of(node)
     cdef Side *side = core_side_of(node)
     cdef List *every = &core.pending if node.flags & N_SVM else &core.held
@@ -176,7 +178,7 @@ cdef void core_unhold(Core *core, Node *node) noexcept nogil:
 
 
 cdef void replace(List *every, Node *node, Node *by) noexcept nogil:
-    """Let `by` take the node's place in a list, or close the gap where it is NULL."""
+    """Put `by` in the node's place in a list, or close the gap where `by` is NULL."""
     cdef Node *ahead = by if by != NULL else node.next
     cdef Node *behind = by if by != NULL else node.prev
     if node.prev != NULL:
@@ -225,10 +227,10 @@ cdef void core_unsort(Node *node) noexcept nogil:
 
 
 cdef Node *core_pooled(Core *core, Node *node) noexcept nogil:
-    """A copy of a node out of its receive buffer; NULL at the bound. A node of the pool is its own copy.
+    """A copy of a node outside its receive buffer; NULL at the bound. A node of the pool is its own copy.
 
-    A long frame that was received into the pool stays where it is. Not one that has left on arrival: until it
-    is sent, its bytes must last longer than what is held.
+    A long frame that was received into the pool stays where it is, unless it was released on arrival: its
+    bytes are needed until it has been sent, which may be longer than it is held.
     """
     cdef Node *copied
     cdef uint32_t klass
@@ -261,7 +263,8 @@ cdef Node *core_pooled(Core *core, Node *node) noexcept nogil:
 
 
 cdef bint core_settle(Core *core, Node *node) noexcept nogil:
-    """Copy a held node out of its receive buffer, in place on all its lists; at a bound it is dropped."""
+    """Copy a held node out of its receive buffer, keeping its place on all lists; at a bound it is dropped.
+    """
     cdef Node *stays = NULL
     cdef Side *side = core_side_of(node)
     if side.bytes < core.settings.max_flow_bytes:
@@ -289,10 +292,10 @@ cdef bint core_settle(Core *core, Node *node) noexcept nogil:
     return True
 
 
-# Fates.
+# What may happen to a frame.
 
 cdef void became(Core *core, const Node *node, uint64_t order, Fate fate) noexcept nogil:
-    """Write down what became of a frame, or of a piece that it came in."""
+    """Record what happened to a frame, or to a fragment of it."""
     cdef const Flow *flow = <const Flow *>node.flow
     recorder_fate(core.recorder, order, fate, core.now)
     if flow != NULL and flow.flags & F_KEPT and recorder_is_kept(core.recorder, flow.kept, flow.hash):
@@ -300,7 +303,9 @@ cdef void became(Core *core, const Node *node, uint64_t order, Fate fate) noexce
 
 
 cdef void core_emit(Core *core, Node *node) noexcept nogil:
-    """Let a node go to the clients; it must be off the lists. What was reassembled leaves as it came."""
+    """Release a node to the clients; it must be off the lists. Reassembled fragments are sent as they were
+    received.
+    """
     cdef Node *piece
     cdef Node *chain
     cdef int64_t held = core.now - node.time
@@ -332,7 +337,7 @@ cdef void core_emit(Core *core, Node *node) noexcept nogil:
 
 
 cdef void core_emit_to(Core *core, uint8_t *base, uint32_t size, PortId port, Node *node) noexcept nogil:
-    """Put a frame on the list of what leaves. The list grows to its high-water mark and stays there."""
+    """Put a frame on the list of frames to send. The list grows to its high-water mark and never shrinks."""
     cdef Out *outs
     cdef uint32_t room
     if core.out_count == core.out_room:
@@ -352,7 +357,9 @@ cdef void core_emit_to(Core *core, uint8_t *base, uint32_t size, PortId port, No
 
 
 cdef void core_discard(Core *core, Node *node) noexcept nogil:
-    """Forget a node that is off the lists and of no more use: agreed bytes of the SVM, say. Not counted."""
+    """Free a node that is off the lists and no longer needed, for example agreed bytes of the SVM. Not
+    counted.
+    """
     node.flags |= N_GONE
     if node.flags & N_RX:
         pool_give(core.pool, node.chain)
@@ -367,7 +374,7 @@ cdef void core_forget(Core *core, Node *node) noexcept nogil:
 
 
 cdef void core_drop(Core *core, Node *node, DropId why) noexcept nogil:
-    """Drop a frame, counted; at a bound a checkpoint is asked for as well (B1, B2)."""
+    """Drop a frame and count it; at a bound, also request a checkpoint (B1, B2)."""
     core.counts.dropped[<int>why] += 1
     became(core, node, node.order, FATE_DROPPED)
     if why == D_MEMORY or why == D_FLOWS:
@@ -376,7 +383,7 @@ cdef void core_drop(Core *core, Node *node, DropId why) noexcept nogil:
 
 
 cdef void core_keep_for_next_epoch(Core *core, Node *node) noexcept nogil:
-    """Put a frame aside, unjudged, until the commit (C2, C3)."""
+    """Keep a frame, unjudged, until the commit (C2, C3)."""
     cdef Node *stays = core_pooled(core, node)
     if stays == NULL:
         core_drop(core, node, D_MEMORY)
@@ -399,7 +406,7 @@ cdef void core_touch(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef bint count_in_another(Core *core, ReasonId reason) noexcept nogil:
-    """Count a divergence in the latest of the same reason that waits; false: none does."""
+    """Count a divergence in the latest waiting one of the same reason; false: there is none."""
     cdef Diverged *entry
     cdef uint32_t behind = core.diverged_count
     while behind:
@@ -413,7 +420,9 @@ cdef bint count_in_another(Core *core, ReasonId reason) noexcept nogil:
 
 cdef void core_diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
                        const Node *pvm, const Node *svm) noexcept nogil:
-    """Report that the outputs of a flow differ and block it (C1); a blocked flow is not reported again."""
+    """Report that the outputs of a flow differ, and block the flow (C1); a blocked flow is not reported
+    again.
+    """
     cdef Diverged *entry
     if flow.flags & F_BLOCKED:
         return
@@ -422,7 +431,7 @@ cdef void core_diverge(Core *core, Flow *flow, ReasonId reason, int64_t offset,
     flow.divergences += 1
     core.counts.divergences[<int>reason * 4 + core_protocol_of(flow)] += 1
     if core.diverged_count >= MAX_DIVERGED and count_in_another(core, reason):
-        return  # the checkpoint that the others ask for covers this one too
+        return  # the checkpoint requested for the others covers this one too
     entry = &core.diverged[(core.diverged_first + core.diverged_count) % (MAX_DIVERGED + REASONS)]
     core.diverged_count += 1
     memset(entry, 0, sizeof(Diverged))
@@ -464,7 +473,7 @@ cdef void core_keep_exchanges(Core *core, Node *node) noexcept nogil:
 
 
 cdef uint8_t *copy(const Node *node, uint32_t *size) noexcept nogil:
-    """A divergence is rare: here, and only here, the comparator calls malloc for a frame."""
+    """Divergences are rare, and this is the only place where the comparator calls malloc for a frame."""
     cdef uint8_t *data
     size[0] = 0
     if node == NULL or node.size <= VNET:

@@ -1,4 +1,10 @@
-"""The way of one parsed frame of a guest: policy, fragments, flow, and then the comparison of its kind."""
+"""The path of one parsed frame of a guest: policy, fragments, flow, and then the comparison of its kind.
+
+A frame first meets the policies, because what they exempt is never compared. Fragments are reassembled, since
+only a whole datagram can be compared. Then the frame's flow is found, and the frame goes to stream.pyx (TCP)
+or datagram.pyx (everything else). Requests of the SVM for neighbours are answered here, and the announcements
+after a failover are sent from here.
+"""
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -83,17 +89,17 @@ from colo_proxy.core.vocabulary cimport (
     PortId,
 )
 
-# Neighbours may miss a frame: three rounds, a second apart (RFC 4861, 7.2.6 and 10).
+# A neighbour may lose a frame, so there are three rounds, a second apart (RFC 4861, 7.2.6 and 10).
 cdef uint32_t ROUNDS = 3
 cdef int64_t ROUND = 1000000000  # ns
-# Between two questions for one neighbour that the proxy asks for the SVM; and before it looks again for who
-# would ask, where it knows nobody.
+# ASK_AGAIN: the least time between two requests that the proxy sends for the SVM about one neighbour.
+# LOOK_AGAIN: the time until it looks again for an address to send from, if it knows none.
 cdef int64_t ASK_AGAIN = 1000000000  # ns
 cdef int64_t LOOK_AGAIN = 100000000  # ns
 
 
 cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
-    """Give a fragment to its datagram; the datagram, once it is complete (F1, F2)."""
+    """Add a fragment to its datagram; return the datagram once it is complete (F1, F2)."""
     cdef Node *out = NULL
     cdef FragmentStatus status
     cdef Node *kept = core_pooled(core, node)
@@ -109,7 +115,7 @@ cdef Node *whole(Core *core, Fragments *fragments, Node *node) noexcept nogil:
 
 
 cdef void leave_alone(Core *core, Node *node, Action action) noexcept nogil:
-    """What is not compared leaves as it is, or is dropped."""
+    """Release a frame that is not compared unchanged, or drop it."""
     if action == P_DROP:
         core_drop(core, node, D_POLICY)
     else:
@@ -117,7 +123,8 @@ cdef void leave_alone(Core *core, Node *node, Action action) noexcept nogil:
 
 
 cdef void dispatch_hold_incomplete(Core *core, Node *node) noexcept nogil:
-    """Fragments of the PVM that never became a datagram match nothing: a divergence, and they wait (F3)."""
+    """Fragments of the PVM that never become a datagram match nothing: a divergence, and they are held (F3).
+    """
     cdef Key key
     cdef Node *first = NULL
     cdef Node *fragment
@@ -149,9 +156,10 @@ cdef void dispatch_hold_incomplete(Core *core, Node *node) noexcept nogil:
 
 
 cdef bint fits(const Core *core, const Side *side, const Node *node) noexcept nogil:
-    """B1 for what lies in the pool already: datagrams that came in fragments, and what waited for a commit.
+    """B1 for what is in the pool already: datagrams that arrived in fragments, and what was kept for a
+    commit.
 
-    A frame in a receive buffer may still leave at once; `settle` looks at the bound when it has to stay.
+    A frame in a receive buffer may still be released at once; `core_settle` checks the bound if it must stay.
     """
     return node.flags & N_RX or side.bytes + pool_chain_cost(node.chain) < core.settings.max_flow_bytes
 
@@ -165,12 +173,14 @@ cdef inline uint64_t pieces_of(const Node *piece) noexcept nogil:
 
 
 cdef inline uint64_t frames_of(const Node *node) noexcept nogil:
-    """Of how many frames it is: a datagram that came in fragments is of several."""
+    """How many frames it consists of: a datagram that arrived in fragments has several."""
     return pieces_of(node.chain) if node.chain != NULL else 1
 
 
 cdef void plain_tcp(const Core *core, Node *node) noexcept nogil:
-    """A SYN offers no Multipath TCP, unless it leaves as it came: what carries it is not compared."""
+    """Remove the offer of Multipath TCP from a SYN that is compared: Multipath TCP's own numbers are not
+    compared.
+    """
     if node.packet.kind == K_TCP and node.packet.multipath and not node.packet.signature and \
             not node.flags & N_WHOLE and not core.settings.passthrough:
         aligner_strip_multipath(&node.packet, node.data)
@@ -213,7 +223,7 @@ cdef void dispatch_primary(Core *core, Node *node) noexcept nogil:
 
 
 cdef bint repeats(const Flow *flow, const Node *node) noexcept nogil:
-    """Whether an SVM segment begins where both guests have sent the same before."""
+    """Whether an SVM segment begins where both guests have already sent the same."""
     return flow.flags & F_ANCHORED and seq_lt(seq_add(node.packet.seq, -<int64_t>flow.offset), flow.matched)
 
 
@@ -227,7 +237,7 @@ cdef void dispatch_secondary(Core *core, Node *node) noexcept nogil:
         if node == NULL:
             return
     key_of(&key, &node.packet, node.data, True)
-    action = policy_match(core.policies, &key, 0)  # its copies are not counted
+    action = policy_match(core.policies, &key, 0)  # the SVM's copies of bypassed frames are not counted
     if action == P_DROP or action == P_BYPASS:
         core_discard(core, node)
         return
@@ -251,7 +261,7 @@ cdef void dispatch_secondary(Core *core, Node *node) noexcept nogil:
             filter_rewriter_undo(flow, node)
         heard = node.flags & N_RX and (core.settings.passthrough or repeats(flow, node))
         stream_secondary(core, flow, node)
-        if heard:  # and so its bytes are still there
+        if heard:  # so its bytes are still there
             observing_answer(core, flow, node)
     else:
         align_quote(core, node)
@@ -259,9 +269,11 @@ cdef void dispatch_secondary(Core *core, Node *node) noexcept nogil:
 
 
 cdef void answer_neighbour(Core *core, const Node *node) noexcept nogil:
-    """The PVM may know a neighbour that the SVM asks for, and so never ask: answer from what clients said.
+    """Answer the SVM's request for a neighbour from what clients have sent. The PVM may know that neighbour
+    already, and then never asks.
 
-    Where they have said nothing (the proxy has been started since), ask them as the PVM: both guests hear it.
+    Where clients have sent nothing (the proxy was started since), ask them in the PVM's name: both guests
+    receive the answer.
     """
     cdef Node *made = pool_take(core.pool, NEIGHBOUR_FRAME)
     cdef uint32_t size
@@ -279,7 +291,7 @@ cdef void answer_neighbour(Core *core, const Node *node) noexcept nogil:
 
 
 cdef uint32_t ask_for_svm(Core *core, const Node *node, uint8_t *into) noexcept nogil:
-    """Write the SVM's question as the PVM's, if it may be asked now. Returns its size, or 0."""
+    """Write the SVM's request as one of the PVM, if it may be sent now. Return its size, or 0."""
     cdef Claim asker
     cdef int64_t *quiet
     if not identity_asks(&node.packet, node.data, &asker):
@@ -296,7 +308,7 @@ cdef uint32_t ask_for_svm(Core *core, const Node *node, uint8_t *into) noexcept 
 
 
 cdef bint mac_of_packets(const Core *core, Claim *asker) noexcept nogil:
-    """The MAC from which the PVM has sent IP packets with that address lately."""
+    """The MAC address from which the PVM has recently sent IP packets with that source address."""
     cdef bint old = asker.version == 4
     cdef uint8_t[HEADER - 12] between
     cdef const uint8_t *mac
@@ -317,7 +329,7 @@ cdef void dispatch_announce_anew(Core *core) noexcept nogil:
 
 
 cdef int64_t dispatch_announce(Core *core) noexcept nogil:
-    """Tell the neighbours who the VM is, if it is time to. Returns when it will be, ns."""
+    """Announce the VM's addresses if a round is due. Return when the next one is, ns."""
     cdef Node *node
     cdef uint32_t size
     cdef int index
@@ -367,7 +379,7 @@ cdef void dispatch_emit_aligned(Core *core, const Flow *flow, Node *node) noexce
 
 
 cdef void align_quote(Core *core, Node *node) noexcept nogil:
-    """An ICMP error of the SVM quotes what a client sent as the SVM got it."""
+    """An ICMP error of the SVM quotes a client's packet as the SVM received it: align the quote too."""
     cdef Key key
     cdef Flow *flow
     cdef Offset offset

@@ -1,6 +1,8 @@
-"""The checkpoint's words (docs/comparison.md, section 6): what they do to what waits.
+"""What each word of a checkpoint does to the frames that wait (docs/comparison.md, section 6).
 
-How it is laid out: epoch.pxd.
+The modes, and which word leads from one to another: epoch.pxd. A commit has three steps: release the PVM's
+held output in order of arrival, update every flow (the SVM now has the PVM's numbers), judge what limbo has
+kept.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
@@ -55,11 +57,11 @@ from colo_proxy.core.tcp.tries cimport tries_forget
 from colo_proxy.core.vocabulary cimport D_OLD_EPOCH, D_UNCOMMITTED, M_COMPARE, M_FAILED_OVER, M_HOLD, M_PASS
 
 
-cdef int64_t WARMING = 100000000  # ns of lag expected of the SVM after a commit
+cdef int64_t WARMING = 100000000  # ns of delay expected of the SVM after a commit
 
 
 cdef void drop_pending(Core *core) noexcept nogil:
-    """Drop what the SVM said in an epoch that is over, and what waited for it to say more."""
+    """Drop what the SVM sent in an epoch that is over, and incomplete output that waited for more of it."""
     cdef Node *node
     observing_clear(core)
     while core.pending.first != NULL:
@@ -75,7 +77,7 @@ cdef void drop_pending(Core *core) noexcept nogil:
 
 
 cdef void emit_held(Core *core) noexcept nogil:
-    """What the PVM said leaves as it is, in order."""
+    """Release what the PVM has sent, unchanged and in order."""
     cdef Node *node
     cdef Flow *flow
     while core.held.first != NULL:
@@ -94,13 +96,13 @@ cdef void emit_held(Core *core) noexcept nogil:
 
 
 cdef void emit_chain(Core *core, Node *node) noexcept nogil:
-    """The PVM's fragments of datagrams that are not complete yet leave too."""
+    """Release the PVM's fragments of datagrams that are not complete yet, too."""
     while node != NULL:
         core_emit(core, pool_unchain(&node))
 
 
 cdef void feed_limbo(Core *core, bint pvm, bint svm) noexcept nogil:
-    """Judge what was put aside, in order of arrival; the side that is not wanted is dropped."""
+    """Judge what limbo has kept, in order of arrival; frames of a side that is not wanted are dropped."""
     cdef Node *node = core.limbo.first
     cdef Node *behind
     core.limbo.first = core.limbo.last = NULL
@@ -199,7 +201,7 @@ cdef void epoch_pvm_stop(Core *core) noexcept nogil:
 
 
 cdef void replaced_flows(Core *core) noexcept nogil:
-    """The SVM is the PVM now: bring every flow up to date, and let go of those that only the old SVM had."""
+    """The SVM has the PVM's state: update every flow, and remove those that only the old SVM had."""
     cdef Flow *flow = core.table.idle_first
     cdef Flow *behind
     while flow != NULL:
@@ -213,9 +215,10 @@ cdef void replaced_flows(Core *core) noexcept nogil:
             lookup_remove(core, flow)
         elif flow.key.kind == K_TCP:
             if lookup_awaits_pair(core, flow):
-                flow_list_leave(flow)  # the SVM has this very SYN; the flow may make room now (B2)
+                # the SVM's state has this same SYN; the flow may now be removed to make room (B2)
+                flow_list_leave(flow)
             if flow.alias != NULL:
-                lookup_lose_alias(core, flow)  # the SVM has the PVM's ports now
+                lookup_lose_alias(core, flow)  # the SVM uses the PVM's ports now
             stream_commit(core, flow, True)
         else:
             if flow.alias != NULL:
@@ -231,17 +234,19 @@ cdef void epoch_commit(Core *core) noexcept nogil:
     emit_chain(core, fragments_take(core.pvm_fragments))
     untouch_all(core)
     replaced_flows(core)
-    # A guest that was just given its state has cold caches and timers to catch up with.
+    # A guest that has just been given its state is slow for a while: its caches are cold, and timers are
+    # late.
     core.lag = max(core.lag, WARMING)
-    core.replaced.count = 0  # what was not compared is in the SVM's state
+    core.replaced.count = 0  # frames that were not compared are part of the SVM's state
     leave_stop(core, M_COMPARE)
     feed_limbo(core, True, True)
 
 
 cdef void forget_unanswered(Core *core) noexcept nogil:
-    """Connections of which only the PVM had spoken: clients never heard of them; the SVM opens its own.
+    """Forget connections on which only the PVM has sent something: clients know nothing of them; the SVM
+    opens its own.
 
-    Not one that was compared before the rules changed (C10): the SVM has it by numbers of its own.
+    A connection that was compared before the rules changed (C10) stays: the SVM has it, with its own numbers.
     """
     cdef Flow *flow = core.table.idle_first
     cdef Flow *behind
@@ -254,7 +259,9 @@ cdef void forget_unanswered(Core *core) noexcept nogil:
 
 
 cdef void settle_numbers(Core *core) noexcept nogil:
-    """The SVM is the PVM, whichever of its ISNs it goes on with: no SYN/ACK (T10a) changes an offset now."""
+    """The SVM has the PVM's state, whichever of its ISNs it continues with: no SYN/ACK (T10a) changes an
+    offset now.
+    """
     cdef Flow *flow = core.table.idle_first
     while flow != NULL:
         if flow.flags & F_TRIES:
@@ -263,7 +270,8 @@ cdef void settle_numbers(Core *core) noexcept nogil:
 
 
 cdef void emit_rest(Core *core, const Flow *flow, Node *node) noexcept nogil:
-    """Of a super-frame of the SVM, clients have some datagrams: the others leave, each alone."""
+    """Clients have received some datagrams of a super-frame of the SVM: release the others, each by itself.
+    """
     cdef Node *alone
     cdef uint32_t index
     for index in range(uso_count(node)):
@@ -280,7 +288,7 @@ cdef void epoch_failover(Core *core) noexcept nogil:
     while core.held.first != NULL:
         node = core.held.first
         if core.mode == M_COMPARE and not core.svm_stopped and not node.flags & (N_PURE | N_OWED):
-            # What the SVM has said of it, it will not say again soon.
+            # What the SVM has sent of it, it will not send again soon.
             if core_flow_of(node).key.kind == K_TCP:
                 partial_failover(core, core_flow_of(node), node)
             else:
@@ -296,7 +304,7 @@ cdef void epoch_failover(Core *core) noexcept nogil:
         flow = core_flow_of(node)
         core_unhold(core, node)
         if flow.key.kind == K_TCP and not node.flags & N_PURE and agreed_covers(flow, node):
-            core_discard(core, node)  # clients have it
+            core_discard(core, node)  # clients have received it
         elif node.taken[0] | node.taken[1]:
             emit_rest(core, flow, node)
         else:
@@ -314,11 +322,11 @@ cdef void epoch_failover(Core *core) noexcept nogil:
     feed_limbo(core, False, True)
 
 
-# Observing: nothing was copied, so the SVM goes on with its own numbers, and its copies of what left come
-# late.
+# Observing: no state was copied, so the SVM continues with its own numbers, and its copies of released output
+# arrive late.
 
 cdef bint is_ahead(const Flow *flow, const Node *node) noexcept nogil:
-    """Whether clients learn more from a held segment than the SVM has sent, a window aside."""
+    """Whether a held segment tells clients more than the SVM has sent, not counting the window."""
     if not node.flags & (N_PURE | N_OWED) or node.flags & N_UNPLACED or node.packet.flags & (RST | URG):
         return True
     return node.packet.flags & ACK and (not flow.svm.acked or seq_lt(flow.svm.ack, node.packet.ack))
@@ -350,14 +358,14 @@ cdef void epoch_follow_observed(Core *core) noexcept nogil:
             while flow.svm.pure_first != NULL and (flow.pvm.reset or not flow.svm.reset):
                 node = flow.svm.pure_first
                 core_forget(core, node)
-            agreed_advance(core, flow)  # what the SVM had said of it is agreed by now
+            agreed_advance(core, flow)  # what the SVM had sent of it is agreed by now
             while flow.svm.first != NULL and (flow.pvm.fin or flow.pvm.reset or flow.flags & F_FORGET):
-                node = flow.svm.first  # and the PVM will never say the rest, or has not for the timeout
+                node = flow.svm.first  # and the PVM will never send the rest, or has not within the timeout
                 core_unhold(core, node)
                 core_drop(core, node, D_OLD_EPOCH)
             if flow.flags & F_FORGET and (not flow.flags & F_ANCHORED or
                                           seq_le(flow.matched, agreed_position_of(flow, flow.svm.end, True))):
-                flow.svm.fin = False  # it counts as not said
+                flow.svm.fin = False  # it counts as not sent
             if flow.flags & F_FORGET and lookup_awaits_pair(core, flow) and not flow.pvm.open:
                 flow_list_leave(flow)
             flow.flags &= ~<uint32_t>F_FORGET

@@ -1,6 +1,11 @@
-"""Finding the flow of a frame, making flows, and letting them go within the bound (T10, B2).
+"""Finding the flow of a frame, making flows, and removing them within the bound (T10, B2).
 
-Past 400 lines: which incarnation a segment is of, and which SYNs pair, is one question.
+A flow lies in the table under the key that the PVM's frames have. A port that the SVM chose itself is an
+alias, which points to the flow. When a 4-tuple is used again, the new connection is a new incarnation of the
+flow, linked from the older one until both guests have left that behind. At the bound on flows, an idle one
+makes room.
+
+Past 400 lines: which incarnation a segment belongs to, and which SYNs pair, is one question.
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t
@@ -23,13 +28,14 @@ from colo_proxy.core.tcp.tries cimport tries_another
 from colo_proxy.core.vocabulary cimport M_FAILED_OVER
 
 cdef int64_t SECOND = 1000000000
-cdef int64_t OVER = 60 * SECOND  # a closed connection (Linux keeps TIME-WAIT as long), an idle datagram flow
-cdef int64_t FORGOTTEN = 3600 * SECOND  # an idle connection that a flow made anew would serve as well
+# a closed connection (Linux keeps TIME-WAIT for as long), or an idle datagram flow
+cdef int64_t OVER = 60 * SECOND
+cdef int64_t FORGOTTEN = 3600 * SECOND  # an idle connection for which a flow made anew would be as good
 
 cdef enum:
     SWEEP = 256  # flows looked at in one sweep
-    SEARCH = 1024  # flows looked at for one that makes room
-    PAIRS = 256  # waiting SYNs looked at
+    SEARCH = 1024  # flows examined to find one that can make room
+    PAIRS = 256  # waiting SYNs examined
 
 
 cdef Flow *lookup_pvm(Core *core, const Key *key, Node *node) noexcept nogil:
@@ -41,7 +47,7 @@ cdef Flow *lookup_pvm(Core *core, const Key *key, Node *node) noexcept nogil:
     if flow == NULL and opens(node):
         other = svm_syn_for(core, key)
         if other != NULL and key_equal(&other.key, key) and not lookup_left_by_pvm(other):
-            flow = other  # the SVM chose the same port, and was first
+            flow = other  # the SVM chose the same port, earlier
             other = NULL
     if flow == NULL:
         flow = lookup_make(core, key, False)
@@ -71,7 +77,7 @@ cdef Flow *lookup_svm(Core *core, const Key *key, Node *node) noexcept nogil:
     if flow == NULL:
         meant = meaning(core, alias, oldest, key)
         if alias != NULL:
-            lookup_lose_alias(core, alias.target)  # the SVM has left that connection behind
+            lookup_lose_alias(core, alias.target)  # the SVM no longer uses that connection
         flow = lookup_make(core, key, False)
         if flow == NULL:
             return NULL
@@ -91,7 +97,7 @@ cdef Flow *lookup_svm(Core *core, const Key *key, Node *node) noexcept nogil:
 # The incarnations of a flow (T10).
 
 cdef Flow *incarnation(Core *core, Flow *oldest, const Node *node, uint16_t port) noexcept nogil:
-    """The incarnation that a segment from `port` belongs to; NULL: it is none of these, or opens another."""
+    """The incarnation that a segment from `port` belongs to; NULL: none of these, or it opens another."""
     cdef Flow *flow = oldest
     cdef Flow *current = NULL
     cdef bint svm = (node.flags & N_SVM) != 0
@@ -114,7 +120,7 @@ cdef Flow *incarnation(Core *core, Flow *oldest, const Node *node, uint16_t port
     if anew and tries_another(side, node):
         return current
     other = &current.pvm if svm else &current.svm
-    # Of a connection that only the other side has opened, this SYN is the one it lacks.
+    # Where only the other guest has opened the connection, this SYN is the missing one.
     if anew and (side.syn or (not other.syn and (anchor_in_midstream(current) or stream_closed(current)))):
         current = current.newer
         while current != NULL and not concerns(core, current, node, port):
@@ -123,9 +129,9 @@ cdef Flow *incarnation(Core *core, Flow *oldest, const Node *node, uint16_t port
 
 
 cdef bint concerns(const Core *core, const Flow *flow, const Node *node, uint16_t port) noexcept nogil:
-    """Whether a segment may be of this incarnation at all."""
+    """Whether a segment can belong to this incarnation at all."""
     if not node.flags & N_SVM:
-        # A SYN that the SVM has sent from this port is the PVM's to take only by the rule (3.1).
+        # A SYN that the SVM has sent from this port: only the rule (3.1) gives it to the PVM.
         return not opens(node) or flow.list != &core.svm_syns or has_spoken(&flow.pvm)
     if not flow.svm.open:
         return True
@@ -133,14 +139,14 @@ cdef bint concerns(const Core *core, const Flow *flow, const Node *node, uint16_
 
 
 cdef bint said_again(const Side *side, const Node *node) noexcept nogil:
-    """Whether a SYN is a retransmission. A guest may take the same ISN again, for another connection."""
+    """Whether a SYN is a retransmission. A guest may also use the same ISN again for another connection."""
     if side.answered and node.packet.flags & ACK and not seq_eq(side.irs, node.packet.ack):
         return False
     return seq_eq(side.isn, node.packet.seq)
 
 
 cdef bint lookup_left_by_pvm(const Flow *flow) noexcept nogil:
-    """Whether the PVM has gone on to a newer incarnation."""
+    """Whether the PVM has opened a newer incarnation."""
     flow = flow.newer
     while flow != NULL and not flow.pvm.open:
         flow = flow.newer
@@ -154,7 +160,7 @@ cdef bint left_by_svm(const Flow *flow) noexcept nogil:
     return flow != NULL
 
 
-# What clients say.
+# Frames of clients.
 
 cdef Flow *lookup_uplink(Core *core, const Key *key) noexcept nogil:
     cdef Flow *flow = table_find(&core.table, key, False)
@@ -204,29 +210,32 @@ cdef Flow *lookup_received(Core *core, const Key *key) noexcept nogil:
     return found
 
 
-# Guest-initiated connections: each guest picks a source port of its own, so their SYNs are paired by what
-# both must agree on, in order.
+# Connections that the guests open: each guest chooses its own source port, so SYNs are paired by what must be
+# equal in both, and in order.
 
 cdef bint opens(const Node *node) noexcept nogil:
     return node.packet.kind == K_TCP and node.packet.flags & (SYN | ACK | RST) == SYN
 
 
 cdef bint has_spoken(const Side *side) noexcept nogil:
-    """Segments without a place (3.1) open nothing, and yet may be held here."""
+    """Segments outside the stream (3.1) open nothing, and yet may be held here."""
     return side.open or side.first != NULL or side.pure_first != NULL
 
 
 cdef bint may_pair(const Flow *flow, const Key *key) noexcept nogil:
-    """Whether a SYN that waits is to the destination that `key` names, from the same address.
+    """Whether a waiting SYN has the destination in `key` and comes from the same address.
 
-    Where both have spoken by now (the other without a SYN, so in mid-stream) there is nothing to pair.
+    If both guests have sent something by now (the other without a SYN, so in mid-stream), there is nothing to
+    pair.
     """
     return not (has_spoken(&flow.pvm) and has_spoken(&flow.svm)) and \
         key_alike(&flow.key, key)
 
 
 cdef Flow *svm_syn_for(Core *core, const Key *key) noexcept nogil:
-    """The SVM's SYN that one of the PVM takes, under the PVM's key: the best by its port, then the oldest."""
+    """The waiting SYN of the SVM for a SYN of the PVM with the PVM's key: preferably by its port, else the
+    oldest.
+    """
     cdef Flow *flow = core.svm_syns.first
     cdef Flow *same = NULL
     cdef Flow *any = NULL
@@ -245,9 +254,10 @@ cdef Flow *svm_syn_for(Core *core, const Key *key) noexcept nogil:
 
 
 cdef Flow *pvm_syn_for(Core *core, const Key *key) noexcept nogil:
-    """The PVM's SYN that one of the SVM takes, whose port has no meaning any more: the same port, the oldest.
+    """The waiting SYN of the PVM for a SYN of the SVM whose port is not paired yet: the same port, else the
+    oldest.
 
-    `incarnation` has looked for that from the port which the SVM's was paired with.
+    `incarnation` has already looked for one from the port that the SVM's port was paired with.
     """
     cdef Flow *flow = core.pvm_syns.first
     cdef Flow *any = NULL
@@ -274,7 +284,9 @@ cdef Flow *svm_syn_in(const Core *core, Flow *oldest) noexcept nogil:
 
 
 cdef uint16_t meaning(const Core *core, const Flow *alias, Flow *oldest, const Key *key) noexcept nogil:
-    """The PVM's port that the SVM's is paired with, or was before a SYN that waits: its own at first."""
+    """The PVM's port that the SVM's port is paired with, or was before a SYN that waits; at first the same
+    port.
+    """
     cdef const Flow *waits
     if alias != NULL:
         return alias.target.key.local_port
@@ -287,7 +299,7 @@ cdef bint lookup_awaits_pair(const Core *core, const Flow *flow) noexcept nogil:
 
 
 cdef void name_port(Core *core, Flow *flow, const Key *key) noexcept nogil:
-    """The SVM has opened this connection under `key`, which means it from now on."""
+    """The SVM has opened this connection under `key`, which belongs to the connection from now on."""
     set_port(flow, key)
     lookup_name_alias(core, flow, key)
 
@@ -302,7 +314,7 @@ cdef void lookup_name_alias(Core *core, Flow *flow, const Key *key) noexcept nog
     cdef Flow *alias = table_find(&core.table, key, True)
     if key_equal(&flow.key, key):
         if alias != NULL:
-            lookup_lose_alias(core, alias.target)  # the port has its own meaning again
+            lookup_lose_alias(core, alias.target)  # the port is the PVM's same port again
         return
     if alias != NULL:
         alias.target.alias = NULL  # the SVM uses the port again
@@ -316,7 +328,7 @@ cdef void lookup_name_alias(Core *core, Flow *flow, const Key *key) noexcept nog
 
 
 cdef void join(Core *core, Flow *flow, Flow *svm) noexcept nogil:
-    """The SVM's SYN came first, under a key of its own: its side moves into the PVM's flow."""
+    """The SVM's SYN came first, under a key of its own: move its side into the PVM's flow."""
     cdef Key key = svm.key
     flow_list_leave(svm)
     stream_pair(core, flow, svm)
@@ -324,7 +336,7 @@ cdef void join(Core *core, Flow *flow, Flow *svm) noexcept nogil:
     lookup_remove(core, svm)
     set_port(flow, &key)
     if svm_syn_in(core, table_find(&core.table, &key, False)) == NULL:
-        lookup_name_alias(core, flow, &key)  # and the SVM has opened no other from there since
+        lookup_name_alias(core, flow, &key)  # and the SVM has opened no other connection from there since
 
 
 # The bound.
@@ -340,7 +352,7 @@ cdef Flow *lookup_make(Core *core, const Key *key, bint alias) noexcept nogil:
 
 
 cdef void lookup_remove(Core *core, Flow *flow) noexcept nogil:
-    """Take out a flow on which nothing waits, and its alias."""
+    """Remove a flow on which nothing waits, and its alias."""
     capture_gap_at_end(core, flow)
     flow_list_leave(flow)
     if flow.alias != NULL:
@@ -374,14 +386,16 @@ cdef void lookup_lose_alias(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef void retire(Core *core, Flow *oldest) noexcept nogil:
-    """Let go of an incarnation that both sides have left behind."""
+    """Remove an incarnation that both sides have left behind."""
     if oldest.waiting == 0 and not oldest.flags & F_TOUCHED and left_by_svm(oldest) and \
             (lookup_left_by_pvm(oldest) or (oldest.newer != NULL and core.mode == M_FAILED_OVER)):
         lookup_remove(core, oldest)
 
 
 cdef bint replaceable(const Core *core, const Flow *flow) noexcept nogil:
-    """Whether a flow made anew at the next packet would serve as well: nothing held, no offset to lose."""
+    """Whether a flow made anew at the next packet would be as good: nothing is held, and no offset would be
+    lost.
+    """
     if flow.waiting or flow.flags & F_TOUCHED or flow_is_alias(flow) or lookup_awaits_pair(core, flow):
         return False
     if flow.key.kind != K_TCP:
@@ -403,7 +417,7 @@ cdef bint make_room(Core *core) noexcept nogil:
 
 
 cdef bint soon_over(const Core *core, const Flow *flow) noexcept nogil:
-    """Not where clients know the flow by a port that the only guest has not chosen."""
+    """A flow that clients know by a port which the remaining guest has not chosen is kept."""
     if flow.key.kind == K_TCP:
         return stream_closed(flow)
     return flow.alias == NULL or core.mode != M_FAILED_OVER
@@ -416,9 +430,10 @@ cdef void lookup_sweep(Core *core) noexcept nogil:
     while flow != NULL and left:
         idle = core.now - flow.used
         if idle < OVER:
-            flow = NULL  # what follows was used later still
+            flow = NULL  # the flows after it were used more recently
             break
-        core.swept = flow.idle_next  # which goes on, should that be the alias that goes with the flow
+        # continue behind the alias, if that is the one which is removed with the flow
+        core.swept = flow.idle_next
         if replaceable(core, flow) and (idle >= FORGOTTEN or soon_over(core, flow)):
             lookup_remove(core, flow)
         flow = core.swept

@@ -1,5 +1,9 @@
-"""What one guest has said and the other has not: when it has waited for the timeout, and where the captures
-end (docs/comparison.md, M1 to M3, D4, F3).
+"""Output that one guest has sent and the other has not: when it has waited for the timeout, and at the end of
+captures (docs/comparison.md, M1 to M3, D4, F3).
+
+The timeout of a waiting node proves nothing by itself. In a TCP stream it must first be clear which guest has
+to send next: the lowest position that only one guest has sent decides. A loss on the way to the proxy, an
+acknowledgement that depends on it, and a window update that clients do not need yet are not divergences.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
@@ -65,7 +69,7 @@ cdef void missing_output_timed_out(Core *core, Node *node) noexcept nogil:
         return
     if node.flags & N_SVM:
         if not node.flags & N_PURE and capture_gap_skip(core, flow):
-            # What the PVM's capture has lost; `node` may be gone.
+            # What the PVM's capture has lost; `node` may have been freed.
             release_all(core, flow)
             return
         flow.flags |= F_FORGET
@@ -73,7 +77,7 @@ cdef void missing_output_timed_out(Core *core, Node *node) noexcept nogil:
             node = first_beyond(flow)
         core_diverge(core, flow, R_MISSING_PRIMARY, place(flow, node), NULL, node)
         return
-    # Should the SVM just be slow, the next wait is longer.
+    # If the SVM is only slow, wait longer next time.
     core.lag = max(core.lag, core.now - node.time)
     if flow.key.kind == K_TCP and not node.flags & (N_PURE | N_OWED) and not agreed_covers(flow, node):
         if capture_gap_skip(core, flow):
@@ -87,7 +91,7 @@ cdef void missing_output_timed_out(Core *core, Node *node) noexcept nogil:
 
 
 cdef bint still_missing(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """False where nobody waits for what a node of a stream says; it may be gone then."""
+    """False where nothing depends on what a stream's node carries; the node may have been freed then."""
     if node.flags & N_PURE:
         if release_stray_reset(core, flow, node):
             core_unhold(core, node)
@@ -103,22 +107,22 @@ cdef bint still_missing(Core *core, Flow *flow, Node *node) noexcept nogil:
             pool_give(core.pool, node)
             return False
         if seq_le(node.packet.ack, flow.told_ack) and seq_lt(flow.told_ack, flow.told_edge):
-            return False  # clients have some window: what is owed of it may wait
+            return False  # clients have some window left: the rest of the update can wait
     elif node.flags & N_SVM and flow.flags & F_ANCHORED:
         if seq_le(agreed_end_of(node), flow.low):
             core_unhold(core, node)  # from before this flow was first seen
             core_drop(core, node, D_OLD_EPOCH)
             return False
         if seq_le(agreed_end_of(node), flow.pvm.end):
-            return False  # the PVM got further: what it said here is lost on the way, and comes again
+            return False  # the PVM has sent more: what it sent here was lost on the way, and will be repeated
         if flow.pvm.acked and flow.svm.acked and seq_lt(flow.pvm.ack, flow.svm.ack):
-            return False  # the PVM has yet to receive what the SVM answers
+            return False  # the PVM has not received yet what the SVM answers
     return True
 
 
 cdef int64_t place(const Flow *flow, const Node *node) noexcept nogil:
-    """The stream offset of what is missing, as a node that waits shows it."""
-    # Of the SVM's, what the PVM never got to.
+    """The stream offset of what is missing, judged by a node that waits."""
+    # For the SVM's node: the first position that the PVM has not reached.
     cdef Seq least = furthest(flow) if node.flags & N_SVM else flow.matched
     cdef Seq at, end
     if flow.key.kind != K_TCP:
@@ -126,7 +130,7 @@ cdef int64_t place(const Flow *flow, const Node *node) noexcept nogil:
     if not node.flags & (N_SVM | N_PURE | N_OWED | N_UNPLACED) and seq_lt(agreed_start_of(node), flow.low):
         return 0  # from before the first byte seen
     if node.flags & (N_PURE | N_OWED | N_UNPLACED) or (not node.flags & N_SVM and agreed_covers(flow, node)):
-        return agreed_offset_of(flow, flow.matched)  # it is an acknowledgement that waits
+        return agreed_offset_of(flow, flow.matched)  # it is an acknowledgement that is missing
     at = seq_max(agreed_start_of(node), least)
     if not node.flags & N_SVM:
         ranges_beyond_gap(flow, &at, agreed_end_of(node), &end)  # what is agreed beyond a hole is not missing
@@ -134,12 +138,12 @@ cdef int64_t place(const Flow *flow, const Node *node) noexcept nogil:
 
 
 cdef inline Seq furthest(const Flow *flow) noexcept nogil:
-    """Where the PVM has got to, as its capture shows or a client's acknowledgement has proved (M4)."""
+    """How far the PVM has sent, as its capture shows or as a client's acknowledgement proves (M4)."""
     return seq_max(flow.pvm.end, flow.matched) if flow.flags & F_ANCHORED else flow.pvm.end
 
 
 cdef Node *first_beyond(const Flow *flow) noexcept nogil:
-    """M2: the SVM's segment with the first position that the PVM has not got to, or NULL."""
+    """M2: the SVM's segment with the first position that the PVM has not reached, or NULL."""
     cdef Node *node = flow.svm.low
     while node != NULL and flow.flags & F_ANCHORED and seq_le(agreed_end_of(node), furthest(flow)):
         node = node.sort_next
@@ -147,7 +151,7 @@ cdef Node *first_beyond(const Flow *flow) noexcept nogil:
 
 
 cdef Node *lowest_waiting(const Flow *flow) noexcept nogil:
-    """The PVM's segment that is not agreed, and says the lowest position."""
+    """The PVM's segment that is not agreed and has the lowest position."""
     cdef Node *node = flow.pvm.first
     cdef Node *lowest = NULL
     while node != NULL:
@@ -160,7 +164,7 @@ cdef Node *lowest_waiting(const Flow *flow) noexcept nogil:
 
 
 cdef Node *first_alone(const Flow *flow, Node *said, Node *other, Seq *at) noexcept nogil:
-    """The first position beyond the agreed range that one list has and the other has not, and its node."""
+    """The first position beyond the agreed range that is in one list and not in the other, and its node."""
     cdef Seq end
     at[0] = flow.matched
     while said != NULL:
@@ -176,13 +180,13 @@ cdef Node *first_alone(const Flow *flow, Node *said, Node *other, Seq *at) noexc
 
 
 cdef bint stream_waits(Core *core, Flow *flow) noexcept nogil:
-    """M1: whose is it to say what the PVM's segments wait for? False if they wait for nothing."""
+    """M1: which guest has to send what the PVM's segments wait for? False if they wait for nothing."""
     cdef Node *lowest = lowest_waiting(flow)
     cdef Node *alone = NULL
     cdef Seq at
     if lowest == NULL:
         return False
-    # What was held unjudged (M_HOLD) is on no sorted list.
+    # What was held without being judged (M_HOLD) is on no sorted list.
     if lowest.flags & N_UNPLACED or not lowest.flags & N_SORTED or seq_lt(agreed_start_of(lowest), flow.low):
         core_diverge(core, flow, R_MISSING_SECONDARY, place(flow, lowest), lowest, NULL)
         return True
@@ -193,13 +197,13 @@ cdef bint stream_waits(Core *core, Flow *flow) noexcept nogil:
     alone = first_alone(flow, flow.svm.low, flow.pvm.low, &at)
     if alone != NULL:
         core_diverge(core, flow, R_MISSING_PRIMARY, agreed_offset_of(flow, at), NULL, alone)
-    else:  # both have lost the same
+    else:  # both have the same hole
         core_diverge(core, flow, R_MISSING_SECONDARY, place(flow, lowest), lowest, NULL)
     return True
 
 
 cdef bint hole_at_end(Core *core, Flow *flow) noexcept nogil:
-    """M3: nothing of the PVM's waits, but below what is agreed beyond the prefix something is missing."""
+    """M3: nothing of the PVM waits, but below a range agreed behind a hole something is missing."""
     cdef Node *alone
     cdef Seq at
     if not ranges_any(flow):
@@ -207,7 +211,7 @@ cdef bint hole_at_end(Core *core, Flow *flow) noexcept nogil:
     alone = first_alone(flow, flow.svm.low, flow.pvm.low, &at)
     if alone != NULL:
         core_diverge(core, flow, R_MISSING_PRIMARY, agreed_offset_of(flow, at), NULL, alone)
-    else:  # both have lost the same
+    else:  # both have the same hole
         at = ranges_of(flow).agreed.each[0].begin
         core_diverge(core, flow, R_MISSING_SECONDARY, agreed_offset_of(flow, at), NULL, NULL)
     return True
@@ -255,7 +259,7 @@ cdef void missing_output_at_end(Core *core) noexcept nogil:
             if (flow.waiting or ranges_any(flow)) and not flow.flags & F_BLOCKED:
                 stream_at_end(core, flow)
             capture_gap_at_end(core, flow)
-            flow.flags &= ~<uint32_t>F_HEARD  # told once
+            flow.flags &= ~<uint32_t>F_HEARD  # report it once
         elif flow.flags & F_BLOCKED or not flow.waiting:
             pass
         elif flow.pvm.first != NULL and flow.svm.first != NULL:
@@ -271,7 +275,9 @@ cdef void missing_output_at_end(Core *core) noexcept nogil:
 
 
 cdef void follow_mismatches(Core *core) noexcept nogil:
-    """Datagrams that differ are a proof, not an absence: followed as everywhere (C8), for their flows."""
+    """Datagrams that differ are proof of a divergence, not only missing: continue their flows as elsewhere
+    (C8).
+    """
     cdef Node *node = core.held.first
     cdef Node *behind
     while node != NULL and core.settings.observe:

@@ -15,10 +15,10 @@ cdef enum Word:
     W_ABORT = 5
     W_FAILOVER = 6
     W_FINISH = 7  # the captures end
-    # Between SVM_STOP and COMMIT: the SVM runs on the PVM's state (a failover now needs no offsets).
+    # Between SVM_STOP and COMMIT: the SVM runs on the PVM's state, so a failover now needs no offsets.
     W_SVM_LOADED = 8
 
-# A flow as users see it. `place`: see table_walk.
+# A flow as reported to users. `place`: see table_walk.
 cdef struct FlowRecord:
     uint32_t place
     char[128] flow
@@ -33,28 +33,28 @@ cdef struct FlowRecord:
 
 cdef Core *nic_new(Pool *pool, const Settings *settings) except NULL
 cdef void nic_free(Core *core) noexcept nogil
-# Learns from a client's frame and rewrites it in place into the SVM's copy; false: no copy is wanted.
+# Learn from a client's frame and rewrite it in place into the SVM's copy; false: no copy is wanted.
 cdef bint nic_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil
-# A client's frame as the SVM's capture has it, in the SVM's numbers. It takes no part in anything else.
+# A client's frame from the SVM's capture, in the SVM's numbers. It is used for nothing else.
 cdef void nic_received(Core *core, const uint8_t *base, uint32_t size, int64_t now) noexcept nogil
 cdef void nic_primary(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil
 cdef void nic_secondary(Core *core, uint8_t *base, uint32_t size, int64_t now) noexcept nogil
-# Before a run of a guest's frames where there are more flows than the cache holds: first nic_expect for
-# each, then nic_fetch; neither changes anything. Then nic_try before each.
+# Before a run of frames of a guest, where there are more flows than the cache holds: first nic_expect for
+# each frame, then nic_fetch; neither changes anything. Then nic_try before each frame.
 cdef bint nic_crowded(const Core *core) noexcept nogil
 cdef void nic_expect(const Core *core, const uint8_t *base, uint32_t size, Guess *guess) noexcept nogil
 cdef void nic_fetch(const Core *core, Guess *guess) noexcept nogil
 cdef void nic_try(Core *core, const Guess *guess) noexcept nogil
 cdef void nic_word(Core *core, Word word, int64_t now) noexcept nogil
-# The frames to send, in order; nic_sent gives back their nodes and empties the list.
+# The frames to send, in order; nic_sent returns their nodes to the pool and empties the list.
 cdef Out *nic_outs(Core *core, uint32_t *count) noexcept nogil
 cdef void nic_sent(Core *core) noexcept nogil
 cdef bint nic_divergence(Core *core, Diverged *into) noexcept nogil
-# A bit per DropId that asks for a checkpoint (D_MEMORY, D_FLOWS) since the last call.
+# One bit for each DropId that has requested a checkpoint (D_MEMORY, D_FLOWS) since the last call.
 cdef uint32_t nic_exhausted(Core *core) noexcept nogil
 cdef Counts *nic_counts(Core *core) noexcept nogil
-# Up to `room` flows from a place on, looking at `steps` places at most; returns how many, and where to go on
-# in `place`. `steps` is what is left of them: with some left and room too, there are no more flows.
+# Up to `room` flows from a place on, examining at most `steps` places; returns how many, and in `place` where
+# to continue. `steps` becomes what is left of it: if both steps and room are left, there are no more flows.
 cdef uint64_t nic_flows(
     Core *core, uint32_t *place, uint32_t *steps, FlowRecord *into, uint64_t room
 ) noexcept nogil

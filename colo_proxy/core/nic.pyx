@@ -1,15 +1,15 @@
 """The comparator of one NIC: frames and the time in; frames, divergences and counters out. No I/O.
 
-Rules: docs/comparison.md. One `Core` a NIC; the cores of one proxy share a `Pool`, and with it the bounds.
-All functions belong to one thread. `base` points at a virtio-net header (VNET bytes), the frame behind it;
-`size` counts both. A core may rewrite the frame in place and may hand it out again (`Out.node` NULL), so a
-receive buffer stays untouched until `nic_sent`.
+Rules: docs/comparison.md. There is one `Core` for each NIC; the cores of one proxy share a `Pool`, and with
+it the bounds. One thread calls all functions. `base` points to a virtio-net header (VNET bytes) followed by
+the frame; `size` counts both. A core may rewrite the frame in place and may return it for sending (`Out.node`
+NULL), so the caller leaves a receive buffer alone until `nic_sent`.
 
-The way of a frame of a guest:
+The path of a guest's frame:
 
-    nic_primary / nic_secondary    count, parse, and what the mode says of the frame
-    dispatch.pyx                        policy, fragments, flow; then stream.pyx or datagram.pyx
-    finish_frame                     what has to stay is copied; an observed divergence is followed at once
+    nic_primary / nic_secondary    count, parse, apply the mode
+    dispatch.pyx                   policy, fragments, flow; then stream.pyx or datagram.pyx
+    finish_frame                   copy what has to stay; continue at once after an observed divergence
 
 Past 400 lines: all that the engine may call, and nothing else.
 """
@@ -115,7 +115,7 @@ from colo_proxy.core.vocabulary cimport (
 )
 
 cdef enum:
-    CROWD = 1024  # flows; some 600 KB
+    CROWD = 1024  # flows, with some 600 KB
 
 cdef Core *nic_new(Pool *pool, const Settings *settings) except NULL:
     cdef Core *core = <Core *>calloc(1, sizeof(Core))
@@ -145,7 +145,7 @@ cdef Core *nic_new(Pool *pool, const Settings *settings) except NULL:
 
 
 cdef void nic_free(Core *core) noexcept nogil:
-    """Give everything back to the pool and free the core; the pool stays."""
+    """Return everything to the pool and free the core; the pool stays."""
     cdef Diverged left
     cdef Flow *flow
     if core == NULL:
@@ -174,7 +174,7 @@ cdef void nic_free(Core *core) noexcept nogil:
 
 
 cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_t now) noexcept nogil:
-    """Count and parse a frame; NULL if it can be none."""
+    """Count and parse a frame; NULL if it is not a valid one."""
     cdef Node *node = &core.rx
     core.now = max(core.now, now)
     core.counts.frames[<int>port] += 1
@@ -185,7 +185,7 @@ cdef Node *receive(Core *core, PortId port, uint8_t *base, uint32_t size, int64_
     if size > <uint32_t>(VNET + (MAX_CAPTURED if core.settings.captured else MAX_FRAME)):
         core.counts.dropped[<int>D_OVERSIZED] += 1
         return NULL
-    # All but the packet, which `parse_frame` writes whole.
+    # Everything except the packet, which `parse_frame` writes completely.
     node.prev = node.next = node.flow_prev = node.flow_next = node.sort_prev = node.sort_next = NULL
     node.chain = NULL
     node.flow = NULL
@@ -252,7 +252,7 @@ cdef void nic_secondary(Core *core, uint8_t *base, uint32_t size, int64_t now) n
 
 
 cdef uint32_t record_uplink(Core *core, const Node *node, const Key *key, const Flow *flow) noexcept nogil:
-    """Clients speak first: their flow may be made only when the PVM answers, with the same hash."""
+    """Clients send first: their flow may be made only when the PVM answers, with the same hash."""
     cdef uint32_t hashed
     if flow != NULL:
         core_record_flow(core, flow, node)
@@ -263,7 +263,7 @@ cdef uint32_t record_uplink(Core *core, const Node *node, const Key *key, const 
 
 
 cdef void note_client(Core *core, Flow *flow, uint32_t hashed) noexcept nogil:
-    """Who has begun a flow of UDP, and whether a port that was mapped is still in use (pairing.pxd)."""
+    """Note who has begun a UDP flow, and that a mapped port is still in use (pairing.pxd)."""
     if flow == NULL:
         client_flows_note(core.asked, hashed, core.now)
     elif flow.alias != NULL:
@@ -271,7 +271,7 @@ cdef void note_client(Core *core, Flow *flow, uint32_t hashed) noexcept nogil:
 
 
 cdef void note_segment(Core *core, const Key *key, Flow *flow, Node *node) noexcept nogil:
-    """What a client's TCP segment tells about its connection."""
+    """Note what a client's TCP segment shows about its connection."""
     if flow == NULL:
         return
     if flow.pvm.answered and node.packet.flags & (SYN | ACK | RST) == ACK:
@@ -310,7 +310,9 @@ cdef void nic_try(Core *core, const Guess *guess) noexcept nogil:
 
 
 cdef void answered(Core *core, Flow *flow) noexcept nogil:
-    """A client has answered the guest's SYN. Observed guests are not told to at one time (C8)."""
+    """A client has answered the guest's SYN. Guests that are only observed learn of this at different times
+    (C8).
+    """
     if core.mode == M_COMPARE and not core.svm_stopped and not core.settings.passthrough:
         syn_forms_answered(core, flow)
         epoch_follow_observed(core)
@@ -338,7 +340,7 @@ cdef bint nic_uplink(Core *core, uint8_t *base, uint32_t size, int64_t now) noex
             note_segment(core, &key, flow, node)
         if flow != NULL and core.settings.passthrough and observing_waits(core, flow, node):
             return False
-        # From its stop on the SVM has no numbers of its own any more (C2).
+        # From its stop on, the SVM no longer has numbers of its own (C2).
         if flow != NULL and not core.svm_stopped:
             aligner_to_svm(&node.packet, base, lookup_offset(flow, &offset))
             if core.settings.passthrough:

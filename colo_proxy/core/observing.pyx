@@ -1,15 +1,15 @@
-"""While observing (C8), what clients say reaches the SVM at the SVM's own pace.
+"""While observing (C8), clients' segments reach the SVM no sooner than the SVM can use them.
 
-The PVM's output leaves at once, so clients acknowledge what the SVM has not said yet. A kernel ignores such
-an acknowledgement, or resets a connection that it has not answered, and from then on the SVM is no replica to
-observe. So, of what goes to the SVM:
+The PVM's output is released on arrival, so clients acknowledge what the SVM has not sent yet. A kernel
+ignores such an acknowledgement, or resets a connection that it has not answered; from then on the SVM is no
+replica to observe. So clients' segments for the SVM are treated as follows:
 
-    before its SYN   what acknowledges waits (`early`), and goes when the SVM has said its SYN
-    from then on     acknowledges no more than the SVM has said; data need not wait for that
-    what that took   is made up for by acknowledgements of our own, as the SVM says more, or repeats itself
+    before its SYN   segments with ACK wait (`early`), and are sent when the SVM has sent its SYN
+    after its SYN    they acknowledge no more than the SVM has sent; data need not wait for that
+    later            acknowledgements of our own make up for it, when the SVM sends more or repeats itself
 
 Where the PVM's output waits for the SVM's, only the last of these is needed: an acknowledgement that was lost
-on its way to the SVM is repeated where the SVM repeats what was acknowledged (T15). Clients would do that, if
+on its way to the SVM is repeated when the SVM repeats what was acknowledged (T15). Clients would do that, if
 they received what the SVM sends.
 """
 
@@ -33,7 +33,7 @@ cdef int64_t GIVEN_UP = 3_000_000_000  # ns
 
 
 cdef void observing_note_client(Flow *flow, const Node *node) noexcept nogil:
-    """In the PVM's numbers. What the PVM has not sent yet, nobody can have received."""
+    """In the PVM's numbers. Nobody can have received what the PVM has not sent yet."""
     if not node.packet.flags & ACK or node.packet.flags & RST or not flow.pvm.open or \
             seq_lt(flow.pvm.end, node.packet.ack):
         return
@@ -84,7 +84,7 @@ cdef void observing_clamp(const Flow *flow, Node *node) noexcept nogil:
 
 
 cdef void let_early_go(Core *core, Flow *flow) noexcept nogil:
-    """What waited for the SVM's SYN goes, in order; what waits for another's stays."""
+    """Send what waited for the SVM's SYN, in order; what waits for another SYN stays."""
     cdef Offset offset
     cdef Key key
     cdef Node *node
@@ -109,7 +109,7 @@ cdef void observing_answer(Core *core, Flow *flow, const Node *node) noexcept no
     if node.packet.flags & SYN and core.early_count:
         let_early_go(core, flow)
     heard = seq_add(flow.heard_ack, flow.offset)
-    # Up to the start of this segment clients' own acknowledgements have told it.
+    # Clients' own acknowledgements have covered everything before this segment.
     if flow.flags & F_HEARD and node.packet.flags & ACK and seq_lt(node.packet.seq, heard):
         answer(core, flow, node, seq_min(heard, flow.svm.end))
 

@@ -1,13 +1,13 @@
-"""Flows of UDP that the guest begins: each guest draws a source port (docs/comparison.md, end of section 4).
+"""UDP flows that the guest begins: each guest chooses a source port (docs/comparison.md, end of section 4).
 
-Until it is known which flow of the SVM is which of the PVM's, a flow is alone (F_ALONE). The PVM's lies in
-the table under its own key. The SVM's port means nothing yet, so its flow lies among the aliases, and leads
-to itself; it becomes the alias of the PVM's flow when the two are paired.
+Until it is known which flow of the SVM belongs to which of the PVM, a flow is alone (F_ALONE). The PVM's flow
+is in the table under its own key. The SVM's port is not paired yet, so its flow is among the aliases and
+points to itself; it becomes the alias of the PVM's flow when the two are paired.
 
     core.pvm_alone, svm_alone       something has waited on them for less than the reordering window
-    core.pvm_overdue, svm_overdue   for longer: what is equal pairs them all the same, else their order does
+    core.pvm_overdue, svm_overdue   for longer: now equal datagrams pair them, or else their order does
 
-Each list is in order of the time at which what waits came. A flow on which nothing waits is on none.
+Each list is in the order in which the waiting datagrams arrived. A flow on which nothing waits is on none.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
@@ -32,8 +32,8 @@ from colo_proxy.core.packet.key cimport Key, key_alike, key_equal, key_hash
 from colo_proxy.core.vocabulary cimport M_COMPARE
 
 cdef enum:
-    FLOWS = 256  # flows of the other guest looked at for one
-    DATAGRAMS = 256  # and of what waits on them
+    FLOWS = 256  # flows of the other guest examined for one
+    DATAGRAMS = 256  # and datagrams that wait on them
 
 
 cdef bint is_alone(const Flow *flow) noexcept nogil:
@@ -41,7 +41,7 @@ cdef bint is_alone(const Flow *flow) noexcept nogil:
 
 
 cdef bint says(const Flow *flow, Node *node, int *left) noexcept nogil:
-    """Whether what waits of the other guest on its flow has this datagram, whichever port it came from."""
+    """Whether this datagram also waits on a flow of the other guest, no matter from which port it came."""
     cdef const Node *other = flow.pvm.first if node.flags & N_SVM else flow.svm.first
     while other != NULL and left[0] > 0:
         if equal_but_for_port(other, node, left):
@@ -62,7 +62,7 @@ cdef Flow *search(const FlowList *list, const Key *key, Node *node, int *left) n
 
 
 cdef Flow *find_equal(Core *core, const Key *key, Flow *same_port, Node *node) noexcept nogil:
-    """The other guest's flow that this datagram belongs to: from the same port, else the oldest."""
+    """The other guest's flow that this datagram belongs to: from the same port, otherwise the oldest."""
     cdef int left = DATAGRAMS
     cdef bint svm = node.flags & N_SVM
     cdef Flow *found
@@ -75,7 +75,7 @@ cdef Flow *find_equal(Core *core, const Key *key, Flow *same_port, Node *node) n
 
 
 cdef void join(Core *core, Flow *flow, Flow *svm) noexcept nogil:
-    """The SVM's flow is the PVM's from now on."""
+    """The SVM's flow is paired with the PVM's from now on."""
     flow_list_leave(flow)
     flow_list_leave(svm)
     if svm.flags & F_TOUCHED:
@@ -114,7 +114,7 @@ cdef Flow *pairing_for_pvm(Core *core, const Key *key, Node *node) noexcept nogi
 
 
 cdef Flow *pair_svm(Core *core, const Key *key, Node *node, Flow *known, Flow *same_port) noexcept nogil:
-    """The flow of a datagram whose port means none of the PVM's yet; `known`: where the SVM's have gone."""
+    """The flow of a datagram whose port is not paired yet; `known`: where earlier ones of the SVM went."""
     cdef Flow *flow
     if known != NULL and known.flags & F_BLOCKED:
         return known
@@ -168,10 +168,10 @@ cdef Flow *pairing_known(Core *core, const Key *key) noexcept nogil:
     return alias.target
 
 
-# What has waited for the reordering window.
+# Flows that have waited for the reordering window.
 
 cdef int64_t grow_overdue(Core *core, FlowList *young, FlowList *old, int64_t before) noexcept nogil:
-    """Move flows whose first datagram has waited since before then. Returns when the next one came."""
+    """Move flows whose first datagram has waited since before then. Return when the next one arrived."""
     cdef Flow *flow = young.first
     cdef const Node *node
     while flow != NULL:
@@ -188,7 +188,7 @@ cdef int64_t grow_overdue(Core *core, FlowList *young, FlowList *old, int64_t be
 
 
 cdef Flow *first_moved(const Core *core, const FlowList *old) noexcept nogil:
-    """Of those that have just been moved."""
+    """The first of those that have just been moved."""
     cdef Flow *flow = old.last
     if flow == NULL or flow.watched_since != core.now:
         return NULL
@@ -221,7 +221,7 @@ cdef void pair_moved(Core *core, const FlowList *these, const FlowList *others,
     while flow != NULL:
         behind = flow.list_next
         other = partner(core, flow, others, same_port) if is_alone(flow) and flow.waiting else NULL
-        if other != NULL and not same_port:  # an older one of the same guest may still wait
+        if other != NULL and not same_port:  # an older flow of the same guest may still wait
             oldest = partner(core, other, these, False)
             flow = oldest if oldest != NULL else flow
         if other != NULL and flow.flags & F_ALIAS:

@@ -1,11 +1,11 @@
-"""Policies: an ordered list of rules that say of a flow whether it is compared, bypassed or dropped."""
+"""Policies: an ordered list of rules that decide whether a flow is compared, bypassed or dropped."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from colo_proxy.core.packet.key cimport Key
 
 cdef enum Action:
-    P_DEFAULT = 0  # no rule matches: the caller's default
+    P_DEFAULT = 0  # no rule matches: the caller decides
     P_COMPARE = 1
     P_BYPASS = 2
     P_DROP = 3
@@ -18,16 +18,16 @@ cdef struct Net:
 cdef struct Ports:
     uint16_t low
     uint16_t high
-    uint8_t set  # 0: any, and flows without ports too
+    uint8_t set  # 0: any port, and flows without ports too
 
 cdef struct Rule:
-    uint64_t hits  # frames of the PVM
+    uint64_t hits  # frames of the PVM that matched
     uint32_t action
     int32_t proto  # -1: any
     int32_t ethertype  # -1: any
-    uint32_t vlan  # as in Key, of the bits of vlan_mask
+    uint32_t vlan  # as in Key, masked with vlan_mask
     uint32_t vlan_mask
-    Net either  # the VM's end or the other
+    Net either  # either end of the flow
     Net local
     Net remote
     Ports either_ports
@@ -39,7 +39,7 @@ cdef struct Policies:
     Rule *rules
 
 cdef enum:
-    FORMER = 4  # lists remembered that have been replaced (rules.pxd)
+    FORMER = 4  # replaced lists that are remembered (rules.pxd)
 
 cdef struct Former:
     Policies *policies
@@ -49,7 +49,7 @@ cdef struct Replaced:
     Former[FORMER] former  # a ring
     uint32_t count  # replaced since the last commit
 
-# `policies` may be NULL: no rules. `frames`: as many are counted for the rule that decides.
+# `policies` may be NULL: no rules. `frames` is added to the count of the rule that decides.
 cdef Action policy_match(Policies *policies, const Key *key, uint64_t frames) noexcept nogil
 
 cdef class PolicyRule:

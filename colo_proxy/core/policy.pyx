@@ -1,8 +1,8 @@
-"""Policies: an ordered list of rules that say of a flow whether it is compared, bypassed or dropped.
+"""Policies: an ordered list of rules that decide whether a flow is compared, bypassed or dropped.
 
-The first rule that matches wins. Rules are checked (`PolicyRule`) and compiled to a flat array
-(`PolicyTable`) once; the data path walks it and counts the frames of the PVM that each rule has decided on:
-one table for all NICs, whose counts its one thread writes and anybody reads.
+The first rule that matches decides. Rules are checked (`PolicyRule`) and compiled to a flat array
+(`PolicyTable`) once; the data path walks it and counts the frames of the PVM that each rule has decided on.
+All NICs share one table, whose counts one thread writes and any thread may read.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -156,7 +156,7 @@ cdef take(Rule *rule, key, value):
 cdef class PolicyRule:
     """One rule: what it matches, and `compare`, `bypass` or `drop`.
 
-    `match` may have these keys, all of which must agree; an empty one matches every flow:
+    `match` may have these keys, all of which must match; an empty one matches every flow:
 
     - `protocol`: a name (tcp, udp, icmp, icmpv6, gre...) or IANA's number
     - `address`: an address or network in CIDR notation, of either end; `local` (the VM's), `remote` likewise
@@ -191,7 +191,7 @@ cdef class PolicyRule:
 
 
 cdef class PolicyTable:
-    """Rules compiled for the data path, in order. The table has to outlive its use there."""
+    """Rules compiled for the data path, in order. The table must exist as long as the data path uses it."""
 
     def __cinit__(self, rules=()):
         cdef PolicyRule rule
@@ -211,7 +211,9 @@ cdef class PolicyTable:
 
     @property
     def hits(self):
-        """How many frames of the PVM each rule has decided on; a word a rule, so any thread may read it."""
+        """How many frames of the PVM each rule has decided on; one word for each rule, so any thread may read
+        it.
+        """
         return [atomic_load(&self.policies.rules[index].hits) for index in range(self.policies.count)]
 
     def decide(self, frame: bytes, from_vm: bool = True) -> str | None:

@@ -1,4 +1,4 @@
-"""What a new list of policies changes for flows that live (docs/comparison.md, C10)."""
+"""What a new list of policies changes for existing flows (docs/comparison.md, C10)."""
 
 from libc.stdint cimport uint64_t
 
@@ -16,7 +16,7 @@ cdef inline Action rules_decide(Policies *policies, const Key *key, bint houseke
         return P_BYPASS if housekeeping else P_COMPARE
     return action
 
-# Let these rules decide from now on (NULL: none). The last FORMER lists must outlive them.
+# Apply these rules from now on (NULL: none). The last FORMER lists must outlive them.
 cdef void rules_replace(Core *core, Policies *policies) noexcept nogil
 # Whether what the SVM sent may be a copy of what the PVM sent while its flow was not compared.
 cdef bint rules_excuse(const Core *core, const Flow *flow, const Node *svm) noexcept nogil

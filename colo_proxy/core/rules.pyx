@@ -1,9 +1,10 @@
-"""What a new list of policies changes for flows that live (docs/comparison.md, C10).
+"""What a new list of policies changes for existing flows (docs/comparison.md, C10).
 
-What waits on a flow that is compared no more goes as the new list says. Such a flow keeps only what maps the
-SVM's numbers and port to the PVM's, so one that is compared again later is caught in mid-stream. What either
-guest sent while it was not compared was not noted: the SVM's copies of what the PVM sent then may still come,
-and are no sign that the PVM misses anything. So the last lists are remembered, with when each was replaced.
+If a flow is no longer compared, what waits on it is released or dropped as the new list decides. Such a flow
+keeps only what maps the SVM's numbers and port to the PVM's, so if it is compared again later, the comparison
+starts in mid-stream. What either guest sent while the flow was not compared was not recorded: the SVM's
+copies of it may still arrive, and do not show that output of the PVM is missing. So the last lists are
+remembered, with the times at which they were replaced.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -58,7 +59,7 @@ cdef Action decide_node(Policies *policies, Node *node, uint64_t frames) noexcep
 
 
 cdef void let_go_of_held(Core *core) noexcept nogil:
-    """What the PVM sent on flows that are compared no more leaves, or is dropped, as their rule says."""
+    """Release or drop, as the rules decide, what the PVM sent on flows that are no longer compared."""
     cdef Node *node = core.held.first
     cdef Node *behind
     cdef Action action
@@ -98,9 +99,9 @@ cdef void begin_anew(Side *side) noexcept nogil:
 
 
 cdef void forget_stream(Core *core, Flow *flow) noexcept nogil:
-    """Forget what has been said on a connection, and not how the SVM's numbers map to the PVM's."""
+    """Forget what was sent on a connection, but not how the SVM's numbers map to the PVM's."""
     if flow.newer != NULL or not flow_has_own_numbers(flow):
-        lookup_remove(core, flow)  # one that is made at the next packet serves as well
+        lookup_remove(core, flow)  # a flow made at the next packet would be as good
         return
     flow_list_leave(flow)
     flow.flags &= F_OWN_OFFSET | F_OTHER_PORT | F_REWRITTEN | F_OWN_NUMBERS | F_TOUCHED

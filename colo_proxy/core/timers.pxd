@@ -1,5 +1,5 @@
-"""What time brings, where no frame comes: what is missing (M1, M2, D4, F3), what has waited `reorder` for its
-counterpart (D3, T13), flows that may go (B2), announcements after a failover (C9).
+"""What happens at deadlines, without a frame: output is found missing (M1, M2, D4, F3), the window `reorder`
+ends (D3, T13), flows are removed (B2), addresses are announced after a failover (C9).
 """
 
 from libc.stdint cimport int64_t

@@ -1,5 +1,9 @@
-"""What time brings, where no frame comes: what is missing (M1, M2, D4, F3), what has waited `reorder` for its
-counterpart (D3, T13), flows that may go (B2), announcements after a failover (C9).
+"""What happens at deadlines, without a frame: output is found missing (M1, M2, D4, F3), the window `reorder`
+ends (D3, T13), flows are removed (B2), addresses are announced after a failover (C9).
+
+The core reads no clock: the caller gives the time to `timers_tick`, which returns when it must be called
+again. The lists are in order of arrival, so each deadline is found by looking at the first node or flow of a
+list.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t
@@ -21,7 +25,7 @@ from colo_proxy.core.tcp.partial cimport partial_due
 from colo_proxy.core.vocabulary cimport D_FRAGMENT, M_COMPARE
 
 cdef int64_t SWEEP_EVERY = 100_000_000  # ns
-cdef int64_t KEEP = 20_000_000  # ns after which what waits may well be missing
+cdef int64_t KEEP = 20_000_000  # ns after which waiting output is likely to be missing
 
 
 cdef inline int64_t after(int64_t time, int64_t timeout) noexcept nogil:
@@ -29,7 +33,7 @@ cdef inline int64_t after(int64_t time, int64_t timeout) noexcept nogil:
 
 
 cdef void expire_fragments(Core *core, int64_t before) noexcept nogil:
-    """F3: fragments that stayed incomplete; the PVM's wait for a commit from now on."""
+    """F3: fragments that stayed incomplete; the PVM's are held for a commit from now on."""
     cdef Node *node = fragments_expire(core.svm_fragments, before)
     while node != NULL:
         core_drop(core, pool_unchain(&node), D_FRAGMENT)
@@ -42,7 +46,9 @@ cdef void expire_fragments(Core *core, int64_t before) noexcept nogil:
 
 
 cdef int64_t look_at_watched(Core *core) noexcept nogil:
-    """Flows for which the reordering window is over: D3, D4 and T13. Returns when the next one's is, ns."""
+    """Flows for which the reordering window is over: D3, D4 and T13. Returns when that of the next one is,
+    ns.
+    """
     cdef int64_t soonest = INT64_MAX
     cdef int64_t due
     cdef Flow *flow = core.watched.first
@@ -71,7 +77,7 @@ cdef int64_t look_at_watched(Core *core) noexcept nogil:
 
 
 cdef int64_t keep_what_waits(Core *core) noexcept nogil:
-    """Let the recorder keep what led to this, before its ring has turned over. Returns when to look again."""
+    """Let the recorder keep what led to this, before its ring overwrites it. Returns when to look again."""
     cdef int64_t soonest = INT64_MAX
     while core.kept_held != NULL and core.now - core.kept_held.time >= KEEP:
         core_keep_exchanges(core, core.kept_held)

@@ -9,7 +9,7 @@ from colo_proxy.core.vocabulary cimport DROPS, D_CLOSED, M_FAILED_OVER, R_MISSIN
 
 from colo_proxy.vocabulary import Divergence, Drop, Exchange, Fate, FlowInfo, Mode, Port, Reason
 
-# The C enums and the Python ones are two lists of the same words.
+# The C enums and the Python enums must have the same members.
 assert DROPS == len(Drop) and D_CLOSED == Drop.CLOSED
 assert R_MISSING_PRIMARY == Reason.MISSING_PRIMARY and M_FAILED_OVER == Mode.FAILED_OVER
 assert SECONDARY == Port.SECONDARY and FATE_DROPPED == Fate.DROPPED

@@ -1,4 +1,4 @@
-"""The C twins of colo_proxy.vocabulary; the two are compared when the comparator is imported."""
+"""The C counterparts of colo_proxy.vocabulary; the two are compared when the comparator is imported."""
 
 # Times are in nanoseconds.
 cdef enum:

@@ -5,7 +5,7 @@ One thread owns a `Loop` while `loop_run` runs. Each turn
 1. waits (epoll) for a port, a command or the nearest deadline, 500 ms at most;
 2. takes the commands (requests.pyx);
 3. serves each readable port: batches of up to 64 frames, a few of them, so that no port starves another
-  (forward.pyx);
+   (forward.pyx);
 4. lets each comparator check its deadlines, sends what comes out, and reports events;
 5. from time to time retries ports that have failed, and reads how many frames the kernel dropped.
 

@@ -1,11 +1,11 @@
-"""The aligner: rewriting that lets the SVM live on the PVM's TCP connections (RFC 9293, 7323, 2018).
+"""The aligner: rewriting that lets the SVM take part in the PVM's TCP connections (RFC 9293, 7323, 2018).
 
-The guests number their streams, tick their timestamp clocks and sometimes choose their ports differently.
-Frames from clients are moved into the SVM's numbers, frames from the SVM into the PVM's. Pure functions
-on a parsed frame and the numbers the caller has learned: this stage may run in another process, beside
-the SVM.
+The guests choose different sequence numbers, their timestamp clocks differ, and sometimes their ports do.
+Frames from clients are converted to the SVM's numbers, frames from the SVM to the PVM's. These are pure
+functions of a parsed frame and the offsets that the caller has learned, so this stage could run in another
+process, beside the SVM.
 
-Checksums are kept right incrementally (RFC 1624); the parsed `Packet` is brought up to date with the frame.
+Checksums are updated incrementally (RFC 1624); the parsed `Packet` is kept consistent with the frame.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -54,7 +54,8 @@ cdef void aligner_move_udp_port(Packet *p, uint8_t *base, uint32_t at, uint16_t 
     if old == new or get16(base + at) != old:
         return
     put16(base + at, new)
-    # A partial sum, if it is this header's, covers the pseudo-header alone; 0: there is none (RFC 768).
+    # A partial sum that belongs to this header covers the pseudo-header alone; 0: there is no checksum (RFC
+    # 768).
     if get16(base + sum_at) == 0 or (p.partial and parse_sums_at(base, p.l4, 6)):
         return
     checksum_fix(base + sum_at, old, new)
@@ -71,7 +72,7 @@ cdef void aligner_to_svm(Packet *p, uint8_t *base, const Offset *offset) noexcep
         return
     move_port(p, base, p.l4 + 2, offset.pvm_port, offset.svm_port)
     if not p.flags & ACK:
-        return  # the acknowledgement, and with it TSecr (RFC 7323, 3.2), says nothing
+        return  # without ACK, the acknowledgement number and TSecr (RFC 7323, 3.2) have no meaning
     move32(p, base, p.l4 + 8, offset.seq)
     p.ack.n += offset.seq
     for _edge in range(2 * p.sack_blocks):
@@ -93,12 +94,13 @@ cdef void aligner_from_svm(Packet *p, uint8_t *base, const Offset *offset) noexc
         move32(p, base, p.timestamps, -offset.ts)
 
 
-# ICMP errors (RFC 792, RFC 4443): 8 bytes of header, then the packet that caused it, cut anywhere. Of the TCP
-# header the first 8 bytes (ports, sequence number) are always there, or we look away; of the UDP header all.
+# ICMP errors (RFC 792, RFC 4443): 8 bytes of header, then the packet that caused it, which may be cut
+# anywhere. An error is used only if it has at least the first 8 bytes of the TCP header (ports, sequence
+# number) or the whole UDP header.
 
 cdef void aligner_strip_multipath(Packet *p, uint8_t *base) noexcept nogil:
-    """Its data-level acknowledgements are in options, which nobody compares; without it both ends go on as
-    with any middlebox that knows it not (RFC 8684, 3.7).
+    """Its data-level acknowledgements are in options, which are not compared. Without the option both ends
+    continue as they do with any middlebox that does not know it (RFC 8684, 3.7).
     """
     cdef uint32_t at = p.l4 + 20
     cdef uint32_t until
@@ -130,7 +132,9 @@ cdef struct Quote:
 
 
 cdef bint find_quote(Quote *quote, const Packet *p, const uint8_t *base, bint from_vm) noexcept nogil:
-    """A VM quotes what came to it, and gets quoted what came from it: one address of the two is the same."""
+    """An error of a VM quotes what the VM received, an error to it what it sent: one of the two addresses is
+    the same.
+    """
     cdef uint32_t at = p.l4 + 8
     cdef uint32_t header
     cdef uint8_t kind
@@ -207,10 +211,12 @@ cdef void describe_quoted(Packet *inner, const uint8_t *base, uint32_t room) noe
 
 
 cdef void aligner_fix_quote(Packet *p, uint8_t *base, const Offset *offset, bint from_vm) noexcept nogil:
-    """To the SVM the quote is a segment of the SVM, aligned the other way round; from it, one of a client."""
+    """In an error to the SVM the quote is a segment of the SVM, aligned in reverse; in an error from it, a
+    client's.
+    """
     cdef Quote quote
     cdef Offset back
-    cdef Packet inner  # just as much of it as rewriting needs
+    cdef Packet inner  # only the part that rewriting needs
     cdef uint32_t room
     cdef uint16_t old
     if not find_quote(&quote, p, base, from_vm):
@@ -267,9 +273,9 @@ cdef bytes aligned(Way way, bytes frame, seq_offset, ts_offset, svm_port, pvm_po
 
 def to_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_port: int = 0,
            vnet: bytes | None = None) -> bytes:
-    """A client's TCP segment or UDP datagram as the SVM has to see it.
+    """Return a client's TCP segment or UDP datagram as the SVM must receive it.
 
-    `seq` is `isn_svm - isn_pvm`, `ts` the same of TSval. Anything else comes back as it is. Raises
+    `seq` is `isn_svm - isn_pvm`, `ts` the same of TSval. Other frames are returned unchanged. Raises
     ValueError for a virtio-net header that is not 10 bytes long, OverflowError for a port beyond 16 bits.
     """
     return aligned(TO_SVM, frame, seq, ts, svm_port, pvm_port, vnet)
@@ -277,7 +283,9 @@ def to_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_po
 
 def from_svm(frame: bytes, *, seq: int = 0, ts: int = 0, svm_port: int = 0, pvm_port: int = 0,
              vnet: bytes | None = None) -> bytes:
-    """What the SVM sent by TCP or UDP as clients have to see it; arguments and errors as of `to_svm`."""
+    """Return a TCP segment or UDP datagram of the SVM as clients must receive it; arguments and errors as of
+    `to_svm`.
+    """
     return aligned(FROM_SVM, frame, seq, ts, svm_port, pvm_port, vnet)
 
 

@@ -1,7 +1,8 @@
-"""QEMU's filter-rewriter has been over the SVM's segments: they get the SVM's own numbers back."""
+"""Undo what QEMU's filter-rewriter did to the SVM's segments, so that they have the SVM's own numbers again.
+"""
 
 from colo_proxy.core.flow.flow cimport Flow
 from colo_proxy.core.flow.pool cimport Node
 
-# Undo it in the parsed numbers; the frame's bytes stay, for nothing of the SVM leaves.
+# Undo it in the parsed numbers; the frame's bytes stay unchanged, because no frame of the SVM is sent.
 cdef void filter_rewriter_undo(Flow *flow, Node *node) noexcept nogil

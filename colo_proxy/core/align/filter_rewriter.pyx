@@ -1,13 +1,14 @@
-"""QEMU's filter-rewriter has been over the SVM's segments: they get the SVM's own numbers back.
+"""Undo what QEMU's filter-rewriter did to the SVM's segments, so that they have the SVM's own numbers again.
 
-It stands beside an SVM that colo-compare compares. What it does to the SVM's output (QEMU 11.1, seen on its
-wire): a SYN and a SYN/ACK pass as they are and give it `isn_svm - isn_pvm`; from every later segment with
-ACK, and no SYN, it takes that off; a segment without ACK (a bare RST) passes as it is; after a checkpoint
-nothing is taken off. So of one connection the SVM's SYN/ACK comes in its own numbers, and the rest in the
-PVM's, while the comparator takes all of a side to be of one kind.
+filter-rewriter runs beside an SVM whose output colo-compare compares. What it does to that output (QEMU 11.1,
+as seen on its wire): a SYN and a SYN/ACK pass unchanged and give it `isn_svm - isn_pvm`; from every later
+segment with ACK and without SYN it subtracts that offset; a segment without ACK (a bare RST) passes
+unchanged; after a checkpoint nothing is subtracted. So the SVM's SYN/ACK arrives in the SVM's numbers, and
+the rest of the connection in the PVM's, while the comparator expects all segments of a side to use one
+numbering.
 
-Of a connection that the guests opened it takes nothing off, and it may be missing. Its first segment with ACK
-shows that: it goes on where the SVM's own SYN ended.
+On a connection that the guests opened it subtracts nothing, and it may be missing altogether. The first
+segment with ACK shows this: it continues where the SVM's own SYN ended.
 """
 
 from colo_proxy.core.flow.flow cimport F_OWN_NUMBERS, F_REWRITTEN, Flow

@@ -4,12 +4,12 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from colo_proxy.core.packet.parse cimport Packet
 
-# The checksum at `at` covers a 16-bit word that changes from `old` to `new` (RFC 1624, equation 3).
+# Update the checksum at `at` for a 16-bit word that changes from `old` to `new` (RFC 1624, equation 3).
 cdef void checksum_fix(uint8_t *at, uint16_t old, uint16_t new) noexcept nogil
-# The Internet checksum (RFC 1071) of `size` bytes, begun with `start`, a sum of 16-bit words.
+# The Internet checksum (RFC 1071) of `size` bytes; `start` is an initial sum of 16-bit words.
 cdef uint16_t checksum_of(const uint8_t *at, uint32_t size, uint32_t start) noexcept nogil
 
-# Rewriting, with the checksum kept right incrementally (RFC 1624, equation 3). `at` is an offset from
-# base inside the TCP header; a partial checksum covers the pseudo-header alone and is left as it is.
+# Rewrite a field and update the checksum (RFC 1624, equation 3). `at` is an offset from base inside the TCP
+# header. A partial checksum covers the pseudo-header alone and is left unchanged.
 cdef void checksum_set16(Packet *p, uint8_t *base, uint32_t at, uint16_t value) noexcept nogil
 cdef void checksum_set32(Packet *p, uint8_t *base, uint32_t at, uint32_t value) noexcept nogil

@@ -1,4 +1,7 @@
-"""The Internet checksum (RFC 1071), and rewriting a TCP header that keeps it right (RFC 1624)."""
+"""The Internet checksum (RFC 1071), and rewriting a TCP header that keeps it right (RFC 1624).
+
+A checksum is never computed again over a whole segment: the difference of the changed words is added to it.
+"""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
@@ -36,8 +39,8 @@ cdef void checksum_set16(Packet *p, uint8_t *base, uint32_t at, uint16_t value) 
     if p.partial:
         return
     if (at - p.l4) & 1:
-        # Two halves of two words. The sum does not mind the bytes of a word being swapped in old and new
-        # alike (RFC 1071, 2 (B)), so one word made of both halves does as well.
+        # Two halves of two words. The sum is the same if the bytes of each word are swapped, in the old and in
+        # the new value (RFC 1071, 2 (B)), so one word made of both halves gives the same result.
         old = swapped(old)
         value = swapped(value)
     checksum_fix(base + p.l4 + 16, old, value)

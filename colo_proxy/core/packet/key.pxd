@@ -16,7 +16,7 @@ cdef struct Key:
     uint8_t[16] local  # the VM's address: 16 bytes of IPv6, 4 of IPv4, 6 of a MAC
     uint8_t[16] remote
     uint32_t vlan  # as in Packet
-    uint16_t local_port  # of TCP and UDP
+    uint16_t local_port  # ports of TCP and UDP
     uint16_t remote_port
     uint16_t ethertype
     uint8_t version  # 4, 6, or 0: the addresses are MACs
@@ -35,14 +35,14 @@ cdef inline bint key_equal(const Key *a, const Key *b) noexcept nogil:
         at += 8
     return True
 
-# Whether two keys of one protocol differ in no more than the VM's port, which a guest may draw.
+# Whether two keys of one protocol differ at most in the VM's port, which a guest may choose.
 cdef inline bint key_alike(const Key *a, const Key *b) noexcept nogil:
     return a.remote_port == b.remote_port and a.vlan == b.vlan and a.version == b.version and \
         memcmp(a.remote, b.remote, sizeof(a.remote)) == 0 and memcmp(a.local, b.local, sizeof(a.local)) == 0
 
 # The key of a parsed frame at `base`; `from_vm`: the VM is its source, else its destination.
 cdef void key_of(Key *key, const Packet *p, const uint8_t *base, bint from_vm) noexcept nogil
-# SipHash-1-3: who does not know the seed cannot choose flows that collide.
+# SipHash-1-3: whoever does not know the seed cannot choose flows that collide.
 cdef uint64_t key_hash(const Key *key, uint64_t seed) noexcept nogil
 # The key as people read it, `tcp 192.0.2.2:80 > 192.0.2.1:40000 vlan 10`, NUL-terminated, cut at `size`.
 cdef void key_text(const Key *key, char *into, size_t size) noexcept nogil

@@ -1,6 +1,7 @@
 """Which flow a frame belongs to: the 5-tuple seen from the VM, plus VLAN (docs/comparison.md, section 2).
 
-How it is laid out: key.pxd.
+How a key is laid out: key.pxd. A key is written and hashed in 64-bit words, with a secret seed, so that
+strangers cannot fill one bucket of the flow table.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -139,10 +140,11 @@ cdef uint64_t sip_end(uint64_t *v) noexcept nogil:
 
 
 cdef uint64_t key_hash(const Key *key, uint64_t seed) noexcept nogil:
-    """SipHash (Aumasson and Bernstein, 2012), one round a word and three at the end, as hash tables use it.
+    """SipHash (Aumasson and Bernstein, 2012) with one round for each word and three at the end, as hash
+    tables use it.
 
     Its 128-bit key is the seed and the seed times an odd number. The zeros behind two IPv4 addresses are left
-    out: the version, which is among the other words, says so.
+    out, because the version, which is among the other words, implies them.
     """
     cdef uint64_t[4] v
     cdef uint64_t word

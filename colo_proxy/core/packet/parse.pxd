@@ -1,7 +1,7 @@
 """A bounds-checked view of one frame.
 
-Everything the program reads from a packet, it reads through the offsets of `Packet`, which `parse_frame`
-has checked against the frame's end; nothing else does arithmetic on hostile lengths.
+The program reads a packet only through the offsets of `Packet`, which `parse_frame` has checked against the
+frame's end. No other code does arithmetic on lengths that a packet contains.
 
 Layout in memory, offsets from `base`:
 
@@ -28,11 +28,12 @@ cdef enum:
     NO_VLAN = 0xffff
     LONGEST_8023 = 1500  # an EtherType up to this is the frame's length
     NEEDS_CSUM = 1  # in the flags, byte 0 of the virtio-net header (virtio 1.2, 5.1.6)
-    ETHERNET = 14  # bytes of an untagged Ethernet header: the shortest frame that says anything
+    ETHERNET = 14  # bytes of an untagged Ethernet header, and so of the shortest valid frame
     OPTION_MULTIPATH = 30  # the kind of Multipath TCP's option (RFC 8684)
 
     IPV6_FRAGMENT = 44  # the IPv6 fragment header
-    IPV6_EXTENSIONS = 16  # IPv6 extension headers walked; right hosts send a handful (RFC 8200, 4.1)
+    # IPv6 extension headers that are walked at most; normal hosts send a handful (RFC 8200, 4.1)
+    IPV6_EXTENSIONS = 16
 
 cdef enum EtherType:
     ET_IPV4 = 0x0800
@@ -74,7 +75,7 @@ cdef struct Packet:
     uint32_t vlan  # outer tag's id << 16 | inner tag's id, NO_VLAN for each that is missing
     uint16_t ethertype
     uint8_t kind
-    uint8_t version  # 4, 6, or 0 where it is no (whole) IP packet
+    uint8_t version  # 4, 6, or 0 where it is not a (whole) IP packet
     uint8_t proto
     # TCP
     uint8_t flags
@@ -83,13 +84,13 @@ cdef struct Packet:
     Seq ack
     uint32_t length  # sequence numbers occupied: payload, SYN, FIN
     uint16_t urgent
-    uint16_t mss  # of a SYN, as are wscale and sack_permitted; 0: absent
+    uint16_t mss  # of a SYN, like wscale and sack_permitted; 0: absent
     uint8_t wscale  # 255: absent; at most 14 (RFC 7323, 2.3)
     uint8_t sack_permitted
-    uint32_t others  # a digest of a SYN's options that are none of these, nor timestamps
-    uint8_t signature  # of RFC 2385 or RFC 5925: covers header and payload, which must stay as they are
-    uint8_t multipath  # a SYN's: Multipath TCP is offered or accepted (RFC 8684)
-    uint8_t sack_blocks  # how many whole ones
+    uint32_t others  # a digest of the SYN's other options, without timestamps
+    uint8_t signature  # of RFC 2385 or RFC 5925: covers header and payload, which must stay unchanged
+    uint8_t multipath  # in a SYN: Multipath TCP is offered or accepted (RFC 8684)
+    uint8_t sack_blocks  # how many whole blocks
     uint32_t timestamps  # offset of the timestamps option's TSval, 0: absent
     uint32_t sack  # offset of the first SACK block
     # fragments
@@ -97,13 +98,13 @@ cdef struct Packet:
     uint32_t frag_offset  # in bytes
     uint8_t frag_more
     uint32_t frag_data  # where the fragment's data begins (after the IPv6 fragment header); 0: no such header
-    # a virtio-net header that says the layer-4 checksum is still partial
+    # the virtio-net header marks the layer-4 checksum as partial
     uint8_t partial
 
 cdef void parse_frame(Packet *p, const uint8_t *base, uint32_t size) noexcept nogil
-# A fragment that begins a TCP segment or a UDP datagram and holds its whole header is seen as that, cut
-# short, from now on: its checksum, that of all fragments, can be kept right all the same. True for such, and
-# for whole ones.
+# From now on, treat a fragment that begins a TCP segment or a UDP datagram and holds its whole header as that
+# segment or datagram, cut short. Its checksum, which covers all fragments, can still be updated. True for
+# such a fragment, and for a whole packet.
 cdef bint parse_first(Packet *p, const uint8_t *base) noexcept nogil
 
 cdef inline uint16_t get16(const uint8_t *at) noexcept nogil:
@@ -128,10 +129,10 @@ cdef inline bint parse_is_extension(uint8_t proto) noexcept nogil:
 
 # The size of the extension header at `at`, or 0 if it does not end by `end`.
 cdef uint32_t parse_extension(const uint8_t *base, uint32_t at, uint32_t end, uint8_t proto) noexcept nogil
-# Whether a partial checksum is that of the header at `at`, `field` bytes inside it.
+# Whether a partial checksum belongs to the header at `at` and lies `field` bytes inside it.
 cdef bint parse_sums_at(const uint8_t *base, uint32_t at, uint32_t field) noexcept nogil
-# Take in the TCP options between p.l4 + 20 and p.payload.
+# Read the TCP options between p.l4 + 20 and p.payload.
 cdef void parse_options(Packet *p, const uint8_t *base) noexcept nogil
 
-# For what Python may call: a frame behind its virtio-net header in memory of exactly their size, to be freed.
+# For Python's callers: a frame behind its virtio-net header in memory of exactly their size, to be freed.
 cdef uint8_t *parse_exact_copy(bytes frame, bytes vnet, uint32_t *size) except NULL

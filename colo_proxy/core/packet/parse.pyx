@@ -1,10 +1,9 @@
 """A bounds-checked view of one frame.
 
-Packets are hostile input to a privileged process: each step below first
-checks that what it reads lies before the end it was given, and hands the next step an end that lies no
-further.
+Packets are hostile input to a privileged process. Each step below first checks that what it reads lies before
+the end it was given, and gives the next step an end that is no further away.
 
-How it is laid out: parse.pxd.
+How a packet is laid out: parse.pxd.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -48,7 +47,7 @@ cdef void parse_frame(Packet *p, const uint8_t *base, uint32_t size) noexcept no
 
 
 cdef void whole(Packet *p, uint32_t at) noexcept nogil:
-    """Nothing is known of what follows `at` but where it ends."""
+    """Only the end of what follows `at` is known."""
     p.l3 = at
     p.l4 = at
     p.payload = at
@@ -58,16 +57,17 @@ cdef void whole(Packet *p, uint32_t at) noexcept nogil:
 cdef inline bint super_frame(const uint8_t *base) noexcept nogil:
     """A GSO frame: its length field may be 0 where the length does not fit 16 bits (Linux BIG TCP).
 
-    Who cuts it goes by the frame's length, not by the IP header's: what would be padding elsewhere is sent as
-    payload, so the two must agree.
+    Whoever segments it uses the frame's length, not that of the IP header. What would be padding elsewhere is
+    then sent as payload, so the two lengths must agree.
     """
     return (base[1] & 0x7f) != 0
 
 
 cdef bint parse_sums_at(const uint8_t *base, uint32_t at, uint32_t field) noexcept nogil:
-    """Whether a partial checksum is that of the header at `at`, whose checksum lies `field` bytes inside.
+    """Whether a partial checksum belongs to the header at `at` and lies `field` bytes inside it.
 
-    Who completes it writes two bytes wherever the virtio-net header points (virtio 1.2, 5.1.6; host's order).
+    Whoever completes it writes two bytes wherever the virtio-net header points (virtio 1.2, 5.1.6; host's
+    order).
     """
     cdef uint16_t[2] said
     memcpy(said, base + 6, 4)
@@ -102,7 +102,8 @@ cdef void parse_ipv4(Packet *p, const uint8_t *base) noexcept nogil:
 cdef void parse_ipv6(Packet *p, const uint8_t *base) noexcept nogil:
     """RFC 8200, 3 and 4.
 
-    An authentication header ends the walk: what it protects must not be rewritten, so it is a datagram to us.
+    An authentication header ends the walk: what it protects must not be rewritten, so the packet is compared
+    as a datagram.
     """
     cdef const uint8_t *ip = base + p.l3
     cdef uint32_t room = p.size - p.l3
@@ -154,7 +155,7 @@ cdef uint32_t parse_extension(const uint8_t *base, uint32_t at, uint32_t end, ui
 
 
 cdef void parse_fragment(Packet *p, uint32_t at, uint32_t id, uint32_t offset, bint more) noexcept nogil:
-    if p.partial:  # no host asks for that, and who completed it would write into the datagram's data
+    if p.partial:  # no host requests this, and whoever completed it would write into the datagram's data
         p.version = 0
         whole(p, p.l3)
         return
@@ -185,7 +186,7 @@ cdef void parse_layer4(Packet *p, const uint8_t *base, uint32_t at) noexcept nog
     if p.proto == IP_TCP:
         parse_tcp(p, base)
     elif p.proto == IP_UDP:
-        # A length shorter than the packet's leaves room for UDP options (RFC 9868) and is right.
+        # A length shorter than the packet's leaves room for UDP options (RFC 9868) and is valid.
         if room >= 8 and 8 <= get16(base + at + 4) <= room:
             p.kind = K_UDP
             p.payload = at + 8
@@ -220,7 +221,8 @@ cdef void parse_tcp(Packet *p, const uint8_t *base) noexcept nogil:
 
 
 cdef void parse_options(Packet *p, const uint8_t *base) noexcept nogil:
-    """TCP options (RFC 9293, 3.2). As in Linux, one of a wrong length is skipped and of two the later counts.
+    """TCP options (RFC 9293, 3.2). As in Linux, an option of a wrong length is skipped, and of two equal ones
+    the later counts.
 
     The list ends at a length below 2 or beyond the header.
     """
@@ -254,7 +256,8 @@ cdef void parse_options(Packet *p, const uint8_t *base) noexcept nogil:
             p.signature = 1
         elif kind == OPTION_MULTIPATH and opens:
             p.multipath = 1
-        if opens and kind > 5 and kind != 8 and kind != 34:  # Fast Open's cookie binds nobody (RFC 7413)
+        # the cookie of Fast Open commits the guest to nothing (RFC 7413)
+        if opens and kind > 5 and kind != 8 and kind != 34:
             for index in range(length):
                 p.others = (p.others ^ base[at + index]) * 16777619U + 1
         at += length

@@ -1,6 +1,6 @@
 """TCP sequence numbers: a type of their own, compared modulo 2**32 (RFC 9293, section 3.4).
 
-A struct and not an integer, so that the compiler refuses `a < b` on them.
+It is a struct and not an integer, so that the compiler refuses `a < b`.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t

@@ -9,14 +9,14 @@ for receivers.
 What a descriptor must be (`port_open` checks what can be checked and reports what is missing):
 
 packet   AF_PACKET, SOCK_RAW, bound to the interface with ETH_P_ALL. SOL_PACKET options PACKET_VNET_HDR,
-        PACKET_AUXDATA and PACKET_IGNORE_OUTGOING are 1; SOL_SOCKET option SO_TIMESTAMPNS is 1. Recommended
-        besides: promiscuous membership, and SO_RCVBUFFORCE and SO_SNDBUFFORCE of some megabytes, because
-        three super-frames fill the default buffers.
+         PACKET_AUXDATA and PACKET_IGNORE_OUTGOING are 1; SOL_SOCKET option SO_TIMESTAMPNS is 1. Recommended
+         besides: promiscuous membership, and SO_RCVBUFFORCE and SO_SNDBUFFORCE of some megabytes, because
+         three super-frames fill the default buffers.
 tap      /dev/net/tun with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, TUNSETVNETHDRSZ 10, host byte order.
 stream   a connected UNIX or TCP socket that carries QEMU's net stream: a 4-byte big-endian frame length, then
-        (`vnet`) a 4-byte big-endian virtio-net header length, then the frame, which begins with the
-        header; the frame length counts both. A stream port may be without a descriptor (-1) until one is
-        attached.
+         (`vnet`) a 4-byte big-endian virtio-net header length, then the frame, which begins with the
+         header; the frame length counts both. A stream port may be without a descriptor (-1) until one is
+         attached.
 
 All are non-blocking. A descriptor belongs to the one who opened it, who keeps it open as long as the port
 uses it. One thread calls the functions of a port; any thread may read its counters.
