@@ -5,7 +5,7 @@
             --COMMIT----> what is held is released, every flow is updated, limbo is judged
     any     --HOLD, ABORT--> the PVM's output is held, the SVM's dropped, until a COMMIT
             --UNPROTECT--> what is held is released; the PVM's output passes
-            --FAILOVER---> what the PVM has sent and the SVM has not is dropped; the SVM's output passes, aligned
+            --FAILOVER---> what only the PVM has sent is dropped; the SVM's output passes, aligned
 """
 
 from libc.stdint cimport int64_t

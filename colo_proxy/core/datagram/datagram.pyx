@@ -1,8 +1,8 @@
-"""Judging everything that is no TCP: datagram against datagram, per flow (docs/comparison.md, section 4).
+"""Comparing everything that is not TCP: datagram by datagram, for each flow (docs/comparison.md, section 4).
 
-Each side's unmatched datagrams wait in order of arrival. A new one looks for its equal on the other's list.
-While both sides wait, or the PVM's oldest has been overtaken, the flow is watched; when the reordering window
-is over, it is a divergence (timers.pyx).
+Each side's unmatched datagrams wait in order of arrival. A new one is compared with those on the other side's
+list. While both sides wait, or the PVM's oldest has been overtaken, the flow is watched. If they still wait
+when the reordering window is over, it is a divergence (timers.pyx).
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
@@ -46,12 +46,12 @@ from colo_proxy.core.packet.parse cimport K_FRAGMENT
 from colo_proxy.core.vocabulary cimport D_OLD_EPOCH, R_PAYLOAD
 
 cdef enum:
-    # How many waiting datagrams a new one is held against. Further back it is no reordering any more.
+    # With how many waiting datagrams a new one is compared. A larger distance is no reordering.
     LOOK = 256
 
 
 cdef Node *find_equal(Node *first, const Node *node, uint32_t index, uint32_t *found) noexcept nogil:
-    """The first datagram that waits and equals this one: its frame, and which one of that it is."""
+    """The first waiting datagram that equals this one: its frame, and its index in it."""
     cdef int left = LOOK
     cdef uint32_t size = uso_size(node)
     cdef Part part = uso_part(node, size, index)
@@ -80,7 +80,7 @@ cdef Node *find_equal(Node *first, const Node *node, uint32_t index, uint32_t *f
 
 
 cdef uint64_t end_of_part(const Node *node, uint32_t index) noexcept nogil:
-    """Where a datagram ends in what its flow has said."""
+    """Where a datagram ends in what its flow has sent."""
     cdef uint32_t size = uso_size(node)
     if size == 0:
         return node.begins + node.packet.end - equal_content(&node.packet)
@@ -88,7 +88,7 @@ cdef uint64_t end_of_part(const Node *node, uint32_t index) noexcept nogil:
 
 
 cdef uint64_t end_of(const Node *node) noexcept nogil:
-    """Where the last datagram of a frame that waits ends in what its flow has said."""
+    """Where the last waiting datagram of a frame ends in what its flow has sent."""
     cdef uint32_t index = uso_count(node) - 1
     while index and uso_taken(node, index):
         index -= 1
@@ -100,7 +100,7 @@ cdef int64_t datagram_place(const Node *node) noexcept nogil:
 
 
 cdef void datagram_note(Flow *flow, Node *node) noexcept nogil:
-    if node.flags & N_SVM:  # behind what both have said, and what it has said that still waits
+    if node.flags & N_SVM:  # behind what both have sent, and what this guest has sent that still waits
         node.begins = <uint64_t>flow.position
         if flow.svm.last != NULL:
             node.begins = max(node.begins, end_of(flow.svm.last))
@@ -138,7 +138,7 @@ cdef void datagram_watch(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef void overtake(Core *core, Node *pvm) noexcept nogil:
-    """These the SVM has passed over; who is marked already, so are those before."""
+    """The SVM has sent a datagram behind these. Those before one that is already marked are marked too."""
     while pvm != NULL and not pvm.flags & N_OVERTAKEN:
         pvm.flags |= N_OVERTAKEN
         pvm.overtaken = core.now
@@ -146,7 +146,7 @@ cdef void overtake(Core *core, Node *pvm) noexcept nogil:
 
 
 cdef void leave(Core *core, Node *pvm) noexcept nogil:
-    """All that the frame has of datagrams has its equal."""
+    """Every datagram of the frame has its equal: release it."""
     if not pvm.flags & N_RX:
         core_learn_lag(core, core.now - pvm.time)
     core_emit(core, pvm)
@@ -157,7 +157,9 @@ cdef inline bint all_taken(const Node *node) noexcept nogil:
 
 
 cdef void pair(Core *core, Flow *flow, Node *pvm, uint32_t of_pvm, Node *svm, uint32_t of_svm) noexcept nogil:
-    """These two datagrams are equal. What is on the lists and has no more that waits goes."""
+    """These two datagrams are equal. Frames on the lists are removed if none of their datagrams waits any
+    more.
+    """
     overtake(core, pvm.flow_prev if pvm.flags & N_HELD else flow.pvm.last)
     uso_take(pvm, of_pvm)
     uso_take(svm, of_svm)
@@ -170,7 +172,7 @@ cdef void pair(Core *core, Flow *flow, Node *pvm, uint32_t of_pvm, Node *svm, ui
 
 
 cdef bint pair_all(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """Find the equals of all that a new frame has of datagrams. Whether each has one."""
+    """Find the equals of all datagrams of a new frame. Whether each has one."""
     cdef Node *other
     cdef uint32_t found
     cdef uint32_t index
@@ -198,7 +200,7 @@ cdef void datagram_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
 
 
 cdef bint comes_late(Core *core, const Flow *flow, Node *node) noexcept nogil:
-    """Whether all that waits of a frame are copies of what has left."""
+    """Whether everything that waits of a frame is a late copy of what was released."""
     cdef uint32_t index
     if core.late == NULL:
         return False
@@ -227,7 +229,7 @@ cdef void datagram_pair_off(Core *core, Flow *flow) noexcept nogil:
     while pvm != NULL:
         for index in range(uso_count(pvm)):
             if pvm.packet.kind == K_FRAGMENT or uso_taken(pvm, index):
-                continue  # a fragment: of a datagram that never became one
+                continue  # a fragment, of a datagram that was never completed
             svm = flow.svm.first
             if svm != NULL:
                 uso_take(svm, uso_first(svm))
@@ -265,7 +267,7 @@ cdef void datagram_join(Flow *flow, Flow *svm) noexcept nogil:
 cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil:
     cdef Node *a = flow.pvm.first
     cdef Node *b = flow.svm.first
-    # Of a super-frame the report has the datagram that differs; all of it, where there is no memory.
+    # For a super-frame, the report has the datagram that differs; the whole frame if there is no memory.
     cdef Node *of_a = uso_cut(core, a, uso_first(a)) if uso_size(a) else NULL
     cdef Node *of_b = uso_cut(core, b, uso_first(b)) if uso_size(b) else NULL
     core_diverge(core, flow, R_PAYLOAD, datagram_place(a) + equal_first_difference(a, b),
@@ -276,7 +278,9 @@ cdef void datagram_mismatch(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef void datagram_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
-    """The PVM's datagrams have left. Replaced, the SVM has the PVM's ports; else its copies come late."""
+    """The PVM's datagrams were released. `replaced`: the SVM has the PVM's ports; otherwise its copies are
+    late.
+    """
     flow.flags &= ~<uint32_t>F_BLOCKED
     flow.position = <int64_t>flow.said_bytes
     if replaced:

@@ -1,6 +1,6 @@
 """When two datagrams are equal, and where they differ (docs/comparison.md, D2 and D3).
 
-Frames are compared by their datagrams: a super-frame of UDP has several (uso.pxd), any other one.
+Frames are compared by their datagrams: a super-frame of UDP has several (uso.pxd), any other frame has one.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -22,7 +22,7 @@ cdef uint32_t equal_content(const Packet *p) noexcept nogil:
 
 
 cdef uint32_t checksum_at(const Packet *p) noexcept nogil:
-    """The place of a layer-4 checksum that may be partial, or 0."""
+    """The offset of a layer-4 checksum that may be partial, or 0."""
     if p.kind == K_UDP:
         return p.l4 + 6
     if p.version and p.proto in (1, 58) and p.end >= p.l4 + 4:
@@ -31,7 +31,7 @@ cdef uint32_t checksum_at(const Packet *p) noexcept nogil:
 
 
 cdef bint ordinary(const Node *node) noexcept nogil:
-    """A checksum that is still partial is that of the outermost layer-4 header."""
+    """Whether a checksum that is still partial is that of the outermost layer-4 header."""
     cdef const Packet *p = &node.packet
     cdef uint32_t at = checksum_at(p)
     return not p.partial or (at != 0 and parse_sums_at(node.data, p.l4, at - p.l4))
@@ -51,9 +51,10 @@ cdef bint sums_up(const Node *node) noexcept nogil:
 
 
 cdef uint64_t offload(const Node *node) noexcept nogil:
-    """What the virtio-net header makes of the frame on its way out (virtio 1.2, 5.1.6), 0 for nothing.
+    """What the device does with the frame because of its virtio-net header (virtio 1.2, 5.1.6), 0 for
+    nothing.
 
-    Not counted: a checksum in its place, and the cutting into IP fragments. The datagram stays what it is.
+    Completing a checksum and cutting into IP fragments are not counted: they do not change the datagram.
     """
     cdef const uint8_t *vnet = node.data
     cdef uint64_t words = 0
@@ -65,7 +66,7 @@ cdef uint64_t offload(const Node *node) noexcept nogil:
 
 
 cdef bint equal_frames(const Node *a, const Node *b) noexcept nogil:
-    """D2: everything above layer 2, but for what two right guests choose freely."""
+    """D2: everything above layer 2 is compared, except what two correct guests choose freely."""
     cdef const Packet *p = &a.packet
     cdef const Packet *q = &b.packet
     cdef const uint8_t *x = a.data + p.l3
@@ -76,7 +77,7 @@ cdef bint equal_frames(const Node *a, const Node *b) noexcept nogil:
     if size != q.end - q.l3 or p.kind != q.kind or p.version != q.version or offload(a) != offload(b):
         return False
     if p.version == 4:
-        # The identification (bytes 4 and 5) and with it the header checksum (10 and 11).
+        # Skip the identification (bytes 4 and 5) and with it the header checksum (10 and 11).
         if memcmp(x, y, 4) != 0 or memcmp(x + 6, y + 6, 4) != 0:
             return False
         at = 12
@@ -85,7 +86,7 @@ cdef bint equal_frames(const Node *a, const Node *b) noexcept nogil:
         if x[0] != y[0] or (x[1] ^ y[1]) & 0xf0:
             return False
         at = 4
-        if p.frag_data != 0:  # an atomic fragment (RFC 6946): each guest draws an identification
+        if p.frag_data != 0:  # an atomic fragment (RFC 6946): each guest chooses an identification
             skip = p.frag_data - p.l3 - 4
             if q.frag_data != q.l3 + skip + 4 or memcmp(x + at, y + at, skip - at) != 0:
                 return False
@@ -116,19 +117,19 @@ cdef bint equal_parts(const Part *a, const Part *b) noexcept nogil:
         return False
     if memcmp(a.node.data + a.begin, b.node.data + b.begin, a.end - a.begin) != 0:
         return False
-    # All but the length, what D2 leaves out, and the checksums, which follow from the rest.
+    # Everything but the length, what D2 excludes, and the checksums, which follow from the rest.
     if p.version == 4:
         if memcmp(x, y, 2) != 0 or memcmp(x + 6, y + 6, 4) != 0 or memcmp(x + 12, y + 12, header - 12) != 0:
             return False
     elif x[0] != y[0] or (x[1] ^ y[1]) & 0xf0 or memcmp(x + 6, y + 6, header - 6) != 0:
         return False
-    # One that is alone may have another length than its packet (RFC 9868), or a checksum that is wrong.
+    # A frame with one datagram may have a length that is not its packet's (RFC 9868), or a wrong checksum.
     return get16(x + header + 4) == p.end - p.l4 and get16(y + header + 4) == q.end - q.l4 and \
         completed(a.node) and completed(b.node)
 
 
 cdef bint completed(const Node *node) noexcept nogil:
-    """Whether its checksum is right when it is sent, and nothing else happens to it on the way."""
+    """Whether its checksum is right when it is sent, and the device changes nothing else."""
     if node.data[1] not in (0, GSO_UDP_FRAGMENTS) and not uso_size(node):
         return False
     return parse_sums_at(node.data, node.packet.l4, 6) if node.packet.partial else sums_up(node)
@@ -171,15 +172,15 @@ cdef bint equal_but_for_port(const Node *a, Node *b, int *left) noexcept nogil:
 
 
 cdef uint64_t equal_digest(const Flow *flow, const Node *node, uint32_t index) noexcept nogil:
-    """FNV-1a of what is compared: enough to know a late copy by, where nothing is released.
+    """FNV-1a of what is compared: enough to recognise a late copy, because nothing is released for it.
 
-    Of UDP the source port is left out: the SVM's flow may be alone (pairing.pxd), and its port another.
+    For UDP the source port is excluded: the SVM's flow may be alone (pairing.pxd) and have another port.
     """
     cdef const Packet *p = &node.packet
     cdef uint64_t sum = 14695981039346656037ULL ^ (flow.key.vlan if p.kind == K_UDP else flow.hash)
     cdef uint32_t at = p.l3
     cdef uint32_t skip = checksum_at(p)  # it may be partial on one side
-    cdef uint32_t length = p.l3 + (2 if p.version == 4 else 4)  # a super-frame's is another
+    cdef uint32_t length = p.l3 + (2 if p.version == 4 else 4)  # that of a super-frame differs
     cdef Part part = uso_part(node, uso_size(node), index)
     while at < part.end:
         if p.kind == K_UDP and (at == length or at == p.l4 + 4):
@@ -202,9 +203,9 @@ cdef uint64_t equal_digest(const Flow *flow, const Node *node, uint32_t index) n
 
 
 cdef uint32_t equal_first_difference(const Node *a, const Node *b) noexcept nogil:
-    """The index of the first byte that differs in what waits first of both frames.
+    """The index of the first byte that differs in the first waiting datagrams of both frames.
 
-    That of a checksum, which sums up the others, comes last.
+    A difference in the checksum, which depends on all other bytes, is reported only if there is no other.
     """
     cdef Part x = uso_part(a, uso_size(a), uso_first(a))
     cdef Part y = uso_part(b, uso_size(b), uso_first(b))

@@ -1,9 +1,9 @@
 """Super-frames of UDP (segmentation offload, USO): one frame, many datagrams (docs/comparison.md, section 4).
 
-Who sends such a frame on cuts its payload every `gso_size` bytes and puts its headers in front of each part,
-with their own lengths and checksums (virtio 1.2, 5.1.6.2). Here nothing is cut: a *part* is a datagram of a
-frame, named by its index; any other frame is its own part 0. `node.taken` has a bit for each part that has
-found its equal.
+Whoever forwards such a frame cuts its payload every `gso_size` bytes and puts its headers in front of each
+part, with their own lengths and checksums (virtio 1.2, 5.1.6.2). Here nothing is cut: a *part* is a datagram
+of a frame, identified by its index; any other frame is its own part 0. `node.taken` has a bit for each part
+that has found its equal.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -68,7 +68,7 @@ cdef Node *uso_cut(Core *core, const Node *node, uint32_t index) noexcept nogil:
     ip = made.data + p.l3
     if p.version == 4:
         put16(ip + 2, size - p.l3)
-        put16(ip + 4, get16(ip + 4) + index)  # as Linux counts it up
+        put16(ip + 4, get16(ip + 4) + index)  # as Linux counts it
         put16(ip + 10, 0)
         put16(ip + 10, checksum_of(ip, p.l4 - p.l3, 0))
         pseudo += <uint16_t>~checksum_of(ip + 12, 8, 0)

@@ -1,9 +1,10 @@
-"""Which flows of UDP clients have begun, lately.
+"""Which UDP flows clients have begun recently.
 
-A service answers from the port that it was asked at, while a guest that asks somebody else draws a port; the
-two are paired otherwise (pairing.pxd). Clients' frames make no flows, which they could flood, so the hashes
-of theirs are noted here: 16,384, in sets of four of which the one longest silent makes room. Where a flood
-has driven out a flow that is still to be answered, the guest counts as who has begun it.
+A service answers from the port at which it was asked, while a guest that asks somebody else chooses a source
+port; such flows of the two guests are paired in another way (pairing.pxd). Clients' frames make no flows,
+since clients could fill the table with them. So only the hashes of their flows are noted here: 16,384, in
+sets of four; in each set the one that was silent longest makes room. If a flood has displaced a flow that is
+still to be answered, the guest counts as the one who has begun it.
 """
 
 from libc.stdint cimport int64_t, uint32_t
@@ -18,7 +19,7 @@ cdef int64_t SECOND = 1000000000
 
 cdef struct Heard:
     uint32_t hash
-    uint32_t second  # one more than that of the latest frame; 0: nothing noted
+    uint32_t second  # one more than the second of the latest frame; 0: nothing noted
 
 cdef struct Asked:
     Heard[SETS * WAYS] heard

@@ -1,26 +1,26 @@
-"""Keyed digests of bytes that were agreed and are not acknowledged by the client yet (rule T14).
+"""Keyed digests of bytes that are agreed but not yet acknowledged by the client (rule T14).
 
-A retransmission is compared with what left before, and what left is not kept: a digest of 8 bytes stands for
-each *piece* of it, which has 512 bytes at most. So full pieces take a 28th of the memory of the
-stream that is under way.
+A retransmission is compared with what was released before, but released bytes are not kept: a digest of 8
+bytes stands for each *piece* of them, which has 512 bytes at most. Full pieces take a 28th of the memory of
+the unacknowledged stream.
 
-Pieces. One run of bytes that one segment of each guest made agreed, cut where the stream offset is a multiple
-of PIECE and where a super-frame of the PVM is cut. So a retransmission that repeats segments as they were is
-verified whole, and of one that is cut otherwise (another path MTU, segments joined, a super-frame cut anew)
-what lies between two cuts. Positions are stream offsets in 64 bits (`Flow.position`), which do not wrap.
-Pieces of one flow never overlap; they may lie in any order.
+Pieces. A piece is a run of bytes that one segment of each guest made agreed, cut where the stream offset is a
+multiple of PIECE and where a super-frame of the PVM is cut. So a retransmission that repeats segments as they
+were is verified completely. If it is cut otherwise (another path MTU, segments joined, a super-frame cut
+anew), only whole pieces in it are verified. Positions are stream offsets in 64 bits (`Flow.position`), which
+do not wrap. Pieces of one flow never overlap; they may be stored in any order.
 
 Memory. `Digests` has a fixed number of chunks, 8,322 in 4 MiB, for all flows of a NIC; each belongs to one
 flow's `Trail`. Nothing is allocated for a packet. At the bound the oldest chunk of all is forgotten, which is
-the oldest of its flow; what it stood for cannot be verified any more. A chunk ends when the client has
+the oldest of its flow; its bytes can then no longer be verified. A chunk is freed when the client has
 acknowledged the last of its bytes.
 
-The digest. NH (RFC 4418, 5.2) with 64-bit words, as VMAC has it, of 32 bytes at a time: the sum, modulo
-2**128, of (m0 + k0)(m1 + k1) over pairs of words. Two pieces of one length that differ have the same sum for
-one key in 2**64 at most. The upper half of its product with an odd 128-bit key is kept, whose collisions are
+The digest. NH (RFC 4418, 5.2) with 64-bit words, as in VMAC, of 32 bytes at a time: the sum, modulo
+2**128, of (m0 + k0)(m1 + k1) over pairs of words. Two different pieces of one length have the same sum for
+at most one key in 2**64. The upper half of its product with an odd 128-bit key is kept, whose collisions are
 as rare (multiply-shift; Dietzfelbinger et al., 1997). Guests never see a digest, and the key comes from the
-core's seed, so no guest can compute a collision. It costs two multiplications for 32 bytes: dearer than the
-comparison itself (bench/README.md).
+core's seed, so no guest can compute a collision. The cost is two multiplications for 32 bytes: more than
+that of the comparison itself (bench/README.md).
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -69,7 +69,7 @@ cdef void make_key(uint64_t *key, uint64_t seed) noexcept nogil:
         word = (seed ^ (seed >> 30)) * <uint64_t>0xbf58476d1ce4e5b9ULL
         word = (word ^ (word >> 27)) * <uint64_t>0x94d049bb133111ebULL
         key[at] = word ^ (word >> 31)
-    key[KEYS - 1] |= 1  # of the product: odd
+    key[KEYS - 1] |= 1  # the multiplier must be odd
 
 
 cdef Digests *digests_new(uint64_t room, uint64_t seed) except NULL:
@@ -87,14 +87,14 @@ cdef Digests *digests_new(uint64_t room, uint64_t seed) except NULL:
 
 
 cdef void digests_free(Digests *digests) noexcept nogil:
-    """The trails are void from here on."""
+    """The trails are invalid from here on."""
     if digests != NULL:
         free(digests.chunks)
         free(digests)
 
 
 cdef void unlink(Digests *digests, Chunk *chunk) noexcept nogil:
-    """Take a trail's first chunk off it, and off the order of age."""
+    """Remove a trail's first chunk from it, and from the order of age."""
     cdef Trail *trail = chunk.trail
     trail.first = chunk.behind
     if trail.first == NULL:
@@ -110,7 +110,7 @@ cdef void unlink(Digests *digests, Chunk *chunk) noexcept nogil:
 
 
 cdef Chunk *take(Digests *digests, Trail *trail) noexcept nogil:
-    """An empty chunk at the end of a trail; at the bound it is the oldest of all."""
+    """Return an empty chunk at the end of a trail; at the bound it is the oldest of all."""
     cdef Chunk *chunk = digests.free
     if chunk != NULL:
         digests.free = chunk.behind

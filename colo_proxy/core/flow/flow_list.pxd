@@ -1,8 +1,8 @@
-"""Lists of flows that wait to be looked at again, in order of arrival. A flow is on one at most."""
+"""Lists of flows that wait to be examined again, in order of arrival. A flow is on at most one."""
 
 from colo_proxy.core.flow.flow cimport Flow, FlowList
 
-# Put a flow on a list, unless it is there; from any other it goes away.
+# Put a flow at the end of a list, unless it is there already; it is removed from any other list.
 cdef void flow_list_add(FlowList *list, Flow *flow) noexcept nogil
-# Take a flow off the list that it is on, if any.
+# Remove a flow from the list that it is on, if any.
 cdef void flow_list_leave(Flow *flow) noexcept nogil

@@ -1,4 +1,4 @@
-"""Lists of flows that wait to be looked at again, in order of arrival. A flow is on one at most."""
+"""Lists of flows that wait to be examined again, in order of arrival. A flow is on at most one."""
 
 from colo_proxy.core.flow.flow cimport Flow, FlowList
 

@@ -1,18 +1,19 @@
-"""Reassembly of IP fragments, one table a side (docs/comparison.md, section 5).
+"""Reassembly of IP fragments, with one table for each side (docs/comparison.md, section 5).
 
-A table has a constant number of *entries*, one a datagram (addresses, protocol, identification, VLAN),
-and each entry holds its fragments' nodes in order of arrival, linked by `chain`. States of an entry:
+A table has a constant number of *entries*, one for each datagram (addresses, protocol, identification, VLAN).
+An entry holds its fragments' nodes in order of arrival, linked by `chain`. States of an entry:
 
     free        nothing
     gathering   fragments are kept; when they cover the datagram it is built, and the entry is free
-    bad         fragments overlapped or contradicted each other (F2): they never become a datagram, nor do
-                more of the same (as RFC 5722 asks). They are kept, MOST at most, until the entry expires:
-                that a guest said something must not be forgotten
+    bad         fragments overlapped or contradicted each other (F2): neither they nor later ones become a
+                datagram (as RFC 5722 requires). They are kept, MOST at most, until the entry expires,
+                because it must not be forgotten that a guest has sent something
 
-A fragment that says again what one has said joins the chain and leaves with it. Each entry sorts what it has
-by position; since nothing may overlap, the datagram is complete when the lengths add up.
+A fragment that repeats another joins the chain and is sent with it. Each entry sorts its ranges by position.
+Since they must not overlap, the datagram is complete when the lengths add up.
 
-The table gives no node back to the pool: what it refuses, expires or is asked for is the caller's.
+The table returns no node to the pool: what it refuses, what expires and what is asked for belongs to the
+caller.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
@@ -21,13 +22,13 @@ from colo_proxy.core.flow.pool cimport Node, Pool
 
 cdef enum:
     ENTRIES = 256
-    MOST = 128  # fragments of one datagram (F2): the longest takes 119 where the MTU is 576
+    MOST = 128  # fragments of one datagram at most (F2): the longest needs 119 where the MTU is 576
     MOST_BYTES = 65535
 
 cdef enum FragmentStatus:
-    FRAGMENT_KEPT = 0  # the table has the node
-    FRAGMENT_DONE = 1  # `out`: the datagram, a new node whose `chain` is what it came as
-    FRAGMENT_BAD = 2  # more of one datagram than are kept; `out`: the node, to be dropped
+    FRAGMENT_KEPT = 0  # the table keeps the node
+    FRAGMENT_DONE = 1  # `out`: the datagram, a new node whose `chain` has its fragments
+    FRAGMENT_BAD = 2  # more fragments of one datagram than are kept; `out`: the node, to be dropped
     FRAGMENT_FULL = 3  # no entry is free, or the pool is at its bound; `out`: what is to be dropped
 
 cdef struct Range:
@@ -40,7 +41,7 @@ cdef enum EntryState:
     E_GATHERING = 1
     E_BAD = 2
 
-# What names a datagram, as plain bytes: what is not used is zero.
+# What identifies a datagram, as plain bytes: unused ones are zero.
 cdef struct Name:
     uint8_t[16] source
     uint8_t[16] destination
@@ -52,29 +53,30 @@ cdef struct Name:
 
 cdef struct Entry:
     Name name
-    int64_t since  # when the first fragment came
+    int64_t since  # when the first fragment arrived
     int state
-    uint32_t nodes  # in the chain
+    uint32_t nodes  # number of nodes in the chain
     uint32_t ranges
     uint32_t bytes  # of data, in all ranges
-    uint32_t total  # bytes of the datagram's data; 0: the last fragment has not come
+    uint32_t total  # bytes of the datagram's data; 0: the last fragment has not arrived
     Node *first  # the chain
     Node *last
     Range[MOST] range
 
 cdef struct Fragments:
     uint32_t used  # entries that are not free
-    uint32_t[ENTRIES] tags  # a hash of each entry's name, 0 where it is free: so a search reads little memory
+    # a hash of each entry's name, 0 where it is free, so that a search reads little memory
+    uint32_t[ENTRIES] tags
     Entry[ENTRIES] entries
 
 cdef Fragments *fragments_new() except NULL
 cdef void fragments_free(Fragments *table) noexcept nogil
-# Take in a fragment's node, which lies in the pool and is the caller's; an entry counts from its first node's
-# `time` on. All but FRAGMENT_KEPT hand nodes out.
+# Take a fragment's node, which must be in the pool and belongs to the caller. An entry's age counts from the
+# `time` of its first node. All results except FRAGMENT_KEPT return nodes to the caller.
 cdef FragmentStatus fragments_add(Fragments *table, Pool *pool, Node *node, Node **out) noexcept nogil
-# The chain of an entry whose first fragment came at `before` or earlier, or NULL; called until NULL.
+# The chain of an entry whose first fragment arrived at `before` or earlier, or NULL; called until NULL.
 cdef Node *fragments_expire(Fragments *table, int64_t before) noexcept nogil
-# All that is kept, in order of arrival, as one chain; the table is empty after.
+# Everything that is kept, in order of arrival, as one chain; the table is empty afterwards.
 cdef Node *fragments_take(Fragments *table) noexcept nogil
-# When the oldest entry's first fragment came, or INT64_MAX.
+# When the oldest entry's first fragment arrived, or INT64_MAX.
 cdef int64_t fragments_oldest(const Fragments *table) noexcept nogil

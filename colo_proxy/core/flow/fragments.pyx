@@ -1,6 +1,7 @@
-"""Reassembly of IP fragments, one table a side (docs/comparison.md, section 5).
+"""Reassembly of IP fragments, with one table for each side (docs/comparison.md, section 5).
 
-How it is laid out: fragments.pxd.
+How a table is laid out, and the states of an entry: fragments.pxd. Here: finding the entry, noting which
+range a fragment covers, building the datagram, and a Python class for tests.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
@@ -20,7 +21,7 @@ cdef Fragments *fragments_new() except NULL:
 
 
 cdef void fragments_free(Fragments *table) noexcept nogil:
-    """Free the table; what it kept must have been taken."""
+    """Free the table; what it kept must have been taken out."""
     free(table)
 
 
@@ -39,7 +40,9 @@ cdef void name_of(Name *name, const Node *node) noexcept nogil:
 
 
 cdef uint32_t tag_of(const Name *name) noexcept nogil:
-    """Of every word of the name; not 0. It only spares looks at names, so nobody gains by collisions."""
+    """A hash of the whole name; never 0. It only saves comparisons of names, so collisions gain an attacker
+    nothing.
+    """
     cdef const uint32_t *words = <const uint32_t *>name
     cdef uint32_t tag = 2166136261U
     cdef uint32_t index
@@ -87,7 +90,7 @@ cdef void join(Entry *entry, Node *node) noexcept nogil:
 
 
 cdef bint place(Entry *entry, Node *node) noexcept nogil:
-    """Note what the fragment covers; false if it contradicts another, or what a fragment can be (F2)."""
+    """Note what the fragment covers; false if it contradicts another, or is no valid fragment (F2)."""
     cdef const Packet *p = &node.packet
     cdef const Packet *said
     cdef uint32_t length = p.end - p.frag_data
@@ -104,13 +107,13 @@ cdef bint place(Entry *entry, Node *node) noexcept nogil:
         said = &other.node.packet
         if other.begin == begin and other.end == end and said.frag_more == p.frag_more and \
                 memcmp(other.node.data + said.frag_data, node.data + p.frag_data, length) == 0:
-            return True  # said again
+            return True  # a repetition
         if other.begin < end:
             return False
     if index and entry.range[index - 1].end > begin:
         return False
     if not p.frag_more:
-        # The end, and the only one: nothing lies behind it.
+        # This is the last fragment, and the only last one: nothing lies behind it.
         if entry.total or index < entry.ranges:
             return False
         entry.total = end
@@ -126,7 +129,8 @@ cdef bint place(Entry *entry, Node *node) noexcept nogil:
 
 
 cdef uint32_t headers(const Node *first) noexcept nogil:
-    """Where the datagram's data will begin: it has the first fragment's headers, less the fragment header."""
+    """Where the datagram's data will begin: it has the first fragment's headers, without the fragment header.
+    """
     return first.packet.frag_data - (8 if first.packet.version == 6 else 0)
 
 
@@ -155,7 +159,8 @@ cdef Node *build(Entry *entry, Pool *pool, const Node *latest) noexcept nogil:
         put16(ip + 10, checksum_of(ip, at - l3, 0))
     else:
         put16(ip + 4, at - l3 - 40 + entry.total)
-        # The header before the fragment header, which began at `at`, names what came behind it.
+        # The header before the fragment header, found at `at`, gets the type of what followed the fragment
+        # header.
         whole.data[named_at(whole.data, l3, at)] = first.packet.proto
     whole.size = at + entry.total
     whole.flags = (latest.flags & (N_SVM | N_SENT)) | N_WHOLE
@@ -166,8 +171,9 @@ cdef Node *build(Entry *entry, Pool *pool, const Node *latest) noexcept nogil:
 
 
 cdef uint32_t named_at(const uint8_t *base, uint32_t l3, uint32_t end) noexcept nogil:
-    """Where the last of the IPv6 headers that end at `end` says what follows; `parse_frame` has walked
-    them."""
+    """The position at which the last of the IPv6 headers before `end` names the next header; `parse_frame`
+    has walked them.
+    """
     cdef uint32_t at = l3 + 6
     cdef uint32_t behind = l3 + 40
     cdef uint8_t proto
@@ -179,7 +185,7 @@ cdef uint32_t named_at(const uint8_t *base, uint32_t l3, uint32_t end) noexcept 
 
 
 cdef FragmentStatus spoil(Entry *entry, Node *node, Node **out) noexcept nogil:
-    """The datagram can never be judged equal."""
+    """Mark the datagram as bad: it can never be compared."""
     entry.state = E_BAD
     if entry.nodes == MOST:
         return FRAGMENT_BAD
@@ -233,7 +239,7 @@ cdef Node *fragments_expire(Fragments *table, int64_t before) noexcept nogil:
 
 
 cdef Node *fragments_take(Fragments *table) noexcept nogil:
-    """Merges the entries' chains, which are in order of arrival each."""
+    """Merge the entries' chains, each of which is in order of arrival."""
     cdef Node *first = NULL
     cdef Node *last = NULL
     cdef Entry *entry
@@ -301,10 +307,11 @@ cdef class Reassembler:
         return frames
 
     def add(self, frame: bytes, now: int) -> tuple[str, list[bytes]]:
-        """Take in a fragment. Returns "kept", "done", "bad" or "full", and what came out: the datagram first,
-        if it is done, then its fragments in order of arrival.
+        """Take a fragment. Returns "kept", "done", "bad" or "full", and what came out: the datagram first, if
+        it is done, then its fragments in order of arrival.
 
-        Raises ValueError for a frame that is no IP fragment, MemoryError where the pool has no room for it.
+        Raises ValueError for a frame that is not an IP fragment, MemoryError where the pool has no room for
+        it.
         """
         cdef uint32_t size = <uint32_t>len(frame) + VNET
         cdef FragmentStatus status
@@ -326,7 +333,8 @@ cdef class Reassembler:
         return STATUSES[status], self.unchain(out)
 
     def expire(self, before: int) -> list[list[bytes]]:
-        """The datagrams whose first fragment came then or before, each a list of its fragments."""
+        """The datagrams whose first fragment arrived at `before` or earlier, each as a list of its fragments.
+        """
         chains = []
         while frames := self.unchain(fragments_expire(self.table, before)):
             chains.append(frames)
@@ -338,11 +346,11 @@ cdef class Reassembler:
 
     @property
     def oldest(self) -> int | None:
-        """When the oldest datagram's first fragment came; None if there is none."""
+        """When the oldest datagram's first fragment arrived; None if there is none."""
         cdef int64_t oldest = fragments_oldest(self.table)
         return None if oldest == INT64_MAX else oldest
 
     @property
     def held_bytes(self) -> int:
-        """What the kept fragments take of the pool."""
+        """How much memory of the pool the kept fragments take."""
         return self.pool.held_bytes

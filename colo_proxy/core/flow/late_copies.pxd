@@ -1,4 +1,6 @@
-"""Datagrams of the PVM that have left without the SVM's copy, which may come late (C8), while observing."""
+"""Datagrams of the PVM that were released before the SVM's copy, which may still arrive (C8), while
+observing.
+"""
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -7,7 +9,7 @@ cdef struct Late
 cdef Late *late_copies_new() except NULL
 cdef void late_copies_free(Late *late) noexcept nogil
 cdef void late_copies_clear(Late *late) noexcept nogil
-# One more copy may come, until this time, ns. It holds for all copies of the same digest.
+# One more copy may arrive, until this time, ns. The time applies to all copies of the same digest.
 cdef void late_copies_expect(Late *late, uint64_t digest, int64_t now, int64_t until) noexcept nogil
-# Whether a copy was expected; it is not from now on.
+# Whether a copy was expected; it no longer is afterwards.
 cdef bint late_copies_take(Late *late, uint64_t digest, int64_t now) noexcept nogil

@@ -1,8 +1,9 @@
-"""Datagrams of the PVM that have left without the SVM's copy, which may come late (C8), while observing.
+"""Datagrams of the PVM that were released before the SVM's copy, which may still arrive (C8), while
+observing.
 
-Their digests are kept with a count and the time until which a copy is late and no news: 8,192 different ones,
-each in one of 16 places that its digest names; where all are taken, the one that would end first makes room.
-Nothing is released for a digest, so one that collides costs no more than a divergence that is not reported.
+Their digests are stored with a count and the time until which a copy counts as late: 8,192 different ones,
+each in one of 16 places that its digest determines. If all 16 are taken, the one that expires first makes
+room. Nothing is released because of a digest, so a collision costs at most a divergence that is not reported.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -20,7 +21,7 @@ cdef struct Expected:
 
 cdef struct Late:
     Expected[PLACES + REACH] places
-    int64_t until  # when nothing is expected any more
+    int64_t until  # when no copy is expected any more
 
 
 cdef Late *late_copies_new() except NULL:
@@ -40,7 +41,7 @@ cdef void late_copies_clear(Late *late) noexcept nogil:
 
 
 cdef Expected *find(Late *late, uint64_t digest) noexcept nogil:
-    """Where this digest is, or would be."""
+    """The place that has this digest, or would have it."""
     cdef Expected *place = &late.places[(digest ^ digest >> 32) & (PLACES - 1)]
     cdef Expected *chosen = place
     cdef int _step

@@ -1,6 +1,7 @@
-"""Where frames that must wait are kept: nodes in size classes, recycled, bounded.
+"""Memory for frames that must wait: nodes in size classes, recycled, with a bound.
 
-How it is laid out: pool.pxd.
+How a node is laid out: pool.pxd. Each class has a free list; a request is served from it, then from malloc up
+to the bound, and at the bound from the spare nodes of other classes.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -26,7 +27,7 @@ cdef extern from *:
     const bint RECYCLE "COLO_PROXY_RECYCLE"
 
 # Room in a node's data by class: an acknowledgement, a full Ethernet frame, a jumbo frame, a quarter and a
-# whole super-frame; and what only captures hold.
+# whole super-frame, and the longest frame of a capture.
 cdef uint32_t[CLASSES] ROOM = [
     256, 2048, 9216, 20480, HEADROOM + VNET + MAX_FRAME, VNET + MAX_CAPTURED // 4, VNET + MAX_CAPTURED
 ]
@@ -42,7 +43,7 @@ cdef Pool *pool_new(uint64_t max_bytes, uint64_t max_flows) except NULL:
 
 
 cdef void pool_free(Pool *pool) noexcept nogil:
-    """Free the spare nodes and the pool; every node must have been given back."""
+    """Free the spare nodes and the pool; every node must have been returned."""
     cdef int klass
     if pool != NULL:
         for klass in range(CLASSES):
@@ -60,12 +61,12 @@ cdef void release_spare(Pool *pool, int klass) noexcept nogil:
 
 
 cdef uint32_t pool_node_cost(const Node *node) noexcept nogil:
-    """The bytes of memory that a node takes, header included."""
+    """The bytes of memory that a node takes, with its header."""
     return <uint32_t>sizeof(Node) + ROOM[node.klass]
 
 
 cdef uint64_t pool_chain_cost(const Node *node) noexcept nogil:
-    """The same of a node and the chain behind it."""
+    """The same for a node and the chain behind it."""
     cdef uint64_t cost = 0
     while node != NULL:
         cost += pool_node_cost(node)
@@ -104,7 +105,7 @@ cdef Node *pool_room(Pool *pool, uint32_t size) noexcept nogil:
 
 
 cdef void make_room(Pool *pool, uint64_t cost) noexcept nogil:
-    """Let other classes give their spare nodes up until the bound allows `cost` bytes more."""
+    """Free spare nodes of other classes until the bound allows `cost` bytes more."""
     cdef int klass
     for klass in range(CLASSES):
         if pool.held_bytes + pool.spare_bytes + cost <= pool.max_bytes:
@@ -113,7 +114,7 @@ cdef void make_room(Pool *pool, uint64_t cost) noexcept nogil:
 
 
 cdef Node *unused(Pool *pool, int klass) noexcept nogil:
-    """A node off the free list, or a new one; nobody has counted it."""
+    """A node from the free list, or a new one; it is not counted yet."""
     cdef Node *node = pool.free[klass]
     if node != NULL:
         pool.free[klass] = node.next

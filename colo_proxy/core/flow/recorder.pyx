@@ -1,15 +1,15 @@
-"""The flight recorder: what a NIC's last frames were, for the report of a divergence.
+"""The flight recorder: the last frames of a NIC, for the report of a divergence.
 
-A fixed ring of slots, one for each frame received, from the client, the PVM and the SVM alike: its first
-bytes, when it came and what became of it. A frame's arrival number (`Node.order`) names its slot, so that
-what happens to it later finds it without a search, and finds nothing once the slot serves another. Which flow
-it belongs to is written when that is known, as the hash of the flow's key.
+A ring of fixed size has one slot for each frame received from clients, PVM and SVM: its first bytes, its
+arrival time, and what happened to it. A frame's arrival number (`Node.order`) determines its slot. So what
+happens later is recorded without a search, and not recorded once another frame uses the slot. The flow is
+recorded when it is known, as the hash of the flow's key.
 
-A busy NIC turns the ring over long before the timeout has found what is missing. So a flow of which something
-has waited for a while (timers.pyx) gets one of PLACES *places*, as long as that waits: its exchanges, those
-to come too, are copied there. Where all places are taken, the ring has to do.
+On a busy NIC the ring is overwritten long before the timeout shows what is missing. So a flow on which
+something has waited for a while (timers.pyx) gets one of PLACES *places* for as long as it waits: its
+exchanges are copied there, and later ones are added. If all places are taken, only the ring is left.
 
-Nothing is allocated per frame; a divergence copies out its flow's slots.
+Nothing is allocated for a frame; a divergence copies the slots of its flow.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t

@@ -1,6 +1,7 @@
-"""The table of flows: by key, and in order of last use. Flows lie in slabs and never move.
+"""The table of flows: by key, and in order of last use. Flows are in slabs and never move.
 
-The hash is seeded, so that nobody outside can choose colliding flows.
+Buckets are chained, and doubled when there are too many flows for them. The hash is seeded, so that nobody
+outside can choose flows that collide. The order of last use shows which flow has been idle for longest.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -23,8 +24,9 @@ cdef extern from *:
 
 cdef enum:
     LINE = 64  # bytes of a cache line
-    FETCHED = 384  # of a flow: all that a segment in order touches
-    SPARSE = 4  # buckets for a flow: mostly alone in its own, it is what was fetched ahead
+    FETCHED = 384  # bytes of a flow that a segment in order touches
+    # buckets for each flow: most flows are alone in theirs, so what was prefetched is the flow looked for
+    SPARSE = 4
     FEW = 1024  # flows that need no huge page
     SMALL = 65536
     HUGE = 2097152  # a huge page of x86-64, and of arm64 with pages of 4 KiB
@@ -48,7 +50,7 @@ cdef bint table_open(Table *table, uint64_t seed) except False:
 
 
 cdef void table_close(Table *table) noexcept nogil:
-    """Free every flow; what they held must have been given back."""
+    """Free every flow; the nodes that they held must have been returned."""
     cdef Slab *slab
     while table.idle_first != NULL:
         table_remove(table, table.idle_first)
@@ -99,10 +101,10 @@ cdef void table_try(Table *table, const Guess *guess) noexcept nogil:
 
 
 cdef Flow *fresh(Table *table) noexcept nogil:
-    """Memory for a flow that never was one; NULL: there is none.
+    """Memory for a flow that was not in use before; NULL: there is none.
 
-    Many flows lie in huge pages, where the system has some (madvise(2)): else nearly each visit to a flow
-    would miss the TLB too.
+    Many flows are put into huge pages, where the system has some (madvise(2)). Otherwise almost every access
+    to a flow would also miss the TLB.
     """
     cdef Slab *slab = table.slabs
     cdef size_t size = HUGE if table.count >= FEW else SMALL
@@ -170,7 +172,7 @@ cdef void enter(Table *table, Flow *flow) noexcept nogil:
 
 
 cdef void grow(Table *table) noexcept nogil:
-    """Double the buckets; a table that cannot grow goes on with longer chains."""
+    """Double the buckets; a table that cannot grow continues with longer chains."""
     cdef uint64_t size = table.size
     cdef uint64_t index
     cdef Flow *flow
@@ -191,7 +193,7 @@ cdef void grow(Table *table) noexcept nogil:
 
 
 cdef void table_remove(Table *table, Flow *flow) noexcept nogil:
-    """Take a flow out; a newer incarnation takes its place in the bucket."""
+    """Remove a flow; a newer incarnation takes its place in the bucket."""
     cdef Flow **bucket = &table.buckets[flow.hash & (table.size - 1)]
     cdef Flow *other = bucket[0]
     cdef Flow **link = bucket
@@ -229,7 +231,7 @@ cdef Flow *table_walk(const Table *table, uint32_t *place, uint32_t *steps) noex
     cdef Slab *slab = table.slabs
     cdef Flow *flow
     cdef size_t at
-    while slab != NULL and slab.first > place[0]:  # the newest is first
+    while slab != NULL and slab.first > place[0]:  # the newest slab is first in the list
         slab = slab.next
     while slab != NULL and steps[0]:
         at = LINE + <size_t>(place[0] - slab.first) * stride()
@@ -245,7 +247,7 @@ cdef Flow *table_walk(const Table *table, uint32_t *place, uint32_t *steps) noex
 
 
 cdef Slab *slab_behind(const Table *table, const Slab *slab) noexcept nogil:
-    """The slab that was made after another; NULL: there is none."""
+    """The slab that was made after `slab`; NULL: there is none."""
     cdef Slab *behind = table.slabs if table.slabs != slab else NULL
     while behind != NULL and behind.next != slab:
         behind = behind.next
@@ -263,9 +265,10 @@ cdef bint unlink_newer(Flow *oldest, Flow *flow) noexcept nogil:
 
 
 cdef void table_use(Table *table, Flow *flow, int64_t now) noexcept nogil:
-    """Mark a flow as used now: it goes to the end of the idle order.
+    """Mark a flow as used now: it moves to the end of the idle order.
 
-    GRAIN after it last did at the soonest: else each packet would touch the flows next to its own there.
+    This is done once in GRAIN at most; otherwise each packet would touch the neighbours of its flow in that
+    order.
     """
     if now - flow.used < GRAIN:
         return

@@ -1,4 +1,4 @@
-"""Who the VM is to its neighbours: the addresses that it has claimed, told to them again at a failover."""
+"""The addresses that the VM has claimed, and their announcement to neighbours after a failover."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
@@ -15,28 +15,28 @@ cdef struct Claim:
     uint8_t[6] mac
     uint8_t version  # 4 or 6; 0: none
     Router router
-    truth by_pvm  # the PVM made the claim, and the SVM perhaps too
+    truth by_pvm  # the PVM has made the claim, and perhaps the SVM too
     uint32_t vlan
     uint32_t tags  # bytes between the MAC addresses and layer 3
-    uint8_t[HEADER - 12] between  # VLAN tags and EtherType, as the VM has them
+    uint8_t[HEADER - 12] between  # VLAN tags and EtherType, as the VM uses them
 
 cdef struct Identity:
     Claim[IDENTITY_CLAIMS] claims
-    uint32_t next  # where the next claim goes: in the place of the oldest
-    uint32_t rounds  # still to be announced
-    int64_t due  # the next of them, ns
+    uint32_t next  # where the next claim is stored: it replaces the oldest
+    uint32_t rounds  # announcements left
+    int64_t due  # when the next one is due, ns
 
 # Learn from a housekeeping frame of a guest.
 cdef void identity_learn(Identity *identity, const Packet *p, const uint8_t *base, bint pvm) noexcept nogil
 # Whether a frame of the SVM asks for a neighbour, from an address of its own (a probe for duplicate addresses
-# does not). `asker` is then who asks, without its MAC.
+# has none). `asker` then has the sender's address, without its MAC.
 cdef bint identity_asks(const Packet *p, const uint8_t *base, Claim *asker) noexcept nogil
-# The MAC for which the PVM has claimed the same address; false: it has not.
+# The MAC for which the PVM has claimed the same address; false: it has claimed none.
 cdef bint identity_mac(const Identity *identity, Claim *asker) noexcept nogil
-# Write the question, virtio-net header first, to `into`, which has room for NEIGHBOUR_FRAME; return its size.
+# Write the request, virtio-net header first, to `into`, which has room for NEIGHBOUR_FRAME; return its size.
 cdef uint32_t identity_ask(const Claim *asker, const Packet *p, const uint8_t *base,
                            uint8_t *into) noexcept nogil
-# Forget what a housekeeping frame of the uplink claims for another MAC.
+# Forget an address that a housekeeping frame of the uplink claims for another MAC.
 cdef void identity_forget(Identity *identity, const Packet *p, const uint8_t *base) noexcept nogil
 # Write the announcement of a claim, virtio-net header first, to `into`, which has room for NEIGHBOUR_FRAME.
 # Returns its size, 0 where there is none.

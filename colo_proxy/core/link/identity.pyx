@@ -1,11 +1,11 @@
-"""Who the VM is to its neighbours: the addresses that it has claimed, told to them again at a failover.
+"""The addresses that the VM has claimed, and their announcement to neighbours after a failover.
 
-The SVM answers to the same addresses, but bridges, switches and neighbours may have to learn anew where. So
-the claims that either guest has made by ARP (RFC 826) or neighbour discovery (RFC 4861) leave the uplink as
-announcements (RFC 5227, 2.3) and unsolicited advertisements (RFC 4861, 7.2.6), in rounds.
+The SVM answers to the same addresses, but bridges, switches and neighbours may have to learn anew where they
+are. So the claims that either guest has made by ARP (RFC 826) or neighbour discovery (RFC 4861) are sent from
+the uplink as announcements (RFC 5227, 2.3) and unsolicited advertisements (RFC 4861, 7.2.6), in rounds.
 
-The last IDENTITY_CLAIMS addresses are kept. One that somebody outside has claimed since is not the VM's any
-more, and is forgotten: an announcement would take it back.
+The last IDENTITY_CLAIMS addresses are kept. An address that somebody outside has claimed since is no longer
+the VM's. It is forgotten, because an announcement would take it back.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -34,7 +34,7 @@ cdef uint8_t[16] ALL_NODES = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 
 
 cdef bint read_claim(Claim *claim, const Packet *p, const uint8_t *base) noexcept nogil:
-    """What a housekeeping frame claims for its sender, if it does."""
+    """Read what a housekeeping frame claims for its sender; false: it claims nothing."""
     cdef const uint8_t *address
     cdef const uint8_t *mac
     cdef uint32_t kind = 0
@@ -50,7 +50,8 @@ cdef bint read_claim(Claim *claim, const Packet *p, const uint8_t *base) noexcep
         if kind == ND_ADVERTISEMENT:
             address = base + p.l4 + 8
             if not base[p.l4 + 4] & 0x20:
-                return False  # no override: it speaks for another (RFC 4861, 7.2.8), or for an anycast group
+                # no override flag: it answers for another node (RFC 4861, 7.2.8), or for an anycast group
+                return False
             mac = neighbours_option(p, base, p.l4 + 24, 2)
             claim.router = ROUTER_YES if base[p.l4 + 4] & 0x80 else ROUTER_NO
         elif kind == ND_SOLICITATION:
@@ -101,7 +102,7 @@ cdef void identity_learn(Identity *identity, const Packet *p, const uint8_t *bas
         identity.next = (identity.next + 1) % IDENTITY_CLAIMS
     elif claim.router == ROUTER_UNKNOWN:
         claim.router = known.router
-    # What the SVM repeats stays the PVM's claim; what it tells otherwise is its own.
+    # What the SVM repeats stays the PVM's claim; a different claim is the SVM's own.
     claim.by_pvm = pvm or (known.by_pvm and memcmp(known.mac, claim.mac, 6) == 0 and
                            memcmp(known.address, claim.address, 16) == 0)
     known[0] = claim
@@ -119,7 +120,7 @@ cdef void identity_forget(Identity *identity, const Packet *p, const uint8_t *ba
 cdef uint32_t identity_write(const Identity *identity, uint32_t index, uint8_t *into) noexcept nogil:
     cdef const Claim *claim = &identity.claims[index]
     cdef uint8_t *frame = into + VNET
-    # Hosts that hear of a router that it is none give up their route (RFC 4861, 7.2.5).
+    # Hosts that learn that a router is no router any more remove their default route (RFC 4861, 7.2.5).
     if claim.version == 0 or (claim.version == 6 and claim.router == ROUTER_UNKNOWN):
         return 0
     memset(into, 0, VNET)
@@ -158,7 +159,7 @@ cdef const uint8_t *target_of(const Packet *p, const uint8_t *base) noexcept nog
 
 
 cdef bint is_neighbour(const Claim *asker, const uint8_t *target) noexcept nogil:
-    """Neither nobody, nor a group, nor the VM itself."""
+    """False for no address, a group, or the VM itself."""
     cdef uint32_t length = length_of(asker)
     return memcmp(target, UNSPECIFIED, length) != 0 and memcmp(target, asker.address, length) != 0 and \
         not neighbours_is_group(asker.version, target)
@@ -196,7 +197,7 @@ cdef uint32_t write_solicitation(const Claim *claim, const uint8_t *target, uint
     frame[2] = 0xff
     memcpy(frame + 3, target + 13, 3)
     put32(ip, <uint32_t>6 << 28)
-    put16(ip + 4, ND_ADVERTISEMENT_LENGTH)  # as long: header, target, one option
+    put16(ip + 4, ND_ADVERTISEMENT_LENGTH)  # the same length: header, target, one option
     ip[6] = IP_ICMPV6
     ip[7] = 255
     memcpy(ip + 8, claim.address, 16)
@@ -213,7 +214,7 @@ cdef uint32_t write_solicitation(const Claim *claim, const uint8_t *target, uint
 
 
 cdef uint32_t write_arp(const Claim *claim, const uint8_t *target, uint8_t *arp) noexcept nogil:
-    """A question for the target; an announcement where that is the claim's own address (RFC 5227, 2.3)."""
+    """A request for the target; an announcement where that is the claim's own address (RFC 5227, 2.3)."""
     put32(arp, 0x00010800)
     put32(arp + 4, 0x06040001)
     memcpy(arp + 8, claim.mac, 6)
@@ -237,6 +238,6 @@ cdef uint32_t write_advertisement(const Claim *claim, uint8_t *ip) noexcept nogi
     icmp[24] = 2
     icmp[25] = 1
     memcpy(icmp + 26, claim.mac, 6)
-    # The pseudo-header (RFC 8200, 8.1): the addresses lie before, length and protocol are added.
+    # The pseudo-header (RFC 8200, 8.1): the addresses lie in front; length and protocol are added.
     put16(icmp + 2, checksum_of(ip + 8, 32 + ND_ADVERTISEMENT_LENGTH, ND_ADVERTISEMENT_LENGTH + IP_ICMPV6))
     return 40 + ND_ADVERTISEMENT_LENGTH

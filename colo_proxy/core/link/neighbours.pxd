@@ -6,7 +6,7 @@ from colo_proxy.core.packet.parse cimport Packet
 
 cdef enum:
     NEIGHBOURS = 4096  # a power of two
-    ASKED = 64  # a power of two: places for the times of questions, filed likewise
+    ASKED = 64  # a power of two: places for the times of requests, indexed in the same way
     NEIGHBOUR_FRAME = 128  # room for any answer, the virtio-net header included
 
 cdef enum:
@@ -17,11 +17,11 @@ cdef enum:
     ND_SOLICITATION = 135
     ND_ADVERTISEMENT = 136
 
-cdef uint8_t[16] UNSPECIFIED  # zero, as all that is static
+cdef uint8_t[16] UNSPECIFIED  # zero, like all static memory
 
 cdef enum Router:
-    # An advertisement has to say whether its sender is a router, and a host that hears "no" gives up its
-    # default route (RFC 4861, 7.2.5): as long as it is not known, nothing is answered.
+    # An advertisement must state whether its sender is a router, and a host that receives "no" removes its
+    # default route (RFC 4861, 7.2.5). So as long as this is not known, no answer is sent.
     ROUTER_UNKNOWN = 0
     ROUTER_NO = 1
     ROUTER_YES = 2
@@ -30,29 +30,30 @@ cdef struct Neighbour:
     uint8_t[16] address
     uint32_t vlan
     uint8_t version  # 4 or 6; 0: the slot is empty
-    uint8_t router  # of IPv6: a Router
+    uint8_t router  # of IPv6: whether it is a router
     uint8_t[6] mac
 
 cdef struct Neighbours:
     Neighbour[NEIGHBOURS] slots
-    int64_t[ASKED] asked  # ns: no question is asked before, for a target that lies there
+    int64_t[ASKED] asked  # ns: no request is sent earlier for a target with this index
 
 cdef bint neighbours_is_arp(const Packet *p, const uint8_t *base) noexcept nogil
-# The ICMPv6 type of right neighbour discovery, else 0; and the MAC in the first option of a kind, or NULL.
+# The ICMPv6 type if the packet is valid neighbour discovery, else 0; and the MAC in the first option of a
+# kind, or NULL.
 cdef uint32_t neighbours_discovery(const Packet *p, const uint8_t *base) noexcept nogil
 cdef const uint8_t *neighbours_option(const Packet *p, const uint8_t *base, uint32_t at,
                                       uint8_t kind) noexcept nogil
-# Whether an address is a group's, or that of all.
+# Whether an address is multicast or broadcast.
 cdef bint neighbours_is_group(uint8_t version, const uint8_t *address) noexcept nogil
 cdef Neighbours *neighbours_new() except NULL
 cdef void neighbours_free(Neighbours *table) noexcept nogil
 # Learn from a housekeeping frame of the uplink.
 cdef void neighbours_learn(Neighbours *table, const Packet *p, const uint8_t *base) noexcept nogil
-# Learn from any other frame of the uplink, where nothing else is known.
+# Learn from any other frame of the uplink, if nothing else is known.
 cdef void neighbours_notice(Neighbours *table, const Packet *p, const uint8_t *base) noexcept nogil
-# When the proxy may ask again for the target of a question, ns; whoever asks sets it.
+# When the proxy may send the next request for the target, ns; the caller that sends one sets it.
 cdef int64_t *neighbours_quiet(Neighbours *table, const Packet *p, const uint8_t *base) noexcept nogil
-# If the frame is the SVM's question for a known neighbour, write the answer, virtio-net header first, to
+# If the frame is the SVM's request for a known neighbour, write the answer, virtio-net header first, to
 # `into`. Returns its size, 0 if there is no answer.
 cdef uint32_t neighbours_answer(Neighbours *table, const Packet *p, const uint8_t *base, uint8_t *into,
                                 uint32_t room) noexcept nogil

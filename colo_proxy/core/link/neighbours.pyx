@@ -1,10 +1,10 @@
 """Neighbours seen on the uplink: IP address to MAC, from ARP (RFC 826) and neighbour discovery (RFC 4861).
 
-The SVM may ask for a neighbour that the PVM knows already. Nobody outside would answer, since the SVM's
-frames never leave; so the proxy answers from what it has seen.
+The SVM may request a neighbour's address that the PVM knows already. Nobody outside would answer, since the
+SVM's frames are not sent to the network. So the proxy answers from what it has seen.
 
-A direct-mapped table of constant size, filed by a hash of VLAN and address: a new neighbour takes the
-place of the one that lies in its slot. Hostile ARP can push others out, which costs a checkpoint, never a
+The table is direct-mapped and has a constant size. A hash of VLAN and address is the index; a new neighbour
+replaces the one in its slot. Hostile ARP can displace others, which costs a checkpoint, never a wrong
 release.
 
 ARP for IPv4 over Ethernet, 28 bytes: hardware type 1, protocol 0x0800, lengths 6 and 4, operation, then
@@ -47,7 +47,7 @@ cdef void neighbours_free(Neighbours *table) noexcept nogil:
 
 cdef Neighbour *slot_of(Neighbours *table, uint8_t version, uint32_t vlan,
                         const uint8_t *address) noexcept nogil:
-    """The one place where a neighbour may lie (FNV-1a)."""
+    """The one slot for a neighbour (FNV-1a)."""
     cdef uint32_t hashed = (2166136261U ^ vlan) * 16777619U
     cdef uint32_t at
     for at in range(4 if version == 4 else 16):
@@ -70,7 +70,8 @@ cdef void learn(Neighbours *table, uint8_t version, uint32_t vlan, const uint8_t
                 const uint8_t *mac, Router router, bint override) noexcept nogil:
     cdef Neighbour *slot = slot_of(table, version, vlan, address)
     cdef uint32_t length = 4 if version == 4 else 16
-    # Nobody, and groups, are no neighbours: 0.0.0.0 and :: are sent before an address is claimed.
+    # The unspecified address and groups are no neighbours: 0.0.0.0 and :: are used before an address is
+    # claimed.
     if memcmp(address, UNSPECIFIED, length) == 0 or memcmp(mac, UNSPECIFIED, 6) == 0 or mac[0] & 1:
         return
     if not lies_in(slot, version, vlan, address):
@@ -92,7 +93,7 @@ cdef bint neighbours_is_arp(const Packet *p, const uint8_t *base) noexcept nogil
 
 
 cdef uint32_t neighbours_discovery(const Packet *p, const uint8_t *base) noexcept nogil:
-    """The ICMPv6 type, if it is right neighbour discovery (RFC 4861, 6.1 and 7.1); else 0."""
+    """The ICMPv6 type, if it is valid neighbour discovery (RFC 4861, 6.1 and 7.1); else 0."""
     cdef uint32_t room = p.end - p.l4
     if p.kind != K_HOUSEKEEPING or p.version != 6 or p.proto != IP_ICMPV6 or room < 8 or \
             base[p.l3 + 7] != 255 or base[p.l4 + 1] != 0:
@@ -157,7 +158,7 @@ cdef int64_t *neighbours_quiet(Neighbours *table, const Packet *p, const uint8_t
 
 cdef uint32_t begin_answer(const Packet *p, const uint8_t *base, const uint8_t *mac,
                            uint8_t *into) noexcept nogil:
-    """Lay down everything below layer 3, VLAN tags as in the question. Returns where layer 3 begins."""
+    """Write everything below layer 3, with VLAN tags as in the request. Returns where layer 3 begins."""
     memset(into, 0, VNET)
     memcpy(into + VNET, base + VNET + 6, 6)
     memcpy(into + VNET + 6, mac, 6)
@@ -173,7 +174,7 @@ cdef uint32_t answer_arp(Neighbours *table, const Packet *p, const uint8_t *base
     cdef const Neighbour *slot = slot_of(table, 4, p.vlan, target)
     cdef uint8_t *arp
     cdef uint32_t at
-    # A probe (RFC 5227) and an announcement of the SVM's own address ask nobody.
+    # A probe (RFC 5227) or an announcement of the SVM's own address is no request.
     if get16(question + 6) != 1 or memcmp(sender, UNSPECIFIED, 4) == 0 or memcmp(sender, target, 4) == 0 or \
             not lies_in(slot, 4, p.vlan, target):
         return 0
@@ -209,13 +210,13 @@ cdef uint32_t answer_solicitation(Neighbours *table, const Packet *p, const uint
     memcpy(ip + 24, asker, 16)
     icmp = ip + 40
     put32(icmp, <uint32_t>ND_ADVERTISEMENT << 24)
-    # Solicited, and what the neighbour said of itself holds.
+    # Flags: solicited, and override. Router as the neighbour has reported.
     put32(icmp + 4, <uint32_t>(0xe0 if slot.router == ROUTER_YES else 0x60) << 24)
     memcpy(icmp + 8, target, 16)
     icmp[24] = 2
     icmp[25] = 1
     memcpy(icmp + 26, slot.mac, 6)
-    # The pseudo-header (RFC 8200, 8.1): the addresses lie before, length and protocol are added.
+    # The pseudo-header (RFC 8200, 8.1): the addresses lie in front; length and protocol are added.
     put16(icmp + 2, checksum_of(ip + 8, 32 + ND_ADVERTISEMENT_LENGTH, ND_ADVERTISEMENT_LENGTH + IP_ICMPV6))
     return at + 40 + ND_ADVERTISEMENT_LENGTH
 
@@ -243,7 +244,7 @@ cdef class NeighbourTable:
         neighbours_free(self.table)
 
     def learn(self, frame: bytes) -> None:
-        """Take in a frame seen on the uplink."""
+        """Learn from a frame seen on the uplink."""
         cdef Packet p
         cdef uint32_t size
         cdef uint8_t *base = parse_exact_copy(frame, None, &size)

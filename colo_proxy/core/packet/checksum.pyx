@@ -39,8 +39,8 @@ cdef void checksum_set16(Packet *p, uint8_t *base, uint32_t at, uint16_t value) 
     if p.partial:
         return
     if (at - p.l4) & 1:
-        # Two halves of two words. The sum is the same if the bytes of each word are swapped, in the old and in
-        # the new value (RFC 1071, 2 (B)), so one word made of both halves gives the same result.
+        # Two halves of two words. The sum is the same if the bytes of each word are swapped, in the old
+        # and in the new value (RFC 1071, 2 (B)), so one word made of both halves gives the same result.
         old = swapped(old)
         value = swapped(value)
     checksum_fix(base + p.l4 + 16, old, value)
