@@ -1,11 +1,11 @@
-"""The agreed range of a TCP flow: what both guests have said identically (docs/comparison.md, 3.1 and T1 to
+"""The agreed range of a TCP flow: what both guests have sent identically (docs/comparison.md, 3.1 and T1 to
 T3).
 
 Each side keeps the segments with bytes beyond the range in order of sequence numbers (`Side.low` to
 `Side.high`). `agreed_advance` walks both lists from `matched` on, compares what both have, and moves
-`matched`; a range beyond (ahead.pxd) that it reaches becomes part of the prefix. Segments are compared where
-they lie; nothing is copied into a stream buffer. An SVM segment that continues the prefix as the PVM did is
-agreed on without being held (`agreed_continue`).
+`matched`; a range beyond (ahead.pxd) that it reaches becomes part of the prefix. Segments are compared in
+place; nothing is copied into a stream buffer. An SVM segment that continues the prefix as the PVM did is
+agreed without being held (`agreed_continue`).
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
@@ -44,18 +44,19 @@ cdef bint agreed_covers(const Flow *flow, const Node *node) noexcept nogil:
     cdef Seq start = agreed_start_of(node)
     if node.flags & (N_COVERED | N_UNPLACED | N_CONTRARY):
         return node.flags & (N_COVERED | N_CONTRARY) == N_COVERED
-    # Not by comparing ends: a hostile segment may begin nearly 2**31 away and end on the other side.
+    # The ends are not compared: a hostile segment may begin nearly 2**31 away and end on the other side.
     if not seq_le(flow.low, start) or seq_diff(flow.matched, start) < <int64_t>node.packet.length:
         return flow.flags & F_BEYOND and \
             ranges_agreed(flow, start, agreed_end_of(node), node.packet.flags & FIN != 0)
     if not node.packet.flags & FIN:
         return True
-    # Or nobody has seen what stands there, since a commit that counts it as agreed (C4).
+    # Or this position has never been seen, and a commit has counted it as agreed (C4).
     return (flow.flags & F_FINISHED or flow.pvm.unseen) and seq_eq(agreed_end_of(node), flow.matched)
 
 
 cdef void agreed_move(Flow *flow, Seq to) noexcept nogil:
-    """Let the agreed range end at `to`; its start follows, so that no difference ever comes near 2**31."""
+    """Let the agreed range end at `to`. Its start is moved too, so that no difference ever comes near 2**31.
+    """
     if not seq_eq(to, flow.matched):
         flow.flags &= ~<uint32_t>F_FINISHED
     flow.position += seq_diff(to, flow.matched)
@@ -95,7 +96,7 @@ cdef int32_t differ(const uint8_t *a, const uint8_t *b, int32_t count) noexcept 
 cdef Seq agreed_compare(const Node *a, const Node *b, Seq at, Seq until, What *kinds) noexcept nogil:
     """Compare two segments from `at` to `until`, which both cover; returns the first difference, or `until`.
 
-    `kinds` gets what the two have there, where they differ.
+    `kinds` receives what the two have there, if they differ.
     """
     cdef int32_t a_left, b_left, same, step
     cdef const uint8_t *a_bytes
@@ -119,9 +120,9 @@ cdef Seq agreed_compare(const Node *a, const Node *b, Seq at, Seq until, What *k
 
 
 cdef Node *agreed_last_before(const Side *side, Seq start) noexcept nogil:
-    """The last sorted node that begins at `start` or before, sought from the nearer end.
+    """The last sorted node that begins at `start` or before, searched from the nearer end.
 
-    So a flood of tiny segments costs no walk through all of them, be it in order or in reverse order.
+    So a flood of tiny segments does not cause a walk through all of them, in whichever order they come.
     """
     cdef Node *node = side.high
     if node == NULL:
@@ -159,7 +160,7 @@ cdef bint agreed_sort_in(Core *core, Flow *flow, Node *node) noexcept nogil:
     else:
         side.high = node
     node.flags |= N_SORTED
-    # A guest never says two things about one position; if it does, neither can be trusted.
+    # A guest never sends two different things for one position; if it does, neither can be trusted.
     other = node.sort_next
     while other != NULL and seq_lt(agreed_start_of(other), found.at if found.any else end):
         contradicts(flow, node, other, &found)
@@ -167,10 +168,11 @@ cdef bint agreed_sort_in(Core *core, Flow *flow, Node *node) noexcept nogil:
     other = before
     while other != NULL and seq_diff(start, agreed_start_of(other)) <= <int64_t>side.longest and \
             not (found.any and seq_eq(found.at, start)):
-        if seq_lt(start, agreed_end_of(other)):  # in a stream in order it ends there
+        if seq_lt(start, agreed_end_of(other)):  # if the stream is in order, the search ends here
             contradicts(flow, node, other, &found)
-            # All that this one has in common with the new one is equal, and so it was with each of the
-            # others: a segment that is repeated ten thousand times is compared ten thousand times.
+            # Everything that this one has in common with the new one is equal, as it was with each of the
+            # others. Without this, a segment repeated ten thousand times would be compared ten thousand
+            # times.
             if flow.divergences == 0 and not found.any and seq_le(end, agreed_end_of(other)):
                 break
         other = other.sort_prev
@@ -182,9 +184,9 @@ cdef bint agreed_sort_in(Core *core, Flow *flow, Node *node) noexcept nogil:
 cdef bint agreed_overlap(const Node *a, const Node *b, Seq *at, Seq *until) noexcept nogil:
     """Whether two segments have positions in common, and which.
 
-    No segment is longer than a frame. Ones whose beginnings lie further apart than that are told apart first:
-    a hostile pair may be nearly 2**31 apart, where neither is before the other and ends compare the wrong way
-    round.
+    No segment is longer than a frame, so segments that begin further apart than that cannot overlap. This is
+    checked first: in a hostile pair that is nearly 2**31 apart, neither would be before the other, and
+    comparing the ends would give the wrong order.
     """
     cdef int64_t apart = seq_diff(agreed_start_of(a), agreed_start_of(b))
     if not -MAX_CAPTURED <= apart <= MAX_CAPTURED:
@@ -195,7 +197,8 @@ cdef bint agreed_overlap(const Node *a, const Node *b, Seq *at, Seq *until) noex
 
 
 cdef void contradicts(const Flow *flow, const Node *new, const Node *old, Difference *found) noexcept nogil:
-    """Take in the first position at which a segment contradicts another of its side, if it is the lowest."""
+    """Note the first position at which a segment contradicts another of its side, if it is the lowest so far.
+    """
     cdef What[2] kinds
     cdef Seq at, until, differs
     if not agreed_overlap(new, old, &at, &until):
@@ -220,7 +223,7 @@ cdef void report_contradiction(Core *core, Flow *flow, Node *node, const Differe
 
 cdef Seq compare_outside(const Flow *flow, const Node *a, const Node *b, Seq at, Seq until,
                          What *kinds) noexcept nogil:
-    """`agreed_compare`, but for what is agreed beyond the prefix: that is not compared again."""
+    """`agreed_compare`, but without what is agreed beyond the prefix: that is not compared again."""
     cdef Seq end
     while ranges_beyond_gap(flow, &at, until, &end):
         at = agreed_compare(a, b, at, end, kinds)
@@ -230,7 +233,9 @@ cdef Seq compare_outside(const Flow *flow, const Node *a, const Node *b, Seq at,
 
 
 cdef Node *covering(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """The first node from here on with something at `matched`; what is agreed leaves the sorted list."""
+    """The first node from here on that has something at `matched`; agreed nodes are removed from the sorted
+    list.
+    """
     cdef Node *behind
     while node != NULL and seq_le(agreed_end_of(node), flow.matched):
         behind = node.sort_next
@@ -259,7 +264,8 @@ cdef void absorb(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef bint agreed_continue(Core *core, Flow *flow, const Node *svm) noexcept nogil:
-    """The ordinary case, without holding the segment: sorted in and advanced over, it would be forgotten."""
+    """The ordinary case, without holding the segment, which would be forgotten again after `agreed_advance`.
+    """
     cdef Node *pvm = flow.pvm.low
     cdef Seq until = seq_add(flow.matched, svm.packet.length)
     cdef int64_t inside, bytes
@@ -289,7 +295,7 @@ cdef bint agreed_advance(Core *core, Flow *flow) noexcept nogil:
     cdef Seq until, found
     cdef Node *pvm
     cdef Node *svm
-    while not flow.flags & F_CONTRADICTED:  # nobody knows which of the two the SVM has said
+    while not flow.flags & F_CONTRADICTED:  # it is unknown which of the two the SVM has sent
         if flow.flags & F_BEYOND:
             absorb(core, flow)
         pvm = covering(core, flow, flow.pvm.low)
@@ -320,8 +326,8 @@ cdef bint agreed_advance(Core *core, Flow *flow) noexcept nogil:
 cdef void agreed_match_below(Core *core, Flow *flow, Seq start, Seq end) noexcept nogil:
     """For PVM segments below the range: has the SVM sent the same there?
 
-    Something new lies from `start` to `end`; only the segments that it touches, and those that reach into the
-    range, are compared again, each against the SVM's own below the range.
+    Something new lies from `start` to `end`. Only the segments that it touches, and those that reach into the
+    range, are compared again, each with the SVM's own segments below the range.
     """
     cdef Node *pvm = flow.pvm.low
     while pvm != NULL and seq_lt(agreed_start_of(pvm), flow.low):

@@ -1,9 +1,9 @@
 """Behind a hole: what both guests have sent beyond the agreed prefix (docs/comparison.md, 3.1, T1 to T3).
 
-A new segment is compared with what the other side has at the same positions. What is equal is agreed at once,
-and goes into the flow's ranges (ranges.pxd), upwards until the first difference. Then the SVM's segments that
-lie wholly inside a range are forgotten, and the PVM's leave the sorted list: both lists have only what is not
-agreed.
+A new segment is compared with what the other side has at the same positions. Equal bytes are agreed at once
+and added to the flow's ranges (ranges.pxd), upwards until the first difference. Then the SVM's segments that
+lie completely inside a range are forgotten, and the PVM's are removed from the sorted list. So both lists
+only have what is not agreed.
 """
 
 from libc.stdint cimport int64_t
@@ -38,9 +38,11 @@ from colo_proxy.core.vocabulary cimport R_CONTROL, R_PAYLOAD
 
 
 cdef bint agree(Core *core, Flow *flow, const Node *node, Seq begin, Seq end) noexcept nogil:
-    """Take in a part of a node that the other side has too; false: it stays as it is, without room."""
+    """Add a part of a node that the other side has too; false: there is no room, and the node stays
+    unchanged.
+    """
     cdef Beyond *beyond = NULL
-    if core.digests == NULL:  # else what leaves from beyond a hole could not be checked (T14)
+    if core.digests == NULL:  # otherwise released bytes from beyond a hole could not be checked (T14)
         beyond = ranges_make(core, flow)
     if beyond == NULL:
         return False
@@ -63,7 +65,7 @@ cdef bint take_part(Core *core, Flow *flow, Node *node, Node *other, Seq at, Seq
             at = seq_add(at, 1)  # only the prefix begins with a SYN
             continue
         found = agreed_compare(node, other, at, end, kinds)
-        # After a contradiction nobody knows which of the two the SVM has said.
+        # After a contradiction it is unknown which of the two the SVM has sent.
         if seq_lt(at, found) and not flow.flags & F_CONTRADICTED and agree(core, flow, node, at, found):
             grown[0] = True
         if found.n != end.n:
@@ -76,7 +78,7 @@ cdef bint take_part(Core *core, Flow *flow, Node *node, Node *other, Seq at, Seq
 
 
 cdef bint take(Core *core, Flow *flow, Node *node, Node *other) noexcept nogil:
-    """Agree on what a node has in common with the sorted ones of the other side, from `other` on."""
+    """Agree on what a node has in common with the sorted nodes of the other side, from `other` on."""
     cdef Seq at, until
     cdef Seq end = agreed_end_of(node)
     cdef bint grown = False

@@ -1,9 +1,9 @@
-"""Where the agreed range of a flow starts (docs/comparison.md, 3.1): at the PVM's SYN, or in mid-stream at
-the first number that the PVM shows.
+"""Where the agreed range of a flow starts (docs/comparison.md, 3.1): at the PVM's SYN, or, in mid-stream, at
+the first sequence number that the PVM sends.
 
-In mid-stream an empty segment shows it only provisionally: a keep-alive or a window probe has the number
-before the next byte. Until the PVM shows bytes there the flow is F_PROVISIONAL; it is F_RAISED after they
-have begun one higher, or a client of a capture has acknowledged one more (M4).
+In mid-stream an empty segment shows the start only provisionally, because a keep-alive or a window probe has
+the number before the next byte. Until the PVM sends bytes there the flow is F_PROVISIONAL. It becomes
+F_RAISED if they begin one higher, or if a client in a capture has acknowledged one more (M4).
 """
 
 from libc.stdint cimport int64_t, uint32_t
@@ -41,7 +41,7 @@ cdef void anchor_place(Flow *flow, Node *node) noexcept nogil:
         if not node.packet.length and anchor_in_midstream(flow):
             flow.flags |= F_PROVISIONAL
         flow.low = flow.matched = flow.pieced = node.packet.seq
-        flow.floor = seq_add(flow.low, -<int64_t>MAX_DISTANCE)  # no commit has found it anywhere
+        flow.floor = seq_add(flow.low, -<int64_t>MAX_DISTANCE)  # no commit has set it yet
         flow.position = -1 if flow.pvm.syn else 0
     elif flow.flags & F_PROVISIONAL and node.packet.length and seq_diff(node.packet.seq, flow.matched) <= 1:
         if seq_lt(flow.matched, node.packet.seq) and not svm_begins_at(flow, flow.matched):
@@ -57,18 +57,18 @@ cdef void anchor_answered(Flow *flow, Seq ack) noexcept nogil:
 
 
 cdef inline void begin_at(Flow *flow, Seq start) noexcept nogil:
-    """The range starts one above the empty segment that showed where the PVM had got to."""
+    """Start the range one above the empty segment that showed how far the PVM had sent."""
     flow.low = flow.matched = flow.pieced = start
     flow.flags |= F_RAISED
 
 
 cdef bint far_ahead(const Flow *flow, Seq start) noexcept nogil:
-    """Whether something agreed lies further beyond a place than anything of the stream can."""
+    """Whether something agreed lies further beyond a position than anything of the stream can."""
     return ranges_any(flow) and seq_diff(ranges_last_end(flow), start) > MAX_DISTANCE
 
 
 cdef bint svm_begins_at(const Flow *flow, Seq position) noexcept nogil:
-    """Whether the SVM has a segment with something at this position that begins there."""
+    """Whether the SVM has a segment that begins at this position and occupies it."""
     cdef Node *node = flow.svm.low
     while node != NULL and seq_lt(agreed_start_of(node), position):
         node = node.sort_next

@@ -1,7 +1,8 @@
-"""What the PVM's capture does not have, though the client has acknowledged it (docs/comparison.md, M4).
+"""What is missing from the PVM's capture, though the client has acknowledged it (docs/comparison.md, M4).
 
-In captures alone: it has lost that, so nobody knows whether the guests have sent the same. It is reported as
-not compared, once, and the comparison goes on behind it. Live, a client's acknowledgement proves nothing.
+This is for captures only. The capture has lost these bytes, so it is unknown whether the guests have sent the
+same. They are reported once as not compared, and the comparison continues behind them. With live traffic, a
+client's acknowledgement proves nothing.
 """
 
 from libc.stdint cimport int32_t, uint32_t
@@ -31,10 +32,10 @@ cdef enum:
 
 
 cdef void capture_gap_note_client(Core *core, const Key *key, const Node *node) noexcept nogil:
-    """Of several connections on the same ports, the one whose numbers are nearest.
+    """Of several connections on the same ports, choose the one whose numbers are nearest.
 
-    A connection that is over may still be acknowledged: then what the client sends is far from what is due.
-    A SYN/ACK answers a SYN and acknowledges no bytes, least of all those of the connection before.
+    A connection that is over may still be acknowledged; the client's numbers are then far from the expected
+    ones. A SYN/ACK answers a SYN and acknowledges no bytes, in particular none of the connection before.
     """
     cdef Flow *flow = table_find(&core.table, key, False)
     cdef Flow *nearest = NULL
@@ -88,13 +89,13 @@ cdef void capture_gap_at_end(Core *core, const Flow *flow) noexcept nogil:
     cdef Seq end = flow.pvm.end
     if not applies(core, flow):
         return
-    end = seq_max(end, flow.matched)  # what has been skipped has been reported
+    end = seq_max(end, flow.matched)  # what was skipped has been reported
     if 0 < seq_diff(flow.heard_ack, end) <= MAX_DISTANCE:
         note(core, flow, end, flow.heard_ack)
 
 
 cdef void note(Core *core, const Flow *flow, Seq begin, Seq end) noexcept nogil:
-    """Offline only, and so free to allocate: as much as a capture says."""
+    """Used only for captures, so it may allocate: as much as a capture requires."""
     cdef uint32_t room
     cdef Missed *more
     if core.missed_count == core.missed_room:

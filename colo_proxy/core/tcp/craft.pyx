@@ -1,4 +1,8 @@
-"""Segments that the proxy makes itself, out of one that the PVM has sent."""
+"""Segments that the proxy makes itself, from one that the PVM has sent.
+
+Each starts as a copy of that segment's headers. The fields that differ are rewritten, and `craft_seal` sets
+lengths and checksums.
+"""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
@@ -48,7 +52,7 @@ cdef Node *craft_acknowledgement(Core *core, const Node *node, Seq ack, uint8_t 
     cdef uint32_t size = node.packet.payload
     cdef Node *made = pool_take(core.pool, size)
     if made == NULL:
-        return NULL  # the client's retransmission will ask for it again
+        return NULL  # the client's retransmission will request it again
     memcpy(made.data, node.data, size)
     memset(made.data, 0, VNET)
     made.packet = node.packet
@@ -75,7 +79,7 @@ cdef Node *craft_acknowledgement(Core *core, const Node *node, Seq ack, uint8_t 
 
 
 cdef void craft_seal(const Packet *p, uint8_t *base) noexcept nogil:
-    """Make the lengths and the checksums of a TCP segment right."""
+    """Set the lengths and the checksums of a TCP segment."""
     cdef uint8_t *ip = base + p.l3
     cdef uint8_t *tcp = base + p.l4
     cdef uint32_t size = p.end - p.l4

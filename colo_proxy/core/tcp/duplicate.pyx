@@ -1,11 +1,12 @@
 """The SVM's duplicate acknowledgements (docs/comparison.md, T7a).
 
-What only the SVM has lost, the PVM has acknowledged, so it tells clients nothing of the loss. An SVM's pure
-acknowledgement that shows it is made into one that clients take for the PVM's, with no more than both guests
-have received: the SVM's acknowledgement where it is the lower one, and what both have SACKed.
+The PVM has acknowledged what only the SVM has lost, so its acknowledgements do not show the loss to clients.
+A pure acknowledgement of the SVM that shows it is rewritten into one that looks like the PVM's, with no more
+than both guests have received: the SVM's acknowledgement number if it is the lower one, and what both have
+SACKed.
 
 `svm_again` counts the duplicates that the SVM has sent of its acknowledgement, `told_again` those of
-`told_ack` that have left: of one loss clients receive those of the guest that has sent more.
+`told_ack` that were released. For one loss, clients receive as many as the guest that has sent more.
 """
 
 from libc.stdint cimport int32_t, uint32_t
@@ -22,7 +23,7 @@ from colo_proxy.core.tcp.sack cimport SACK_ROOM, sack_common
 
 
 cdef bint speaks_for_both(const Flow *flow, const Node *node) noexcept nogil:
-    """Whether clients have been told this acknowledgement of the SVM, and the PVM has made as much."""
+    """Whether clients have received this acknowledgement of the SVM, and the PVM has acknowledged as much."""
     return flow.flags & (F_TOLD | F_BLOCKED) == F_TOLD and flow.pvm.acked and \
         seq_eq(node.packet.ack, flow.svm.ack) and seq_eq(flow.told_ack, flow.svm.ack) and \
         not seq_lt(flow.pvm.ack, flow.svm.ack)
@@ -40,12 +41,12 @@ cdef void duplicate_tell(Core *core, Flow *flow, const Node *node, bint common) 
                        flow.svm_again <= flow.told_again):
         return
     if node.packet.timestamps and not flow.flags & F_STAMPED:
-        return  # nobody knows what the PVM's clock shows
+        return  # the PVM's timestamp clock is unknown
     send(core, flow, node)
 
 
 cdef uint32_t window_of(Flow *flow) noexcept nogil:
-    """What clients know of the window, or less by T5; and that they know no more."""
+    """The window that clients know, or a smaller one by T5, so that they learn nothing new about it."""
     cdef uint32_t scale = release_shift_of(flow)
     cdef Seq edge = seq_min(flow.told_edge, flow.svm.edge)
     cdef int32_t room = max(seq_diff(edge, flow.told_ack), 0)

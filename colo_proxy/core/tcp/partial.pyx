@@ -1,10 +1,10 @@
-"""T13 of docs/comparison.md: the agreed part of a held segment may have to leave first.
+"""Releasing the agreed part of a held segment before the rest is agreed (docs/comparison.md, T13).
 
-The SVM says the rest only when what it has said is acknowledged, where its congestion window is smaller than
-the PVM's (RFC 5681) or a small segment is under way (Nagle's algorithm, RFC 9293, 3.7.4). Clients cannot
-acknowledge what the PVM's whole segment holds back. So a super-frame's agreed segments leave when nothing new
-has been agreed for `reorder`, and any segment's agreed part when the SVM says again what waits: it repeats
-what nobody acknowledges no sooner than STUCK (Linux: after 200 ms).
+The SVM sends the rest only after its earlier bytes are acknowledged, if its congestion window is smaller than
+the PVM's (RFC 5681) or a small segment is unacknowledged (Nagle's algorithm, RFC 9293, 3.7.4). Clients cannot
+acknowledge bytes while the PVM's whole segment is held. So the agreed segments of a super-frame are released
+when nothing new has been agreed for `reorder`, and the agreed part of any segment when the SVM repeats what
+waits: it repeats unacknowledged bytes no sooner than STUCK (Linux: after 200 ms).
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t
@@ -32,7 +32,7 @@ cdef int64_t STUCK = 100_000_000  # ns
 
 cdef Node *partial_lowest(const Flow *flow) noexcept nogil:
     cdef Node *node = flow.pvm.low
-    while node != NULL and node.flags & N_COVERED:  # below the range, and waits for something else
+    while node != NULL and node.flags & N_COVERED:  # it is below the range, and waits for something else
         node = node.sort_next
     return node
 
@@ -44,7 +44,7 @@ cdef void partial_watch(Core *core, Flow *flow) noexcept nogil:
         return
     if ranges_any(flow):
         end = ranges_last_end(flow)
-    # Before the SVM has spoken the flow may be on the list of those that wait for the SVM's SYN.
+    # Before the SVM has sent anything, the flow may be on the list of those that wait for the SVM's SYN.
     if flow.svm.open and seq_lt(agreed_start_of(low), end):
         flow.watched_since = core.now
         flow_list_add(&core.watched, flow)
@@ -56,7 +56,7 @@ cdef void partial_due(Core *core, Flow *flow) noexcept nogil:
     while ranges_any(flow) and node != NULL and seq_lt(agreed_start_of(node), ranges_last_end(flow)):
         pieces_beyond(core, flow, node, True)
         node = node.sort_next
-    release_all(core, flow)  # what waits may offer more than the windows that have just left (T6)
+    release_all(core, flow)  # what waits may offer more than the windows just released (T6)
 
 
 cdef void partial_failover(Core *core, Flow *flow, Node *node) noexcept nogil:
@@ -73,13 +73,13 @@ cdef void partial_again(Core *core, Flow *flow, const Node *node) noexcept nogil
             core.now - flow.watched_since < STUCK or not seq_lt(agreed_start_of(low), end) or \
             not seq_le(flow.low, start) or not seq_le(end, flow.matched):
         return
-    flow.pieced = seq_min(flow.pieced, start)  # it may have left before, and been lost
+    flow.pieced = seq_min(flow.pieced, start)  # it may have been released before, and lost
     partial_release(core, flow, low, False)
     release_all(core, flow)  # as in partial_due
 
 
 cdef bint divisible(const Flow *flow, const Node *node) noexcept nogil:
-    """Whether a part of a held node may leave as a segment of its own."""
+    """Whether a part of a held node can be sent as a segment of its own."""
     return node != NULL and flow.svm.acked and \
         not node.flags & (N_SENT | N_WHOLE | N_PURE | N_UNPLACED | N_CONTRARY) and \
         not node.packet.signature and \
@@ -102,7 +102,7 @@ cdef bint leave(Core *core, Flow *flow, Node *node, Seq begin, int32_t count) no
 
 
 cdef void partial_release(Core *core, Flow *flow, Node *node, bint whole_segments) noexcept nogil:
-    """The part of a node that the prefix has."""
+    """Release the part of a node that lies in the prefix."""
     cdef Seq begin
     cdef int32_t count
     cdef uint32_t size
@@ -120,7 +120,7 @@ cdef void partial_release(Core *core, Flow *flow, Node *node, bint whole_segment
 
 
 cdef void pieces_beyond(Core *core, Flow *flow, Node *node, bint whole_segments) noexcept nogil:
-    """The parts of a node that the ranges beyond the prefix have; what has left so before does not again."""
+    """Release the parts of a node that lie in the ranges beyond the prefix, each part only once."""
     cdef Beyond *beyond = ranges_of(flow)
     cdef uint32_t size = craft_gso_size(node) if whole_segments else 1
     cdef int32_t length, first, last

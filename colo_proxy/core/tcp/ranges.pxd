@@ -32,7 +32,7 @@ from colo_proxy.core.flow.flow cimport F_BEYOND, Flow
 from colo_proxy.core.packet.seq cimport Seq, seq_lt
 
 cdef enum:
-    RANGES = 48  # more than a window that loses 1 % of 4,000 segments has
+    RANGES = 48  # more than a window of 4,000 segments needs if 1 % of them is lost
     FEW = RANGES // 2
 
 cdef struct Range:
@@ -47,19 +47,19 @@ cdef struct Beyond:
     Ranges agreed
     bint finished  # a FIN is agreed here, `fin` is one past it
     Seq fin
-    bint crowded  # something agreed found no room
+    bint crowded  # something agreed could not be added for lack of room
     Ranges pvm_sacked
     Ranges svm_sacked
-    Ranges pieced  # what has left as pieces of held segments (T13)
+    Ranges pieced  # what was released as pieces of held segments (T13)
 
-# Take in what lies from `begin` to `end`; false: not all of it found room.
+# Add what lies from `begin` to `end`; false: there was not room for all of it.
 cdef bint ranges_add(Ranges *ranges, Seq begin, Seq end) noexcept nogil
-# Whether one range holds all from `begin` to `end`.
+# Whether one range contains everything from `begin` to `end`.
 cdef bint ranges_hold(const Ranges *ranges, Seq begin, Seq end) noexcept nogil
-# The first part of what lies from `at` to `until` that no range has: moves `at` to its beginning and sets
+# The first part of what lies from `at` to `until` that is in no range: moves `at` to its beginning and sets
 # `end` to its end. False: there is none.
 cdef bint ranges_gap(const Ranges *ranges, Seq *at, Seq until, Seq *end) noexcept nogil
-# Whether any range has any of what lies from `begin` to `end`.
+# Whether any range contains a part of what lies from `begin` to `end`.
 cdef bint ranges_meet(const Ranges *ranges, Seq begin, Seq end) noexcept nogil
 # Forget what lies below a position.
 cdef void ranges_cut(Ranges *ranges, Seq below) noexcept nogil
@@ -83,13 +83,13 @@ cdef inline Seq ranges_last_end(const Flow *flow) noexcept nogil:
     """Where the last of its ranges ends; only with some."""
     return ranges_of(flow).agreed.each[ranges_of(flow).agreed.count - 1].end
 
-# A flow's sets, made if there are none; NULL: the pool is full, and all stays as it would be without ranges.
+# A flow's sets, made if there are none; NULL: the pool is full, and everything is as without ranges.
 cdef Beyond *ranges_make(Core *core, Flow *flow) noexcept nogil
-# Give the sets back if all are empty, or in any case.
+# Free the sets if all are empty, or in any case.
 cdef void ranges_settle(Core *core, Flow *flow) noexcept nogil
 cdef void ranges_drop(Core *core, Flow *flow) noexcept nogil
-# Forget what is agreed beyond the prefix: a commit has passed it. Where the SVM was replaced, it has SACKed
-# what the PVM had.
+# Forget what is agreed beyond the prefix, after a commit has passed it. If the SVM was replaced, it has
+# SACKed what the PVM had.
 cdef void ranges_commit(Core *core, Flow *flow, bint replaced) noexcept nogil
-# Whether a range has all from `start` to `end`, `fin` being its last position or not.
+# Whether a range contains everything from `start` to `end`; `fin`: its last position is a FIN.
 cdef bint ranges_agreed(const Flow *flow, Seq start, Seq end, bint fin) noexcept nogil

@@ -1,6 +1,6 @@
 """Sets of sequence numbers: what both guests have sent beyond a hole of one (docs/comparison.md, 3.1).
 
-How it is laid out: ranges.pxd.
+How a set is laid out, and its invariants: ranges.pxd.
 """
 
 from libc.stdint cimport uint32_t
@@ -12,7 +12,7 @@ from colo_proxy.core.flow.pool cimport Node, pool_give, pool_node_cost, pool_tak
 from colo_proxy.core.packet.seq cimport Seq, seq, seq_diff, seq_eq, seq_le, seq_lt, seq_max, seq_min
 
 cdef enum:
-    LASTING = 4  # sets take up to this part of the pool
+    LASTING = 4  # sets take at most this fraction of the pool
 
 
 cdef uint32_t first_beyond(const Ranges *ranges, Seq position) noexcept nogil:
@@ -30,7 +30,7 @@ cdef uint32_t first_beyond(const Ranges *ranges, Seq position) noexcept nogil:
 
 
 cdef bint add_part(Ranges *ranges, Seq begin, Seq end) noexcept nogil:
-    """Take in a part that no range has any of."""
+    """Add a part that does not overlap any range."""
     cdef uint32_t above = first_beyond(ranges, begin)
     cdef bint continues = above > 0 and seq_eq(ranges.each[above - 1].end, begin)
     cdef bint reaches = above < ranges.count and seq_eq(ranges.each[above].begin, end)
@@ -65,7 +65,7 @@ cdef bint ranges_add(Ranges *ranges, Seq begin, Seq end) noexcept nogil:
 
 cdef bint ranges_hold(const Ranges *ranges, Seq begin, Seq end) noexcept nogil:
     cdef uint32_t index = first_beyond(ranges, begin)
-    # Not by comparing ends: what begins nearly 2**31 away may end on the other side.
+    # The ends are not compared: what begins nearly 2**31 away may end on the other side.
     return index < ranges.count and seq_le(ranges.each[index].begin, begin) and \
         seq_diff(ranges.each[index].end, begin) >= seq_diff(end, begin)
 
@@ -102,7 +102,7 @@ cdef Beyond *ranges_make(Core *core, Flow *flow) noexcept nogil:
         node = pool_take(core.pool, sizeof(Beyond))
         if node == NULL:
             return NULL
-        # Checkpoints would not end if what they do not free filled the pool.
+        # If memory that checkpoints do not free filled the pool, checkpoints would be requested without end.
         if core.pool.lasting_bytes + pool_node_cost(node) > core.pool.max_bytes // LASTING:
             pool_give(core.pool, node)
             return NULL

@@ -1,8 +1,10 @@
-"""Letting go of what the PVM said on a TCP connection: rules T1 and T4 to T9 of docs/comparison.md.
+"""Releasing what the PVM sent on a TCP connection: rules T1 and T4 to T9 of docs/comparison.md.
 
-Bytes leave when they are agreed. What a released segment acknowledges and offers is *clamped* to what the SVM
-has acknowledged and offered too. `told_ack` and `told_edge` are what clients have been told, so that
-clamping never makes a duplicate acknowledgement that the PVM did not send.
+Bytes are released when they are agreed. What a released segment acknowledges and offers is *clamped* to what
+the SVM has acknowledged and offered too. `told_ack` and `told_edge` are the acknowledgement and the window's
+right edge that clients have received, so that clamping never makes a duplicate acknowledgement that the PVM
+did not send. If clamping cuts off something that clients will need, the rest is *owed*: it is sent when the
+SVM has caught up (T6).
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -46,7 +48,7 @@ cdef uint8_t scale_of(const Flow *flow, const Node *node) noexcept nogil:
 
 
 cdef Clamp release_clamp_of(const Flow *flow, const Node *node) noexcept nogil:
-    """What a segment may say of the other direction: T4 and T5."""
+    """What a segment may acknowledge and offer: T4 and T5."""
     cdef Clamp clamp
     cdef uint8_t scale = scale_of(flow, node)
     cdef Seq offered = seq_add(node.packet.ack, <uint32_t>node.packet.window << scale)
@@ -57,7 +59,8 @@ cdef Clamp release_clamp_of(const Flow *flow, const Node *node) noexcept nogil:
     if node.packet.flags & RST:
         pass  # a reset offers nothing
     elif flow.pvm.wscale == 255:
-        # Mid-stream the scale is not known: the smaller of the raw windows offers no more than either did.
+        # In mid-stream the scale is unknown: the smaller of the unscaled windows offers no more than either
+        # guest did.
         clamp.window = min(node.packet.window, flow.svm.raw)
     elif seq_lt(flow.svm.edge, offered) or not seq_eq(clamp.ack, node.packet.ack):
         room = seq_diff(seq_min(offered, flow.svm.edge), clamp.ack)
@@ -69,7 +72,8 @@ cdef Clamp release_clamp_of(const Flow *flow, const Node *node) noexcept nogil:
 
 
 cdef void release_tell(Flow *flow, const Clamp *clamp) noexcept nogil:
-    """As clients take it: the window is that of the latest segment, and may shrink (RFC 9293, 3.10.7.4)."""
+    """Note it as clients do: the window is that of the latest segment, and may shrink (RFC 9293, 3.10.7.4).
+    """
     cdef bint known = flow.flags & F_TOLD != 0
     if not known or flow.told_order <= clamp.order or seq_lt(flow.told_ack, clamp.ack):
         flow.told_edge = clamp.edge
@@ -124,7 +128,9 @@ cdef void release_stamp(Flow *flow, Node *node) noexcept nogil:
 
 
 cdef bint unchangeable(const Flow *flow, const Node *node) noexcept nogil:
-    """Clients may not be told all that the node says, and it leaves as it came or not at all."""
+    """Clients may not receive everything in the node, and it cannot be changed (T9): it is released whole or
+    not at all.
+    """
     if not node.flags & N_WHOLE and not node.packet.signature:
         return False
     if node.packet.flags & ACK:
@@ -152,12 +158,12 @@ cdef bint cramped(const Flow *flow) noexcept nogil:
 
 
 cdef inline bint told(const Flow *flow, Seq ack) noexcept nogil:
-    """Whether clients know of an acknowledgement."""
+    """Whether clients have received an acknowledgement."""
     return flow.flags & F_TOLD and not seq_lt(flow.told_ack, ack)
 
 
 cdef bint tells_more(const Flow *flow, const Clamp *clamp) noexcept nogil:
-    """Whether a part of what the PVM says is worth a segment."""
+    """Whether the part of an acknowledgement that may be released now is worth a segment."""
     if not told(flow, clamp.ack):
         return True
     return cramped(flow) and flow.told_order <= clamp.order and seq_lt(flow.told_edge, clamp.edge)
@@ -170,7 +176,9 @@ cdef bint release_still_owed(const Flow *flow, const Node *owed) noexcept nogil:
 
 
 cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """Take a node off the lists, clamp it and emit it; what that takes off and clients wait for is owed."""
+    """Remove a node from the lists, clamp it and emit it; what clamping cuts off and clients wait for is
+    owed.
+    """
     cdef Clamp clamp
     cdef Node *rest = NULL
     cdef bint owes
@@ -208,7 +216,7 @@ cdef void let_go(Core *core, Flow *flow, Node *node) noexcept nogil:
 
 
 cdef void drop_owed(Core *core, Node *node) noexcept nogil:
-    """An acknowledgement that was made here, and is owed no more: it never was a frame of the PVM."""
+    """Drop an acknowledgement that was made here and is no longer owed: it never was a frame of the PVM."""
     core_unhold(core, node)
     pool_give(core.pool, node)
 
@@ -229,7 +237,8 @@ cdef void tell_part(Core *core, Flow *flow, const Node *node, const Clamp *clamp
 
 
 cdef bint may_refuse(const Flow *flow, const Node *node) noexcept nogil:
-    """Whether a reset may be the answer to a SYN: before anything is agreed, or when all is over."""
+    """Whether a reset may be the answer to a SYN: before anything is agreed, or when the connection is over.
+    """
     if node.flags & N_AGAIN or (not flow.pvm.syn and seq_eq(flow.low, flow.matched)):
         return True
     return flow.pvm.fin and flow.svm.fin and seq_eq(flow.matched, flow.pvm.end)
@@ -243,18 +252,18 @@ cdef uint64_t release_reset_text(const Core *core, const Node *node) noexcept no
 
 cdef bint release_stray_reset(const Core *core, const Flow *flow, const Node *node) noexcept nogil:
     if core.mode != M_COMPARE or core.svm_stopped:
-        return False  # what the SVM has acknowledged is not known
+        return False  # the SVM's acknowledgement is unknown
     if node.packet.flags & (RST | ACK) != RST or node.packet.payload != node.packet.end:
         return False
     if not flow.pvm.fin or not flow.svm.fin or not seq_eq(flow.matched, flow.pvm.end):
         return False
-    # Its number is what the segment acknowledged, which may be an old one.
+    # Its sequence number is the acknowledgement of the segment it answers, which may be an old one.
     return seq_le(agreed_start_of(node), flow.matched) and \
         flow.pvm.acked and flow.svm.acked and seq_eq(flow.pvm.ack, flow.svm.ack)
 
 
 cdef inline bint left_reset(const Flow *flow) noexcept nogil:
-    """Whether both have reset the connection, and clients know."""
+    """Whether both have reset the connection, and clients know it."""
     return flow.flags & (F_RESET_LEFT | F_BLOCKED) == F_RESET_LEFT
 
 
@@ -281,14 +290,14 @@ cdef bint reset_agreed(const Core *core, const Flow *flow, const Node *node) noe
         return False
     if not node.packet.flags & ACK:
         return True
-    # A refused SYN is no part of the stream: its number may lie anywhere.
+    # A refused SYN is not part of the stream: its number may be anything.
     if may_refuse(flow, node) and not seq_eq(flow.svm.refused, node.packet.ack):
         return False
     return flow.svm.acked and not unchangeable(flow, node)
 
 
 cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """T6, T7 and T8, for what carries no bytes."""
+    """T6, T7 and T8, for segments without bytes."""
     cdef Clamp clamp
     cdef bint news
     if node.packet.flags & RST:
@@ -303,7 +312,7 @@ cdef bint release_pure(Core *core, Flow *flow, Node *node) noexcept nogil:
         return False
     if node.packet.flags & URG and not urgent_announced(flow, node):
         return False
-    if not seq_le(node.packet.ack, flow.svm.ack):  # the SVM acknowledges less: a part of it may leave
+    if not seq_le(node.packet.ack, flow.svm.ack):  # the SVM acknowledges less: a part may be released
         if not told(flow, flow.svm.ack) or cramped(flow):
             clamp = release_clamp_of(flow, node)
             if tells_more(flow, &clamp):
@@ -336,7 +345,7 @@ cdef void release_new(Core *core, Flow *flow, Node *node) noexcept nogil:
 
 
 cdef bint reaches(const Flow *flow, const Node *node) noexcept nogil:
-    """Whether something agreed beyond the prefix ends behind the node's beginning."""
+    """Whether something agreed beyond the prefix ends after the node's beginning."""
     return node != NULL and ranges_any(flow) and seq_lt(node.packet.seq, ranges_last_end(flow))
 
 
@@ -350,7 +359,8 @@ cdef void release_all(Core *core, Flow *flow) noexcept nogil:
         if pure == NULL or (data != NULL and data.order < pure.order):
             node = data
             data = data.flow_next
-            # In order, what follows a segment that is not agreed is not agreed either, save in ranges.
+            # In an ordered list, what follows a segment that is not agreed is not agreed either, except in
+            # ranges.
             if not release_one(core, flow, node) and not flow.flags & F_DISORDERED and \
                     not reaches(flow, data):
                 data = NULL
@@ -366,7 +376,7 @@ cdef void release_all(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef void settle_debt(Core *core, Flow *flow) noexcept nogil:
-    """Send what is owed of a segment that has left, unless a later one carried it (T6)."""
+    """Send what is owed of a released segment, unless a later one carried it (T6)."""
     cdef Clamp clamp
     cdef Node *owed = flow.owed
     if owed == NULL or flow.flags & F_BLOCKED:

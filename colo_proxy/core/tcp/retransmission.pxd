@@ -7,9 +7,9 @@ from colo_proxy.core.packet.seq cimport Seq
 
 # The range grows from `at`, its end until now, to `until`; a held PVM segment has all of it.
 cdef void retransmission_learn(Core *core, Flow *flow, const Node *node, Seq at, Seq until) noexcept nogil
-# A held PVM segment leaves on a commit: its bytes are what clients know of these positions from now on.
+# A held PVM segment is released by a commit: from now on clients have its bytes at these positions.
 cdef void retransmission_replace(Core *core, Flow *flow, const Node *node) noexcept nogil
-# A client's segment: how far it acknowledges what has left.
+# A client's segment: how far it acknowledges what was released.
 cdef void retransmission_end(Core *core, Flow *flow, const Node *node) noexcept nogil
 # A held PVM segment that begins below the end of the range; true: it diverges, and waits for a commit.
 cdef bint retransmission_differs(Core *core, Flow *flow, Node *node) noexcept nogil

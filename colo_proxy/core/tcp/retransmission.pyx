@@ -86,7 +86,7 @@ cdef void retransmission_end(Core *core, Flow *flow, const Node *node) noexcept 
     if not node.packet.flags & ACK or not flow.flags & F_ANCHORED or \
             abs(seq_diff(node.packet.ack, flow.matched)) > MAX_DISTANCE:
         return
-    if core.settings.observe:  # all has left that the PVM has sent
+    if core.settings.observe:  # everything that the PVM has sent was released
         left = place(flow, flow.pvm.end)
     elif first != NULL and not first.flags & N_UNPLACED:
         left = min(left, place(flow, agreed_start_of(first)))
@@ -99,17 +99,19 @@ cdef void retransmission_end(Core *core, Flow *flow, const Node *node) noexcept 
 
 
 cdef bint may_be_keepalive(const Flow *flow, const Node *node) noexcept nogil:
-    """One octet at SND.NXT - 1 may be garbage (RFC 9293, 3.8.4); where a client is known not to have
-    acknowledged it, it is a retransmission: keep-alives are sent only when all is acknowledged."""
+    """A keep-alive may carry one garbage octet at SND.NXT - 1 (RFC 9293, 3.8.4). If a client is known not to
+    have acknowledged it, it is a retransmission: keep-alives are sent only when everything is acknowledged.
+    """
     return node.packet.length == 1 and not node.packet.flags & (SYN | FIN) and \
         seq_eq(agreed_end_of(node), flow.pvm.end) and not flow.flags & F_ACKNOWLEDGED
 
 
 cdef int64_t held_differs(const Flow *flow, const Node *other, const Span *span, int64_t begin, int64_t end,
                           int64_t *before) noexcept nogil:
-    """Compare [begin, end) with a side's segments that wait and reach out of the range, from `other` on.
+    """Compare [begin, end) with a side's waiting segments that reach out of the range, from `other` on.
 
-    Returns the first position that differs, or INT64_MAX. `before` becomes where the lowest of them begins.
+    Returns the first position that differs, or INT64_MAX. `before` becomes the beginning of the lowest of
+    them.
     """
     cdef int64_t found = INT64_MAX
     cdef int64_t at, until
@@ -136,7 +138,7 @@ cdef bint bytes_differ(Core *core, Flow *flow, Node *node, const Span *span, int
     cdef int64_t before = end
     cdef int64_t lowest, found, covered
     if after >= end:
-        return False  # clients have it
+        return False  # clients have received it
     found = min(held_differs(flow, flow.pvm.low, span, after, end, &before),
                 held_differs(flow, flow.svm.low, span, after, end, &before))
     covered = digests_check(core.digests, &flow.trail, begin, end, span.data + (begin - span.begin), after,

@@ -1,9 +1,10 @@
-"""SACK blocks in what leaves (RFC 2018; docs/comparison.md, T4a): no more than the SVM has received too.
+"""SACK blocks in released segments (RFC 2018; docs/comparison.md, T4a): no more than the SVM has received
+too.
 
-SACK blocks are in the client's numbers, so nothing moves them. For each guest a flow remembers what it has
-SACKed beyond its acknowledgement (`Beyond.pvm_sacked`, `Beyond.svm_sacked`, ranges.pxd). A block in a segment
-that leaves is cut to what the SVM has acknowledged or SACKed; one of which nothing is left goes, and NOPs
-take its room.
+SACK blocks are in the client's numbers, so they need no alignment. For each guest a flow remembers what it
+has SACKed beyond its acknowledgement (`Beyond.pvm_sacked`, `Beyond.svm_sacked`, ranges.pxd). A block in a
+released segment is cut to what the SVM has acknowledged or SACKed. A block of which nothing is left is
+removed, and NOPs take its place.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -83,7 +84,7 @@ cdef Sacked note_block(Core *core, Flow *flow, bint svm, const uint8_t *block) n
     if not seq_lt(at, right) or not seq_lt(ack, right) or seq_diff(right, ack) > MAX_DISTANCE or \
             ranges_make(core, flow) == NULL:
         return SACK_NONE
-    # A block below, or partly below, the acknowledgement tells of duplicates (RFC 2883).
+    # A block that lies below the acknowledgement, or partly, reports duplicates (RFC 2883).
     left = at = seq_max(at, ack)
     while ranges_gap(sacked_by(flow, svm), &at, right, &end):
         found = max(found, SACK_COMMON if received(flow, not svm, at, end) else SACK_NEW)
@@ -106,12 +107,12 @@ cdef bint cut_to(const Flow *flow, bint svm, Range *block) noexcept nogil:
     cdef uint32_t index
     cdef Seq least
     if not seq_lt(block.begin, block.end):
-        return False  # nobody knows what clients make of it
+        return False  # it is unknown how clients interpret it
     if seq_le(block.end, ack):
         return True
     best.begin = block.begin
     best.end = least = seq_max(block.begin, ack)
-    # Nothing further away can be of this stream, and places must be near each other to be compared.
+    # Nothing further away can belong to this stream, and positions must be near each other to be compared.
     if flow.flags & F_BEYOND and seq_diff(block.end, ack) <= MAX_DISTANCE:
         ranges = sacked_by(flow, svm)
         for index in range(ranges.count):
@@ -153,7 +154,7 @@ cdef Range block_at(const uint8_t *at) noexcept nogil:
 
 
 cdef bint rewrite(const Flow *flow, const uint8_t *old, uint8_t *options, uint32_t size) noexcept nogil:
-    """What the options of a segment have to become; true if that is something else."""
+    """The options that a segment must have; true if they differ from what it has."""
     cdef Range block
     cdef uint32_t at, index, kept
     cdef bint changed = False

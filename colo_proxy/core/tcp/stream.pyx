@@ -1,13 +1,13 @@
-"""Judging one TCP segment of either guest (docs/comparison.md, section 3).
+"""Comparing one TCP segment of either guest (docs/comparison.md, section 3).
 
-    PVM segment:  note what it says -> held -> sorted -> advance -> release -> (still here: it waits)
-    SVM segment:  note what it says -> held -> sorted -> advance -> release -> (not needed: forgotten)
-                                    -> continues the range as the PVM did -> release
+    PVM segment:  note what it carries -> held -> sorted -> advance -> release -> (still here: it waits)
+    SVM segment:  note what it carries -> held -> sorted -> advance -> release -> (not needed: forgotten)
+                                       -> continues the range as the PVM did -> release
 
 An SVM segment matters for the bytes it carries beyond the agreed range, for its acknowledgement and window,
-and for SYN, FIN and RST; once these are noted nothing of it is kept but bytes the PVM has not said yet.
+and for SYN, FIN and RST. Once these are noted, only bytes that the PVM has not sent yet are kept of it.
 
-Past 400 lines: the ways of the PVM's and of the SVM's segment mirror each other and are read together.
+Past 400 lines: the paths of the PVM's and of the SVM's segment mirror each other and are read together.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t
@@ -80,16 +80,16 @@ from colo_proxy.core.vocabulary cimport R_CONTROL
 
 
 cdef bint unplaced(const Flow *flow, bint svm) noexcept nogil:
-    """Whether nobody knows where a side's numbers lie in the stream: only the other has said its SYN."""
+    """Whether it is unknown where a side's numbers lie in the stream: only the other side's SYN was seen."""
     if flow.flags & F_OWN_OFFSET:
         return False
     return flow.pvm.syn and not flow.svm.syn if svm else flow.svm.syn and not flow.pvm.syn
 
 
 cdef bint astray(const Flow *flow, const Node *node) noexcept nogil:
-    """Whether bytes of the PVM have no place behind its SYN: nothing of a connection lies before it (T10).
+    """Whether bytes of the PVM have no position behind its SYN: a connection has nothing before it (T10).
 
-    Its own number is repeated by a keep-alive, as long as nothing else has been sent, and no other segment.
+    Only a keep-alive repeats the SYN's own number, as long as nothing else has been sent.
     """
     cdef int64_t place = flow.position + seq_diff(node.packet.seq, flow.matched)  # the SYN's is -1
     if not flow.pvm.syn or not flow.flags & F_ANCHORED or not node.packet.length:
@@ -101,7 +101,7 @@ cdef bint astray(const Flow *flow, const Node *node) noexcept nogil:
 
 
 cdef bint has_place(Flow *flow, const Node *node) noexcept nogil:
-    """Whether it is known where in the stream a segment lies that is no SYN or RST."""
+    """Whether the position in the stream of a segment without SYN and RST is known."""
     cdef bint svm = (node.flags & N_SVM) != 0
     cdef bint known = not unplaced(flow, svm) and (not flow.flags & F_TRIES or tries_place(flow, node))
     if svm or not flow.pvm.syn:
@@ -134,7 +134,7 @@ cdef void count_disorder(Core *core, Flow *flow, const Side *side, const Node *n
 
 
 cdef void note_syn(Core *core, Flow *flow, Side *side, Node *node) noexcept nogil:
-    """Take in a SYN: the first of its side shows where its numbers begin."""
+    """Note a SYN: the first of its side shows where its numbers begin."""
     if tries_another(side, node):
         tries_note(flow, node)
     if not side.syn:
@@ -156,7 +156,7 @@ cdef void note_syn(Core *core, Flow *flow, Side *side, Node *node) noexcept nogi
 
 
 cdef void note_end(Side *side, const Node *node) noexcept nogil:
-    """Take in where a segment ends."""
+    """Note where a segment ends."""
     cdef Seq end = seq_add(node.packet.seq, node.packet.length)
     if not side.open or 0 < seq_diff(end, side.end) <= MAX_DISTANCE:
         side.open = True
@@ -185,7 +185,9 @@ cdef void note_acknowledgement(Side *side, Node *node) noexcept nogil:
 
 
 cdef void note(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """Take in what a segment says of its side: numbers, options, acknowledgement, window. Not aligned."""
+    """Note what a segment shows of its side: numbers, options, acknowledgement, window. It is not aligned
+    yet.
+    """
     cdef Side *side = &flow.svm if node.flags & N_SVM else &flow.pvm
     if node.packet.flags & (SYN | RST) == SYN:
         note_syn(core, flow, side, node)
@@ -194,7 +196,7 @@ cdef void note(Core *core, Flow *flow, Node *node) noexcept nogil:
         return
     elif node.packet.length and side.open and not seq_eq(node.packet.seq, side.end):
         count_disorder(core, flow, side, node)
-    if not node.packet.flags & RST:  # which says nothing of where a stream is
+    if not node.packet.flags & RST:  # which shows nothing about positions in a stream
         note_end(side, node)
     if node.packet.flags & URG:
         urgent_note(side, node)
@@ -203,7 +205,7 @@ cdef void note(Core *core, Flow *flow, Node *node) noexcept nogil:
 
 
 cdef void offer(Side *side, const Node *node) noexcept nogil:
-    """Take in an acknowledgement that is not behind another, and the window that came with it (T5)."""
+    """Note an acknowledgement that is not lower than the furthest, and the window that came with it (T5)."""
     cdef uint32_t scale = 0 if node.packet.flags & SYN or side.wscale == 255 else side.wscale
     if not node.packet.flags & RST:
         side.raw = node.packet.window
@@ -216,7 +218,7 @@ cdef void offer(Side *side, const Node *node) noexcept nogil:
 
 
 cdef void learn_offset(Flow *flow) noexcept nogil:
-    """The guests chose different initial numbers and timestamp clocks (docs/comparison.md, 3.1)."""
+    """The guests have chosen different initial numbers and timestamp clocks (docs/comparison.md, 3.1)."""
     if flow.pvm.syn and flow.svm.syn and not flow.flags & F_OWN_OFFSET:
         flow.flags |= F_OWN_OFFSET
         flow.offset = flow.svm.isn.n - flow.pvm.isn.n
@@ -270,7 +272,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
         flow.flags |= F_DISORDERED
     core_hold(core, flow, node)
     if node.flags & N_UNPLACED:
-        return  # no number of this stream: it waits for a commit
+        return  # not a number of this stream: it waits for a commit
     if contradicts_agreed(core, flow, node) or \
             (seq_lt(node.packet.seq, flow.matched) and retransmission_differs(core, flow, node)):
         node.flags |= N_CONTRARY
@@ -280,12 +282,12 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
             flow.pvm.unseen = False
             flow.flags |= F_FINISHED
         if node.packet.flags & SYN:
-            flow.flags |= F_DISORDERED  # its form may wait for the SVM's
+            flow.flags |= F_DISORDERED  # its options may have to wait for the SVM's
         urgent_alone(core, flow, node)
         release_new(core, flow, node)
         return
     if abs(seq_diff(node.packet.seq, flow.matched)) > MAX_DISTANCE:
-        return  # nor is this
+        return  # nor is this one
     if not agreed_sort_in(core, flow, node):
         return
     if flow.svm.reset:
@@ -308,7 +310,7 @@ cdef void stream_primary(Core *core, Flow *flow, Node *node) noexcept nogil:
 
 
 cdef bint contradicts_agreed(Core *core, Flow *flow, const Node *node) noexcept nogil:
-    """T3: a FIN where bytes are agreed, or a SYN that binds the connection otherwise than before."""
+    """T3: a FIN where bytes are agreed, or a SYN with other binding options than before."""
     cdef Seq fin = seq_add(node.packet.seq, <int64_t>node.packet.length - 1)
     if node.packet.flags & SYN and node.packet.seq.n == flow.pvm.isn.n and \
             not syn_forms_known(flow, node):
@@ -331,7 +333,7 @@ cdef bint agreed_at(const Flow *flow, Seq at) noexcept nogil:
 
 
 cdef const Node *held_with(const Side *side, uint32_t flag) noexcept nogil:
-    """The last segment of a side that waits with a flag, for the report; NULL: it was not kept."""
+    """The last waiting segment of a side that has a flag, for the report; NULL: it was not kept."""
     cdef const Node *node = side.last
     while node != NULL and not node.packet.flags & flag:
         node = node.flow_prev
@@ -339,7 +341,7 @@ cdef const Node *held_with(const Side *side, uint32_t flag) noexcept nogil:
 
 
 cdef void reset_against(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """T8: a reset of one guest against a SYN or FIN of the other at the same position."""
+    """T8: one guest has sent a reset, the other a SYN or FIN at the same position."""
     cdef Seq at
     if node.packet.flags & RST and not flow.svm.reset:
         if flow.svm.syn and not flow.pvm.syn:
@@ -358,7 +360,8 @@ cdef void reset_against(Core *core, Flow *flow, Node *node) noexcept nogil:
 
 
 cdef bint svm_reset(Core *core, Flow *flow, Node *node) noexcept nogil:
-    """The SVM has reset the flow. Until the PVM does, its own connection is no replica of the PVM's (M2).
+    """The SVM has reset the flow. Until the PVM does so, the SVM's connection is no replica of the PVM's
+    (M2).
 
     Returns whether the node has been held.
     """
@@ -378,10 +381,11 @@ cdef bint svm_reset(Core *core, Flow *flow, Node *node) noexcept nogil:
 
 cdef bint compare_placed(Core *core, Flow *flow, Node *node, Node **shown, Node **only,
                          bint *grown) noexcept nogil:
-    """Compare an SVM segment that has its place in the stream. Whether the PVM's held segments may leave.
+    """Compare an SVM segment whose position is known. Returns whether the PVM's held segments may be
+    released.
 
-    `shown`: the node, where some of it is not agreed; `only`: the one PVM segment that is agreed now beyond
-    the prefix; `grown`: whether anything is agreed now. The node itself may be gone.
+    `shown`: the node, if some of it is not agreed; `only`: the one PVM segment that is agreed now beyond the
+    prefix; `grown`: whether anything is agreed now. The node itself may have been freed.
     """
     cdef Seq start = agreed_start_of(node)
     cdef Seq end = agreed_end_of(node)
@@ -394,7 +398,7 @@ cdef bint compare_placed(Core *core, Flow *flow, Node *node, Node **shown, Node 
             if ranges_agreed(flow, start, end, False):
                 shown[0] = NULL
             if ahead_forget_agreed(core, flow, start, end, only) > 1 or flow.pvm.pure_first != NULL:
-                more = True  # an acknowledgement that waits may offer more than its window (T6)
+                more = True  # a waiting acknowledgement may offer more than its window (T6)
     if flow.flags & F_BEYOND and ahead_look_again(core, flow):
         more = True
         grown[0] = True
@@ -415,8 +419,8 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
     cdef bint announces = node.packet.flags & (URG | SYN) != 0
     cdef bint kept = False
     cdef bint grown = False
-    cdef Node *shown = NULL  # in a report; what is all agreed is gone by then
-    cdef Node *only = NULL  # of the PVM's, the one that is agreed now beyond the prefix
+    cdef Node *shown = NULL  # for the report; NULL if all of it is agreed
+    cdef Node *only = NULL  # the one segment of the PVM that is agreed now beyond the prefix
     cdef Sacked sacked = SACK_NONE
     note(core, flow, node)
     node.flow = flow
@@ -467,7 +471,7 @@ cdef void pure_resets_against(Core *core, Flow *flow) noexcept nogil:
 
 
 cdef bint worth_keeping(Flow *flow, Node *node) noexcept nogil:
-    """Whether an SVM segment has bytes that are not agreed, inside the stream, and not at hand already."""
+    """Whether an SVM segment has bytes in the stream that are not agreed and that no kept segment has."""
     cdef Seq start = agreed_start_of(node)
     cdef Seq end = agreed_end_of(node)
     if abs(seq_diff(start, flow.matched)) > MAX_DISTANCE:
@@ -489,14 +493,14 @@ cdef void stream_adopt(Flow *flow) noexcept nogil:
 
 
 cdef int64_t reach_of(const Flow *flow) noexcept nogil:
-    """How far the agreed range reaches back from its end after a commit: never to before the PVM's SYN."""
+    """How far the agreed range reaches back from its end after a commit: never before the PVM's SYN."""
     if not flow.pvm.syn:
         return MAX_DISTANCE
     return min(<int64_t>MAX_DISTANCE, max(flow.position + 1, <int64_t>0))  # the SYN has the stream offset -1
 
 
 cdef bint reset_is_due(const Flow *flow) noexcept nogil:
-    """C8: whether the PVM has yet to get to where the SVM has reset the connection."""
+    """C8: whether the PVM has not yet reached the position at which the SVM has reset the connection."""
     return flow.flags & F_ANCHORED and flow.svm.reset and flow.svm.pure_first != NULL and \
         not flow.svm.pure_first.flags & N_UNPLACED and \
         not (flow.pvm.fin or flow.pvm.reset or flow.flags & F_FORGET) and \
@@ -518,7 +522,7 @@ cdef void stream_commit(Core *core, Flow *flow, bint replaced) noexcept nogil:
         flow.low = flow.pieced = seq_add(flow.matched, -reach_of(flow))
     if replaced:
         flow.svm_text = flow.pvm_text
-        # The SVM is the PVM now: its numbers, its acknowledgements, its windows, its options.
+        # The SVM has the PVM's state now: its numbers, acknowledgements, windows and options.
         flow.svm = flow.pvm
         flow.svm.first = flow.svm.last = flow.svm.pure_first = flow.svm.pure_last = NULL
         flow.svm.low = flow.svm.high = NULL

@@ -1,7 +1,7 @@
-"""The forms of a SYN (T3b): some guests repeat it with fewer options, which a path may not know.
+"""SYNs that are repeated with other options (T3b): some guests leave out options that a path may not support.
 
-The k-th form of the PVM's leaves when the SVM's k-th is the same. What binds the connection is then the
-latest form that both have sent: it is in `syn_options` and `wscale` of both sides.
+The PVM's k-th form is released when the SVM's k-th form is the same. The options of the connection are then
+those of the latest form that both have sent: it is in `syn_options` and `wscale` of both sides.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -20,7 +20,7 @@ cdef uint32_t syn_forms_options(const Node *node) noexcept nogil:
 
 
 cdef uint32_t place_of(const Forms *forms, const Node *node) noexcept nogil:
-    """Which form of the side's a SYN has; their count: none of them."""
+    """The index of the form that a SYN has among the side's; their count: none of them."""
     cdef uint32_t options = syn_forms_options(node)
     cdef uint32_t index = 0
     while index < forms.count:
@@ -88,7 +88,7 @@ cdef void syn_forms_compare(Core *core, Flow *flow, const Node *node) noexcept n
     cdef bint lacks
     if not pvm or not svm:
         return
-    # Who acknowledges has the answer to its SYN, and repeats that no more.
+    # A guest that acknowledges has received the answer to its SYN, and no longer repeats the SYN.
     lacks = (flow.pvm.acked and pvm < svm) or (flow.svm.acked and svm < pvm)
     if not lacks and (node.packet.flags & (SYN | RST) != SYN or not syn_forms_differ(flow)):
         return

@@ -1,14 +1,14 @@
-"""A SYN/ACK that is repeated with another ISN (T10): SYN cookies, where nothing is kept of the former one
-(RFC 4987, 3.6).
+"""A SYN/ACK that is repeated with another ISN (T10): SYN cookies, where the guest keeps nothing of the former
+one (RFC 4987, 3.6).
 
-The SYN has one place in the stream, whatever its number. So a side's ISN, and what is counted from it, moves
-to that of its latest SYN/ACK, and to the one that the connection turns out to go on with: the client's first
-acknowledgement shows it, or the guest's first segment behind its SYN. Until then no byte has a place, so none
-is agreed.
+The SYN has one position in the stream, whatever its number is. So a side's ISN, and everything counted from
+it, moves to that of its latest SYN/ACK, and then to the ISN with which the connection continues. The client's
+first acknowledgement shows this ISN, or the guest's first segment behind its SYN. Until then no byte has a
+position, so none is agreed.
 
 A SYN/ACK of the SVM may cross the client's acknowledgement of an earlier one. So its ISN does not move within
-PATIENCE of an acknowledgement that was forwarded: a guest that has accepted that one sends no SYN/ACK any
-more, and one that has not repeats its SYN/ACK later (RFC 6298, 2.1: after a second).
+PATIENCE of an acknowledgement that was forwarded: a guest that has accepted the acknowledgement sends no
+further SYN/ACK, and a guest that has not repeats its SYN/ACK later (RFC 6298, 2.1: after a second).
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
@@ -38,7 +38,7 @@ cdef enum:
 
 
 cdef bint unsaid(const Side *side) noexcept nogil:
-    """Whether a side has sent nothing that lies behind its SYN."""
+    """Whether a side has sent nothing behind its SYN."""
     return side.syn and seq_eq(side.end, seq_add(side.isn, 1))
 
 
@@ -49,7 +49,7 @@ cdef bint tries_another(const Side *side, const Node *node) noexcept nogil:
 
 
 cdef uint32_t place_of(const Tries *tries, Seq isn) noexcept nogil:
-    """Which of the tries has an ISN; their count: none."""
+    """The index of the try with this ISN; their count: none of them."""
     cdef uint32_t index = 0
     while index < tries.count and not seq_eq(tries.each[index].isn, isn):
         index += 1
@@ -57,7 +57,7 @@ cdef uint32_t place_of(const Tries *tries, Seq isn) noexcept nogil:
 
 
 cdef void add(Tries *tries, Seq isn, uint32_t tsval, Seq keep) noexcept nogil:
-    """The oldest makes room, but not the one with the ISN `keep`."""
+    """Add a try. The oldest makes room, except the one with the ISN `keep`."""
     cdef uint32_t index = 0
     if tries.count == TRIES:
         if seq_eq(tries.each[0].isn, keep):
@@ -73,10 +73,10 @@ cdef void add(Tries *tries, Seq isn, uint32_t tsval, Seq keep) noexcept nogil:
 
 
 cdef bint may_move(const Flow *flow, bint svm, int64_t time) noexcept nogil:
-    """Whether a SYN/ACK that came at this time changes its side's ISN. Clients take one ISN of the PVM's.
+    """Whether a SYN/ACK that arrived at this time changes its side's ISN. Clients accept one ISN of the PVM.
 
-    The SVM takes what clients send as an answer to its latest, if it keeps anything of its SYN/ACKs, and as
-    one to any other, if it does not.
+    If the SVM keeps state for its SYN/ACKs, it takes a client's segment as an answer to the latest; if it
+    keeps none, as an answer to any of them.
     """
     if not svm:
         return not flow.flags & F_PVM_TRY
@@ -110,7 +110,7 @@ cdef void tries_note(Flow *flow, Node *node) noexcept nogil:
 
 
 cdef void move_syns(const Side *side, Seq isn) noexcept nogil:
-    """The SYNs that wait keep their place; their frames stay as they are."""
+    """Waiting SYNs keep their position; their frames stay unchanged."""
     cdef Node *node = side.first
     while node != NULL:
         if node.packet.flags & SYN and seq_eq(node.packet.seq, side.isn):
@@ -137,7 +137,7 @@ cdef void move(Flow *flow, bint svm, Seq isn, uint32_t tsval) noexcept nogil:
 
 
 cdef bint go_on(Flow *flow, bint svm, Seq isn) noexcept nogil:
-    """The side goes on with this ISN, if it is one of its own."""
+    """The side continues with this ISN, if it is one of its own."""
     cdef const Tries *tries = &flow.svm_tries if svm else &flow.pvm_tries
     cdef uint32_t index = place_of(tries, isn)
     cdef Try found
@@ -150,7 +150,7 @@ cdef bint go_on(Flow *flow, bint svm, Seq isn) noexcept nogil:
 
 
 cdef void follow_pvm(Flow *flow) noexcept nogil:
-    """After a commit the SVM may have the PVM's ISNs, too."""
+    """After a commit the SVM may have the PVM's ISNs too."""
     if unsaid(&flow.svm) and not flow.flags & F_SVM_TRY:
         go_on(flow, True, flow.pvm.isn)
 
@@ -169,7 +169,7 @@ cdef bint tries_place(Flow *flow, const Node *node) noexcept nogil:
 
 
 cdef bint place_of_svm(Flow *flow, Seq isn) noexcept nogil:
-    """A segment of the SVM follows this number: it is the first behind its SYN, or the ISN is known."""
+    """A segment of the SVM follows this number: the first behind its SYN, or the ISN is known already."""
     cdef Tries *tries = &flow.svm_tries
     cdef bint may_be_later = False
     cdef uint32_t named = 0
@@ -197,7 +197,7 @@ cdef void tries_answered(Flow *flow, Seq ack, int64_t now) noexcept nogil:
 
 
 cdef void name(Flow *flow, int64_t now) noexcept nogil:
-    """The SVM gets an acknowledgement of its present ISN at this time."""
+    """The SVM receives an acknowledgement of its present ISN at this time."""
     cdef uint32_t index = place_of(&flow.svm_tries, flow.svm.isn)
     if index < flow.svm_tries.count:
         flow.svm_tries.each[index].named = True

@@ -1,8 +1,9 @@
-"""Urgent positions: T3 and T11 of docs/comparison.md.
+"""Urgent positions (docs/comparison.md, T3 and T11).
 
-A segment with URG names one, relative to its own number, and so does each that follows until it is reached
-(RFC 9293, 3.8.5; RFC 6093). Of each side the last MARKS are kept, in its own numbers: a guest that is ahead
-may have named others since. What names one that has been forgotten waits for a commit.
+A segment with URG announces a position, relative to its own number, and so does each later one until the
+position is reached (RFC 9293, 3.8.5; RFC 6093). The last MARKS of each side are kept, in its own numbers,
+because a guest that is ahead may have announced others since. A segment whose position has been forgotten
+waits for a commit.
 """
 
 from libc.stdint cimport uint32_t
@@ -35,7 +36,7 @@ cdef void mark(Side *side, Seq position) noexcept nogil:
 
 
 cdef bint has(const Flow *flow, bint svm, Seq position) noexcept nogil:
-    """Whether a side has named a position, given in the PVM's numbers."""
+    """Whether a side has announced a position, given in the PVM's numbers."""
     cdef const Side *side = &flow.svm if svm else &flow.pvm
     cdef int index
     for index in range(side.marked):
