@@ -34,7 +34,7 @@ class BuildExt(build_ext):
     def finalize_options(self) -> None:
         join_sources.write(JOINED, join_sources.sources(ROOT.resolve()))
         self.distribution.ext_modules = cythonize(
-            self.distribution.ext_modules, compiler_directives=DIRECTIVES, show_all_warnings=False
+            self.distribution.ext_modules, compiler_directives=DIRECTIVES, show_all_warnings=False, quiet=True
         )
         super().finalize_options()
 

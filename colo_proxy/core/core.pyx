@@ -412,7 +412,7 @@ cdef bint count_in_another(Core *core, ReasonId reason) noexcept nogil:
     while behind:
         behind -= 1
         entry = &core.diverged[(core.diverged_first + behind) % (MAX_DIVERGED + REASONS)]
-        if entry.reason == reason:
+        if entry.reason == <int>reason:
             entry.count += 1
             return True
     return False

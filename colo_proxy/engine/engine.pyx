@@ -228,8 +228,9 @@ cdef class Engine:
         """Post a checkpoint word for all NICs; return the ticket that its Done will carry.
 
         SVM_STOP and PVM_STOP first judge what that guest's port received up to `stamp_ns` (CLOCK_REALTIME).
-        With 0 they judge what is in the port's queue now, whatever its time stamps; a port that does not report
-        the length of its queue is read until it is empty. BlockingIOError: too many commands are under way.
+        With 0 they judge what is in the port's queue now, whatever its time stamps; a port that does not
+        report the length of its queue is read until it is empty. BlockingIOError: too many commands are under
+        way.
         """
         cdef Command *command = self.draft(C_WORD, Word(word).value)
         command.stamp = stamp_ns

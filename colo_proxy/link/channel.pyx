@@ -281,8 +281,10 @@ cdef class Channel:
         cdef bytes header = b"" if vnet is None else bytes(vnet)
         if not (0 <= nic < 65536 and 0 <= source < 3) or (vnet is not None and len(header) != VNET):
             raise ValueError("no such NIC, source or virtio-net header")
-        return channel_frame(&self.state, <uint16_t>nic, <uint8_t>source,
-                             NULL if vnet is None else <const uint8_t *><char *>header,
+        cdef const uint8_t *its_header = NULL
+        if vnet is not None:
+            its_header = <const uint8_t *><const char *>header
+        return channel_frame(&self.state, <uint16_t>nic, <uint8_t>source, its_header,
                              &frame[0] if frame.shape[0] else NULL,
                              <uint32_t>min(frame.shape[0], <Py_ssize_t>MAX_FRAME + 1))
 
