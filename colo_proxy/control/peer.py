@@ -70,6 +70,13 @@ class Peer:
                 self._writer.write(line)
         self._flow = None
 
+    def refuse(self, line: bytes) -> None:
+        """Say why the connection ends. Events that wait are not written any more."""
+        if self._flow:
+            self._flow.cancel()
+        if not self._writer.is_closing():
+            self._writer.write(line)
+
     def close(self) -> None:
         """Nothing more is written."""
         if self._flow:

@@ -4,9 +4,9 @@ Each client's commands are carried out one after the other. A client that does n
 being read, and one that does not read its events loses events (`peer`): a client costs bounded memory.
 
 There are `MAX_CLIENTS` places. Where they are taken, a newcomer gets the place of the client that has been
-idle longest, if that is `IDLE_S` or more. Otherwise one more place is open while the VMM is not connected,
-because the VMM must always get in: whoever takes it has `VMM_WORD_S` to send a word of the VMM. The VMM
-itself never has to go.
+idle longest, if that is `IDLE_S` or more. Otherwise, where the VMM is a client of this socket, one more place
+is open while it is not connected, because it must always get in: whoever takes that place has `VMM_WORD_S` to
+send a word of the VMM. The VMM itself never has to go. Who has to go is told why.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ Handler = Callable[[str, dict[str, Any]], Awaitable[object]]
 class Server:
     """Serves one control socket until `close`. A client that has said one of `vmm_words` is the VMM.
 
-    `summary` gives what a client is told that has lost events.
+    Without `vmm_words` the VMM is no client here. `summary` gives what a client is told that has lost events.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Server:
         version: str,
         handler: Handler,
         *,
-        vmm_words: Container[str] = (),
+        vmm_words: Collection[str] = (),
         summary: Summary = dict,
     ) -> None:
         self._listener = listener
@@ -134,7 +134,7 @@ class Server:
         """Whether there is a place for a new client; somebody idle may have to go for it."""
         if len(self._clients) < MAX_CLIENTS or self._make_room():
             return True
-        if self._kept is None and not self.vmms:
+        if self._vmm_words and self._kept is None and not self.vmms:
             self._kept = peer
             asyncio.get_running_loop().call_later(VMM_WORD_S, self._end_of_trial, peer)
             return True
@@ -161,15 +161,18 @@ class Server:
                 IDLE_S,
                 self._gone,
             )
-        self._send_away(idle)
+        why = f"disconnected to make room for another client, after {IDLE_S:.0f} s without a command"
+        self._send_away(idle, why)
         return True
 
     def _end_of_trial(self, peer: Peer) -> None:
         """Whoever has the kept place and is not the VMM by now gives it back."""
         if peer is self._kept:
-            self._send_away(peer)
+            why = f"{MAX_CLIENTS} clients are connected already; the last place is kept for the VMM"
+            self._send_away(peer, why)
 
-    def _send_away(self, peer: Peer) -> None:
+    def _send_away(self, peer: Peer, why: str) -> None:
+        peer.refuse(protocol.failure(protocol.CommandError("GenericError", why)))
         task = self._clients[peer]
         self._leave(peer)
         task.cancel()

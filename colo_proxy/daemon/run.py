@@ -240,7 +240,7 @@ def _server(config: Config, listener: socket.socket, commands: Commands) -> Serv
         config.proxy.name,
         __version__,
         commands.execute,
-        vmm_words=VMM_WORDS,
+        vmm_words=VMM_WORDS if config.checkpoint.vmm == "control" else (),
         summary=commands.summary,
     )
 

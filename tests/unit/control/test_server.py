@@ -243,6 +243,18 @@ async def test_the_vmm_gets_in_where_all_places_are_taken(
             assert "clients are connected" in (await fourth.line())["error"]["desc"]
 
 
+async def test_no_place_is_kept_for_a_vmm_that_does_not_come_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_CLIENTS", 1)
+    path = tmp_path / "ctl"
+    server = Server(listen(Unix(str(path))), "web1", "1.2", handler)
+    await server.start()
+    async with Peer(path), Peer(path) as second:
+        assert "clients are connected" in (await second.line())["error"]["desc"]
+    await server.close()
+
+
 async def test_the_place_of_the_vmm_is_not_held_by_others(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +262,10 @@ async def test_the_place_of_the_vmm_is_not_held_by_others(
     monkeypatch.setattr(module, "VMM_WORD_S", 0.01)
     _, path = served
     async with Peer(path), Peer(path) as looker:
+        assert (await looker.line())["error"] == {
+            "class": "GenericError",
+            "desc": "1 clients are connected already; the last place is kept for the VMM",
+        }
         assert await asyncio.wait_for(looker.reader.read(), 5) == b""
         async with Peer(path) as vmm:
             assert "return" in await vmm.ask(b'{"execute":"begin"}\n')
@@ -264,6 +280,10 @@ async def test_who_has_been_idle_longest_makes_room(served: Served, monkeypatch:
         await idle.ask(b'{"execute":"hi"}\n')
         await busy.ask(b'{"execute":"hi"}\n')
         async with Peer(path) as new:
+            assert (await idle.line())["error"] == {
+                "class": "GenericError",
+                "desc": "disconnected to make room for another client, after 0 s without a command",
+            }
             assert await asyncio.wait_for(idle.reader.read(), 5) == b""
             for peer in (vmm, busy, new):
                 assert "return" in await peer.ask(b'{"execute":"hi"}\n')
