@@ -10,6 +10,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
@@ -44,6 +45,15 @@ class BuildExt(build_ext):
             self.build_lib, self.build_temp = "build/inplace", "build/objects"
         super().run()
         self.remove_left_behind()
+
+    def build_extensions(self) -> None:
+        try:
+            super().build_extensions()
+        except CompileError as error:
+            raise CompileError(
+                f"{error}. colo-proxy's data path is compiled: this needs a C compiler and Python's headers "
+                "(Debian: apt install gcc python3-dev)"
+            ) from None
 
     def remove_left_behind(self) -> None:
         """A compiled file of an earlier version, which had one for each .pyx, would be imported instead."""

@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     arguments = parser().parse_args(argv)
     try:
-        status = int(arguments.run(arguments))
+        status = _run(arguments)
         sys.stdout.flush()
     except UserError as error:
         for line in error.lines:
@@ -116,6 +116,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"the output cannot be written: {error.strerror}")
         return UserError.exit_status
     return status
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run the command. A data path that was never compiled is reported as a mistake of the user."""
+    from colo_proxy.errors import UserError  # noqa: PLC0415
+
+    try:
+        return int(arguments.run(arguments))
+    except ModuleNotFoundError as error:
+        if error.name != "colo_proxy.compiled":
+            raise
+        raise UserError(
+            "the data path is not compiled: run make build in the repository's root directory "
+            "(Debian: apt install make gcc python3-dev python3-venv)"
+        ) from None
 
 
 def _abandon_output() -> None:

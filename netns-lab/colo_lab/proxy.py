@@ -94,7 +94,7 @@ class Proxy:
                 [*self._command, "run", str(self.config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            Control(self.control, Deadline(10), owner=self.process).close()
+            Control(self.control, Deadline(30), owner=self.process).close()
         except LabError as error:
             end(self.process)
             raise LabError(f"{error}\n{self.log.read_text()}") from None

@@ -1,4 +1,7 @@
-"""Reports and what they say to a person."""
+"""Reports and what `explain` shows of them.
+
+Past 400 lines: reports of all kinds of divergence, made and read by the same helpers.
+"""
 
 import json
 import subprocess

@@ -1,4 +1,7 @@
-"""The commands, as a user runs them."""
+"""The commands, as a user runs them.
+
+Past 400 lines: all commands, run against the same small proxy.
+"""
 
 import argparse
 import asyncio
