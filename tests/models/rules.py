@@ -106,7 +106,10 @@ class Deciding:
         ]
 
     def _forget_late_segments(self, flow: TcpFlow, connection: Connection) -> None:
-        """M2 does not hold for what the SVM sent late, and nobody waits for it any more."""
+        """M2 does not hold for what the SVM sent late, and nobody waits for it any more.
+
+        An RST that the PVM has sent too is not missing, so it is not forgotten.
+        """
         end = connection.p.end
         gone = [
             each
@@ -115,10 +118,9 @@ class Deciding:
             and self.now - each.time >= self.timeout
             and self._excused(flow.key, each.time)
             and (
-                each.segment.flags & RST
-                or connection.low is None
-                or end is None
-                or each.position + each.segment.length > end
+                not connection.p.reset
+                if each.segment.flags & RST
+                else connection.low is None or end is None or each.position + each.segment.length > end
             )
         ]
         if not gone or connection.reported:

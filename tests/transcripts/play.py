@@ -13,6 +13,7 @@ One line is one event, or one thing that must come out of it:
     ! payload 1049                 a divergence: its reason and stream offset
     +3s tick                       time passes
     svm_stop | svm_loaded | pvm_stop | commit | abort | hold | unprotect | failover | finish
+    policy bypass                  one rule for all flows from now on: bypass, drop, compare
 
 After each event exactly the `>` and `!` lines below it must come out, each kind in that order, and
 nothing else. Sequence numbers count from the sender's own ISN (its SYN is 0), acknowledgements from the
@@ -56,6 +57,7 @@ from models.packets import (
     udp,
 )
 
+from colo_proxy.core.policy import PolicyRule
 from colo_proxy.vocabulary import Divergence, Frame, Port
 
 FLAGS = {"S": SYN, "F": FIN, "R": RST, "P": PSH, "U": URG, ".": ACK}
@@ -116,6 +118,9 @@ class Play:
             getattr(self.comparator, words[0])(self.now)
             if words[0] == "svm_stop":
                 self.isn["S"] = self.isn["P"]
+            return
+        if words[0] == "policy":
+            self.comparator.set_policies([PolicyRule({}, words[1])])
             return
         who, _, flow = words[0].partition("#")
         if words[1] == "isn":
