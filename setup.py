@@ -6,9 +6,11 @@ Everything else about the package is in pyproject.toml. CFLAGS and LDFLAGS reach
 import os
 import sys
 from pathlib import Path
+from typing import cast
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build import SubCommand, build
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
@@ -35,7 +37,7 @@ class BuildExt(build_ext):
     def finalize_options(self) -> None:
         join_sources.write(JOINED, join_sources.sources(ROOT.resolve()))
         self.distribution.ext_modules = cythonize(
-            self.distribution.ext_modules, compiler_directives=DIRECTIVES, show_all_warnings=False, quiet=True
+            self.distribution.ext_modules, compiler_directives=DIRECTIVES, show_all_warnings=False
         )
         super().finalize_options()
 
@@ -63,6 +65,18 @@ class BuildExt(build_ext):
                     path.unlink()
 
 
+class Build(build):
+    """Removes what earlier versions left in `build_lib`: all that stands there becomes part of a wheel."""
+
+    def run(self) -> None:
+        super().run()
+        commands = [cast("SubCommand", self.get_finalized_command(name)) for name in self.get_sub_commands()]
+        made = {Path(path).resolve() for command in commands for path in command.get_outputs()}
+        for path in Path(self.build_lib).rglob("*"):
+            if path.is_file() and path.resolve() not in made:
+                path.unlink()
+
+
 extensions = [
     Extension(
         f"{join_sources.PACKAGE}.compiled",
@@ -74,4 +88,4 @@ extensions = [
 ]
 
 if __name__ == "__main__":  # not in a process that only imports it
-    setup(cmdclass={"build_ext": BuildExt}, ext_modules=extensions)
+    setup(cmdclass={"build": Build, "build_ext": BuildExt}, ext_modules=extensions)

@@ -198,7 +198,7 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """the lowest level that is logged"""
     format: Literal["text", "json"] = "text"
-    """`"text"` for people; `"json"`: one object in each line, with `time` (seconds since 1970), `level`,
+    """`"text"` for people; `"json"`: one object in each line, with `time` (RFC 3339, UTC), `level`,
     `logger`, `message`, for an event also `event` and `data` as on the [control socket](control.md#events),
     and for an internal error `trace`"""
 

@@ -28,9 +28,9 @@ class _Plain(logging.Formatter):
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """One JSON object: time (seconds since 1970), level, logger, message; the event and trace if any."""
+        """One JSON object: time (RFC 3339), level, logger, message; the event and trace if any."""
         entry: dict[str, Any] = {
-            "time": round(record.created, 6),
+            "time": rfc3339(*divmod(int(record.created * 1_000_000), 1_000_000), 6),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

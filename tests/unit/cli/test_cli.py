@@ -12,7 +12,6 @@ import pty
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from unit.proxy import NIC, Running, running
 
 from colo_proxy.cli import target
 from colo_proxy.cli.main import COMMANDS, main
-from colo_proxy.control import protocol
 from colo_proxy.errors import ControlError
 from colo_proxy.vocabulary import Divergence, Reason
 
@@ -184,49 +182,6 @@ async def test_checkpoint_that_nobody_makes(proxy: Running) -> None:
     assert (await asked).stderr == said.replace("0.3", "3").format("has begun one")
     await proxy.execute("checkpoint-commit")
     assert (await cli("checkpoint", "--no-wait", "--socket", proxy.socket)).stdout == "checkpoint requested\n"
-
-
-@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "1e400", "3601", "soon", ""])
-def test_checkpoint_refuses_a_timeout_that_is_none(timeout: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["checkpoint", "--socket", "/nowhere", f"--timeout={timeout}"])
-    assert ended.value.code == 2
-    assert f"{timeout!r} is not a number of seconds from 0.001 to 3600\n" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("now", "status", "said"),
-    [
-        ({"state": "protected", "epoch": 8}, 0, "checkpoint committed: epoch 8, 12.5 ms"),
-        ({"state": "failed-over", "epoch": 7}, 6, "the SVM has taken over; there will be no checkpoint"),
-    ],
-)
-def test_checkpoint_whose_end_is_among_lost_events(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], now: dict[str, object], status: int, said: str
-) -> None:
-    lost = protocol.event("EVENTS_LOST", {"lost": 1, "state": "requested", "epoch": 7}, 0, 0)
-    ended = protocol.event("EVENTS_LOST", {"lost": 900, **now}, 0, 0)
-    stats = {"checkpoint_seconds_last": 0.0125}
-    path = tmp_path / "ctl"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-
-        def answer() -> None:
-            peer, _ = listener.accept()
-            with peer, peer.makefile("rb") as requests:
-                peer.sendall(protocol.greeting("0.1.0", "web1"))
-                requests.readline()
-                peer.sendall(protocol.encode({"return": {"epoch": 7}}) + lost + ended)
-                if requests.readline():
-                    peer.sendall(protocol.encode({"return": stats}))
-                    requests.readline()
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        assert main(["checkpoint", "--socket", str(path), "--timeout", "5"]) == status
-        thread.join()
-    assert said in "".join(capsys.readouterr())
 
 
 async def test_failover(proxy: Running) -> None:
