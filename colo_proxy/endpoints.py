@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 IFNAME_MAX = 15  # IFNAMSIZ - 1, linux/if.h
 UNIX_PATH_MAX = 107  # sun_path less its NUL, unix(7)
+# One of two hosts: as it stands in the record of the right to speak and in its certificate.
+HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

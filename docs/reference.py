@@ -25,7 +25,11 @@ from colo_proxy.pair.table import RIGHTS, ROLES, TABLE, Sign, State
 
 DOCS = Path(__file__).parent
 # What the file's own name gives: config.reader does it.
-_FROM_THE_FILE = {"name": "the file's name without `.toml`", "control": "`/run/colo-proxy/NAME.sock`"}
+_FROM_THE_FILE = {
+    "name": "the file's name without `.toml`",
+    "control": "`/run/colo-proxy/NAME.sock`",
+    "state_dir": "`/var/lib/colo-proxy/NAME`",
+}
 
 
 def updated(page: str) -> str:
@@ -66,7 +70,7 @@ def _default(key: str, field: Any) -> str:
     default = field.default
     if default is PydanticUndefined:
         return _FROM_THE_FILE.get(key, "none, required")
-    if default is None:
+    if default is None or default == ():
         return "none"
     if key == "timeout_ms" and default == sections.AUTO:
         return '`"auto"`'
@@ -86,13 +90,16 @@ def _values(key: str, field: Any) -> str:
         name: getattr(rule, name) for rule in field.metadata for name in ("ge", "le") if hasattr(rule, name)
     }
     if bounds:
-        least = max(bounds["ge"], 1) if key == "timeout_ms" else bounds["ge"]
-        return ('`"auto"`, ' if key == "timeout_ms" else "") + f"{least} to {bounds['le']}"
-    if key in ("uplink", "primary", "secondary", "notify_dev"):
+        auto = key == "timeout_ms" and field.default == sections.AUTO
+        least = max(bounds["ge"], 1) if auto else bounds["ge"]
+        return ('`"auto"`, ' if auto else "") + f"{least} to {bounds['le']}"
+    if key in ("uplink", "primary", "secondary", "vm", "notify_dev"):
         return "an endpoint"
     if field.annotation is bool:
         return "`true`, `false`"
-    return {"metrics": '`"HOST:PORT"`'}.get(key, "text")
+    if key in ("metrics", "listen", "peer"):
+        return '`"HOST:PORT"`'
+    return "an array of text" if key == "endpoints" else "text"
 
 
 # ---- commands
@@ -153,6 +160,9 @@ def _help(action: argparse.Action) -> str:
 SECTIONS: dict[str, type[sections.Section]] = {
     "proxy": sections.Proxy,
     "nic": sections.Nic,
+    "pair-keys": sections.Pair,
+    "arbiter-keys": sections.Arbiter,
+    "pair-nic": sections.PairNic,
     "compare": sections.Compare,
     "checkpoint": sections.Checkpoint,
     "log": sections.Log,

@@ -13,8 +13,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:
         "check",
         help="check a configuration and this host",
         description="Check a configuration and what it needs of this host: kernel, capabilities, interfaces, "
-        "their offloads and queues, bridge, sockets, QEMU's version and COLO state. Each problem is a line "
-        "with its remedy; nothing is changed. What a running proxy of this configuration uses is not "
+        "their offloads and queues, bridge, sockets, QEMU's version and COLO state; with [pair] also "
+        "certificates and arbiter, where it swaps a key of its own. Each problem is a line with its remedy; "
+        "nothing else is changed. What a running proxy of this configuration uses is not "
         "reported as a problem.",
         examples=(
             ("colo-proxy check web1.toml", "the first thing to run: what is missing, each with its remedy"),

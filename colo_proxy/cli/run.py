@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         settings = config.load(arguments.config)
+        settings.require_one_host()
     except ConfigError as error:
         error.exit_status = os.EX_CONFIG
         raise

@@ -15,7 +15,21 @@ from colo_proxy import endpoints
 from colo_proxy.config import toml_lines as tomllines
 from colo_proxy.config.policies import PolicyError, policy_rule
 from colo_proxy.config.problems import explain, meant, printable, shown
-from colo_proxy.config.sections import AUTO, PORTS, Checkpoint, Compare, Config, Log, Nic, Proxy, Section
+from colo_proxy.config.sections import (
+    AUTO,
+    Arbiter,
+    Checkpoint,
+    Compare,
+    Config,
+    Log,
+    Nic,
+    Pair,
+    PairNic,
+    Proxy,
+    Section,
+    TwoHosts,
+)
+from colo_proxy.config.two_hosts import arbiter_faults, pair_faults, vmm_faults
 from colo_proxy.core.policy import PolicyRule
 from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix
 from colo_proxy.errors import ConfigError
@@ -27,7 +41,7 @@ _VMM_ENDPOINTS: Mapping[str, tuple[str, ...]] = {
     "control": (),
     "none": (),
 }
-SECTIONS = ("proxy", "nic", "compare", "checkpoint", "log", "policy")
+SECTIONS = ("proxy", "nic", "compare", "checkpoint", "log", "policy", "pair", "arbiter")
 
 
 def load(path: str | Path) -> Config:
@@ -80,7 +94,8 @@ class _Reader:
             if key not in SECTIONS:
                 self.add((key,), f"unknown section{meant(key, SECTIONS)}")
         proxy = self.section("proxy", Proxy, self.proxy_defaults())
-        nics = self.nics()
+        nics = list(self.nics())
+        pair, arbiter = self.pair()
         compare = self.section("compare", Compare)
         checkpoint = self.section("checkpoint", Checkpoint)
         log = self.section("log", Log)
@@ -88,14 +103,17 @@ class _Reader:
         if compare:
             compare = self.check_compare(compare)
         if checkpoint:
-            self.check_vmm(checkpoint)
+            self.check_checkpoint(checkpoint)
         if self.problems:
             raise ConfigError([text for _, text in sorted(self.problems, key=lambda problem: problem[0])])
         assert proxy  # noqa: S101 - a section is None only where it has a problem
         assert compare  # noqa: S101
         assert checkpoint  # noqa: S101
         assert log  # noqa: S101
-        return Config(self.path, proxy, tuple(nics), compare, checkpoint, log, tuple(policies))
+        alone = tuple(nic for nic in nics if isinstance(nic, Nic))
+        paired = tuple(nic for nic in nics if isinstance(nic, PairNic))
+        two_hosts = TwoHosts(pair, arbiter, paired) if pair and arbiter else None
+        return Config(self.path, proxy, alone, compare, checkpoint, log, tuple(policies), two_hosts)
 
     def add(self, where: tomllines.Path, what: str) -> None:
         """Note a problem at a key: `FILE:LINE: [section] key: what is wrong; what to do`."""
@@ -112,6 +130,29 @@ class _Reader:
         if not isinstance(name, str):
             name = self.path.stem
         return {"name": name, "control": f"/run/colo-proxy/{name}.sock"}
+
+    @property
+    def two(self) -> bool:
+        """Whether it is a configuration of two hosts."""
+        return "pair" in self.document
+
+    def pair(self) -> tuple[Pair | None, Arbiter | None]:
+        """`[pair]` and `[arbiter]`: both, or neither."""
+        if not self.two:
+            if "arbiter" in self.document:
+                self.add(("arbiter",), "has no meaning without [pair]; remove it, or add [pair]")
+            return None, None
+        name = self.proxy_defaults()["name"]
+        pair = self.section("pair", Pair, {"state_dir": f"/var/lib/colo-proxy/{name}"})
+        for where, what in pair_faults(pair) if pair else ():
+            self.add(where, what)
+        if "arbiter" not in self.document:
+            self.add(("pair",), "two hosts need a store that says which may speak; add an [arbiter]")
+            return pair, None
+        arbiter = self.section("arbiter", Arbiter)
+        for where, what in arbiter_faults(arbiter) if arbiter else ():
+            self.add(where, what)
+        return pair, arbiter
 
     def section(
         self, name: str, model: type[_Model], defaults: Mapping[str, object] | None = None
@@ -138,30 +179,45 @@ class _Reader:
             return
         yield from enumerate(tables)
 
-    def nics(self) -> list[Nic]:
-        nics = []
+    def nics(self) -> Iterator[Nic | PairNic]:
+        nics: list[tuple[int, Nic | PairNic]] = []
         used: dict[object, str] = {}
         for index, table in self.tables("nic"):
-            nic = self.validate(("nic", index), table, Nic, {})
+            nic = self.nic(index, table)
             if nic is None:
                 continue
-            nics.append(nic)
+            nics.append((index, nic))
             self.check_headers(index, nic)
-            for port in PORTS:
-                endpoint = getattr(nic, port)
+            for port, endpoint in nic.ports.items():
                 for part in endpoints.parts(endpoint):
                     self.check_used(used, part, index, port)
-        for index, nic in enumerate(nics):
-            for port in PORTS:
-                endpoint = getattr(nic, port)
+        for index, nic in nics:
+            for port, endpoint in nic.ports.items():
                 if isinstance(endpoint, Tap) and endpoint.bridge in used:
                     self.add(
                         ("nic", index, port),
                         f"the bridge {endpoint.bridge!r} is the {used[endpoint.bridge]}; use another bridge",
                     )
+            if isinstance(nic, PairNic) and nic.carrier in used:
+                what = f"{nic.carrier!r} is the {used[nic.carrier]}; name the interface towards the clients"
+                if used[nic.carrier] != f"uplink of nic {index}":
+                    self.add(("nic", index, "carrier"), what)
+            yield nic
         if not self.document.get("nic"):
-            self.add(("nic",), "no network interface; add a [[nic]] with uplink, primary and secondary")
-        return nics
+            ports = "uplink and vm" if self.two else "uplink, primary and secondary"
+            self.add(("nic",), f"no network interface; add a [[nic]] with {ports}")
+
+    def nic(self, index: int, table: object) -> Nic | PairNic | None:
+        """One `[[nic]]`. A port of the other kind of configuration is named as such."""
+        if isinstance(table, dict):
+            other = ("primary", "secondary") if self.two else ("vm", "carrier")
+            remedy = "with [pair]; write vm, this host's VM" if self.two else "without [pair]; remove it"
+            for key in other:
+                if key in table:
+                    self.add(("nic", index, key), f"has no meaning {remedy}")
+            table = {key: value for key, value in table.items() if key not in other}
+        where = ("nic", index)
+        return self.validate(where, table, PairNic, {}) if self.two else self.validate(where, table, Nic, {})
 
     def check_used(self, used: dict[object, str], endpoint: Endpoint, index: int, port: str) -> None:
         what = f"{port} of nic {index}"
@@ -172,8 +228,8 @@ class _Reader:
             self.add(("nic", index, port), text)
         used.setdefault(identity, what)
 
-    def check_headers(self, index: int, nic: Nic) -> None:
-        endpoints = nic.endpoints
+    def check_headers(self, index: int, nic: Nic | PairNic) -> None:
+        endpoints = tuple(nic.ports.values())
         if not any(isinstance(endpoint, Unix | Tcp | Split) for endpoint in endpoints):
             if nic.vnet_hdr:
                 self.add(("nic", index, "vnet_hdr"), "has no meaning without a unix: or tcp: port; remove it")
@@ -210,7 +266,22 @@ class _Reader:
             )
         return compare.model_copy(update={"max_flow_bytes": compare.max_held_bytes})
 
+    def check_checkpoint(self, checkpoint: Checkpoint) -> None:
+        if self.two:
+            for where, what in vmm_faults(checkpoint):
+                self.add(where, what)
+        else:
+            self.check_vmm(checkpoint)
+        if 0 < checkpoint.period_ms < checkpoint.min_interval_ms:
+            self.add(
+                ("checkpoint", "period_ms"),
+                f"{checkpoint.period_ms} is less than min_interval_ms, {checkpoint.min_interval_ms}; "
+                "raise it, or 0 turns the idle checkpoint off",
+            )
+
     def check_vmm(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.vm is not None:
+            self.add(("checkpoint", "vm"), "has no meaning without [pair]; write primary and secondary")
         needed = _VMM_ENDPOINTS[checkpoint.vmm]
         for key in ("primary", "secondary", "notify_dev"):
             given = getattr(checkpoint, key) is not None
@@ -222,12 +293,6 @@ class _Reader:
                 self.add(("checkpoint", key), f'has no meaning with vmm = "{checkpoint.vmm}"; remove it')
         if given_same(checkpoint.primary, checkpoint.secondary):
             self.add(("checkpoint", "secondary"), "is the socket of the primary; give the secondary's own")
-        if 0 < checkpoint.period_ms < checkpoint.min_interval_ms:
-            self.add(
-                ("checkpoint", "period_ms"),
-                f"{checkpoint.period_ms} is less than min_interval_ms, {checkpoint.min_interval_ms}; "
-                "raise it, or 0 turns the idle checkpoint off",
-            )
 
 
 def given_same(one: Unix | Tcp | None, other: Unix | Tcp | None) -> bool:

@@ -4,6 +4,7 @@ A model checks what can be seen in its own table; what takes two of them is in `
 at the host: that is `colo_proxy.daemon.check`.
 """
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,11 @@ from colo_proxy import endpoints
 from colo_proxy.config.problems import shown
 from colo_proxy.core.policy import PolicyRule
 from colo_proxy.endpoints import Endpoint, Split, Tcp, Unix
+from colo_proxy.errors import ConfigError
 
 MIB = 1 << 20
 AUTO = 0  # timeout_ms: learn it from the SVM's usual lag
+_LONGEST_PATH = 4095  # PATH_MAX less its NUL, linux/limits.h
 
 
 def _endpoint(value: object) -> Endpoint:
@@ -90,6 +93,43 @@ def _directory(value: object) -> str:
     return value
 
 
+def _host(value: object) -> str:
+    if not isinstance(value, str) or not endpoints.HOST_NAME.fullmatch(value):
+        raise ValueError(f"{shown(value)} is no host's name; use up to 63 letters, digits, '-' and '.'")
+    return value
+
+
+def _host_port(value: object) -> tuple[str, int]:
+    if not isinstance(value, str):
+        raise ValueError(f'must be "HOST:PORT", not {shown(value)}')
+    return endpoints.split_host_port(value)
+
+
+def _file(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value or len(value) > _LONGEST_PATH:
+        raise ValueError(f"must be an absolute path, not {shown(value)}")
+    return value
+
+
+def _interface(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be the name of an interface, not {shown(value)}")
+    return endpoints.interface_name(value)
+
+
+def _urls(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f'must be an array such as ["https://192.0.2.1:2379"], not {shown(value)}')
+    for url in value:
+        match = re.fullmatch(r"https?://([^/?#@]+)", url) if isinstance(url, str) else None
+        if not match:
+            raise ValueError(f"{shown(url)} is no endpoint of etcd; write http(s)://HOST:PORT")
+        endpoints.split_host_port(match[1])
+    if len(set(value)) < len(value):
+        raise ValueError("an endpoint is there twice; remove one of them")
+    return tuple(value)
+
+
 AnyEndpoint = Annotated[Endpoint, PlainValidator(_port)]
 StreamEndpoint = Annotated[Unix | Tcp, PlainValidator(_stream_endpoint)]
 Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
@@ -142,6 +182,78 @@ class Nic(Section):
         """Of the ports, in the order of `Port`."""
         return self.uplink, self.primary, self.secondary
 
+    @property
+    def ports(self) -> dict[str, Endpoint]:
+        """The ports, by their keys."""
+        return dict(zip(PORTS, self.endpoints, strict=True))
+
+
+class PairNic(Section):
+    """`[[nic]]` with `[pair]`: one network interface of the VM, as two ports of this host."""
+
+    uplink: AnyEndpoint
+    """the side of the clients"""
+    carrier: Annotated[str, PlainValidator(_interface)] = ""
+    """the interface whose carrier says whether the uplink reaches clients, such as the bridge's NIC; `""`:
+    none"""
+    vm: AnyEndpoint
+    """the interface of this host's VM, whether it is the primary or the secondary"""
+    vnet_hdr: bool = False
+    """as above"""
+
+    @property
+    def ports(self) -> dict[str, Endpoint]:
+        """The ports, by their keys."""
+        return {"uplink": self.uplink, "vm": self.vm}
+
+
+class Pair(Section):
+    """`[pair]`: this host and the other one, and the link between them."""
+
+    host: Annotated[str, PlainValidator(_host)]
+    """this host's name: in the record of the right to speak, and in its certificate"""
+    peer_host: Annotated[str, PlainValidator(_host)]
+    """the other host's name"""
+    listen: Annotated[tuple[str, int], PlainValidator(_host_port)]
+    """the address on which this host awaits the other"""
+    peer: Annotated[tuple[str, int], PlainValidator(_host_port)]
+    """the address on which the other host listens"""
+    certificate: Annotated[str, PlainValidator(_file)] = ""
+    """path of this host's certificate (PEM); required unless `insecure`"""
+    key: Annotated[str, PlainValidator(_file)] = ""
+    """path of its key (PEM), which only the proxy's user may read; required unless `insecure`"""
+    authority: Annotated[str, PlainValidator(_file)] = ""
+    """path of the certificates that have signed those of both hosts (PEM); required unless `insecure`"""
+    insecure: bool = False
+    """whether the link is plain TCP, which anybody on its way can read and change"""
+    heartbeat_ms: Annotated[int, Field(ge=5, le=1000)] = 20
+    """the interval of the heartbeats; at most a third of `timeout_ms`"""
+    timeout_ms: Annotated[int, Field(ge=50, le=60_000)] = 150
+    """without a sign of the other host for so long, this host suspects that it is dead"""
+    vm_timeout_ms: Annotated[int, Field(ge=100, le=600_000)] = 2000
+    """a VM whose QEMU has not answered for so long counts as dead; more than its longest pause under load"""
+    state_dir: Annotated[str, PlainValidator(_file)]
+    """a directory of this host's disk that outlives a power failure, and is of this VM alone"""
+
+
+class Arbiter(Section):
+    """`[arbiter]`: the store that says which host may speak."""
+
+    kind: Literal["etcd", "directory"]
+    """what it is"""
+    cluster: Annotated[str, PlainValidator(_name)] = "default"
+    """keeps VMs of the same `name` in one store apart; the same on both hosts"""
+    endpoints: Annotated[tuple[str, ...], PlainValidator(_urls)] = ()
+    """the members of etcd, as `http(s)://HOST:PORT`, best all of them; required with `kind = "etcd"`"""
+    certificate: Annotated[str, PlainValidator(_file)] = ""
+    """path of the certificate that this host shows to etcd (PEM); required with `https`"""
+    key: Annotated[str, PlainValidator(_file)] = ""
+    """path of its key (PEM); required with `https`"""
+    authority: Annotated[str, PlainValidator(_file)] = ""
+    """path of the certificates that have signed those of etcd's members (PEM); required with `https`"""
+    path: Annotated[str, PlainValidator(_file)] = ""
+    """a directory that both hosts share; required with `kind = "directory"`"""
+
 
 class Compare(Section):
     """`[compare]`: times in milliseconds, bounds in bytes. `timeout_ms` 0 (AUTO) is learned."""
@@ -177,6 +289,9 @@ class Checkpoint(Section):
     """`unix:` or `tcp:` QMP socket of the PVM; required with `vmm = "qmp"`, an error with any other"""
     secondary: StreamEndpoint | None = None
     """the same for the SVM"""
+    vm: StreamEndpoint | None = None
+    """with `[pair]`, in the place of `primary` and `secondary`: `unix:` or `tcp:` QMP socket of this host's
+    VM"""
     notify_dev: StreamEndpoint | None = None
     """`unix:` or `tcp:` socket that Xen's libxl connects to; required with `vmm = "xen"`, an error with any
     other"""
@@ -204,13 +319,31 @@ class Log(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class TwoHosts:
+    """What a configuration with `[pair]` has besides."""
+
+    pair: Pair
+    arbiter: Arbiter
+    nics: tuple[PairNic, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A configuration in which all that can be checked without the host has been."""
 
     path: Path
     proxy: Proxy
-    nics: tuple[Nic, ...]
+    nics: tuple[Nic, ...]  # none where there are two hosts: `two_hosts` has them
     compare: Compare
     checkpoint: Checkpoint
     log: Log
     policies: tuple[PolicyRule, ...] = field(default=())
+    two_hosts: TwoHosts | None = None
+
+    def require_one_host(self) -> None:
+        """Raise ConfigError where it has a `[pair]`: this version cannot run two hosts."""
+        if self.two_hosts:
+            what = "two hosts are not available in this version: the proxy does not run with [pair]"
+            error = ConfigError([f"{self.path}: [pair]: {what}; give it a configuration of one host"])
+            error.exit_status = os.EX_CONFIG
+            raise error

@@ -14,13 +14,14 @@ import re
 import socket
 import stat
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from colo_proxy.checkpoint.qemu_versions import Colo
-from colo_proxy.config import PORTS, Config, Nic, unwise
+from colo_proxy.config import PORTS, Config, Nic, PairNic, unwise
 from colo_proxy.control.client import Client
+from colo_proxy.daemon.check_pair import pair_problems
+from colo_proxy.daemon.problem import Problem
 from colo_proxy.endpoints import Endpoint, Packet, Split, Tap, Tcp, Unix, join_host_port, parts
 from colo_proxy.errors import ControlError, HostError, UserError
 from colo_proxy.host import guard
@@ -42,19 +43,6 @@ _AUTOMATIC = ipaddress.ip_network("fe80::/10")  # the kernel gives it by itself 
 _MERGING = {"rx-lro": "lro", "rx-gro-list": "rx-gro-list"}
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong, where (a key, an interface, a path), and what to do about it."""
-
-    level: Literal["error", "warning"]
-    what: str
-    where: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.level}: {self.where}: {self.what}; {self.remedy}"
-
-
 def running(config: Config) -> dict[str, Any] | None:
     """The answer to `query-status` of the proxy that runs with this configuration; None where none does."""
     with contextlib.suppress(ControlError), Client(config.proxy.control, _ANSWER_S) as client:
@@ -70,10 +58,11 @@ def problems(config: Config, status: dict[str, Any] | None = None) -> list[Probl
     `status`: of this proxy, where it is running. What it has made or taken is then no problem.
     """
     owned = {nic[port] for nic in status["nics"] for port in PORTS} if status else set()
-    endpoints = [endpoint for nic in config.nics for endpoint in nic.endpoints]
+    nics = _nics(config)
+    endpoints = [endpoint for nic in nics for endpoint in nic.ports.values()]
     found = [*_kernel(endpoints), *_privileges(endpoints), *_buffers()]
     with Links() as links:
-        for number, nic in enumerate(config.nics):
+        for number, nic in enumerate(nics):
             found += _nic(f"[[nic]] {number}", nic, links, owned)
     found += _sockets(config, owned, status)
     found += _reached(status) if status else _qemus(config)
@@ -83,9 +72,17 @@ def problems(config: Config, status: dict[str, Any] | None = None) -> list[Probl
     ]
     if not status:
         found += _metrics(config.proxy.metrics)
+    if config.two_hosts:
+        listen = Tcp(*config.two_hosts.pair.listen)
+        found += _tcp(listen, f"[pair] listen {listen.host}", "give an address of this host and a free port")
+        found += pair_problems(config.two_hosts, config.proxy.name)
     if config.proxy.reports:
         found += _reports(config.proxy.reports)
     return sorted(dict.fromkeys(found), key=lambda problem: problem.level)
+
+
+def _nics(config: Config) -> tuple[Nic | PairNic, ...]:
+    return config.two_hosts.nics if config.two_hosts else config.nics
 
 
 def _reached(status: dict[str, Any]) -> Iterator[Problem]:
@@ -101,9 +98,9 @@ def _qemus(config: Config) -> Iterator[Problem]:
         return
     from colo_proxy.checkpoint import qmp  # noqa: PLC0415 - qemu.qmp takes its time to import
 
-    for side in ("primary", "secondary"):
+    for side in ("primary", "secondary", "vm"):
         endpoint = getattr(config.checkpoint, side)
-        if isinstance(endpoint, Unix) and not Path(endpoint.path).exists():
+        if endpoint is None or (isinstance(endpoint, Unix) and not Path(endpoint.path).exists()):
             continue  # `_sockets` says so
         try:
             verdict, state = asyncio.run(qmp.inspect(endpoint))
@@ -116,7 +113,7 @@ def _qemus(config: Config) -> Iterator[Problem]:
             if verdict.colo is not Colo.WORKS:
                 level: Literal["error", "warning"] = "error" if verdict.colo is Colo.BROKEN else "warning"
                 yield Problem(level, verdict.what, f"[checkpoint] {side}", verdict.remedy)
-            if state:
+            if state and side != "vm":  # which half of a pair that one is, is decided while they run
                 yield from _colo_state(side, state)
 
 
@@ -182,9 +179,12 @@ def _buffers() -> Iterator[Problem]:
                 )
 
 
-def _nic(where: str, nic: Nic, links: Links, owned: Set[str]) -> Iterator[Problem]:
+def _nic(where: str, nic: Nic | PairNic, links: Links, owned: Set[str]) -> Iterator[Problem]:
     mtus: dict[str, int] = {}
-    for port, endpoint in zip(PORTS, nic.endpoints, strict=True):
+    if isinstance(nic, PairNic) and nic.carrier and links.find(nic.carrier) is None:
+        remedy = "name the interface towards the clients"
+        yield Problem("error", "there is no such interface", f"{where} carrier {nic.carrier}", remedy)
+    for port, endpoint in nic.ports.items():
         key = f"{where} {port} {endpoint}"
         match endpoint:
             case Tap():
@@ -288,15 +288,15 @@ def _sockets(config: Config, owned: Set[str], status: dict[str, Any] | None) -> 
     control = config.proxy.control
     if not status:
         yield from _listening(Unix(control), f"[proxy] control {control}")
-    for number, nic in enumerate(config.nics):
-        for port, endpoint in zip(PORTS, nic.endpoints, strict=True):
+    for number, nic in enumerate(_nics(config)):
+        for port, endpoint in nic.ports.items():
             for part in parts(endpoint):
                 if isinstance(part, Unix | Tcp) and str(endpoint) not in owned:
                     yield from _listening(part, f"[[nic]] {number} {port} {part}")
     notify_dev = config.checkpoint.notify_dev
     if notify_dev and not (status and status["vmm"] == "xen"):
         yield from _listening(notify_dev, f"[checkpoint] notify_dev {notify_dev}")
-    for key in ("primary", "secondary"):
+    for key in ("primary", "secondary", "vm"):
         endpoint = getattr(config.checkpoint, key)
         if isinstance(endpoint, Unix) and not Path(endpoint.path).exists():
             remedy = "start the VM; the proxy goes on trying"

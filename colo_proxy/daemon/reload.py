@@ -77,7 +77,9 @@ class Reloader:
             self._waiting = False
             service.reloading()
             try:
-                await self._use(config.load(self._running.path))
+                read = config.load(self._running.path)
+                read.require_one_host()
+                await self._use(read)
                 self._status.refused(())
             except UserError as error:
                 self._refused(*error.lines)

@@ -16,11 +16,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from colo_proxy.pair import lines
 from colo_proxy.pair.asking import DECIDING_S, Asking, Call, Output, Question, Send, Start
 from colo_proxy.pair.events import Answer, Unanswered
-from colo_proxy.pair.store import DirectoryPlace, Place
+from colo_proxy.pair.record import Record
+from colo_proxy.pair.store import DirectoryPlace, Place, StoreError
 
 LANES = 32  # calls to a member of etcd at once: it may take a second to answer, and is asked every 30 ms
 MOST_ABANDONED = 4
@@ -96,6 +98,13 @@ class _Process:
         """Those that were killed and have not died yet."""
         self._abandoned = [each for each in self._abandoned if each.poll() is None]
         return self._abandoned
+
+
+class Reply(NamedTuple):
+    """What the store holds, and the seconds that the call took."""
+
+    record: Record | None
+    seconds: float
 
 
 class Arbiter:
@@ -205,6 +214,34 @@ class Arbiter:
         if error:
             return self._asking.failed(endpoint, number, error, _now())
         return self._asking.answered(endpoint, number, record, _now())
+
+
+async def ask_once(places: Sequence[Place], question: Question, within: float) -> Reply:
+    """Ask for at most so many seconds, by processes of their own that are then ended."""
+    errors: dict[int, str] = {}
+    answer: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
+
+    def tell(event: Answer | Unanswered) -> None:
+        if isinstance(event, Answer):
+            answer.set_result(event.record)
+
+    def called(call: Call) -> None:
+        errors[call.endpoint] = call.error
+        if not call.error and not answer.done():
+            seconds.append(call.seconds)
+
+    seconds: list[float] = []
+    arbiter = Arbiter(places, tell, called)
+    try:
+        arbiter.ask(question)
+        record = await asyncio.wait_for(answer, within)
+    except TimeoutError:
+        words = dict.fromkeys(error for error in errors.values() if error)
+        why = "; ".join(words) or f"no answer in {within:g} s"
+        raise StoreError(why) from None
+    finally:
+        await arbiter.close()
+    return Reply(record, seconds[-1] if seconds else 0.0)
 
 
 def _now() -> float:

@@ -17,6 +17,7 @@ import contextlib
 import os
 import re
 import stat
+from pathlib import Path
 
 from colo_proxy.pair.record import MAX_BYTES, BadRecord, Record, decode, encode
 from colo_proxy.pair.store import StoreError
@@ -115,6 +116,28 @@ class Directory:
             with contextlib.suppress(OSError):
                 os.unlink(draft, dir_fd=folder)
         return refusal
+
+
+def make(path: str, root: str) -> None:
+    """Make what is missing of a directory below `root`, which must be there: a mount may be missing.
+
+    Raises OSError.
+    """
+    at = Path(root)
+    for part in Path(path).relative_to(root).parts:
+        parent, at = at, at / part
+        descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            at.mkdir(exist_ok=True)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def prune(path: str) -> None:
+    """Remove all generations but the highest, where they hold no right. Raises OSError."""
+    for file in sorted(file for file in Path(path).iterdir() if _NAME.fullmatch(file.name))[:-1]:
+        file.unlink()
 
 
 def _name(g: int) -> str:

@@ -15,9 +15,10 @@ import json
 import re
 from typing import NamedTuple
 
+from colo_proxy.endpoints import HOST_NAME
+
 MAX_BYTES = 512
 _MAX_GENERATION = 2**53 - 1  # what every reader of JSON keeps exactly
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _KEYS = ["g", "mode", "owner", "pairing", "nonce"]
 
@@ -69,7 +70,7 @@ def _check(record: Record) -> None:
         raise BadRecord("`g` is not a positive integer")
     if record.mode not in ("solo", "pair"):
         raise BadRecord("`mode` is neither solo nor pair")
-    if not isinstance(record.owner, str) or not _HOST.fullmatch(record.owner):
+    if not isinstance(record.owner, str) or not HOST_NAME.fullmatch(record.owner):
         raise BadRecord("`owner` is not the name of a host")
     if not _is_uuid(record.pairing) and not (record.pairing is None and not record.paired):
         raise BadRecord("`pairing` is not a UUID")

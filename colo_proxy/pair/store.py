@@ -37,9 +37,15 @@ class EtcdPlace(NamedTuple):
 
 
 class DirectoryPlace(NamedTuple):
-    """A directory that both hosts share."""
+    """A directory that both hosts share.
+
+    With `root`, what is missing of it below `root` is made; `root` itself must be there. With `scratch`, all
+    generations but the highest are removed first: it holds no right.
+    """
 
     path: str
+    root: str = ""
+    scratch: bool = False
 
 
 Place = EtcdPlace | DirectoryPlace

@@ -14,7 +14,7 @@ import threading
 import time
 
 from colo_proxy.pair import lines
-from colo_proxy.pair.directory import Directory
+from colo_proxy.pair.directory import Directory, make, prune
 from colo_proxy.pair.etcd import Member, context
 from colo_proxy.pair.record import Record
 from colo_proxy.pair.store import DirectoryPlace, Place, Store, StoreError
@@ -71,6 +71,10 @@ class _Lanes:
 def open_store(place: Place) -> Store:
     """The store at this place. Raises OSError (ssl.SSLError is one) for a certificate that cannot be used."""
     if isinstance(place, DirectoryPlace):
+        if place.root:
+            make(place.path, place.root)
+        if place.scratch:
+            prune(place.path)
         return Directory(place.path)
     encrypted = place.endpoint.startswith("https:")
     tls = context(place.certificate, place.key, place.authority) if encrypted else None

@@ -10,6 +10,7 @@ from support.wires import Namespace, namespaces, needs_wires
 
 from colo_proxy import config
 from colo_proxy.daemon import check
+from colo_proxy.daemon.problem import Problem
 from colo_proxy.host.guard import Guard
 
 pytestmark = needs_wires
@@ -32,7 +33,7 @@ def host() -> Iterator[Namespace]:
 
 def found(
     host: Namespace, directory: Path, *, uplink: str = "tap:colo0,bridge=br0", proxy: str = ""
-) -> list[check.Problem]:
+) -> list[Problem]:
     text = (
         f'[proxy]\ncontrol = "{directory}/c.sock"\n' + (proxy or 'metrics = ""') + "\n"
         f'[[nic]]\nuplink = "{uplink}"\nprimary = "packet:pvm0"\nsecondary = "packet:svm0"\n'

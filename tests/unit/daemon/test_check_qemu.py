@@ -15,7 +15,7 @@ from colo_proxy.endpoints import Unix
 
 async def found(directory: Path) -> list[str]:
     sides = {side: Unix(f"{directory}/{side}") for side in ("primary", "secondary")}
-    config: Any = SimpleNamespace(checkpoint=SimpleNamespace(vmm="qmp", **sides))
+    config: Any = SimpleNamespace(checkpoint=SimpleNamespace(vmm="qmp", vm=None, **sides))
     return await asyncio.to_thread(lambda: [str(problem) for problem in check._qemus(config)])
 
 

@@ -38,6 +38,22 @@ async def hang_up(proxy: Running, caplog: pytest.LogCaptureFixture, text: str) -
 RULE = '[[policy]]\nmatch = { protocol = "udp", port = 123 }\naction = "bypass"\n'
 
 
+TWO_HOSTS = """
+[pair]
+host = "a"
+peer_host = "b"
+listen = "192.0.2.1:9310"
+peer = "192.0.2.2:9310"
+insecure = true
+[arbiter]
+kind = "directory"
+path = "/nowhere"
+[[nic]]
+uplink = "packet:up0"
+vm = "packet:vm0"
+"""
+
+
 async def test_what_can_be_changed_is(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, logging_stays: list[dict[str, str]]
 ) -> None:
@@ -81,7 +97,7 @@ async def test_what_cannot_is_named_each_time_and_stays(
         assert (await proxy.execute("query-stats"))["max_flows"] == 100_000
 
 
-@pytest.mark.parametrize("text", ["!", NIC + RULE + "[compare]\nmax_flows = 0\n"])
+@pytest.mark.parametrize("text", ["!", NIC + RULE + "[compare]\nmax_flows = 0\n", TWO_HOSTS])
 async def test_a_wrong_file_changes_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
@@ -102,7 +118,7 @@ def test_every_key_is_either_reloaded_or_named() -> None:
             other = config.Config(**{**{f: getattr(base, f) for f in base.__slots__}, section: changed})
             named = list(reload.needing_restart(base, other))
             assert named == ([] if key in reload.TIMES else [f"[{section}] {key}"])
-    covered = {"path", "proxy", "nics", "compare", "checkpoint", "log", "policies"}
+    covered = {"path", "proxy", "nics", "compare", "checkpoint", "log", "policies", "two_hosts"}
     assert set(base.__slots__) == covered, "say in reload.py what becomes of a new section"
 
 
