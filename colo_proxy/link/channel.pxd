@@ -58,5 +58,16 @@ cdef void channel_fail(ChannelState *channel, int error) noexcept nogil
 cdef void channel_silence(Bell *bell) noexcept nogil
 cdef int64_t channel_boottime() noexcept nogil
 
+# ---- the link's
+
+# How many bytes from the head of `lane` on are to be sent now; the same until channel_sent.
+cdef uint64_t channel_offer(ChannelState *channel) noexcept nogil
+# So many of them have been sent.
+cdef void channel_sent(ChannelState *channel, uint64_t size) noexcept nogil
+# How many bytes may be put behind what `inbound` holds; 0: the data path rings when there is room again.
+cdef uint64_t channel_room(ChannelState *channel) noexcept nogil
+# So many bytes have been put there: a sign of life.
+cdef void channel_filled(ChannelState *channel, uint64_t size) noexcept nogil
+
 cdef class Channel:
     cdef ChannelState state

@@ -196,8 +196,7 @@ cdef void channel_done(ChannelState *channel) noexcept nogil:
 
 # ---- the link's thread
 
-cdef uint64_t outgoing(ChannelState *channel) noexcept nogil:
-    """How many bytes of `lane` may go now; those that TLS did not finish again."""
+cdef uint64_t channel_offer(ChannelState *channel) noexcept nogil:
     cdef uint64_t ready, urgent
     if channel.offered:
         return channel.offered
@@ -211,8 +210,7 @@ cdef uint64_t outgoing(ChannelState *channel) noexcept nogil:
     return channel.offered
 
 
-cdef void sent(ChannelState *channel, uint64_t size) noexcept nogil:
-    """So many of the bytes offered are TLS's now: walk over their records."""
+cdef void channel_sent(ChannelState *channel, uint64_t size) noexcept nogil:
     cdef Mirror *lane = channel.lane
     cdef uint64_t at = lane.head
     cdef uint64_t step
@@ -228,8 +226,7 @@ cdef void sent(ChannelState *channel, uint64_t size) noexcept nogil:
     mirror_give_back(lane, at)
 
 
-cdef uint64_t room(ChannelState *channel) noexcept nogil:
-    """How many bytes may be received; 0: the data path rings when there is room again."""
+cdef uint64_t channel_room(ChannelState *channel) noexcept nogil:
     cdef uint64_t free = channel.inbound.size - mirror_used(&channel.inbound)
     if free == 0:
         atomic_exchange(&channel.starved, 1)
@@ -237,7 +234,7 @@ cdef uint64_t room(ChannelState *channel) noexcept nogil:
     return free
 
 
-cdef void filled(ChannelState *channel, uint64_t size) noexcept nogil:
+cdef void channel_filled(ChannelState *channel, uint64_t size) noexcept nogil:
     atomic_store(&channel.heard, <uint64_t>channel_boottime())
     channel.inbound.written += size
     mirror_publish(&channel.inbound)
@@ -335,7 +332,7 @@ cdef class Channel:
     # ---- the link's thread's
 
     def outgoing(self):
-        cdef uint64_t size = outgoing(&self.state)
+        cdef uint64_t size = channel_offer(&self.state)
         if size == 0:
             return None
         return PyMemoryView_FromMemory(
@@ -345,10 +342,10 @@ cdef class Channel:
     def sent(self, uint64_t size):
         if size > self.state.offered:
             raise ValueError("more than was offered")
-        sent(&self.state, size)
+        channel_sent(&self.state, size)
 
     def room(self):
-        cdef uint64_t size = room(&self.state)
+        cdef uint64_t size = channel_room(&self.state)
         if size == 0:
             return None
         return PyMemoryView_FromMemory(
@@ -356,9 +353,9 @@ cdef class Channel:
         )
 
     def filled(self, uint64_t size):
-        if size > room(&self.state):
+        if size > channel_room(&self.state):
             raise ValueError("more than there was room for")
-        filled(&self.state, size)
+        channel_filled(&self.state, size)
 
     def silence(self):
         channel_silence(&self.state.to_link)

@@ -67,10 +67,11 @@ make_rules()
 
 
 cdef int wire_check(uint8_t kind, uint8_t flags, uint16_t nic, uint32_t size) noexcept nogil:
-    cdef const Rule *known = &RULES[kind]
+    cdef const Rule *known
     cdef uint32_t vnet
-    if kind >= WIRE_TYPES or not known.known:
+    if kind >= WIRE_TYPES or not RULES[kind].known:
         return -W_TYPE
+    known = &RULES[kind]
     if flags & ~known.flags:
         return -W_FLAGS
     if nic and not known.nic:

@@ -1,11 +1,12 @@
 """Build the fuzzing target: with libFuzzer and the sanitizers, or as a module for the tests.
 
-    python tests/fuzz/build.py fuzzer     build/fuzz/fuzzer/fuzz, an executable
-    python tests/fuzz/build.py module     build/fuzz/module/target.*.so
+    python tests/fuzz/build.py fuzzer     build/fuzz/target/fuzzer/fuzz, an executable
+    python tests/fuzz/build.py module     build/fuzz/target/module/target.*.so
 
-Either has a comparator of its own in it: target.pyx is joined with the sources of the core, as these are for
-use (join_sources.py). The fuzzer's is instrumented: edges for libFuzzer, addresses and undefined behaviour
-for the sanitizers.
+There are two: `target` for the comparator and `link_target` for the link of two hosts. Each has code of
+its own in it: target.pyx is joined with the sources of the core, link_target.pyx with those of the link,
+as these are for use (join_sources.py). The fuzzer's is instrumented: edges for libFuzzer, addresses and
+undefined behaviour for the sanitizers.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ import sys
 import sysconfig
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -72,24 +74,48 @@ def run(*command: object, check: bool = True) -> subprocess.CompletedProcess[str
     return done
 
 
-def fingerprint() -> str:
+class Target(NamedTuple):
+    """A .pyx of this directory, and the files of the data path that it is joined with."""
+
+    name: str
+    folders: tuple[str, ...]
+    more: tuple[Path, ...] = ()
+
+    @property
+    def directory(self) -> Path:
+        """Where what is made for it lies."""
+        return BUILD / self.name
+
+
+COMPARATOR = Target("target", ("core",))
+LINK = Target(
+    "link_target",
+    ("link",),
+    tuple(
+        ROOT / "colo_proxy" / each
+        for each in ("core/atomic", "core/packet/parse", "core/packet/seq", "engine/kernel")
+    ),
+)
+
+
+def fingerprint(target: Target) -> str:
     """Of all that a build depends on."""
     digest = hashlib.sha256(sys.version.encode())
-    digest.update(joined().encode())
+    digest.update(joined(target).encode())
     digest.update(Path(__file__).read_bytes())
     return digest.hexdigest()
 
 
-def joined() -> str:
-    """The core's sources and the target's, as one."""
-    return join_sources.joined(join_sources.sources(ROOT, ["core"], [HERE / "target"]))
+def joined(target: Target) -> str:
+    """The target's sources, as one."""
+    return join_sources.joined(join_sources.sources(ROOT, target.folders, [*target.more, HERE / target.name]))
 
 
-def translated(into: Path) -> Path:
+def translated(target: Target, into: Path) -> Path:
     """Translate them to C in this directory."""
     into.mkdir(parents=True, exist_ok=True)
-    source, code = into / "target.pyx", into / "target.c"
-    source.write_text(joined())
+    source, code = into / f"{target.name}.pyx", into / f"{target.name}.c"
+    source.write_text(joined(target))
     directives = [word for each in DIRECTIVES for word in ("-X", each)]
     run(sys.executable, "-m", "cython", *directives, source, "-o", code)
     return code
@@ -99,38 +125,38 @@ def extension_suffix() -> str:
     return str(sysconfig.get_config_var("EXT_SUFFIX"))
 
 
-def build_module() -> Path:
+def build_module(target: Target = COMPARATOR) -> Path:
     """The plain module. Returns the directory it lies in."""
-    into = BUILD / "module"
+    into = target.directory / "module"
     stamp = into / "stamp"
-    if not stamp.exists() or stamp.read_text() != fingerprint():
-        code = translated(into)
-        compiler = os.environ.get("CC", "cc")
-        run(compiler, "-O1", *FLAGS, "-shared", code, "-o", into / f"target{extension_suffix()}")
-        stamp.write_text(fingerprint())
+    if not stamp.exists() or stamp.read_text() != fingerprint(target):
+        code = translated(target, into)
+        compiler = os.environ.get("CC", "cc").split()
+        run(*compiler, "-O1", *FLAGS, "-shared", code, "-o", into / f"{target.name}{extension_suffix()}")
+        stamp.write_text(fingerprint(target))
     return into
 
 
-def load_module() -> ModuleType:
+def load_module(target: Target = COMPARATOR) -> ModuleType:
     """The plain module, built if it must be, and imported."""
-    sys.path.insert(0, str(build_module()))
-    return importlib.import_module("target")
+    sys.path.insert(0, str(build_module(target)))
+    return importlib.import_module(target.name)
 
 
-def build_fuzzer() -> Path:
+def build_fuzzer(target: Target = COMPARATOR) -> Path:
     """The executable. Returns its path."""
     compiler = clang()
-    into = BUILD / "fuzzer"
+    into = target.directory / "fuzzer"
     stamp = into / "stamp"
-    if stamp.exists() and stamp.read_text() == fingerprint():
+    if stamp.exists() and stamp.read_text() == fingerprint(target):
         return into / "fuzz"
     shutil.rmtree(into, ignore_errors=True)
-    code = translated(into)
+    code = translated(target, into)
     library = sysconfig.get_config_var("LIBDIR")
     run(compiler, "-O1", *FLAGS, f"-fsanitize=fuzzer,{CHECKS}", "-fno-sanitize-recover=all",
         code, f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{sysconfig.get_config_var('LDVERSION')}",
         "-o", into / "fuzz")  # fmt: skip
-    stamp.write_text(fingerprint())
+    stamp.write_text(fingerprint(target))
     return into / "fuzz"
 
 

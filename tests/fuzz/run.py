@@ -1,9 +1,11 @@
-"""Run the fuzzer for a while: PYTHONPATH=tests python -m fuzz.run --seconds 600
+"""Run the fuzzers for a while: PYTHONPATH=tests python -m fuzz.run --seconds 600
 
-What it finds that reaches further is kept in build/fuzz/corpus, from where the next run goes on. Exit 0:
-nothing was found; 1: an input broke a rule or tripped a sanitizer, and lies in build/fuzz/findings now
-(fuzz.show tells its story). A copy of it in tests/fuzz/corpus, under a name that says what was wrong, makes
-it a regression test.
+The link of two hosts comes first, for a tenth of that time, then the comparator.
+
+What it finds that reaches further is kept in build/fuzz/target/corpus, from where the next run goes on.
+Exit 0: nothing was found; 1: an input broke a rule or tripped a sanitizer, and lies in
+build/fuzz/target/findings now (fuzz.show tells its story). A copy of it in tests/fuzz/corpus, under a name
+that says what was wrong, makes it a regression test.
 """
 
 import argparse
@@ -13,8 +15,6 @@ from pathlib import Path
 
 from fuzz import build
 
-KEPT = build.BUILD / "corpus"
-FINDINGS = build.BUILD / "findings"
 LONGEST = 300  # bytes: some sixty steps
 
 
@@ -31,21 +31,30 @@ def the_same(runs: int) -> tuple[str, ...]:
     return ("-seed=1", f"-runs={runs}", "-use_cmp=0")
 
 
-def command(which: tuple[str, ...], kept: Path = KEPT) -> list[str]:
+def findings(target: build.Target = build.COMPARATOR) -> Path:
+    """Where inputs lie that have broken something."""
+    return target.directory / "findings"
+
+
+def command(
+    which: tuple[str, ...], kept: Path | None = None, target: build.Target = build.COMPARATOR
+) -> list[str]:
     """The command line of a run. Raises build.MissingToolError without clang."""
-    for directory in (kept, FINDINGS):
+    kept = kept or target.directory / "corpus"
+    known = build.HERE / ("corpus" if target is build.COMPARATOR else "corpus_link")
+    for directory in (kept, findings(target), known):
         directory.mkdir(parents=True, exist_ok=True)
     return [
-        str(build.build_fuzzer()),
+        str(build.build_fuzzer(target)),
         *which,
         f"-max_len={LONGEST}",
         "-len_control=0",
         "-timeout=20",
         "-rss_limit_mb=2048",
         "-print_final_stats=1",
-        f"-artifact_prefix={FINDINGS}/",
+        f"-artifact_prefix={findings(target)}/",
         str(kept),
-        str(build.HERE / "corpus"),
+        str(known),
     ]
 
 
@@ -54,11 +63,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=600)
     arguments = parser.parse_args()
     try:
-        words = command(for_seconds(arguments.seconds))
+        runs = [
+            command(for_seconds(max(1, arguments.seconds // 10)), target=build.LINK),
+            command(for_seconds(arguments.seconds)),
+        ]
     except build.MissingToolError as error:
         print(error, file=sys.stderr)
         return 2
-    return 1 if subprocess.run(words, check=False, env=build.environment()).returncode else 0
+    ended = [subprocess.run(words, check=False, env=build.environment()).returncode for words in runs]
+    return 1 if any(ended) else 0
 
 
 if __name__ == "__main__":

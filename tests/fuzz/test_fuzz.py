@@ -62,7 +62,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complet
 def test_new_inputs_break_nothing(fuzzed: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     done, _ = fuzzed
     print(done.stderr[-3000:])
-    assert done.returncode == 0, f"the input lies in {run.FINDINGS}"
+    assert done.returncode == 0, f"the input lies in {run.findings()}"
     assert f"stat::number_of_executed_units: {RUNS}" in done.stderr, "the fuzzer has not run to its end"
 
 
