@@ -30,6 +30,7 @@ COMMANDS = (
     "failover",
     "quit",
     "policy",
+    "pair",
     "completion",
 )
 
@@ -43,13 +44,13 @@ EXIT_STATUSES = (
         "mistake. run: the host cannot run the proxy, or a part of it has failed. check: there are errors. "
         "compare: incomplete",
     ),
-    (3, "status: the VM is not protected"),
+    (3, "status: the VM is not protected. pair status: there is no record, or not the one to expect"),
     (4, "status: failed over"),
-    (5, "no proxy answers"),
+    (5, "no proxy answers. pair: the arbiter does not answer"),
     (
         6,
         "the proxy refuses the connection (no permission, too many clients) or the command, or the command "
-        "failed (checkpoint: none was committed in time)",
+        "failed (checkpoint: none was committed in time). pair init: there is a record, or was one",
     ),
     (78, "run: the configuration is wrong, so a restart does not help"),
     (130, "ended by Ctrl-C"),

@@ -13,6 +13,7 @@ from uuid import uuid4
 from colo_proxy.config import Arbiter, TwoHosts
 from colo_proxy.daemon.check_certificates import certificate_problems
 from colo_proxy.daemon.problem import Problem
+from colo_proxy.pair import note
 from colo_proxy.pair.actions import Read, Swap
 from colo_proxy.pair.arbiter import ask_once
 from colo_proxy.pair.places import trial_places
@@ -51,6 +52,11 @@ def _state(path: str) -> Iterator[Problem]:
     if not os.access(path, os.W_OK | os.X_OK):
         remedy = "run as its owner, or give the proxy's user the right to write"
         yield Problem("error", "it is not writable", where, remedy)
+    try:
+        note.read(path)
+    except note.NoteError as error:
+        what, _, remedy = str(error).partition(": ")[2].partition("; ")
+        yield Problem("error", what, where, remedy)
     kind, _ = mount(path)
     if kind in _VOLATILE:
         what = f"it is on a {kind}, which a reboot empties: this host would forget what it knows of the right"

@@ -271,8 +271,9 @@ def test_commands_and_options_that_are_shown_exist(page: Path) -> None:
         words = list(takewhile(lambda word: word not in ("|", "&&", ">"), shlex.split(line, comments=True)))
         if words[0] in ("COMMAND", "--version"):
             continue
-        path = " ".join(words[:2]) if words[0] == "policy" and len(words) > 1 else words[0]
-        assert path in known or path == "policy", line
+        groups = ("policy", "pair")  # of commands
+        path = " ".join(words[:2]) if words[0] in groups and len(words) > 1 else words[0]
+        assert path in known or path in groups, line
         options = {word.partition("=")[0].strip("[]") for word in words if re.match(r"\[?--?[a-z]", word)}
         assert options <= known.get(path, set()), line
 

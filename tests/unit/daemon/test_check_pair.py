@@ -226,6 +226,13 @@ def test_the_state_is_on_a_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
     (line,) = told(directory(disk))
     assert "which a reboot empties" in line
+    monkeypatch.setattr(check_pair, "mount", lambda path: ("nfs9", frozenset()))
+    (disk / "state" / "note").write_text("{}")
+    (line,) = told(directory(disk))
+    assert line.startswith(
+        f"error: [pair] state_dir {disk}/state: it is no note of the right to speak; restore"
+    )
+    (disk / "state" / "note").unlink()
     (disk / "state").rmdir()
     (line,) = told(directory(disk))
     assert line == (
