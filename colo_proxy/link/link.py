@@ -34,6 +34,7 @@ _UNSENT = 64 * 1024  # bytes that may wait in the kernel
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # s between attempts to connect
 _CONNECT = 1.0  # s
 _BACKLOG = 1024  # connections that the kernel keeps for us: a burst must not cost the other host its SYN
+_MAPPED = "::ffff:"  # before an IPv4 address, where the listening socket is one of IPv6 (RFC 4291, 2.5.5.2)
 _DROPPED = 0.002  # s until another one is dropped for who waits
 _ACCEPT_PAUSE = 0.2  # s, where a connection could not be accepted
 
@@ -83,10 +84,9 @@ class _Connection:
         with suppress(OSError):
             self._handle.shutdown(socket.SHUT_RDWR)
 
-    def over(self) -> None:
-        """Its own thread has done with it."""
+    def release(self) -> None:
+        """Give up this hold on it: with the socket closed, it is closed in the kernel now."""
         self._handle.close()
-        self.gone.set()
 
 
 class Link:
@@ -196,12 +196,15 @@ class Link:
         """Connect, have the stream carried, and connect again; its thread."""
         pause, attempts, told = _FIRST_PAUSE, 0, Seldom()
         peer = self._settings.peer
+        before: Opening | None = None
         while True:
             with self._lock:
                 self._lock.wait_for(lambda: self._mine is not None or self._closing is not None)
                 mine = self._mine
                 if self._closing is not None or mine is None:
                     return
+            if mine is not before:  # the other host may begin the same at this moment
+                before, pause = mine, _FIRST_PAUSE
             try:
                 sock = socket.create_connection((peer.host, peer.port), _CONNECT)
             except OSError as error:
@@ -239,14 +242,20 @@ class Link:
             except BlockingIOError:
                 continue
             except OSError as error:  # too many files are open: no end of us
-                self._refuse("nobody", f"a connection could not be accepted: {error.strerror}")
+                self._refuse(f"no connection can be accepted: {error.strerror}")
                 with self._lock:
                     self._lock.wait_for(lambda: self._closing is not None, _ACCEPT_PAUSE)
                 continue
             self._take_slot()
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._answer, args=(sock, address[0]), name="link-stream", daemon=True
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system gives no more threads
+                sock.close()
+                self._slots.release()
+                self._refuse(f"a connection from {address[0]} is refused: {error}")
 
     def _take_slot(self) -> None:
         """Make room for one more connection between its beginning and its opening."""
@@ -262,21 +271,27 @@ class Link:
             mine = self._mine
         why = self._serve(sock, address, mine)
         if why:
-            self._refuse(address, why)
+            self._refuse(f"a connection from {address} is refused: {why}")
 
-    def _refuse(self, who: str, why: str) -> None:
+    def _refuse(self, line: str) -> None:
+        """Log this, unless too many strangers cause too many lines."""
         with self._lock:
             self._refusals += 1
             count = self._refusals
             closing = self._closing is not None
         if not closing and self._refusals_told.due(count):
-            log.warning("link: a connection from %s is refused: %s (%d so far)", who, why, count)
+            log.warning("link: %s (%d so far)", line, count)
 
     # ---- both
 
     def _serve(self, sock: socket.socket, address: str, mine: Opening | None) -> str:
         """Open a stream and carry it. A slot is this one's; returns why no stream was opened, or ""."""
-        connection = _Connection(sock, peers=address in self._peer_addresses)
+        try:
+            connection = _Connection(sock, peers=address.removeprefix(_MAPPED) in self._peer_addresses)
+        except OSError as error:
+            sock.close()
+            self._slots.release()
+            return f"it cannot be served: {error.strerror}"
         with self._lock:
             self._half_open.append(connection)
         half_open = True
@@ -296,6 +311,7 @@ class Link:
             log.info("link: a stream with %s is open, version %d", address, version)
             self._told(Opened(channel, theirs, version))
             why = carry(sock, channel, connection.orders)
+            connection.release()
             self._told(Ended(channel, why))
             log.info("link: the stream with %s has ended: %s", address, why)
             return ""
@@ -312,7 +328,8 @@ class Link:
                     self._slots.release()
                 if self._open is connection:
                     self._open = None
-            connection.over()
+            connection.release()
+            connection.gone.set()
 
     def _install(self, connection: _Connection, mine: Opening) -> _Connection | None:
         """Make this the stream that is open; returns the one that it replaces. Raises Refused."""

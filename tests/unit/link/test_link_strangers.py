@@ -271,5 +271,29 @@ def test_the_other_host_gets_in_during_a_flood(authority: Authority) -> None:
             thread.join()
 
 
+def test_without_descriptors_a_connection_waits(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who listens must not end, nor spin, where too many files are open."""
+    context = client(authority, "a")
+    with host(authority, "b") as b, socket.socket() as sock:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        highest = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
+        spare = [socket.socket() for _ in range(highest)]  # so that no lower number is free
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(each.fileno() for each in spare) + 1, hard))
+        try:
+            sock.connect((A, port(b)))
+            while not caplog.messages:
+                select.select([], [], [], 0.01)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for each in spare:
+                each.close()
+        assert "no connection can be accepted: Too many open files (1 so far)" in caplog.messages[0]
+        with context.wrap_socket(sock, server_hostname="b") as tls:
+            tls.sendall(messages.encode(opening("a")))
+            assert tls.recv(4)
+
+
 def _connect(to: int, source: str) -> socket.socket:
     return socket.create_connection((A, to), SECONDS, (source, 0))
