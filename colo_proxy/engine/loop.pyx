@@ -57,6 +57,7 @@ cdef int64_t IDLE = 500 * MILLISECOND  # the longest turn, and the interval of h
 cdef int64_t LINGER = 30 * MICROSECOND  # a longer time gains nothing
 # a yield that takes longer shows that another process needs the processor
 cdef int64_t SHARED = 25 * MICROSECOND
+cdef int64_t UNSHARED = 250 * MILLISECOND  # after such a yield: how long the thread does not poll
 
 cdef enum:
     ROUNDS = 4  # batches read from one port in one turn
@@ -95,20 +96,22 @@ cdef int await_some(Loop *loop, epoll_event *ready) noexcept nogil:
     """Wait for a port, a command or the nearest deadline; return how many are ready.
 
     After each event the thread polls for a short time instead of sleeping, because waking a thread on an idle
-    processor takes up to 10 us, three times in a round trip. While it polls it yields the processor, and it
-    stops polling when another process uses the processor: the guests need it more.
+    processor takes up to 10 us, three times in a round trip. While it polls it yields the processor. When
+    another process uses it, the guests need it more, and the thread gets it back late: a yield gives up the
+    rest of a time slice, so while the processor is needed, each frame waits 3 ms or more (Linux's EEVDF
+    scheduler). So the thread then sleeps without polling for some time.
     """
     cdef int milliseconds = time_to_wait(loop)
     cdef int64_t now = loop.now
     cdef int64_t before
     cdef int got = epoll_wait(loop.epoll, ready, READY, 0)
-    while got == 0 and milliseconds and now < loop.last_event + LINGER:
+    while got == 0 and milliseconds and loop.unshared <= now < loop.last_event + LINGER:
         before = port_monotonic()
         sched_yield()
         now = port_monotonic()
         got = epoll_wait(loop.epoll, ready, READY, 0)
         if now - before > SHARED:
-            break
+            loop.unshared = now + UNSHARED
     if got == 0 and milliseconds:
         got = epoll_wait(loop.epoll, ready, READY, milliseconds)
     if got > 0:

@@ -75,6 +75,7 @@ cdef struct Loop:
     int epoll
     int64_t now
     int64_t last_event  # when a wait last ended with an event
+    int64_t unshared  # until then the thread does not poll: another process needed the processor
     int64_t housekeeping
     uint32_t count
     Nic *nics
