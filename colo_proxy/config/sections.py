@@ -94,8 +94,11 @@ def _directory(value: object) -> str:
 
 
 def _host(value: object) -> str:
-    if not isinstance(value, str) or not endpoints.HOST_NAME.fullmatch(value):
-        raise ValueError(f"{shown(value)} is no host's name; use up to 63 letters, digits, '-' and '.'")
+    # Lower case: names in certificates are compared without regard to it, records with.
+    if not isinstance(value, str) or not endpoints.HOST_NAME.fullmatch(value) or value != value.lower():
+        raise ValueError(
+            f"{shown(value)} is no host's name; use up to 63 lower-case letters, digits, '-' and '.'"
+        )
     return value
 
 
@@ -211,7 +214,7 @@ class Pair(Section):
     """`[pair]`: this host and the other one, and the link between them."""
 
     host: Annotated[str, PlainValidator(_host)]
-    """this host's name: in the record of the right to speak, and in its certificate"""
+    """this host's name in lower case: in the record of the right to speak, and in its certificate"""
     peer_host: Annotated[str, PlainValidator(_host)]
     """the other host's name"""
     listen: Annotated[tuple[str, int], PlainValidator(_host_port)]

@@ -14,7 +14,7 @@ PATIENCE = 3  # heartbeats that must fit into timeout_ms: one may be late
 
 def pair_faults(pair: Pair) -> _Faults:
     """Of `[pair]`."""
-    if pair.host.lower() == pair.peer_host.lower():
+    if pair.host == pair.peer_host:
         yield ("pair", "peer_host"), f"{pair.peer_host!r} is this host; give the other host's name"
     if pair.listen == pair.peer:
         yield ("pair", "peer"), "is this host's own address; give the other host's"

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from colo_proxy.daemon.problem import Problem
+from colo_proxy.errors import HostError
+from colo_proxy.link import tls
 
 _SOON = datetime.timedelta(days=14)
 _OTHERS = 0o077
@@ -68,7 +70,7 @@ def _files(section: str, files: dict[str, str]) -> Iterator[Problem]:
 def _judged(certificate: str, key: str, anchor: str, names: tuple[str, str], where: str) -> Iterator[Problem]:
     host, other = names
     try:
-        ends = _handshake(certificate, key, anchor, host)
+        ends, shown = _handshake(certificate, key, anchor, host)
     except ssl.SSLCertVerificationError as error:
         what = error.verify_message if error.verify_code != 62 else f"it is not for the name {host!r}"
         yield Problem("error", what, where, _REMEDIES.get(error.verify_code, _UNKNOWN))
@@ -79,11 +81,15 @@ def _judged(certificate: str, key: str, anchor: str, names: tuple[str, str], whe
     left = ends - datetime.datetime.now(datetime.UTC)
     if left < _SOON:
         yield Problem("warning", f"it ends in {left.days} days, on {ends:%Y-%m-%d}", where, "renew it")
-    if other:
-        try:
-            _handshake(certificate, key, anchor, other)
-        except ssl.SSLError:
-            return
+    if not host:
+        return
+    try:
+        tls.load(tls.Credentials(host, other, certificate, key, anchor))
+    except HostError as error:  # the link's own rules: the name exactly, as a DNS name
+        what, _, remedy = str(error).partition(": ")[2].partition("; ")
+        yield Problem("error", what, where, remedy or "have another one signed")
+        return
+    if other in shown:
         what = f"it is for the name {other!r} too: who has it can pose as either host"
         yield Problem("warning", what, where, "give each host a certificate of its own")
 
@@ -92,8 +98,10 @@ def _load(context: ssl.SSLContext, certificate: str, key: str) -> None:
     context.load_cert_chain(certificate, key, password=lambda: "")  # else it would ask at the terminal
 
 
-def _handshake(certificate: str, key: str, anchor: str, host: str) -> datetime.datetime:
-    """Both ends show the certificate, and judge it; returns when it ends. Raises ssl.SSLError."""
+def _handshake(
+    certificate: str, key: str, anchor: str, host: str
+) -> tuple[datetime.datetime, frozenset[str]]:
+    """Both ends show the certificate, and judge it. Returns its end, and its names. Raises ssl.SSLError."""
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = bool(host)
     server.verify_mode = ssl.CERT_REQUIRED
@@ -117,4 +125,5 @@ def _handshake(certificate: str, key: str, anchor: str, host: str) -> datetime.d
                 continue
     shown = ends[0].getpeercert()
     assert shown  # noqa: S101 - it was verified
-    return datetime.datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), datetime.UTC)
+    seconds = ssl.cert_time_to_seconds(str(shown["notAfter"]))
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC), tls.names(ends[0])

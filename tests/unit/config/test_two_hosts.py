@@ -112,7 +112,12 @@ def test_where_the_record_is() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('peer_host = "b"', 'peer_host = "A"', r"\[pair\] peer_host: 'A' is this host; give"),
+        ('peer_host = "b"', 'peer_host = "a"', r"\[pair\] peer_host: 'a' is this host; give"),
+        (
+            'peer_host = "b"',
+            'peer_host = "B"',
+            r"\[pair\] peer_host: 'B' is no host's name; use .*lower-case",
+        ),
         ('peer_host = "b"', 'peer_host = "b_"', r"\[pair\] peer_host: 'b_' is no host's name; use"),
         ('peer_host = "b"', "", r"\[pair\] peer_host: missing; add it"),
         ('host = "a"', "host = 7", r"\[pair\] host: 7 is no host's name; use"),

@@ -81,6 +81,13 @@ def test_each_wrong_certificate_is_named(keys: Path) -> None:
     sign(keys, "soon", "-days", "3")
     (line,) = found(keys, "soon")
     assert line.startswith("warning: [pair] certificate soon.crt: it ends in 2 days, on 20")
+    signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-subj", "/CN=a")
+    openssl(keys, *NEW, "-keyout", "common.key", "-out", "common.crt", *signed)
+    (keys / "common.key").chmod(0o600)
+    (line,) = found(keys, "common")
+    assert "it is for no DNS name, not for a; issue one with subjectAltName=DNS:a" in line, (
+        "as the link judges"
+    )
     openssl(keys, *NEW, "-keyout", "own.key", "-out", "own.crt", "-subj", "/CN=a")
     (keys / "own.key").chmod(0o600)
     (line,) = found(keys, "own")
