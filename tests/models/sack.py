@@ -78,13 +78,26 @@ def common(block: Block, sacked: list[Block], ack: int) -> Block | None:
 
 def option_of(segment: Packet, sacked: list[Block], ack: int, room: int) -> bytes:
     """A SACK option of the segment's blocks, each cut to what a guest has acknowledged and SACKed."""
-    kept = b""
+    found = []
     for _, blocks in sack_options(raw_options(segment)):
         for one, other in blocks:
             right = near(other, ack)
-            part = common((right - (other - one) % 2**32, right), sacked, ack)
-            if part is not None and 4 + len(kept) + 8 <= room:
-                kept += struct.pack("!II", part[0] % 2**32, part[1] % 2**32)
+            found.append((right - (other - one) % 2**32, right))
+    parts = [common(block, sacked, ack) for block in found]
+    return option_with([part for part in parts if part is not None], room)
+
+
+def shared(mine: list[Block], other: list[Block]) -> list[Block]:
+    """What is in a block of both, the highest first."""
+    parts = [(max(a, c), min(b, d)) for a, b in mine for c, d in other]
+    return sorted((part for part in parts if part[0] < part[1]), reverse=True)
+
+
+def option_with(blocks: list[Block], room: int) -> bytes:
+    """A SACK option of the first of these blocks, as many as there is room for."""
+    kept = b""
+    for left, right in blocks[: (room - 4) // 8]:
+        kept += struct.pack("!II", left % 2**32, right % 2**32)
     return bytes([1, 1, 5, 2 + len(kept)]) + kept if kept else b""
 
 

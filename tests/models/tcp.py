@@ -26,7 +26,7 @@ from models.packets import (
     with_tcp,
     with_timestamp,
 )
-from models.sack import Block, cut, near, noted, option_of, received
+from models.sack import FAR, Block, cut, near, noted, option_of, option_with, received, shared
 from models.tries import Tries, syn_options
 
 FAR_BACK = -(2**62)
@@ -696,22 +696,47 @@ class Connection(Tries):
     def shows_a_loss(self, segment: Packet, duplicate: bool, fresh: list[Block]) -> bool:
         """T7a: does this acknowledgement of the SVM tell of a loss what the PVM does not?"""
         p, s = self.p, self.s
-        if segment.length or segment.flags & (SYN | FIN | RST | URG | ACK) != ACK:
-            return False
-        if {19, 29} & {*segment.options}:
+        if not self._imitable(segment):
             return False
         self.svm_again += duplicate
         if p.ack is None or s.ack is None or not self.told == s.ack == self.ack_of(segment) or p.ack < s.ack:
             return False
-        if len(segment.options.get(8, b"")) == 8 and self.told_stamp is None:
+        if self._without_clock(segment):
             return False
         alone = p.ack > s.ack and duplicate and self.svm_again > self.told_again
         return alone or received(fresh, p.sacked, p.ack)
 
-    def for_both(self, segment: Packet) -> bytes:
-        """T7a: an acknowledgement of the SVM as the PVM would make it; it leaves."""
+    def completes(self, segment: Packet, before: int | None, fresh: list[Block]) -> bool:
+        """T7a (c): does this acknowledgement of the SVM complete what the PVM has SACKed?
+
+        `before`: what the SVM had acknowledged; `fresh`: what it SACKs that it had not.
+        """
+        p, s = self.p, self.s
+        if not self._imitable(segment) or self._without_clock(segment):
+            return False
+        if p.ack is None or s.ack is None or before is None:
+            return False
+        if not self.told == p.ack <= before or not 0 < s.ack - p.ack <= FAR:
+            return False
+        if before < s.ack:
+            fresh = [*fresh, (before, s.ack)]
+        return received(fresh, p.sacked, p.ack)
+
+    def _imitable(self, segment: Packet) -> bool:
+        """T7a: may an acknowledgement for both be made from this segment of the SVM?"""
+        if segment.length or segment.flags & (SYN | FIN | RST | URG | ACK) != ACK:
+            return False
+        return not {19, 29} & {*segment.options}
+
+    def _without_clock(self, segment: Packet) -> bool:
+        """T7a: would it need a TSval of the PVM, while none has left?"""
+        return len(segment.options.get(8, b"")) == 8 and self.told_stamp is None
+
+    def for_both(self, segment: Packet, *, completed: bool = False) -> bytes:
+        """T7a: an acknowledgement of the SVM as the PVM would make it; it leaves. `completed`: case (c)."""
         p, s = self.p, self.s
         assert p.ack is not None
+        assert s.ack is not None
         assert self.told is not None
         edges = [edge for edge in (self.told_edge, s.edge) if edge is not None]
         room = max(min(edges) - self.told, 0)
@@ -724,9 +749,14 @@ class Connection(Tries):
         if len(segment.options.get(8, b"")) == 8:
             assert self.told_stamp is not None
             stamps = b"\1\1\x08\x0a" + self.told_stamp.to_bytes(4) + self.told_echo.to_bytes(4)
-        options = stamps + option_of(segment, p.sacked, p.ack, 40 - len(stamps))
+        room = 40 - len(stamps)
+        if completed:
+            options = stamps + option_with(shared(p.sacked, [(self.told, s.ack), *s.sacked]), room)
+        else:
+            options = stamps + option_of(segment, p.sacked, p.ack, room)
         seq = ((p.base or 0) + (p.end or 0)) % 2**32
-        return with_tcp(bare(segment, options), seq=seq, flags=ACK, window=window, urgent=0)
+        ack = self.told % 2**32
+        return with_tcp(bare(segment, options), seq=seq, ack=ack, flags=ACK, window=window, urgent=0)
 
     def closed(self) -> bool:
         """Do clients know of no window at all?"""

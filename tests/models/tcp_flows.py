@@ -182,9 +182,11 @@ class TcpJudge:
         self._let_go(flow)
         if position is not None and not frames and not self.observe and connection.s.ack is not None:
             repeated = connection.s.ack == before
-            fresh = new_in(sacked, segment, connection.s.ack) if repeated else []
-            if connection.shows_a_loss(segment, duplicate, fresh):
+            fresh = new_in(sacked, segment, connection.s.ack)
+            if connection.shows_a_loss(segment, duplicate, fresh if repeated else []):
                 self._emit(connection.for_both(segment))
+            elif connection.completes(segment, before, fresh):
+                self._emit(connection.for_both(segment, completed=True))
         if connection.count > count:
             self._watch(connection)
         elif position is not None and segment.length and not segment.flags & RST:

@@ -44,6 +44,7 @@ def test_what_the_svm_has_acknowledged_counts(play: Player) -> None:
         P . 1 ack 1 sacks 101-201
         > . 1 ack 1 sacks 101-151
         S . 1 ack 201
+        > . 1 ack 1 sacks 101-201
         P . 1 ack 1 sacks 101-201
         > . 1 ack 1 sacks 101-201
     """)

@@ -81,6 +81,54 @@ def test_both_lack_the_same_and_the_pvm_s_blocks_were_cut(play: Player) -> None:
     """)
 
 
+def test_the_svm_has_what_the_pvm_has_sacked(play: Player) -> None:
+    """The client's 101:201 is lost to the PVM alone. The SVM delays its acknowledgements, having no hole."""
+    play(f"""{HANDSHAKE}
+        P . 1 ack 101
+        S . 1 ack 101
+        > . 1 ack 101
+        P . 1 ack 101 sacks 201-301
+        > . 1 ack 101
+        P . 1 ack 101 sacks 201-401
+        > . 1 ack 101
+        S . 1 ack 351
+        > . 1 ack 101 sacks 201-351
+        S . 1 ack 401
+        > . 1 ack 101 sacks 201-401
+        S . 1 ack 501
+    """)
+
+
+def test_the_svm_sacks_what_the_pvm_has_sacked(play: Player) -> None:
+    """Each has a hole of its own: the PVM at 101, the SVM at 301."""
+    play(f"""{HANDSHAKE}
+        P . 1 ack 101
+        S . 1 ack 101
+        > . 1 ack 101
+        S . 1 ack 301
+        P . 1 ack 101 sacks 201-501
+        > . 1 ack 101 sacks 201-301
+        P . 1 ack 101 sacks 601-701,201-501
+        > . 1 ack 101 sacks 201-301
+        S . 1 ack 301 sacks 401-501
+        > . 1 ack 101 sacks 401-501,201-301
+        S . 1 ack 301 sacks 601-651,401-501
+        > . 1 ack 101 sacks 601-651,401-501,201-301
+        S . 1 ack 301 sacks 601-651,401-501
+    """)
+
+
+def test_what_leaves_with_the_acknowledgement_is_not_repeated(play: Player) -> None:
+    play(f"""{HANDSHAKE}
+        P . 1 ack 101
+        S . 1 ack 101
+        > . 1 ack 101
+        P . 1 ack 201 sacks 301-401
+        S . 1 ack 401
+        > . 1 ack 201 sacks 301-401
+    """)
+
+
 def test_not_what_the_pvm_lacks(play: Player) -> None:
     """The PVM's own duplicates tell of it, and so they do of what the SVM is the first to report."""
     play(f"""{HANDSHAKE}

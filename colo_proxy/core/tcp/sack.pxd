@@ -25,5 +25,8 @@ cdef bint sack_exceeds(const Flow *flow, const Packet *p, const uint8_t *base) n
 # Write a SACK option, after NOPs, with the SVM's blocks, cut to what the PVM has received too. Returns its
 # size in bytes, `room` at most; 0: no block is left.
 cdef uint32_t sack_common(const Flow *flow, const Node *node, uint8_t *to, uint32_t room) noexcept nogil
+# The same with all ranges that the PVM has SACKed and the SVM has received too, the highest first. Only with
+# F_BEYOND, and if the SVM's acknowledgement is the higher one by MAX_DISTANCE at most.
+cdef uint32_t sack_completed(const Flow *flow, uint8_t *to, uint32_t room) noexcept nogil
 # Cut a segment's blocks to what clients may learn; the checksum is updated.
 cdef void sack_cut(const Flow *flow, Packet *p, uint8_t *base) noexcept nogil

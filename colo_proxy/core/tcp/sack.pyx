@@ -18,6 +18,7 @@ from colo_proxy.core.packet.parse cimport ACK, RST, SYN, Packet, get16, get32, p
 from colo_proxy.core.packet.seq cimport Seq, seq, seq_diff, seq_le, seq_lt, seq_max, seq_min
 from colo_proxy.core.tcp.agreed cimport MAX_DISTANCE
 from colo_proxy.core.tcp.ranges cimport (
+    Beyond,
     Range,
     Ranges,
     ranges_add,
@@ -140,6 +141,42 @@ cdef uint32_t sack_common(const Flow *flow, const Node *node, uint8_t *to, uint3
                     put32(to + end + 4, block.end.n)
                     end += 8
         at = next_option(options, at + options[at + 1], size)
+    return finish_option(to, end)
+
+
+cdef uint32_t sack_completed(const Flow *flow, uint8_t *to, uint32_t room) noexcept nogil:
+    cdef const Beyond *beyond = ranges_of(flow)
+    cdef uint32_t index = beyond.pvm_sacked.count
+    cdef uint32_t other
+    cdef uint32_t end = 4
+    cdef Range acknowledged
+    acknowledged.begin = flow.pvm.ack
+    acknowledged.end = flow.svm.ack
+    while index:
+        index -= 1
+        other = beyond.svm_sacked.count
+        while other:
+            other -= 1
+            end = write_common(&beyond.pvm_sacked.each[index], &beyond.svm_sacked.each[other], to, end, room)
+        end = write_common(&beyond.pvm_sacked.each[index], &acknowledged, to, end, room)
+    return finish_option(to, end)
+
+
+cdef uint32_t write_common(
+    const Range *one, const Range *other, uint8_t *to, uint32_t end, uint32_t room
+) noexcept nogil:
+    """Write what two ranges have in common as a block, if there is any and room for it."""
+    cdef Seq begin = seq_max(one.begin, other.begin)
+    cdef Seq last = seq_min(one.end, other.end)
+    if not seq_lt(begin, last) or end + 8 > room:
+        return end
+    put32(to + end, begin.n)
+    put32(to + end + 4, last.n)
+    return end + 8
+
+
+cdef uint32_t finish_option(uint8_t *to, uint32_t end) noexcept nogil:
+    """Write what comes before the blocks, if there are any; returns the size of everything."""
     if end == 4:
         return 0
     put32(to, 0x01010500 | (end - 2))

@@ -458,7 +458,7 @@ cdef void stream_secondary(Core *core, Flow *flow, Node *node) noexcept nogil:
         partial_again(core, flow, node)
     if not kept:
         if not node.packet.length:
-            duplicate_tell(core, flow, node, sacked == SACK_COMMON and seq_eq(ack, svm.ack))
+            duplicate_tell(core, flow, node, known, ack, sacked == SACK_COMMON)
         core_discard(core, node)
 
 
