@@ -122,9 +122,9 @@ class Tries:
         self._name(now)
 
     def _name(self, now: int) -> None:
-        assert self.s.base is not None
         self.s.chosen, self.named_at = True, now
-        self.s.named.add(self.s.base)
+        if self.s.base is not None:  # unknown after a copy of a PVM that had sent nothing yet
+            self.s.named.add(self.s.base)
 
     def adopt(self) -> None:
         """The SVM has the PVM's numbers."""
