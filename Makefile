@@ -94,7 +94,7 @@ docs: .venv/.docs  ## these pages as HTML, into build/docs
 	@touch $@
 
 test: build  ## all tests; those that need root or network namespaces say so if they cannot run
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest
 
 lint: build  ## ruff, mypy (strict), cython-lint: of everything, tests and lab too
 	@$(BIN)/ruff check .

@@ -1,7 +1,6 @@
 """`colo-proxy flows`: the flows a running proxy knows."""
 
 import argparse
-import contextlib
 import os
 from typing import Any
 
@@ -48,13 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def give_way() -> None:
-    """Use the processors only while nobody else wants them: a long listing must not delay the VMs' packets.
+    """Leave the processors to others from now on: a long listing must not delay the VMs' packets.
 
-    Linux lets a process that wakes up wait for one that runs, as long as its slice (some 3 ms), but not for
-    one with this policy (sched(7), SCHED_IDLE).
+    Not with SCHED_IDLE (sched(7)): on a busy host the listing would never end.
     """
-    with contextlib.suppress(OSError):  # where it is forbidden, the listing works as well
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    os.nice(10)
 
 
 def lines(flows: list[dict[str, Any]]) -> list[str]:

@@ -28,6 +28,10 @@ class Terminal:
 
     def __init__(self, directory: Path) -> None:
         self._tmux = ["tmux", "-S", str(directory / "tmux.sock"), "-f", "/dev/null"]
+        # If these are set, as pytest-xdist does it, they are the screen's size for good.
+        size = {"COLUMNS", "LINES"}
+        self._environment = {name: value for name, value in os.environ.items() if name not in size}
+        self._environment["LC_ALL"] = "C.UTF-8"
 
     def shell(self) -> None:
         """A shell that people use: one with job control."""
@@ -50,7 +54,7 @@ class Terminal:
             capture_output=True,
             text=True,
             timeout=10,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            env=self._environment,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

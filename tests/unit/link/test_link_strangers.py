@@ -1,5 +1,6 @@
 """Strangers on the link's port: each is refused in a line, and nothing is disturbed."""
 
+import contextlib
 import logging
 import resource
 import select
@@ -128,7 +129,8 @@ def test_http(authority: Authority, lines: Callable[[], str], secure: bool) -> N
 def test_garbage_over_tls(authority: Authority, lines: Callable[[], str]) -> None:
     with host(authority, "b") as b:
         with Stranger(port(b), client(authority, "a")) as stranger:
-            stranger.sock.sendall(b"\xff" * 100_000)
+            with contextlib.suppress(OSError):  # the host may have hung up before it has all
+                stranger.sock.sendall(b"\xff" * 100_000)
             assert stranger.is_dropped()
         assert lines() == "what it sends is not the link of a colo-proxy"
 
