@@ -6,6 +6,7 @@ replaced as a whole: written beside, on disk, renamed, and the directory is on d
 since to know nothing is what a host must not believe wrongly.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -44,7 +45,7 @@ def read(directory: str) -> Note:
         right = False
     if not right:
         raise NoteError(
-            f"{path}: it is no note of the right to speak; restore it, or compare it with the store"
+            f"{path}: it is not a note of the right to speak; restore it, or compare it with the store"
         )
     return note
 
@@ -60,7 +61,9 @@ def keep(directory: str, note: Note) -> None:
                 "note.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=folder
             )
             try:
-                os.write(file, _data(note))
+                data = _data(note)
+                if os.write(file, data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file)
             finally:
                 os.close(file)
@@ -100,5 +103,5 @@ def _data(note: Note) -> bytes:
     if any(type(number) is not int or number < 0 for number in numbers):
         raise ValueError("a generation is not a whole number")
     if not (note.won is None or isinstance(note.won, str)):
-        raise ValueError("a nonce is no text")
+        raise ValueError("a nonce is not a text")
     return json.dumps(note._asdict(), separators=(",", ":")).encode()

@@ -51,7 +51,7 @@ def test_the_highest_generation_never_goes_back(tmp_path: Path) -> None:
 )
 def test_what_is_no_note_is_an_error_and_not_nothing(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "note").write_bytes(data)
-    with pytest.raises(NoteError, match="it is no note of the right to speak"):
+    with pytest.raises(NoteError, match="it is not a note of the right to speak"):
         notes.read(str(tmp_path))
     with pytest.raises(NoteError):
         notes.keep(str(tmp_path), Note(99, None, 0))
@@ -84,6 +84,18 @@ def test_what_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "note.new").mkdir()
     with pytest.raises(NoteError, match="nothing can be kept there"):
         notes.keep(str(tmp_path), Note(1, None, 0))
+
+
+def test_a_note_that_is_not_written_whole_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is nearly full takes a part."""
+    notes.keep(str(tmp_path), Note(7, None, 0))
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:-1]))
+    with pytest.raises(NoteError, match="nothing can be kept there"):
+        notes.keep(str(tmp_path), Note(8, None, 0))
+    assert notes.read(str(tmp_path)) == Note(7, None, 0)
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
