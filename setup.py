@@ -59,10 +59,9 @@ class BuildExt(build_ext):
 
     def remove_left_behind(self) -> None:
         """A compiled file of an earlier version, which had one for each .pyx, would be imported instead."""
-        for home in {Path(self.build_lib), ROOT}:
-            for folder in join_sources.FOLDERS:
-                for path in (home / join_sources.PACKAGE / folder).rglob("*.so"):
-                    path.unlink()
+        for folder in join_sources.FOLDERS:
+            for path in (ROOT / join_sources.PACKAGE / folder).rglob("*.so"):
+                path.unlink()
 
 
 class Build(build):

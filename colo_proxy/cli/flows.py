@@ -6,10 +6,9 @@ from typing import Any
 
 from colo_proxy.cli import target
 from colo_proxy.cli.parsers import CommandParser
+from colo_proxy.control.client import FEW
 from colo_proxy.display.characters import printable
 from colo_proxy.display.tables import size, table
-
-FEW = 1000  # a listing of so many takes some 20 ms of a processor
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[CommandParser]") -> None:

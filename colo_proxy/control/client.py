@@ -10,9 +10,9 @@ from typing import Any, Self
 from colo_proxy.errors import ControlError, Refused, Unreachable
 
 # A long listing must not delay the VMs' packets: on Linux a thread that wakes up may have to wait until the
-# slice of one that runs is over, some 3 ms. So the proxy makes a page in some 0.2 ms, and then has a pause.
-_PAGE = 25  # flows asked for at a time
-_FEW = 1000  # flows that are listed without a pause
+# slice of one that runs is over, some 3 ms. So pages are small, and between them the proxy has a pause.
+FEW = 1000  # flows that are listed without a pause
+_PAGE = 25  # flows requested at a time
 _PAUSE_S = 0.001
 _BAD_INPUT = ("BadArguments", "LineTooLong")  # the user's mistake, as if the command itself had found it
 
@@ -83,7 +83,7 @@ class Client:
                 return
             after = page[-1]["id"]
             listed += len(page)
-            if listed >= _FEW:
+            if listed >= FEW:
                 time.sleep(_PAUSE_S)
 
     def events(self, timeout: float | None = None) -> Iterator[dict[str, Any]]:

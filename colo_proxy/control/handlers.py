@@ -28,7 +28,7 @@ log = logging.getLogger("colo_proxy.control.commands")
 
 MAX_POLICIES = 1000
 MAX_FLOWS = 10_000  # in one reply
-# What `dataclasses.asdict` gives, in less than a tenth of the time.
+# For the same as `dataclasses.asdict` gives, which copies each value deeply and takes far longer.
 _FLOW = [field.name for field in dataclasses.fields(FlowInfo)]
 VMM_WORDS = ("vmm-ready", "checkpoint-begin", "checkpoint-commit", "checkpoint-abort", "replica-lost")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fuzz import build, replay, run
+from fuzz.same_inputs import fuzz_with_the_same
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 
@@ -46,16 +47,7 @@ def test_an_input_becomes_frames(target: ModuleType) -> None:
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
     """A run of libFuzzer with the address and undefined-behaviour sanitizers, and the inputs it kept."""
     kept = tmp_path_factory.mktemp("fuzz") / "kept"
-    try:
-        words = run.command(run.the_same(RUNS), kept)
-    except build.MissingToolError as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI must fuzz: {error}")
-        pytest.skip(str(error))
-    done = subprocess.run(
-        words, check=False, env=build.environment(), capture_output=True, text=True, errors="replace"
-    )
-    return done, kept
+    return fuzz_with_the_same(build.COMPARATOR, RUNS, kept), kept
 
 
 @pytest.mark.timeout(900)

@@ -1,12 +1,12 @@
 """The fuzzer of the link: new inputs, the same each time, with the sanitizers; and that it would notice."""
 
 import os
-import subprocess
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from fuzz import build, run
+from fuzz.same_inputs import fuzz_with_the_same
 
 RUNS = 20_000 if os.environ.get("CI") else 5_000
 SEND, WORD, FLUSH, CARRY, READ, HOSTILE = 0, 1, 2, 3, 4, 5
@@ -32,15 +32,7 @@ def test_frames_beyond_the_bound_are_dropped_and_told(target: ModuleType) -> Non
 
 @pytest.mark.timeout(900)
 def test_new_inputs_break_nothing(tmp_path: Path) -> None:
-    try:
-        words = run.command(run.the_same(RUNS), tmp_path / "kept", build.LINK)
-    except build.MissingToolError as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI must fuzz: {error}")
-        pytest.skip(str(error))
-    done = subprocess.run(
-        words, check=False, env=build.environment(), capture_output=True, text=True, errors="replace"
-    )
+    done = fuzz_with_the_same(build.LINK, RUNS, tmp_path / "kept")
     print(done.stderr[-3000:])
     assert done.returncode == 0, f"the input lies in {run.findings(build.LINK)}"
     assert f"stat::number_of_executed_units: {RUNS}" in done.stderr, "the fuzzer has not run to its end"

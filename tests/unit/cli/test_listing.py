@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from colo_proxy.cli.flows import FEW
 from colo_proxy.control import protocol
+from colo_proxy.control.client import FEW
 
 
 def flow(number: int) -> dict[str, Any]:
