@@ -97,7 +97,7 @@ def _host(value: object) -> str:
     # Lower case: names in certificates are compared without regard to it, records with.
     if not isinstance(value, str) or not endpoints.HOST_NAME.fullmatch(value) or value != value.lower():
         raise ValueError(
-            f"{shown(value)} is no host's name; use up to 63 lower-case letters, digits, '-' and '.'"
+            f"{shown(value)} is not a host name; use up to 63 lower-case letters, digits, '-' and '.'"
         )
     return value
 
@@ -126,7 +126,7 @@ def _urls(value: object) -> tuple[str, ...]:
     for url in value:
         match = re.fullmatch(r"https?://([^/?#@]+)", url) if isinstance(url, str) else None
         if not match:
-            raise ValueError(f"{shown(url)} is no endpoint of etcd; write http(s)://HOST:PORT")
+            raise ValueError(f"{shown(url)} is not an endpoint of etcd; write http(s)://HOST:PORT")
         endpoints.split_host_port(match[1])
     if len(set(value)) < len(value):
         raise ValueError("an endpoint is there twice; remove one of them")

@@ -27,7 +27,7 @@ from colo_proxy.pair.store import DirectoryPlace, Place, StoreError
 LANES = 32  # calls to a member of etcd at once: it may take a second to answer, and is asked every 30 ms
 MOST_ABANDONED = 4
 _MOST_PENDING = 1 << 20  # bytes without a newline, from a process of our own
-# Not `-m`: the working directory may be anybody's, and is no place to import from.
+# Not `-m`: the working directory may belong to somebody else, so nothing is imported from it.
 _CODE = "import sys; sys.path.append(sys.argv[1]); from colo_proxy.pair.worker import main; main()"
 _COMMAND = (sys.executable, "-P", "-c", _CODE, str(Path(__file__).parents[2]))
 
@@ -47,8 +47,7 @@ class _Process:
 
     def start(self) -> int | None:
         """Start it; returns the descriptor of its answers, or None where it cannot be started now."""
-        self._abandoned = [each for each in self._abandoned if each.poll() is None]
-        if len(self._abandoned) >= MOST_ABANDONED:
+        if len(self.alive()) >= MOST_ABANDONED:
             return None
         try:
             # A session of its own: Ctrl-C in a terminal is for the proxy.
@@ -108,9 +107,9 @@ class Reply(NamedTuple):
 
 
 class Arbiter:
-    """Asks the store's endpoints, and tells what it is told: answers, and that there is none.
+    """Sends questions to the store's endpoints, and reports answers, and that none has come.
 
-    `called` gets every call that has ended, with its time. `command` is for tests.
+    `tell` receives both; `called` receives every call that has ended, with its time. `command` is for tests.
     """
 
     def __init__(
@@ -151,7 +150,9 @@ class Arbiter:
     def _tick(self) -> None:
         self._timer = None
         out: list[Output] = []
-        for number in range(len(self._processes)):  # after a pause of ours: what is answered is no silence
+        for number in range(
+            len(self._processes)
+        ):  # after a pause of this process: an answer that waits in the pipe counts
             out += self._read(number)
         self._carry_out(out + self._asking.tick(_now()))
 

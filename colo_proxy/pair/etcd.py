@@ -107,7 +107,9 @@ class Member:
                 try:
                     return decode(base64.b64decode(value, validate=True))
                 except (BadRecord, binascii.Error, ValueError) as error:
-                    raise StoreError(f"{self.endpoint}: what the store holds is no record: {error}") from None
+                    raise StoreError(
+                        f"{self.endpoint}: what the store holds is not a record: {error}"
+                    ) from None
         raise StoreError(f"{self.endpoint}: the answer does not say what the store holds")
 
 

@@ -83,4 +83,4 @@ def _is_uuid(value: object) -> bool:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no value of a record")
+    raise ValueError(f"{name} is not a value of a record")

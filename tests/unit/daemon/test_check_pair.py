@@ -237,7 +237,7 @@ def test_the_state_is_on_a_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (disk / "state" / "note").write_text("{}")
     (line,) = told(directory(disk))
     assert line.startswith(
-        f"error: [pair] state_dir {disk}/state: it is no note of the right to speak; restore"
+        f"error: [pair] state_dir {disk}/state: it is not a note of the right to speak; restore"
     )
     (disk / "state" / "note").unlink()
     (disk / "state").rmdir()
