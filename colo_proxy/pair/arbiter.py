@@ -150,9 +150,8 @@ class Arbiter:
     def _tick(self) -> None:
         self._timer = None
         out: list[Output] = []
-        for number in range(
-            len(self._processes)
-        ):  # after a pause of this process: an answer that waits in the pipe counts
+        # After a pause of this process, answers that wait in the pipes come before any timeout.
+        for number in range(len(self._processes)):
             out += self._read(number)
         self._carry_out(out + self._asking.tick(_now()))
 
